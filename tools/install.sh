@@ -285,7 +285,7 @@ make_venv() {
 # The project itself, editable: again whenever its metadata has changed.
 install_project() {
     local venv=$1 stamp
-    stamp=$(sha256sum "$root/setup.cfg" "$root/pyproject.toml" \
+    stamp=$(cat "$root"/{setup.cfg,setup.py,pyproject.toml} \
         | sha256sum | cut -c 1-16)
     [[ $(cat "$venv/project" 2>/dev/null) == "$stamp" ]] && return
     # Git refuses a clone of another user, as in a container, otherwise.
