@@ -141,6 +141,33 @@ class Daemon:
         end(self.pid_file, self.grace_seconds)
 
 
+def run(
+    argv: Sequence[str],
+    log: pathlib.Path,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command to its end, its output going to a log.
+
+    :param env: environment variables, beside those of the lab's process.
+    :raises RuntimeError: it failed; the end of what it wrote.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open('ab') as output:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            cwd='/',
+        )
+    if done.returncode:
+        raise RuntimeError(
+            f'{pathlib.Path(argv[0]).name}: exit code {done.returncode}:'
+            f' {steps.last_lines(log, 3)}'
+        )
+
+
 def _recorded(pid_file: pathlib.Path) -> tuple[int, str] | None:
     """Read the pid and start time of this boot from a pid file."""
     try:
