@@ -1,0 +1,46 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The second source: the statistics of the balloon.
+
+They come from the guest's balloon driver and need no agent, but tell less:
+amounts only, no block sizes.
+"""
+
+from __future__ import annotations
+
+from nova_freemem import clock as clocks
+from nova_freemem import domain as domains
+from nova_freemem import exceptions
+from nova_freemem.acquire import base
+
+
+class BalloonStats(base.Source):
+    """Asks the balloon driver, by having its statistics made fresh."""
+
+    def ask(self, domain: domains.Domain, clock: clocks.Clock,
+            deadline: clocks.Deadline) -> base.FreeMemory:
+        """See :meth:`nova_freemem.acquire.base.Source.ask`."""
+        stats = domain.fresh_balloon(clock)
+        if stats is None:
+            raise exceptions.NoAnswer(
+                source=self.name, problem='the balloon statistics stay stale')
+        if stats.total_kib is None or stats.free_kib is None:
+            raise exceptions.NoAnswer(
+                source=self.name,
+                problem='the balloon statistics lack total or free memory')
+        return base.FreeMemory(
+            source=self.name,
+            total_kib=stats.total_kib,
+            free_kib=stats.free_kib,
+            available_kib=stats.available_kib,
+            page_cache_kib=stats.page_cache_kib)

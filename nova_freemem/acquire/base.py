@@ -1,0 +1,127 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a guest says of its memory, and who can be asked for it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+import dataclasses
+
+from nova_freemem import clock as clocks
+from nova_freemem import domain as domains
+from nova_freemem import exceptions
+
+
+@dataclasses.dataclass(frozen=True)
+class FreeMemory:
+    """What the guest said, once, when it was asked.
+
+    Whatever it did not say is None: absent is not zero.
+
+    :ivar source: name of the source that was asked
+    :ivar total_kib: memory the guest's kernel manages
+    :ivar free_kib: memory used for nothing at all
+    :ivar available_kib: memory it could give without swapping
+    :ivar page_cache_kib: page cache, shared memory included
+    :ivar free_blocks: free memory by block size: pairs of a size in KiB and
+                       the number of free blocks of that size
+    """
+
+    source: str
+    total_kib: int
+    free_kib: int
+    available_kib: int | None = None
+    page_cache_kib: int | None = None
+    free_blocks: tuple[tuple[int, int], ...] | None = None
+
+    def check(self, maximum_kib: int) -> None:
+        """Refuse figures that cannot be.
+
+        :param maximum_kib: the memory the host gave the domain
+        :raises NoAnswer: a figure is below zero or above what the guest has
+        """
+        if not 0 < self.total_kib <= maximum_kib:
+            self._refuse('a total', self.total_kib, maximum_kib)
+        for name in ('free_kib', 'available_kib', 'page_cache_kib'):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= self.total_kib:
+                self._refuse(name.removesuffix('_kib').replace('_', ' '),
+                             value, self.total_kib)
+        in_blocks_kib = sum(size_kib * count
+                            for size_kib, count in self.free_blocks or ())
+        if in_blocks_kib > maximum_kib:
+            self._refuse('free blocks', in_blocks_kib, maximum_kib)
+
+    def _refuse(self, what: str, value_kib: int, limit_kib: int) -> None:
+        raise exceptions.NoAnswer(
+            source=self.source,
+            problem=f'the guest claims {what} of {value_kib:.6g} KiB '
+                    f'where at most {limit_kib} KiB can be')
+
+
+class Source(abc.ABC):
+    """Someone who can tell what a guest has free."""
+
+    def __init__(self, name: str, timeout_seconds: int) -> None:
+        """:param name: the extension's name, for log lines
+        :param timeout_seconds: the longest wait for one answer
+        """
+        self.name = name
+        self.timeout_seconds = timeout_seconds
+
+    @abc.abstractmethod
+    def ask(self, domain: domains.Domain, clock: clocks.Clock,
+            deadline: clocks.Deadline) -> FreeMemory:
+        """Ask once.
+
+        What comes back is bounded and typed, but not yet held against the
+        guest's size.
+
+        :param domain: the guest
+        :param clock: for waits
+        :param deadline: when to give up
+        :returns: what the guest said
+        :raises FreememError: it said nothing, or nothing of use
+        """
+
+
+def ask_in_turn(sources: Iterable[Source], domain: domains.Domain,
+                maximum_kib: int, clock: clocks.Clock,
+                deadline: clocks.Deadline) -> FreeMemory:
+    """Ask one source after the other until one answers.
+
+    :param sources: in the order of preference
+    :param domain: the guest
+    :param maximum_kib: the memory the host gave the domain
+    :param clock: for waits
+    :param deadline: when to give up on all of them
+    :returns: the first answer that can be
+    :raises NoAnswer: none answered; the message says why, for each
+    """
+    problems = []
+    for source in sources:
+        if deadline.passed():
+            problems.append(f'{source.name}: no time left to ask')
+            continue
+        try:
+            memory = source.ask(domain, clock, deadline)
+            memory.check(maximum_kib)
+        except exceptions.NoAnswer as fault:
+            problems.append(str(fault))
+        except exceptions.LibvirtFault as fault:
+            problems.append(f'{source.name}: {fault}')
+        else:
+            return memory
+    raise exceptions.NoAnswer(source='no source answered',
+                              problem='; '.join(problems) or 'none is set')

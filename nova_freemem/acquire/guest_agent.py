@@ -1,0 +1,173 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The first source: the QEMU guest agent.
+
+One ``cat`` of the kernel's own tables, run by the agent: two round trips.
+Where the administrator of the guest has blocked ``guest-exec``, the same
+files are opened, read and closed one by one. RHEL and its family block both.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from typing import Any
+
+from nova_freemem import clock as clocks
+from nova_freemem import domain as domains
+from nova_freemem import exceptions
+from nova_freemem.acquire import base
+
+MEMINFO = '/proc/meminfo'
+BUDDYINFO = '/proc/buddyinfo'
+
+# Both tables of a machine with 1,024 CPUs and 64 nodes are below 32 KiB.
+# An answer beyond this is no answer.
+LONGEST_TABLE_BYTES = 64 * 1024
+LONGEST_REPLY_CHARACTERS = 2 * LONGEST_TABLE_BYTES
+
+EXEC_POLL_SECONDS = 0.02
+
+_MEMINFO_LINE = re.compile(r'^(\w+(?:\(\w+\))?):\s+(\d{1,15}) kB$',
+                           re.ASCII | re.MULTILINE)
+_BUDDYINFO_LINE = re.compile(
+    r'^Node\s+\d{1,5}, zone\s+\w{1,16}((?:\s+\d{1,12}){1,32})\s*$',
+    re.ASCII | re.MULTILINE)
+
+# /proc/buddyinfo counts blocks in pages and does not say how large a page
+# is. Linux on x86 has pages of 4 KiB and nothing else; a guest with larger
+# ones shows more free than it has by these blocks, which check() refuses or
+# which is an underestimate, and the amounts come from /proc/meminfo anyway.
+PAGE_KIB = 4
+
+
+class GuestAgent(base.Source):
+    """Asks the agent for the kernel's memory tables."""
+
+    def ask(self, domain: domains.Domain, clock: clocks.Clock,
+            deadline: clocks.Deadline) -> base.FreeMemory:
+        """See :meth:`nova_freemem.acquire.base.Source.ask`."""
+        conversation = _Conversation(self, domain, clock, deadline)
+        try:
+            tables = conversation.run('cat', MEMINFO, BUDDYINFO)
+        except exceptions.AgentRefused:
+            tables = b''.join(conversation.read_file(path)
+                              for path in (MEMINFO, BUDDYINFO))
+        return read_tables(self.name, tables)
+
+
+def read_tables(source: str, tables: bytes) -> base.FreeMemory:
+    """Read what the guest printed.
+
+    :param source: name of the source, for the answer and the error
+    :param tables: ``/proc/meminfo``, then ``/proc/buddyinfo``
+    :returns: what they say
+    :raises NoAnswer: the total or the free memory is not in them
+    """
+    text = tables.decode('ascii', errors='replace')
+    kib = {name: int(value) for name, value in _MEMINFO_LINE.findall(text)}
+    if 'MemTotal' not in kib or 'MemFree' not in kib:
+        raise exceptions.NoAnswer(
+            source=source, problem='the agent answered, but not with '
+                                   'MemTotal and MemFree')
+    return base.FreeMemory(
+        source=source,
+        total_kib=kib['MemTotal'],
+        free_kib=kib['MemFree'],
+        available_kib=kib.get('MemAvailable'),
+        page_cache_kib=kib.get('Cached'),
+        free_blocks=_free_blocks(text))
+
+
+def _free_blocks(text: str) -> tuple[tuple[int, int], ...] | None:
+    zones = [[int(count) for count in counts.split()]
+             for counts in _BUDDYINFO_LINE.findall(text)]
+    if not zones:
+        return None
+    orders = max(len(zone) for zone in zones)
+    return tuple(
+        (PAGE_KIB << order,
+         sum(zone[order] for zone in zones if order < len(zone)))
+        for order in range(orders))
+
+
+class _Conversation:
+    """A few commands to one agent, under one timeout each."""
+
+    def __init__(self, source: GuestAgent, domain: domains.Domain,
+                 clock: clocks.Clock, deadline: clocks.Deadline) -> None:
+        self._source = source
+        self._domain = domain
+        self._clock = clock
+        self._deadline = deadline
+
+    def run(self, program: str, *arguments: str) -> bytes:
+        """Run a program in the guest and take its output."""
+        started = self._command('guest-exec', path=program,
+                                arg=list(arguments),
+                                **{'capture-output': True})
+        pid = self._item(started, 'pid', int)
+        answer_by = clocks.Deadline(self._clock,
+                                    self._source.timeout_seconds)
+        while not (answer_by.passed() or self._deadline.passed()):
+            status = self._command('guest-exec-status', pid=pid)
+            if self._item(status, 'exited', bool):
+                return self._decoded(self._item(status, 'out-data', str))
+            self._clock.wait(EXEC_POLL_SECONDS)
+        raise self._nonsense(f'{program} does not end in the guest')
+
+    def read_file(self, path: str) -> bytes:
+        """Read one short file of the guest."""
+        handle = self._command('guest-file-open', path=path, mode='r')
+        if not isinstance(handle, int):
+            raise self._nonsense('the agent gave no file handle')
+        try:
+            content = self._command('guest-file-read', handle=handle,
+                                    count=LONGEST_TABLE_BYTES)
+            return self._decoded(self._item(content, 'buf-b64', str))
+        finally:
+            self._command('guest-file-close', handle=handle)
+
+    def _command(self, name: str, **arguments: Any) -> Any:
+        timeout_seconds = min(self._source.timeout_seconds,
+                              max(1, int(self._deadline.left_seconds())))
+        reply = self._domain.ask_agent(
+            json.dumps({'execute': name, 'arguments': arguments}),
+            timeout_seconds)
+        if len(reply) > LONGEST_REPLY_CHARACTERS:
+            raise self._nonsense(f'the answer to {name} has '
+                                 f'{len(reply)} characters')
+        try:
+            answer = json.loads(reply)
+        except (ValueError, RecursionError):
+            raise self._nonsense(f'the answer to {name} is not JSON') from None
+        if not isinstance(answer, dict) or 'return' not in answer:
+            raise self._nonsense(f'the answer to {name} returns nothing')
+        return answer['return']
+
+    def _item(self, answer: Any, name: str, kind: type) -> Any:
+        value = answer.get(name) if isinstance(answer, dict) else None
+        if not isinstance(value, kind):
+            raise self._nonsense(f'the answer lacks "{name}"')
+        return value
+
+    def _decoded(self, text: str) -> bytes:
+        try:
+            return base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            raise self._nonsense('the answer is not base64') from None
+
+    def _nonsense(self, problem: str) -> exceptions.NoAnswer:
+        return exceptions.NoAnswer(source=self._source.name, problem=problem)

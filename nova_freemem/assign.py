@@ -1,0 +1,110 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Assign: give a guest its memory back, and see that it arrives."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nova_freemem import clock as clocks
+from nova_freemem import domain as domains
+from nova_freemem import journal
+
+POLL_SECONDS = 0.1
+
+# Asking again does no harm, and mends a request that got lost.
+ASK_AGAIN_SECONDS = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Assigned:
+    """What came of it.
+
+    :ivar original_kib: memory the guest is to have
+    :ivar before_kib: memory it had when the first request was made
+    :ivar after_kib: memory it had when the watch ended
+    :ivar seconds: from the first request to the end of the watch
+    """
+
+    original_kib: int
+    before_kib: int
+    after_kib: int
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether the guest has everything."""
+        return self.after_kib >= self.original_kib
+
+
+class Assignment:
+    """One guest that is owed memory and has been promised it."""
+
+    def __init__(self, domain: domains.Domain, owed: journal.Owed,
+                 clock: clocks.Clock) -> None:
+        """Promise it: the balloon begins to deflate.
+
+        :param domain: the guest, where no migration is under way
+        :param owed: what its journal says
+        :param clock: for the watch
+        :raises LibvirtFault: libvirt would not
+        """
+        self._domain = domain
+        self._clock = clock
+        self._started_at = clock.now()
+        self.owed = owed
+        self._before_kib = self._actual_kib()
+        self._request()
+
+    def watch(self, wait_seconds: float) -> Assigned:
+        """See that it arrives; erase the journal entry once it has.
+
+        :param wait_seconds: how long to watch, 0 for one look
+        :returns: what came of it so far; may be called again
+        :raises LibvirtFault: libvirt would not
+        """
+        deadline = clocks.Deadline(self._clock, wait_seconds)
+        ask_again = clocks.Deadline(self._clock, ASK_AGAIN_SECONDS)
+        while True:
+            assigned = Assigned(
+                self.owed.original_kib, self._before_kib, self._actual_kib(),
+                self._clock.now() - self._started_at)
+            if assigned.complete:
+                journal.erase(self._domain)
+                return assigned
+            if deadline.passed():
+                return assigned
+            if ask_again.passed():
+                self._request()
+                ask_again = clocks.Deadline(self._clock, ASK_AGAIN_SECONDS)
+            self._clock.wait(POLL_SECONDS)
+
+    def _request(self) -> None:
+        self._domain.set_balloon_kib(self.owed.original_kib, definition=True)
+
+    def _actual_kib(self) -> int:
+        balloon = self._domain.balloon()
+        return 0 if balloon is None else balloon.actual_kib
+
+
+def begin(domain: domains.Domain, clock: clocks.Clock) -> Assignment | None:
+    """Start giving back what the journal says is owed.
+
+    :param domain: the guest, where no migration is under way
+    :param clock: for the watch
+    :returns: the assignment to watch, or None where nothing is owed
+    :raises JournalUnreadable: there is an entry that makes no sense
+    :raises LibvirtFault: libvirt would not
+    """
+    owed = journal.read(domain)
+    return None if owed is None else Assignment(domain, owed, clock)

@@ -1,0 +1,107 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The options of ``[freemem]``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oslo_config import cfg
+from oslo_config import types
+
+GROUP = 'freemem'
+
+
+class WholeNumber(types.Integer):
+    """An integer whose refusal names the value and both its bounds."""
+
+    def __call__(self, value: Any) -> Any:
+        """:param value: as written in the file
+        :returns: the number
+        :raises ValueError: it is none, or out of bounds
+        """
+        try:
+            return super().__call__(value)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f'{str(value)[:40]!r} is not a whole number from {self.min} '
+                f'to {self.max}') from None
+
+
+OPTIONS = [
+    cfg.BoolOpt(
+        'enabled',
+        default=False,
+        help='Release memory that a guest does not use before its live '
+             'migration, and give it back at the destination. Where this is '
+             "false, nova-compute runs Nova's own driver, untouched. A "
+             'destination where this is false receives guests that stay '
+             'shrunk until somebody gives the memory back: enable it on all '
+             'hosts guests migrate to before it is enabled where they '
+             'migrate from.'),
+    cfg.ListOpt(
+        'acquire',
+        default=['guest_agent', 'balloon_stats'],
+        help='Who is asked what a guest has free, in this order, until one '
+             'answers. Names of extensions in the namespace '
+             'nova_freemem.acquire.'),
+    cfg.StrOpt(
+        'release',
+        default='balloon',
+        help='How memory is taken from a guest. Name of an extension in the '
+             'namespace nova_freemem.release.'),
+    cfg.Opt(
+        'headroom_percent',
+        type=WholeNumber(min=1, max=90),
+        default=5,
+        help='Free memory that a guest keeps, in percent of its memory. The '
+             'larger of this and headroom_min_mib counts.'),
+    cfg.Opt(
+        'headroom_min_mib',
+        type=WholeNumber(min=32, max=1024 * 1024),
+        default=128,
+        help='Free memory that a guest keeps, in MiB, whatever its size. The '
+             'larger of this and headroom_percent counts.'),
+    cfg.Opt(
+        'min_saving_mib',
+        type=WholeNumber(min=1, max=1024 * 1024),
+        default=64,
+        help='Smallest saving, in MiB that need not be transferred, for '
+             'which a guest is bothered at all.'),
+    cfg.Opt(
+        'agent_timeout_seconds',
+        type=WholeNumber(min=1, max=60),
+        default=5,
+        help='Longest wait, in seconds, for one answer of the guest agent. '
+             'Must be below deadline_seconds.'),
+    cfg.Opt(
+        'deadline_seconds',
+        type=WholeNumber(min=2, max=3600),
+        default=120,
+        help='Longest time, in seconds, that asking and releasing together '
+             'may keep a migration waiting. When it passes, what has been '
+             'released by then stays released and the transfer starts.'),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options known.
+
+    :param conf: where to register them
+    """
+    conf.register_opts(OPTIONS, group=GROUP)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """:returns: the options, for the sample configuration and the manual."""
+    return [(GROUP, OPTIONS)]

@@ -1,0 +1,256 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The only module that calls libvirt.
+
+Error codes are translated here, once. What they mean was read in libvirt's
+sources and provoked on libvirt 11.3 with QEMU 10.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import contextlib
+import dataclasses
+from typing import Any
+
+import libvirt
+import libvirt_qemu
+from lxml import etree
+
+from nova_freemem import blocking
+from nova_freemem import clock as clocks
+from nova_freemem import exceptions
+
+METADATA_URI = 'urn:nova-freemem:journal'
+METADATA_PREFIX = 'freemem'
+
+# setMemoryStatsPeriod(0) and then N makes the balloon ask the guest at once;
+# the answer was there after 2 ms. A guest that takes longer than this is one
+# whose statistics are not to be relied on.
+FRESH_STATS_SECONDS = 0.5
+FRESH_STATS_POLL_SECONDS = 0.005
+
+
+@dataclasses.dataclass(frozen=True)
+class BalloonStats:
+    """The balloon as the host sees it, and the guest's own figures.
+
+    Whatever the guest has not told is None: absent is not zero.
+
+    :ivar actual_kib: memory the guest has, balloon taken off
+    :ivar rss_kib: resident memory of the QEMU process
+    :ivar total_kib: what the guest's kernel manages ('available')
+    :ivar free_kib: what the guest uses for nothing at all ('unused')
+    :ivar available_kib: what it could give without swapping ('usable')
+    :ivar page_cache_kib: page cache ('disk_caches')
+    :ivar swapped_out_kib: swapped out since the guest booted
+    :ivar last_update_seconds: when the guest told, seconds since the epoch;
+                               None where it never has
+    """
+
+    actual_kib: int
+    rss_kib: int | None = None
+    total_kib: int | None = None
+    free_kib: int | None = None
+    available_kib: int | None = None
+    page_cache_kib: int | None = None
+    swapped_out_kib: int | None = None
+    last_update_seconds: int | None = None
+
+    @classmethod
+    def from_libvirt(cls, stats: Mapping[str, Any]) -> BalloonStats | None:
+        """Read what ``virDomainMemoryStats`` returned.
+
+        :param stats: its dictionary, KiB
+        :returns: the statistics, or None where the domain has no balloon
+        """
+        def figure(name: str) -> int | None:
+            value = stats.get(name)
+            return value if isinstance(value, int) and value >= 0 else None
+
+        actual_kib = figure('actual')
+        if actual_kib is None:
+            return None
+        return cls(
+            actual_kib=actual_kib,
+            rss_kib=figure('rss'),
+            total_kib=figure('available'),
+            free_kib=figure('unused'),
+            available_kib=figure('usable'),
+            page_cache_kib=figure('disk_caches'),
+            swapped_out_kib=figure('swap_out'),
+            last_update_seconds=figure('last_update') or None)
+
+
+class Domain:
+    """One guest's libvirt domain: a few calls, errors translated."""
+
+    def __init__(self, handle: Any) -> None:
+        """:param handle: a ``libvirt.virDomain``, or Nova's proxy of one"""
+        self._handle = handle
+
+    @property
+    def uuid(self) -> str:
+        """The domain's, and so the Nova instance's, UUID."""
+        return str(self._handle.UUIDString())
+
+    def is_running(self) -> bool:
+        """:returns: whether the guest runs, as opposed to paused or off."""
+        with _translated('read the state'):
+            return bool(self._handle.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
+
+    def description(self) -> etree._Element:
+        """:returns: the live domain XML, parsed."""
+        with _translated('describe the domain'):
+            return etree.fromstring(self._handle.XMLDesc(0))
+
+    def balloon(self) -> BalloonStats | None:
+        """Read the balloon's statistics as libvirt has them.
+
+        The size and the RSS are of now; what the guest tells is as old as
+        the statistics period.
+
+        :returns: the statistics, or None where there is no balloon
+        """
+        with _translated('read the memory statistics'):
+            return BalloonStats.from_libvirt(self._handle.memoryStats())
+
+    def fresh_balloon(self, clock: clocks.Clock) -> BalloonStats | None:
+        """Have the guest tell its statistics now, and read them.
+
+        The statistics period is put back as it was.
+
+        :param clock: for the wait, 0.5 s at most
+        :returns: statistics not older than this call; None where the guest
+                  did not tell in time, or there is no balloon
+        """
+        asked_at_seconds = int(clock.wall())
+        with self._statistics_asked_for():
+            deadline = clocks.Deadline(clock, FRESH_STATS_SECONDS)
+            while not deadline.passed():
+                stats = self.balloon()
+                if stats is None:
+                    return None
+                if (stats.last_update_seconds or 0) >= asked_at_seconds:
+                    return stats
+                clock.wait(FRESH_STATS_POLL_SECONDS)
+        return None
+
+    @contextlib.contextmanager
+    def _statistics_asked_for(self) -> Iterator[None]:
+        period = self.description().find('./devices/memballoon/stats')
+        seconds = int(period.get('period', '0')) if period is not None else 0
+        live = libvirt.VIR_DOMAIN_AFFECT_LIVE
+        with _translated('set the statistics period'):
+            self._handle.setMemoryStatsPeriod(0, live)
+            self._handle.setMemoryStatsPeriod(seconds or 1, live)
+        try:
+            yield
+        finally:
+            if not seconds:
+                with _translated('set the statistics period'):
+                    self._handle.setMemoryStatsPeriod(0, live)
+
+    def set_balloon_kib(self, target_kib: int, *, definition: bool = False
+                        ) -> None:
+        """Ask the balloon to move; it arrives later, or not at all.
+
+        :param target_kib: memory the guest shall have
+        :param definition: mend the persistent definition as well
+        :raises OperationInvalid: no balloon, or the guest is not running
+        :raises DomainBusy: a migration is under way; takes 30 s to come
+        :raises TargetRefused: zero, or above the domain's maximum
+        """
+        flags = libvirt.VIR_DOMAIN_AFFECT_LIVE
+        if definition:
+            flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        with _translated('set the balloon'):
+            self._handle.setMemoryFlags(target_kib, flags)
+
+    def ask_agent(self, command: str, timeout_seconds: int) -> str:
+        """Send one command to the QEMU guest agent.
+
+        :param command: the command, JSON
+        :param timeout_seconds: how long to wait for the answer, 1 at least
+        :returns: the answer as the agent gave it: not to be trusted
+        :raises AgentSilent: no channel, no agent, or no answer in time
+        :raises AgentRefused: the command is blocked, unknown, or failed
+        """
+        with _translated('ask the guest agent', _AGENT_FAULTS):
+            return str(blocking.call(
+                libvirt_qemu.qemuAgentCommand, self._handle, command,
+                timeout_seconds, 0))
+
+    def read_metadata(self) -> str | None:
+        """:returns: our element in the live metadata, None where absent."""
+        try:
+            with _translated('read the metadata'):
+                return str(self._handle.metadata(
+                    libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_URI,
+                    libvirt.VIR_DOMAIN_AFFECT_LIVE))
+        except _MetadataAbsent:
+            return None
+
+    def write_metadata(self, element: str) -> None:
+        """Put our element into the live metadata; it travels with the guest.
+
+        :param element: XML
+        """
+        self._set_metadata(element, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def erase_metadata(self) -> None:
+        """Take our element out of the live and the persistent metadata."""
+        self._set_metadata(None, libvirt.VIR_DOMAIN_AFFECT_LIVE
+                           | libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+    def _set_metadata(self, element: str | None, flags: int) -> None:
+        with _translated('write the metadata'), \
+                contextlib.suppress(_MetadataAbsent):
+            self._handle.setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT, element,
+                METADATA_PREFIX, METADATA_URI, flags)
+
+
+class _MetadataAbsent(exceptions.LibvirtFault):
+    """Nobody wrote metadata of ours."""
+
+
+_FAULTS = {
+    'VIR_ERR_INVALID_ARG': exceptions.TargetRefused,
+    'VIR_ERR_NO_DOMAIN': exceptions.DomainGone,
+    'VIR_ERR_OPERATION_INVALID': exceptions.OperationInvalid,
+    'VIR_ERR_OPERATION_TIMEOUT': exceptions.DomainBusy,
+    'VIR_ERR_NO_DOMAIN_METADATA': _MetadataAbsent,
+}
+_AGENT_FAULTS = {
+    'VIR_ERR_NO_DOMAIN': exceptions.DomainGone,
+    'VIR_ERR_OPERATION_INVALID': exceptions.AgentSilent,
+    'VIR_ERR_ARGUMENT_UNSUPPORTED': exceptions.AgentSilent,
+    'VIR_ERR_AGENT_UNRESPONSIVE': exceptions.AgentSilent,
+    'VIR_ERR_AGENT_COMMAND_TIMEOUT': exceptions.AgentSilent,
+    'VIR_ERR_AGENT_COMMAND_FAILED': exceptions.AgentRefused,
+}
+
+
+@contextlib.contextmanager
+def _translated(doing: str, faults: Mapping[str, type[
+        exceptions.LibvirtFault]] = _FAULTS) -> Iterator[None]:
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        code = error.get_error_code()
+        by_code = {getattr(libvirt, name): fault
+                   for name, fault in faults.items()}
+        fault = by_code.get(code, exceptions.LibvirtFault)
+        raise fault(doing=doing, error=error, code=code) from error

@@ -1,0 +1,147 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova's libvirt driver, with our part in the steps of a live migration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import contextlib
+from typing import Any
+
+import nova.conf
+from nova.virt.libvirt import driver
+from oslo_log import log as logging
+
+from nova_freemem import clock as clocks
+from nova_freemem import domain as domains
+from nova_freemem import migration
+from nova_freemem import report
+from nova_freemem.engine import Engine
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
+
+
+class FreememLibvirtDriver(driver.LibvirtDriver):
+    """Releases memory before a guest leaves, gives it back where it lands.
+
+    Only what Nova documents as its driver's interface is overridden, and
+    each override ends in Nova's own method.
+    """
+
+    def __init__(self, virtapi: Any, read_only: bool = False, *,
+                 engine: Engine) -> None:
+        """:param engine: policy and extensions of this host"""
+        super().__init__(virtapi, read_only)
+        self._engine = engine
+        self._departures: dict[str, migration.Departure] = {}
+        self._clock = clocks.Clock()
+
+    def init_host(self, host: str) -> None:
+        """See :meth:`nova.virt.driver.ComputeDriver.init_host`."""
+        super().init_host(host)
+        LOG.info('nova_freemem is at work: guests are asked by %s, memory is '
+                 'released by %s.', ', '.join(self._engine.policy.acquire),
+                 self._engine.policy.release)
+
+    def live_migration(self, context: Any, instance: Any, dest: str,
+                       post_method: Callable[..., None],
+                       recover_method: Callable[..., None],
+                       block_migration: bool = False,
+                       migrate_data: Any = None) -> None:
+        """Release first, then let Nova migrate what is left.
+
+        See :meth:`nova.virt.driver.ComputeDriver.live_migration`.
+        """
+        departure = self._departure(context, instance, migrate_data)
+        if departure is None:
+            super().live_migration(context, instance, dest, post_method,
+                                   recover_method, block_migration,
+                                   migrate_data)
+            return
+
+        def recover(*args: Any, **kwargs: Any) -> None:
+            departure.give_back()
+            recover_method(*args, **kwargs)
+
+        self._departures[instance.uuid] = departure
+        try:
+            if departure.prepare(dest):
+                super().live_migration(context, instance, dest, post_method,
+                                       recover, block_migration,
+                                       migrate_data)
+            else:
+                recover_method(context, instance, dest, migrate_data,
+                               migration_status='cancelled')
+        finally:
+            self._departures.pop(instance.uuid, None)
+            departure.give_back()
+
+    def live_migration_abort(self, instance: Any) -> None:
+        """Abort a release that is under way, or Nova's transfer.
+
+        See :meth:`nova.virt.driver.ComputeDriver.live_migration_abort`.
+        """
+        if not self._ordered(instance, clocks.Order.ABORT):
+            super().live_migration_abort(instance)
+
+    def live_migration_force_complete(self, instance: Any) -> None:
+        """End a release that is under way, or force Nova's transfer.
+
+        See
+        :meth:`nova.virt.driver.ComputeDriver.live_migration_force_complete`.
+        """
+        if not self._ordered(instance, clocks.Order.FORCE_COMPLETE):
+            super().live_migration_force_complete(instance)
+
+    def post_live_migration_at_destination(
+            self, context: Any, instance: Any, network_info: Any,
+            block_migration: bool = False, block_device_info: Any = None
+            ) -> None:
+        """Give memory back, beside Nova's own steps after a landing.
+
+        See :meth:`nova.virt.driver.ComputeDriver.
+        post_live_migration_at_destination`.
+        """
+        with self._arrival(context, instance):
+            super().post_live_migration_at_destination(
+                context, instance, network_info, block_migration,
+                block_device_info)
+
+    def _ordered(self, instance: Any, order: clocks.Order) -> bool:
+        departure = self._departures.get(instance.uuid)
+        return departure is not None and departure.orders.give(order)
+
+    def _departure(self, context: Any, instance: Any, migrate_data: Any
+                   ) -> migration.Departure | None:
+        reporter = report.Reporter(context, instance, CONF.host)
+        try:
+            return migration.Departure(
+                self._domain(instance), self._engine, reporter, CONF.host,
+                migrate_data.migration.uuid, self._clock)
+        except Exception as fault:
+            reporter.fault('Looking at the guest', fault)
+            return None
+
+    def _arrival(self, context: Any, instance: Any
+                 ) -> contextlib.AbstractContextManager[None]:
+        reporter = report.Reporter(context, instance, CONF.host)
+        try:
+            return migration.Arrival(self._domain(instance), reporter,
+                                     self._clock).memory_given_back()
+        except Exception as fault:
+            reporter.not_assigned(fault)
+            return contextlib.nullcontext()
+
+    def _domain(self, instance: Any) -> domains.Domain:
+        return domains.Domain(self._host.get_guest(instance)._domain)

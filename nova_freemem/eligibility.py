@@ -1,0 +1,77 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Which guests are left alone, from what the host knows of them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lxml import etree
+
+from nova_freemem import domain as domains
+from nova_freemem.reasons import LeaveAlone
+from nova_freemem.reasons import Reason
+
+# Elements of the domain XML that say that taking memory from the guest would
+# not give it to the host, or would break the guest.
+_SIGNS = (
+    ('./memoryBacking/hugepages', Reason.PINNED_MEMORY),
+    ('./memoryBacking/locked', Reason.PINNED_MEMORY),
+    ("./memoryBacking/source[@type='file']", Reason.PINNED_MEMORY),
+    ("./memoryBacking/allocation[@mode='immediate']", Reason.PINNED_MEMORY),
+    ('./devices/hostdev', Reason.PASSTHROUGH_DEVICE),
+    ("./devices/interface[@type='hostdev']", Reason.PASSTHROUGH_DEVICE),
+    ("./devices/interface[@type='vdpa']", Reason.PASSTHROUGH_DEVICE),
+    ('./launchSecurity', Reason.CONFIDENTIAL),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Eligible:
+    """A guest that may be asked.
+
+    :ivar actual_kib: its memory; its balloon has taken nothing
+    :ivar rss_kib: resident memory of its QEMU process
+    """
+
+    actual_kib: int
+    rss_kib: int
+
+
+def examine(running: bool, description: etree._Element,
+            balloon: domains.BalloonStats | None) -> Eligible | LeaveAlone:
+    """Decide from the outside whether a guest may be asked at all.
+
+    :param running: whether its processors run
+    :param description: the live domain XML, in which libvirt writes KiB
+    :param balloon: the balloon's statistics, None where there is none
+    :returns: what the host knows of the guest, or the reason to leave it
+              alone
+    """
+    if not running:
+        return LeaveAlone(Reason.NOT_RUNNING)
+    if balloon is None:
+        return LeaveAlone(Reason.NO_BALLOON)
+    for path, reason in _SIGNS:
+        if description.find(path) is not None:
+            return LeaveAlone(reason)
+    if balloon.last_update_seconds is None:
+        return LeaveAlone(Reason.NO_BALLOON_DRIVER)
+    if balloon.rss_kib is None:
+        return LeaveAlone(Reason.NO_RSS)
+    given_kib = int(description.findtext('./memory', '0'))
+    if balloon.actual_kib != given_kib:
+        return LeaveAlone(
+            Reason.BALLOONED_ALREADY,
+            f'it has {balloon.actual_kib} of {given_kib} KiB')
+    return Eligible(balloon.actual_kib, balloon.rss_kib)

@@ -1,0 +1,80 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Policy and extensions of one host, loaded once."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from oslo_config import cfg
+import stevedore
+from stevedore import named
+
+from nova_freemem import exceptions
+from nova_freemem.acquire import base as acquire_base
+from nova_freemem.policy import Policy
+from nova_freemem.release import base as release_base
+
+ACQUIRE_NAMESPACE = 'nova_freemem.acquire'
+RELEASE_NAMESPACE = 'nova_freemem.release'
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """What every migration that leaves this host uses.
+
+    :ivar policy: the host's
+    :ivar sources: who is asked what is free, in order
+    :ivar releaser: who takes it
+    """
+
+    policy: Policy
+    sources: tuple[acquire_base.Source, ...]
+    releaser: release_base.Releaser
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Engine:
+        """Load what ``[freemem]`` names.
+
+        :param conf: with the options registered
+        :returns: the engine
+        :raises ConfigInvalid: a value is out of bounds, or an extension is
+                               not installed or cannot be loaded
+        """
+        policy = Policy.from_conf(conf)
+        return cls(
+            policy=policy,
+            sources=tuple(
+                _load('acquire', ACQUIRE_NAMESPACE, name)(
+                    name, policy.agent_timeout_seconds)
+                for name in policy.acquire),
+            releaser=_load('release', RELEASE_NAMESPACE, policy.release)())
+
+
+def _load(option: str, namespace: str, name: str) -> Any:
+    def cannot_load(_manager: object, entry_point: object, fault: BaseException
+                    ) -> None:
+        raise exceptions.ConfigInvalid(
+            option=option, problem=f'{name!r} cannot be loaded: {fault!r}')
+
+    manager: named.NamedExtensionManager[Any] = named.NamedExtensionManager(
+        namespace, [name], on_load_failure_callback=cannot_load,
+        warn_on_missing_entrypoint=False)
+    if name not in manager:
+        installed = stevedore.ExtensionManager(namespace).entry_points_names()
+        raise exceptions.ConfigInvalid(
+            option=option,
+            problem=f'{name!r} is not installed; there are '
+                    f'{", ".join(sorted(installed)) or "none"}')
+    return manager[name].plugin

@@ -1,0 +1,77 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What can go wrong, one class per cause."""
+
+from __future__ import annotations
+
+
+class FreememError(Exception):
+    """Base of every fault of this package.
+
+    Subclasses set ``message``, a format string over the keywords the
+    exception is raised with.
+    """
+
+    message = 'An unknown fault occurred.'
+
+    def __init__(self, **details: object) -> None:
+        self.details = details
+        super().__init__(self.message.format(**details))
+
+
+class ConfigInvalid(FreememError):
+    """An option of ``[freemem]`` cannot be used."""
+
+    message = '[freemem] {option}: {problem}'
+
+
+class LibvirtFault(FreememError):
+    """libvirt refused a call for a reason that has no class of its own."""
+
+    message = 'libvirt could not {doing}: {error} (error {code})'
+
+
+class DomainGone(LibvirtFault):
+    """The domain is not, or no longer, on this host."""
+
+
+class DomainBusy(LibvirtFault):
+    """Another job, such as a migration, holds the domain."""
+
+
+class OperationInvalid(LibvirtFault):
+    """The domain has no memory balloon, or is not running."""
+
+
+class TargetRefused(LibvirtFault):
+    """The balloon target is zero or above the domain's maximum."""
+
+
+class NoAnswer(FreememError):
+    """A source could not tell what the guest has free."""
+
+    message = '{source}: {problem}'
+
+
+class AgentSilent(LibvirtFault):
+    """There is no guest agent, or it does not answer."""
+
+
+class AgentRefused(LibvirtFault):
+    """The agent answered that it will not, or cannot, do this."""
+
+
+class JournalUnreadable(FreememError):
+    """The journal entry in a domain's metadata makes no sense to us."""
+
+    message = 'the journal entry {entry} cannot be used: {problem}'

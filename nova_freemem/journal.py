@@ -1,0 +1,126 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is owed to a guest, kept in its libvirt domain.
+
+Written before the first page is taken and erased once the guest has
+everything back. It travels with the guest, so that whoever has the guest
+knows what it is owed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+
+from lxml import etree
+
+from nova_freemem import domain as domains
+from nova_freemem import exceptions
+
+FORMAT = '1'
+LONGEST_ENTRY_CHARACTERS = 4096
+
+_TAG = f'{{{domains.METADATA_URI}}}owed'
+
+
+@dataclasses.dataclass(frozen=True)
+class Owed:
+    """One entry.
+
+    :ivar original_kib: memory the guest had, and is to have again
+    :ivar taken_by: host that took it
+    :ivar taken_at: when
+    :ivar migration: UUID of Nova's migration it was taken for
+    """
+
+    original_kib: int
+    taken_by: str
+    taken_at: datetime.datetime
+    migration: str
+
+    def to_xml(self) -> str:
+        """:returns: the entry as the metadata element libvirt keeps."""
+        element = etree.Element(
+            _TAG, nsmap={domains.METADATA_PREFIX: domains.METADATA_URI},
+            attrib={'format': FORMAT,
+                    'original_kib': str(self.original_kib),
+                    'taken_by': self.taken_by,
+                    'taken_at': self.taken_at.isoformat(),
+                    'migration': self.migration})
+        return str(etree.tostring(element, encoding='unicode'))
+
+    @classmethod
+    def from_xml(cls, text: str) -> Owed:
+        """Read an entry.
+
+        :param text: the metadata element
+        :returns: what is owed
+        :raises JournalUnreadable: it is damaged, or of another format
+        """
+        if len(text) > LONGEST_ENTRY_CHARACTERS:
+            raise _unreadable(text, 'it is too long')
+        try:
+            element = etree.fromstring(text)
+        except (etree.XMLSyntaxError, ValueError):
+            raise _unreadable(text, 'it is not XML') from None
+        if element.get('format') != FORMAT:
+            raise _unreadable(text, f'its format is not {FORMAT}')
+        try:
+            attributes = {str(name): str(value)
+                          for name, value in element.attrib.items()}
+            owed = cls(
+                original_kib=int(attributes['original_kib']),
+                taken_by=attributes['taken_by'],
+                taken_at=datetime.datetime.fromisoformat(
+                    attributes['taken_at']),
+                migration=attributes['migration'])
+        except (KeyError, ValueError):
+            raise _unreadable(
+                text, 'an attribute is missing or wrong') from None
+        if owed.original_kib <= 0:
+            raise _unreadable(text, 'nobody can be owed no memory')
+        return owed
+
+
+def write(domain: domains.Domain, owed: Owed) -> None:
+    """Note what a guest is owed.
+
+    :param domain: the guest
+    :param owed: what
+    :raises LibvirtFault: it could not be written; then take nothing
+    """
+    domain.write_metadata(owed.to_xml())
+
+
+def read(domain: domains.Domain) -> Owed | None:
+    """Look up what a guest is owed.
+
+    :param domain: the guest
+    :returns: what, or None where it is owed nothing
+    :raises JournalUnreadable: there is an entry that makes no sense
+    """
+    text = domain.read_metadata()
+    return None if text is None else Owed.from_xml(text)
+
+
+def erase(domain: domains.Domain) -> None:
+    """Note that a guest has everything back.
+
+    :param domain: the guest
+    """
+    domain.erase_metadata()
+
+
+def _unreadable(text: str, problem: str) -> exceptions.JournalUnreadable:
+    return exceptions.JournalUnreadable(entry=ascii(text[:200]),
+                                        problem=problem)

@@ -1,0 +1,91 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Configuration made into one Policy, checked as a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from oslo_config import cfg
+
+from nova_freemem import conf as freemem_conf
+from nova_freemem import exceptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """How a host treats the guests that leave it; see conf.py."""
+
+    acquire: tuple[str, ...]
+    release: str
+    headroom_percent: int
+    headroom_min_mib: int
+    min_saving_mib: int
+    agent_timeout_seconds: int
+    deadline_seconds: int
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Policy:
+        """Read ``[freemem]``.
+
+        :param conf: with the options registered
+        :returns: the policy
+        :raises ConfigInvalid: a value is out of bounds, or two contradict
+                               each other
+        """
+        values = {option.dest: _value(conf, option)
+                  for option in freemem_conf.OPTIONS
+                  if option.dest != 'enabled'}
+        values['acquire'] = tuple(values['acquire'])
+        policy = cls(**values)
+        if not policy.acquire:
+            raise exceptions.ConfigInvalid(
+                option='acquire', problem='must name at least one source')
+        if policy.agent_timeout_seconds >= policy.deadline_seconds:
+            raise exceptions.ConfigInvalid(
+                option='agent_timeout_seconds',
+                problem=f'{policy.agent_timeout_seconds} must be below '
+                        f'deadline_seconds, which is '
+                        f'{policy.deadline_seconds}')
+        return policy
+
+    def headroom_kib(self, total_kib: int) -> int:
+        """Tell how much free memory a guest keeps.
+
+        :param total_kib: its memory
+        :returns: KiB
+        """
+        return max(total_kib * self.headroom_percent // 100,
+                   self.headroom_min_mib * 1024)
+
+
+def is_enabled(conf: cfg.ConfigOpts) -> bool:
+    """Tell whether the operator wants the plugin at work.
+
+    :param conf: with the options registered
+    :returns: ``[freemem] enabled``
+    :raises ConfigInvalid: it is neither true nor false
+    """
+    (option,) = (option for option in freemem_conf.OPTIONS
+                 if option.dest == 'enabled')
+    return bool(_value(conf, option))
+
+
+def _value(conf: cfg.ConfigOpts, option: cfg.Opt) -> Any:
+    try:
+        return conf[freemem_conf.GROUP][option.dest]
+    except cfg.ConfigFileValueError as error:
+        problem = str(error).partition(' is not valid: ')[2]
+        raise exceptions.ConfigInvalid(
+            option=option.name, problem=problem or error) from error

@@ -1,0 +1,80 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What came of a release, and who can do one."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import enum
+
+from nova_freemem import clock as clocks
+from nova_freemem import domain as domains
+from nova_freemem.plan import Plan
+
+
+class End(enum.Enum):
+    """Why a release ended; its value is for people."""
+
+    TARGET_REACHED = 'all of it'
+    NO_PROGRESS = 'the guest gives nothing more'
+    DEADLINE = 'deadline_seconds passed'
+    FORCE_COMPLETE = 'the migration was forced to complete'
+    ABORTED = 'the migration was aborted'
+    NOTHING_GAINED = 'the host gains nothing from what the guest gives'
+    NOT_OURS = 'somebody else moves the balloon'
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether what was taken is of no use and goes back at once."""
+        return self in (End.ABORTED, End.NOTHING_GAINED, End.NOT_OURS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """What was taken from a guest.
+
+    :ivar end: why it ended
+    :ivar taken_kib: what the guest gave
+    :ivar gained_kib: by how much its resident size fell
+    :ivar rss_kib: its resident size afterwards
+    :ivar seconds: how long it took
+    """
+
+    end: End
+    taken_kib: int
+    gained_kib: int
+    rss_kib: int
+    seconds: float
+
+
+class Releaser(abc.ABC):
+    """Someone who can take memory from a guest."""
+
+    @abc.abstractmethod
+    def release(self, domain: domains.Domain, plan: Plan,
+                orders: clocks.Orders, clock: clocks.Clock,
+                deadline: clocks.Deadline) -> Release:
+        """Take what the plan says, under watch.
+
+        The journal says already what the guest is owed. Whatever this
+        raises, the caller gives everything back.
+
+        :param domain: the guest
+        :param plan: what to take
+        :param orders: abort and force-complete arrive here
+        :param clock: for waits
+        :param deadline: when to stop, keeping what was taken by then
+        :returns: what came of it; nothing moves any more
+        :raises FreememError: it could not be done
+        """

@@ -1,0 +1,69 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Putting our driver where Nova looks for its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import functools
+
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from nova_freemem import conf as freemem_conf
+from nova_freemem import engine as engines
+from nova_freemem import exceptions
+from nova_freemem import policy
+
+LOG = logging.getLogger(__name__)
+
+STOCK_DRIVER = 'libvirt.LibvirtDriver'
+
+
+def prepare(conf: cfg.ConfigOpts, compute_driver: str | None
+            ) -> contextlib.AbstractContextManager[None]:
+    """Get everything ready for Nova to load its compute driver.
+
+    :param conf: the service's configuration
+    :param compute_driver: the driver asked for, None for the configured one
+    :returns: a context in which Nova finds our driver in the place of its
+              own, or its own where the plugin is not enabled
+    :raises FreememError: the plugin is enabled and cannot work
+    """
+    freemem_conf.register_opts(conf)
+    if not policy.is_enabled(conf):
+        LOG.info('nova_freemem is installed but not enabled ([freemem] '
+                 'enabled is false): Nova\'s own driver runs.')
+        return contextlib.nullcontext()
+    name = compute_driver or conf.compute_driver
+    if name != STOCK_DRIVER:
+        raise exceptions.ConfigInvalid(
+            option='enabled', problem=f'it works with compute_driver = '
+                                      f'{STOCK_DRIVER}, not with {name}')
+    return _in_place(engines.Engine.from_conf(conf))
+
+
+@contextlib.contextmanager
+def _in_place(engine: engines.Engine) -> Iterator[None]:
+    from nova.virt import libvirt
+
+    from nova_freemem import driver
+
+    stock = libvirt.LibvirtDriver
+    libvirt.LibvirtDriver = functools.partial(driver.FreememLibvirtDriver,
+                                              engine=engine)
+    try:
+        yield
+    finally:
+        libvirt.LibvirtDriver = stock
