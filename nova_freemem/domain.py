@@ -36,9 +36,9 @@ METADATA_URI = 'urn:nova-freemem:journal'
 METADATA_PREFIX = 'freemem'
 
 # setMemoryStatsPeriod(0) and then N makes the balloon ask the guest at once;
-# the answer was there after 2 ms. A guest that takes longer than this is one
-# whose statistics are not to be relied on.
-FRESH_STATS_SECONDS = 0.5
+# the answer was there after 2 ms. A guest that takes longer than this has no
+# balloon driver, or one that is not to be relied on.
+FRESH_STATS_SECONDS = 1.0
 FRESH_STATS_POLL_SECONDS = 0.005
 
 
@@ -131,7 +131,7 @@ class Domain:
 
         The statistics period is put back as it was.
 
-        :param clock: for the wait, 0.5 s at most
+        :param clock: for the wait, 1 s at most
         :returns: statistics not older than this call; None where the guest
                   did not tell in time, or there is no balloon
         """

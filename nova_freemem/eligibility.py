@@ -65,8 +65,6 @@ def examine(running: bool, description: etree._Element,
     for path, reason in _SIGNS:
         if description.find(path) is not None:
             return LeaveAlone(reason)
-    if balloon.last_update_seconds is None:
-        return LeaveAlone(Reason.NO_BALLOON_DRIVER)
     if balloon.rss_kib is None:
         return LeaveAlone(Reason.NO_RSS)
     given_kib = int(description.findtext('./memory', '0'))

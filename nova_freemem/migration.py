@@ -105,6 +105,8 @@ class Departure:
                                     balloon)
         if isinstance(guest, LeaveAlone):
             return guest
+        if self._domain.fresh_balloon(self._clock) is None:
+            return LeaveAlone(Reason.NO_BALLOON_DRIVER)
         try:
             memory = acquire.ask_in_turn(
                 self._engine.sources, self._domain, guest.actual_kib,

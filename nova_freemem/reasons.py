@@ -23,8 +23,8 @@ class Reason(enum.Enum):
 
     NOT_RUNNING = 'the guest is paused or not running'
     NO_BALLOON = 'the domain has no memory balloon'
-    NO_BALLOON_DRIVER = ('the guest has no balloon driver, or it has not '
-                         'reported yet')
+    NO_BALLOON_DRIVER = ('no balloon driver of the guest answers: it has '
+                         'none, or it hangs')
     BALLOONED_ALREADY = ('the balloon is inflated already, and not by this '
                          'migration')
     PINNED_MEMORY = ('its memory is locked, in huge pages or in a file, so '
