@@ -1,0 +1,269 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The guest: Debian's kernel, a file system in memory, and a disk.
+
+Everything in it comes from Debian's packages, unpacked and not installed,
+and from the folder ``guest``. It is made once and kept in the cache.
+"""
+
+import dataclasses
+import hashlib
+import lzma
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+from tests.lab import cpio
+from tests.lab import layout
+from tests.lab import steps
+
+#: What the kernel is told; a guest that crashes starts anew after 5 s.
+COMMAND_LINE = 'console=ttyS0 panic=5 quiet mitigations=off'
+
+#: The virtual size of the disk, most of it never written.
+DISK_GIB = 8
+
+_SOURCES = pathlib.Path(__file__).parent / 'guest'
+_KERNEL_PACKAGE = 'linux-image-cloud-amd64'
+_AGENT_PACKAGE = 'qemu-guest-agent'
+_SHELL_PACKAGE = 'busybox-static'
+_DRIVERS = (
+    'virtio_pci',
+    'virtio_blk',
+    'virtio_console',
+    'virtio_balloon',
+    'ext4',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GuestImage:
+    """The three files a guest is started from."""
+
+    folder: pathlib.Path
+
+    @property
+    def kernel(self) -> pathlib.Path:
+        return self.folder / 'vmlinuz'
+
+    @property
+    def initramfs(self) -> pathlib.Path:
+        return self.folder / 'initramfs.cpio'
+
+    @property
+    def disk(self) -> pathlib.Path:
+        """An empty ext4 file system, as qcow2."""
+        return self.folder / 'disk.qcow2'
+
+
+def get() -> GuestImage:
+    """Find the guest in the cache, or make it.
+
+    :returns: where its files are.
+    :raises LabError: it cannot be made.
+    """
+    image = GuestImage(layout.LAB.cache / f'guest-{_fingerprint()}')
+    if not image.folder.is_dir():
+        with steps.step('make the guest: kernel, initramfs, disk'):
+            _make(image)
+    return image
+
+
+def _fingerprint() -> str:
+    """Hash what decides how the guest comes out."""
+    digest = hashlib.sha256()
+    for source in sorted([pathlib.Path(__file__), *_SOURCES.iterdir()]):
+        digest.update(source.name.encode() + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _make(image: GuestImage) -> None:
+    image.folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=image.folder.parent) as scratch:
+        made = GuestImage(pathlib.Path(scratch) / 'guest')
+        made.folder.mkdir()
+        root = _unpack_packages(pathlib.Path(scratch) / 'root')
+        shutil.copy(next(root.glob('boot/vmlinuz-*')), made.kernel)
+        made.initramfs.write_bytes(_initramfs(root, pathlib.Path(scratch)))
+        _make_disk(made.disk, pathlib.Path(scratch))
+        os.rename(made.folder, image.folder)  # All of it, or nothing.
+
+
+# --- Debian's packages
+
+
+def _unpack_packages(root: pathlib.Path) -> pathlib.Path:
+    """Unpack the packages the guest is made of, the newest apt knows of."""
+    store = layout.LAB.cache / 'guest-packages'
+    store.mkdir(exist_ok=True)
+    packages = [_kernel_package(), _SHELL_PACKAGE, *_agent_packages()]
+    wanted = [p for p in packages if not list(store.glob(f'{p}_*.deb'))]
+    if wanted:
+        # As another user apt could not write to the folder.
+        run = ['apt-get', '--option', 'APT::Sandbox::User=root', 'download']
+        _run(*run, *wanted, cwd=store)
+    for package in packages:
+        archive = max(store.glob(f'{package}_*.deb'), key=_modified)
+        _run('dpkg-deb', '--extract', str(archive), str(root))
+    return root
+
+
+def _modified(path: pathlib.Path) -> float:
+    return path.stat().st_mtime
+
+
+def _dependencies(package: str) -> dict[str, list[str]]:
+    """Ask apt for a package's dependencies, and theirs."""
+    hidden = 'recommends suggests conflicts breaks replaces enhances'
+    options = [f'--no-{kind}' for kind in hidden.split()]
+    shown = _run('apt-cache', 'depends', '--recurse', *options, package)
+    found: dict[str, list[str]] = {}
+    for line in shown.splitlines():
+        if not line.startswith((' ', '<')):
+            needs = found.setdefault(line.strip(), [])
+        elif match := re.match(r' [ |](?:Pre)?Depends: ([^<]\S*)', line):
+            needs.append(match[1])
+    return found
+
+
+def _kernel_package() -> str:
+    """Find the kernel that the package without a version stands for."""
+    needs = _dependencies(_KERNEL_PACKAGE)[_KERNEL_PACKAGE]
+    return next(name for name in needs if name.startswith('linux-image-'))
+
+
+def _agent_packages() -> list[str]:
+    """List the guest agent's package and those of its libraries."""
+    dependencies = _dependencies(_AGENT_PACKAGE)
+    found = [_AGENT_PACKAGE]
+    for package in found:
+        found += [
+            needed
+            for needed in dict.fromkeys(dependencies.get(package, []))
+            if needed.startswith('lib') and needed not in found
+        ]
+    return found
+
+
+# --- the file system in memory
+
+
+def _initramfs(root: pathlib.Path, scratch: pathlib.Path) -> bytes:
+    archive = cpio.Archive()
+    for folder in ('dev', 'proc', 'sys', 'run', 'tmp', 'data', 'var'):
+        archive.folder(folder)
+    archive.link('var/run', '/run')
+    archive.character_device('dev/console', 5, 1)
+    archive.file('init', (_SOURCES / 'init').read_bytes(), True)
+    shutdown = (_SOURCES / 'shutdown').read_bytes()
+    archive.file('sbin/shutdown', shutdown, True)
+    _add_shell(archive, root)
+    _add_drivers(archive, root)
+    _add_agent(archive, root)
+    _add_programs(archive, scratch)
+    return archive.to_bytes()
+
+
+def _add_shell(archive: cpio.Archive, root: pathlib.Path) -> None:
+    busybox = next(root.glob('**/bin/busybox'))
+    archive.file('bin/busybox', busybox.read_bytes(), True)
+    for command in _run(str(busybox), '--list').split():
+        if command != 'busybox':
+            archive.link(f'bin/{command}', 'busybox')
+
+
+def _add_drivers(archive: cpio.Archive, root: pathlib.Path) -> None:
+    """Add the drivers that are modules, and the order to load them in."""
+    modules = {
+        path.name.partition('.')[0].replace('-', '_'): path
+        for path in root.glob('**/lib/modules/**/*.ko*')
+    }
+    order: list[str] = []
+
+    def load(name: str) -> None:
+        if name in order or name not in modules:  # The latter is built in.
+            return
+        code = _decompressed(modules[name])
+        for needed in re.findall(rb'\0depends=([^\0]*)\0', code):
+            for other in filter(None, needed.decode().split(',')):
+                load(other.replace('-', '_'))
+        order.append(name)
+        archive.file(f'lib/modules/{name}.ko', code, False)
+
+    for driver in _DRIVERS:
+        load(driver)
+    archive.file('etc/modules', '\n'.join([*order, '']).encode(), False)
+
+
+def _decompressed(module: pathlib.Path) -> bytes:
+    code = module.read_bytes()
+    return lzma.decompress(code) if module.suffix == '.xz' else code
+
+
+def _add_agent(archive: cpio.Archive, root: pathlib.Path) -> None:
+    """Add the agent and the libraries that its own loader asks for."""
+    agent = next(root.glob('**/sbin/qemu-ga'))
+    loader = next(
+        path
+        for path in root.glob('**/ld-linux-x86-64.so.2')
+        if path.is_file() and not path.is_symlink()
+    )
+    folders = {path.parent for path in root.glob('**/lib*.so.*')}
+    search = ':'.join(str(folder) for folder in folders)
+    listed = _run(
+        str(loader), '--library-path', search, '--list', str(agent)
+    )
+    for library in re.findall(r'=> (\S+) \(', listed):
+        name = pathlib.Path(library).name
+        content = pathlib.Path(library).read_bytes()
+        archive.file(f'lib/x86_64-linux-gnu/{name}', content, True)
+    archive.file('lib64/ld-linux-x86-64.so.2', loader.read_bytes(), True)
+    archive.file('bin/qemu-ga', agent.read_bytes(), True)
+
+
+def _add_programs(archive: cpio.Archive, scratch: pathlib.Path) -> None:
+    """Add the programs that use the guest's memory."""
+    for source in _SOURCES.glob('*.c'):
+        program = scratch / source.stem
+        flags = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-s']
+        _run('gcc', *flags, '-o', str(program), str(source))
+        archive.file(f'bin/{source.stem}', program.read_bytes(), True)
+
+
+# --- the disk
+
+
+def _make_disk(disk: pathlib.Path, scratch: pathlib.Path) -> None:
+    raw = scratch / 'disk.raw'
+    with raw.open('wb') as blank:
+        blank.truncate(DISK_GIB << 30)
+    # Few inodes, no journal: the guest writes to it when asked to, only.
+    kind = ['-t', 'ext4', '-T', 'largefile4', '-O', '^has_journal']
+    _run('mke2fs', '-q', *kind, '-E', 'lazy_itable_init=0', str(raw))
+    formats = ['-f', 'raw', '-O', 'qcow2']
+    _run('qemu-img', 'convert', *formats, str(raw), str(disk))
+
+
+def _run(*argv: str, cwd: pathlib.Path | None = None) -> str:
+    """Run a command.
+
+    :returns: what it wrote.
+    :raises RuntimeError: it failed; its words.
+    """
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f'{" ".join(argv)}: {done.stderr.strip()}')
+    return done.stdout

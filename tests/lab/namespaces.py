@@ -1,0 +1,149 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The namespaces that make a part of this machine a host of its own.
+
+A small process holds a network, a mount, a UTS and an IPC namespace; they
+end with the last process inside. They have no names under ``/run/netns``,
+so that nothing of them, not even a mount point, can be left behind.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+
+from tests.lab import layout
+from tests.lab import processes
+from tests.lab import steps
+
+# Files are bound read-only: they are there to be read, or to hide a device.
+_HOLDER_SCRIPT = """
+hostname "$1"; shift
+ip link set lo up
+while [ $# -gt 0 ]; do
+    if [ -d "$1" ]; then mount --bind "$1" "$2"
+    else mount -o bind,ro "$1" "$2"; fi
+    shift 2
+done
+exec sleep infinity
+"""
+
+
+def _holder(
+    host: layout.HostLayout, mounts: Mapping[str, pathlib.Path]
+) -> processes.Daemon:
+    pairs = [
+        str(path) for place, own in mounts.items() for path in (own, place)
+    ]
+    daemon = processes.Daemon(
+        name=host.name,
+        argv=['unshare', '--net', '--mount', '--uts', '--ipc', '--']
+        + ['sh', '-ec', _HOLDER_SCRIPT, host.name, host.hostname, *pairs],
+        log=layout.LAB.log / f'{host.name}.log',
+        ready=lambda: _command_name(daemon.pid) == 'sleep',
+        ready_seconds=10,
+    )
+    return daemon
+
+
+def _command_name(pid: int | None) -> str:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return pathlib.Path(f'/proc/{pid}/comm').read_text().strip()
+    return ''
+
+
+def hold(host: layout.HostLayout, mounts: Mapping[str, pathlib.Path]) -> None:
+    """Make a host's namespaces, unless they are there.
+
+    :param mounts: what the host has of its own at places of this machine
+        (which exist): folders to write to, files to read.
+    """
+    _holder(host, mounts).start()
+
+
+def pid_of(host: layout.HostLayout) -> int | None:
+    """Find the process that holds a host's namespaces.
+
+    :returns: its pid, None where the host is down.
+    """
+    return _holder(host, {}).pid
+
+
+def enter(host: layout.HostLayout) -> list[str]:
+    """Say how a command gets into a host.
+
+    :returns: what to put before the command.
+    :raises LabError: the host is down.
+    """
+    pid = pid_of(host)
+    if pid is None:
+        raise steps.LabError(f'enter {host.name}', 'the host is down')
+    kinds = ['--net', '--mount', '--uts', '--ipc']
+    return ['nsenter', f'--target={pid}', *kinds, '--']
+
+
+def run(
+    host: layout.HostLayout, *argv: str, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a command inside a host.
+
+    :param check: whether an exit code other than 0 is an error.
+    :returns: its exit code and what it wrote.
+    :raises LabError: the host is down, or the command failed.
+    """
+    done = subprocess.run(
+        [*enter(host), *argv], capture_output=True, text=True
+    )
+    if check and done.returncode:
+        why = done.stderr.strip() or f'exit code {done.returncode}'
+        raise steps.LabError(f'{" ".join(argv)} on {host.name}', why)
+    return done
+
+
+def _processes(mount_namespace: str) -> Iterator[int]:
+    """Find the living processes of a mount namespace."""
+    for entry in pathlib.Path('/proc').iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            # A zombie has no namespace any more: reading the link fails.
+            if os.readlink(entry / 'ns' / 'mnt') == mount_namespace:
+                yield int(entry.name)
+
+
+def release(host: layout.HostLayout) -> None:
+    """End every process of a host, and so its namespaces.
+
+    Guests are among them: QEMU leaves libvirtd's session, but not the host.
+    """
+    pid = pid_of(host)
+    if pid is None:
+        return
+    mount_namespace = os.readlink(f'/proc/{pid}/ns/mnt')
+    if mount_namespace == os.readlink('/proc/self/ns/mnt'):
+        raise steps.LabError(f'end {host.name}', f'pid {pid} is not inside')
+    for number, grace_seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 10)):
+        for inside in _processes(mount_namespace):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(inside, number)
+        with contextlib.suppress(TimeoutError):
+            steps.wait_for(
+                lambda: not any(_processes(mount_namespace)),
+                f'the end of the processes of {host.name}',
+                grace_seconds,
+                every_seconds=0.05,
+            )
+    _holder(host, {}).stop()

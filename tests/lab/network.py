@@ -1,0 +1,134 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The lab's two networks: management, and the link that migrations take."""
+
+import json
+import subprocess
+import threading
+from typing import Any
+
+from tests.lab import layout
+from tests.lab import namespaces
+
+#: The names of a host's two interfaces, inside it.
+CONTROL, LINK = 'control', 'link'
+
+# Both hosts may come up at the same time; the bridges are made once.
+_BRIDGES = threading.Lock()
+
+
+def _ip(*arguments: str) -> Any:
+    """Run iproute2's ip in the root namespace.
+
+    :returns: its answer, parsed; None where it has nothing to say.
+    :raises RuntimeError: it failed; its words.
+    """
+    done = subprocess.run(
+        ['ip', '-json', *arguments], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f'ip {" ".join(arguments)}: {done.stderr.strip()}')
+    return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def _exists(interface: str) -> bool:
+    return any(one['ifname'] == interface for one in _ip('link', 'show'))
+
+
+def make_bridges() -> None:
+    """Make both bridges, and the control plane's address on the first."""
+    lab = layout.LAB
+    address = f'{lab.control_address}/{lab.prefix_length}'
+    with _BRIDGES:
+        for bridge in (lab.control_bridge, lab.link_bridge):
+            if not _exists(bridge):
+                _ip('link', 'add', bridge, 'type', 'bridge')
+            _ip('link', 'set', bridge, 'up')
+        _ip('address', 'replace', address, 'dev', lab.control_bridge)
+
+
+def remove_bridges() -> None:
+    """Remove the bridges; every host has to be down."""
+    for bridge in (layout.LAB.control_bridge, layout.LAB.link_bridge):
+        if _exists(bridge):
+            _ip('link', 'delete', bridge)
+
+
+def _outer(host: layout.HostLayout, inner: str) -> str:
+    """Name the bridge's end of a host's interface (15 characters at most)."""
+    return f'fmlab-{inner[:4]}{host.name.removeprefix("host")}'
+
+
+def plug(host: layout.HostLayout) -> None:
+    """Give a host its two interfaces, plugged into the bridges."""
+    lab = layout.LAB
+    for inner, bridge, address in (
+        (CONTROL, lab.control_bridge, host.control_address),
+        (LINK, lab.link_bridge, host.link_address),
+    ):
+        outer = _outer(host, inner)
+        _make_pair(host, outer, inner)
+        _ip('link', 'set', outer, 'master', bridge, 'up')
+        for change in (
+            f'address replace {address}/{lab.prefix_length} dev {inner}',
+            f'link set dev {inner} up',
+        ):
+            namespaces.run(host, 'ip', *change.split())
+
+
+def _make_pair(host: layout.HostLayout, outer: str, inner: str) -> None:
+    show = f'ip link show dev {inner}'.split()
+    known = namespaces.run(host, *show, check=False)
+    if _exists(outer) and known.returncode == 0:
+        return
+    if _exists(outer):  # Its other end went with the host as it was before.
+        _ip('link', 'delete', outer)
+    peer = ['peer', 'name', inner, 'netns', str(namespaces.pid_of(host))]
+    _ip('link', 'add', outer, 'type', 'veth', *peer)
+
+
+def unplug(host: layout.HostLayout) -> None:
+    """Take a host's interfaces away, both ends of each."""
+    for inner in (CONTROL, LINK):
+        if _exists(_outer(host, inner)):
+            _ip('link', 'delete', _outer(host, inner))
+
+
+def set_link(mbit: int | None) -> None:
+    """Limit what each host that is up can send over the link.
+
+    Both directions are limited, since each host's own end is.
+
+    :param mbit: 10^6 bits a second; None for no limit.
+    """
+    for host in layout.HOSTS.values():
+        if namespaces.pid_of(host) is None:
+            continue
+        shape = f'tc qdisc replace dev {LINK} root tbf rate {mbit}mbit'
+        shape += ' burst 1mb latency 50ms'
+        unshape = f'tc qdisc delete dev {LINK} root'
+        # Deleting what is not there is an error, and as good.
+        command = unshape if mbit is None else shape
+        namespaces.run(host, *command.split(), check=mbit is not None)
+
+
+def link_bytes(host: layout.HostLayout) -> tuple[int, int]:
+    """Read what a host has sent and received over the link.
+
+    :returns: bytes sent, bytes received.
+    """
+    shown = namespaces.run(
+        host, 'ip', '-json', '-statistics', 'link', 'show', 'dev', LINK
+    )
+    counters = json.loads(shown.stdout)[0]['stats64']
+    return counters['tx']['bytes'], counters['rx']['bytes']

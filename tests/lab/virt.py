@@ -1,0 +1,203 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Guests straight on libvirt, as Nova makes them, without Nova."""
+
+from collections.abc import Mapping
+import dataclasses
+import shutil
+import subprocess
+import time
+from typing import Any
+import uuid
+
+import libvirt
+
+from tests.lab import accelerator
+from tests.lab import guest_image
+from tests.lab import host as lab_host
+from tests.lab import layout
+
+# What Nova 34 writes for a guest of a plain flavor and image, as far as it
+# matters to memory and migration.
+_DOMAIN = """
+<domain type='{virt_type}'>
+  <name>{name}</name>
+  <uuid>{uuid}</uuid>
+  <memory unit='MiB'>{memory_mib}</memory>
+  <vcpu>{vcpus}</vcpu>
+  <os>
+    <type machine='pc'>hvm</type>
+    <kernel>{kernel}</kernel>
+    <initrd>{initramfs}</initrd>
+    <cmdline>{command_line}</cmdline>
+  </os>
+  <features><acpi/><apic/></features>
+  {cpu}
+  <clock offset='utc'>
+    <timer name='pit' tickpolicy='delay'/>
+    <timer name='rtc' tickpolicy='catchup'/>
+    <timer name='hpet' present='no'/>
+  </clock>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='none'/>
+      <source file='{disk}'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+    <serial type='file'><source path='{console}'/></serial>
+    {channel}
+    {balloon}
+  </devices>
+</domain>
+"""
+_CHANNEL = """
+<channel type='unix'>
+  <target type='virtio' name='org.qemu.guest_agent.0'/>
+</channel>
+"""
+_BALLOON = """
+<memballoon model='virtio' {reporting}><stats period='10'/></memballoon>
+"""
+_REPORTING = "autodeflate='on' freePageReporting='on'"  # Nova >= 32.
+
+# [libvirt]live_migration_* of Nova at their defaults.
+_MIGRATION_FLAGS = (
+    libvirt.VIR_MIGRATE_LIVE
+    | libvirt.VIR_MIGRATE_PEER2PEER
+    | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+    | libvirt.VIR_MIGRATE_PERSIST_DEST
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GuestSpec:
+    """What a guest is to be like.
+
+    :param reporting: whether its balloon reports free pages, as those do
+        that Nova >= 32 has made.
+    :param balloon: whether it has a balloon device.
+    :param channel: whether it has a channel for the guest agent.
+    :param flags: words for its kernel's command line; ``guest/init`` tells
+        which mean something.
+    """
+
+    name: str
+    memory_mib: int = 512
+    vcpus: int = 2
+    reporting: bool = False
+    balloon: bool = True
+    channel: bool = True
+    flags: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Migration:
+    """A migration that has ended.
+
+    :param domain: the guest, at the destination.
+    :param seconds: what the whole of it took.
+    :param bytes_sent: over the link, by the source's interface.
+    :param downtime_ms: for how long the guest stood still, by QEMU.
+    :param job: libvirt's own statistics of it.
+    """
+
+    domain: libvirt.virDomain
+    seconds: float
+    bytes_sent: int
+    downtime_ms: int
+    job: Mapping[str, Any]
+
+
+def boot(host: lab_host.Host, spec: GuestSpec) -> libvirt.virDomain:
+    """Define a guest and start it.
+
+    :returns: its domain; the guest has begun to boot.
+    """
+    folder = layout.LAB.instances / spec.name
+    folder.mkdir(parents=True, exist_ok=True)
+    image = guest_image.get()
+    disk = folder / 'disk'
+    backing = ['-b', str(image.disk), '-F', 'qcow2']
+    subprocess.run(
+        ['qemu-img', 'create', '-q', '-f', 'qcow2', *backing, str(disk)],
+        check=True,
+    )
+    domain = host.libvirt().defineXML(_describe(spec))
+    domain.create()
+    return domain
+
+
+def _describe(spec: GuestSpec) -> str:
+    image = guest_image.get()
+    folder = layout.LAB.instances / spec.name
+    virt_type = accelerator.virt_type()
+    reporting = _REPORTING if spec.reporting else ''
+    balloon = _BALLOON.format(reporting=reporting)
+    return _DOMAIN.format(
+        virt_type=virt_type,
+        name=spec.name,
+        uuid=uuid.uuid4(),
+        memory_mib=spec.memory_mib,
+        vcpus=spec.vcpus,
+        kernel=image.kernel,
+        initramfs=image.initramfs,
+        command_line=f'{guest_image.COMMAND_LINE} {spec.flags}'.strip(),
+        cpu="<cpu mode='host-model'/>" if virt_type == 'kvm' else '',
+        disk=folder / 'disk',
+        console=folder / 'console.log',
+        channel=_CHANNEL if spec.channel else '',
+        balloon=balloon if spec.balloon else "<memballoon model='none'/>",
+    )
+
+
+def migrate(
+    domain: libvirt.virDomain, source: lab_host.Host, to: lab_host.Host
+) -> Migration:
+    """Live-migrate a guest over the link, as Nova asks libvirt to.
+
+    :param source: the host the guest is on.
+    :param to: the host it goes to.
+    :returns: what it cost.
+    :raises libvirtError: it failed; the guest runs on at the source.
+    """
+    description = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE)
+    settings = {
+        libvirt.VIR_MIGRATE_PARAM_URI: f'tcp://{to.layout.link_address}',
+        libvirt.VIR_MIGRATE_PARAM_DEST_XML: description,
+        libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: description,
+        libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: 0,
+    }
+    sent_before, _ = source.link_bytes()
+    started = time.monotonic()
+    uri = to.layout.migration_uri
+    domain.migrateToURI3(uri, settings, _MIGRATION_FLAGS)
+    seconds = time.monotonic() - started
+    sent, _ = source.link_bytes()
+    arrived = to.libvirt().lookupByUUIDString(domain.UUIDString())
+    job = arrived.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+    return Migration(
+        domain=arrived,
+        seconds=seconds,
+        bytes_sent=sent - sent_before,
+        downtime_ms=job[libvirt.VIR_DOMAIN_JOB_DOWNTIME],
+        job=job,
+    )
+
+
+def remove(domain: libvirt.virDomain) -> None:
+    """End a guest, and remove its definition and its disk."""
+    name = domain.name()
+    if domain.isActive():
+        domain.destroy()
+    domain.undefine()
+    shutil.rmtree(layout.LAB.instances / name, ignore_errors=True)
