@@ -78,6 +78,7 @@ class Settings:
         """The [keystone_authtoken] section of an API."""
         return {
             **self.account,
+            'interface': 'public',
             'www_authenticate_uri': f'{self.url("keystone")}/v3',
         }
 

@@ -1,0 +1,133 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A whole small cloud on one machine: Nova on two hosts."""
+
+from collections.abc import Mapping
+import functools
+import shutil
+import time
+from typing import NamedTuple
+
+import psutil
+
+from tests.lab import compute
+from tests.lab import control_plane
+from tests.lab import images
+from tests.lab import layout
+from tests.lab import network
+from tests.lab import processes
+from tests.lab import room
+from tests.lab import servers
+from tests.lab import steps
+from tests.lab.services import catalogue
+from tests.lab.services import settings
+
+
+class Process(NamedTuple):
+    """A process of the lab that lives."""
+
+    name: str
+    pid: int
+    port: int | None
+    seconds: float
+
+
+class Cloud(servers.Servers):
+    """The lab's cloud, whether it is up or not."""
+
+    def up(
+        self,
+        plugin: bool | Mapping[str, bool] = True,
+        link_mbit: int | None = room.LINK_MBIT,
+    ) -> None:
+        """Bring up what is not up.
+
+        :param plugin: whether the computes load the plugin, all of them or
+            each by its host's name.
+        :param link_mbit: 10^6 bits a second of the migration link, each
+            way; None for no limit.
+        :raises LabError: something did not come up.
+        """
+        network.make_bridges()
+        steps.in_parallel(
+            functools.partial(control_plane.bring_up, self._state),
+            functools.partial(room.up, link_mbit),
+        )
+        steps.in_parallel(
+            functools.partial(images.upload, self.api),
+            functools.partial(self.plugin, plugin),
+        )
+
+    def down(self, keep_databases: bool = False) -> None:
+        """End what up() started, and remove what it made.
+
+        :param keep_databases: leave the databases and the images for the
+            next up(); the guests end in any case.
+        """
+        steps.in_parallel(*(one.stop for one in self._computes))
+        room.down()
+        control_plane.take_down()
+        if not keep_databases:
+            shutil.rmtree(layout.LAB.state, ignore_errors=True)
+
+    def plugin(self, enabled: bool | Mapping[str, bool]) -> None:
+        """Have the plugin or not; restart the computes where that is new.
+
+        :param enabled: for all hosts, or for each by its name.
+        """
+        wanted = (
+            dict.fromkeys(layout.HOSTS, enabled)
+            if isinstance(enabled, bool)
+            else enabled
+        )
+
+        def apply(one: compute.Compute) -> None:
+            one.set_plugin(wanted.get(one.host.name, one.plugin))
+            one.start(self.api)
+
+        steps.in_parallel(
+            *(functools.partial(apply, one) for one in self._computes)
+        )
+
+    @property
+    def plugins(self) -> Mapping[str, bool]:
+        """Whether the plugin is enabled, by host."""
+        return {one.host.name: one.plugin for one in self._computes}
+
+    @property
+    def is_up(self) -> bool:
+        """Whether Nova can be asked for something."""
+        return all(
+            processes.living_pid(layout.LAB.run / f'{name}.pid')
+            for name in ('keystone', 'nova-api')
+        )
+
+    @property
+    def openrc(self) -> str:
+        """The file to source before using the openstack command."""
+        return str(catalogue.openrc(self._state))
+
+    def status(self) -> list[Process]:
+        """List the processes that live."""
+        found = []
+        for file in sorted(layout.LAB.run.glob('*.pid')):
+            pid = processes.living_pid(file)
+            if pid:
+                age = time.time() - psutil.Process(pid).create_time()
+                port = layout.PORTS.get(file.stem)
+                found.append(Process(file.stem, pid, port, age))
+        return found
+
+    @functools.cached_property
+    def _computes(self) -> list[compute.Compute]:
+        return [compute.Compute(host, self._state) for host in room.hosts()]

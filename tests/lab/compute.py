@@ -1,0 +1,186 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""nova-compute on one of the hosts, with the plugin or without."""
+
+import datetime
+import functools
+import pathlib
+
+from openstack import connection
+import psutil
+
+from tests.lab import accelerator
+from tests.lab import host as lab_host
+from tests.lab import processes
+from tests.lab import steps
+from tests.lab.services import nova
+from tests.lab.services import settings
+
+# What an operator adds to enable the plugin, all of it.
+_DROP_IN = """\
+[oslo_messaging_notifications]
+driver = freemem
+[freemem]
+enabled = true
+"""
+
+# Each of these asks for sudo unless told otherwise; the lab is root.
+_PRIVILEGED_SECTIONS = (
+    'nova_sys_admin',
+    'vif_plug_ovs_privileged',
+    'vif_plug_linux_bridge_privileged',
+    'privsep_osbrick',
+)
+
+
+class Compute:
+    """A host's nova-compute.
+
+    :param host: where it runs.
+    :param state: the cloud it belongs to.
+    """
+
+    def __init__(
+        self, host: lab_host.Host, state: settings.Settings
+    ) -> None:
+        self.host = host
+        self._state = state
+        # Not in the host's folder, which goes with the host: Nova keeps the
+        # host's identity here, and refuses a known host without it.
+        self._folder = state.folder('nova') / host.name
+
+    @functools.cached_property
+    def daemon(self) -> processes.Daemon:
+        """The process, as it looks from outside of the host."""
+        name = f'{self.host.name}-nova-compute'
+        return processes.Daemon(
+            name=name,
+            argv=[
+                settings.program('nova-compute'),
+                f'--config-file={self._folder}/nova.conf',
+                f'--config-dir={self._drop_in.parent}',
+            ],
+            log=self._state.log(name),
+            # On SIGTERM Nova 34 waits for its libvirt event thread, which
+            # sleeps for minutes.
+            grace_seconds=3,
+        )
+
+    @property
+    def _drop_in(self) -> pathlib.Path:
+        return self._folder / 'nova.conf.d' / 'freemem.conf'
+
+    @property
+    def plugin(self) -> bool:
+        """Whether the plugin is enabled on the host."""
+        return self._drop_in.exists()
+
+    def set_plugin(self, enabled: bool) -> None:
+        """Write or remove the plugin's drop-in; stop a compute without it.
+
+        :param enabled: what the next start is to find.
+        """
+        if enabled == self.plugin:
+            return
+        self.stop()
+        if enabled:
+            self._drop_in.parent.mkdir(parents=True, exist_ok=True)
+            self._drop_in.write_text(_DROP_IN)
+        else:
+            self._drop_in.unlink()
+
+    def start(self, cloud: connection.Connection) -> None:
+        """Start it, unless it runs, and wait until it takes requests.
+
+        :raises LabError: it does not.
+        """
+        if self.daemon.alive:
+            return
+        what = 'nova-compute with the plugin' if self.plugin else 'nova-compute'
+        with steps.step(f'start {what} on {self.host.name}', self.daemon.log):
+            self._drop_in.parent.mkdir(parents=True, exist_ok=True)
+            configuration = self._folder / 'nova.conf'
+            configuration.touch(mode=0o600)
+            configuration.write_text(settings.ini(self._configuration()))
+            self.host.spawn(self.daemon)
+            steps.wait_for(
+                functools.partial(self._is_ready, cloud),
+                'heartbeat and resource provider',
+                seconds=90,
+                every_seconds=0.5,
+            )
+
+    def stop(self) -> None:
+        """End it; the host's guests go on."""
+        if self.daemon.alive:
+            with steps.step(f'stop nova-compute on {self.host.name}'):
+                self.daemon.stop()
+
+    def _is_ready(self, cloud: connection.Connection) -> bool:
+        """Whether Nova knows of this very process, and placement of its host.
+
+        "Up" in the list of services may speak of the process before it.
+        """
+        pid = self.daemon.pid
+        if pid is None:
+            end = steps.last_lines(self.daemon.log, 3)
+            raise RuntimeError(f'nova-compute ended while starting: {end}')
+        started = datetime.datetime.fromtimestamp(
+            psutil.Process(pid).create_time(), datetime.UTC
+        )
+        hostname = self.host.layout.hostname
+        heartbeats = [
+            one.updated_at
+            for one in cloud.compute.services(
+                binary='nova-compute', host=hostname
+            )
+        ]
+        return bool(
+            heartbeats
+            and heartbeats[0]
+            and _utc(heartbeats[0]) > started
+            and list(cloud.placement.resource_providers(name=hostname))
+        )
+
+    def _configuration(self) -> settings.Ini:
+        content = nova.common(self._state)
+        place = self.host.layout
+        content['DEFAULT'] |= {
+            'host': place.hostname,
+            'my_ip': place.control_address,
+            'state_path': self._folder,
+            'instances_path': self._state.lab.instances,
+            'compute_driver': 'libvirt.LibvirtDriver',
+            'reserved_host_memory_mb': 0,
+        }
+        helper = settings.program('privsep-helper')
+        for section in _PRIVILEGED_SECTIONS:
+            content[section] = {'helper_command': helper}
+        return content | {
+            'libvirt': {
+                'virt_type': accelerator.virt_type(),
+                'live_migration_inbound_addr': place.link_address,
+            },
+            # The hosts share one folder of base images.
+            'image_cache': {'manager_interval': -1},
+            'oslo_concurrency': {'lock_path': self._folder / 'lock'},
+            'vnc': {'enabled': False},
+            'spice': {'enabled': False},
+        }
+
+
+def _utc(nova_time: str) -> datetime.datetime:
+    """Read a time of Nova's API, which is UTC and does not say so."""
+    return datetime.datetime.fromisoformat(nova_time).replace(
+        tzinfo=datetime.UTC
+    )

@@ -1,0 +1,75 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The cloud without its hosts: what is started first and ended last."""
+
+from collections.abc import Callable
+import functools
+import pathlib
+
+from tests.lab import layout
+from tests.lab import processes
+from tests.lab import steps
+from tests.lab.services import broker
+from tests.lab.services import catalogue
+from tests.lab.services import database
+from tests.lab.services import glance
+from tests.lab.services import keystone
+from tests.lab.services import neutron
+from tests.lab.services import nova
+from tests.lab.services import placement
+from tests.lab.services import service
+from tests.lab.services import settings
+
+
+def bring_up(state: settings.Settings) -> None:
+    """Bring up databases, broker and every API, unless they are up.
+
+    What does not need one another comes up at the same time; everything
+    needs keystone, which is therefore first to start.
+    """
+    call = functools.partial
+    steps.in_parallel(
+        call(database.bring_up, state), call(broker.bring_up, state)
+    )
+    keystone.make_keys(state)
+    modules = (placement, glance, neutron, nova)
+    others = [one.describe(state) for one in modules]
+    steps.in_parallel(
+        call(_bring_up_keystone, state),
+        *(call(service.prepare, one, state) for one in others),
+    )
+    steps.in_parallel(*(call(service.start, one) for one in others))
+    catalogue.write_openrc(state)
+
+
+def _bring_up_keystone(state: settings.Settings) -> None:
+    identity = keystone.describe(state)
+    service.prepare(identity, state)
+    service.start(identity)
+    catalogue.register(state)
+
+
+def take_down() -> None:
+    """End everything that was started, by the pid files, database last."""
+    pid_files = set(layout.LAB.run.glob('*.pid'))
+    database_file = layout.LAB.run / 'mariadb.pid'
+    if not pid_files:
+        return
+    with steps.step('stop the control plane'):
+        rest = pid_files - {database_file}
+        steps.in_parallel(*(_ender(file) for file in rest))
+        processes.end(database_file, grace_seconds=15)
+
+
+def _ender(file: pathlib.Path) -> Callable[[], None]:
+    return functools.partial(processes.end, file)

@@ -1,0 +1,283 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The cloud's servers: booted, migrated, looked at, through Nova's API."""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+import os
+import subprocess
+import time
+from typing import NamedTuple
+
+from openstack import connection
+from openstack.compute.v2 import server as sdk_server
+
+from tests.lab import guest as lab_guest
+from tests.lab import host as lab_host
+from tests.lab import images
+from tests.lab import layout
+from tests.lab import steps
+from tests.lab import unreported
+from tests.lab.services import catalogue
+from tests.lab.services import settings
+
+_MIGRATION_SECONDS = 300
+_ENDED = {'completed', 'failed', 'error', 'cancelled'}
+
+Server = sdk_server.Server
+
+
+class Event(NamedTuple):
+    """One event of an action on a server, as Nova recorded it."""
+
+    action: str
+    name: str
+    host: str
+    start: str
+    finish: str | None
+    result: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Migration:
+    """A live migration that has ended, as Nova recorded it.
+
+    :param status: ``completed``, or how else Nova calls it.
+    :param seconds: from the request until Nova had it recorded.
+    """
+
+    number: int
+    source: str
+    destination: str | None
+    status: str
+    seconds: float
+
+
+class Servers:
+    """The servers of the lab's cloud, as its administrator sees them."""
+
+    @functools.cached_property
+    def api(self) -> connection.Connection:
+        """The SDK's connection to the cloud."""
+        return catalogue.connect(self._state)
+
+    @functools.cached_property
+    def _state(self) -> settings.Settings:
+        return settings.load(layout.LAB)
+
+    def servers(self) -> list[Server]:
+        """List the servers there are."""
+        return list(self.api.compute.servers())
+
+    def get(self, server: Server | str) -> Server:
+        """Look at a server as it is now.
+
+        :param server: a server, or its name.
+        :raises Refused: there is none of that name.
+        """
+        if isinstance(server, str):
+            found = self.api.compute.find_server(server)
+            if not found:
+                raise steps.Refused(f'there is no server {server}')
+            server = found
+        return self.api.compute.get_server(server.id)
+
+    def boot(
+        self,
+        name: str,
+        memory_mib: int,
+        reporting: bool = True,
+        host: str | None = None,
+    ) -> Server:
+        """Create a server, and wait until its guest agent answers.
+
+        :param reporting: whether its balloon has free page
+            reporting; without it, see :mod:`tests.lab.unreported`.
+        :param host: ``host1`` or ``host2``; else the scheduler chooses.
+        :raises LabError: it did not come up.
+        """
+        chosen = {'host': layout.HOSTS[host].hostname} if host else {}
+        image = images.upload(self.api)
+        with steps.step(f'boot {name} with {memory_mib} MiB'):
+            server = self.api.compute.create_server(
+                name=name,
+                image_id=image.id,
+                flavor_id=images.flavor(self.api, memory_mib).id,
+                networks='none',
+                **chosen,
+            )
+            server = self._settled(server, seconds=120)
+            if server.status != 'ACTIVE':
+                raise RuntimeError(self._story(server))
+            if not reporting:
+                unreported.take_away(self.guest(server).domain)
+        self.guest(server).wait_ready()
+        return server
+
+    def delete(self, server: Server) -> None:
+        """Delete a server, and wait until it is gone."""
+        with steps.step(f'delete {server.name}'):
+            self.api.compute.delete_server(server.id)
+            self.api.compute.wait_for_delete(server, interval=0.5, wait=60)
+
+    def host(self, server: Server) -> lab_host.Host:
+        """Find the host a server is on, by Nova's record."""
+        hostname = self.get(server).compute_host
+        return next(
+            lab_host.Host(name)
+            for name, place in layout.HOSTS.items()
+            if place.hostname == hostname
+        )
+
+    def guest(self, server: Server) -> lab_guest.Guest:
+        """Reach into a server's guest, on the host it is on now."""
+        libvirt = self.host(server).libvirt()
+        return lab_guest.Guest(libvirt.lookupByUUIDString(server.id))
+
+    def migrate(
+        self, server: Server, to: str | None = None, by_command: bool = False
+    ) -> Migration:
+        """Live-migrate a server.
+
+        :param to: ``host1`` or ``host2``; else the scheduler chooses.
+        :param by_command: ask with the real ``openstack server migrate``
+            instead of the SDK; a second more of CPU.
+        :raises LabError: the server is not ACTIVE on another host then.
+        """
+        with steps.step(f'migrate {server.name}'):
+            migration = self.finish_migration(
+                server, self.begin_migration(server, to, by_command)
+            )
+            if migration.status != 'completed':
+                raise RuntimeError(self._story(server))
+        return migration
+
+    def begin_migration(
+        self, server: Server, to: str | None = None, by_command: bool = False
+    ) -> float:
+        """Ask for a live migration; see migrate().
+
+        :returns: when it was asked for, by the monotonic clock.
+        """
+        hostname = layout.HOSTS[to].hostname if to else None
+        started = time.monotonic()
+        if by_command:
+            command = ['server', 'migrate', '--live-migration', server.id]
+            self.openstack(command + (['--host', hostname] if to else []))
+        else:
+            self.api.compute.live_migrate_server(
+                server.id, host=hostname, block_migration='auto'
+            )
+        return started
+
+    def finish_migration(self, server: Server, started: float) -> Migration:
+        """Wait for the end of a migration, whatever the end is.
+
+        :param started: what begin_migration() returned.
+        """
+        self._settled(server, _MIGRATION_SECONDS)
+        record = steps.wait_for(
+            lambda: self._ended_migration(server),
+            f'the end of the migration of {server.name}',
+            seconds=30,
+        )
+        return Migration(
+            number=record['id'],
+            source=record['source_compute'],
+            destination=record['dest_compute'],
+            status=record['status'],
+            seconds=time.monotonic() - started,
+        )
+
+    def abort_migration(self, server: Server) -> None:
+        """Abort the running migration, as ``server migration abort`` does."""
+        for running in self.api.compute.server_migrations(server.id):
+            self.api.compute.abort_server_migration(running.id, server.id)
+
+    def openstack(self, arguments: Sequence[str]) -> str:
+        """Run the real openstack command as the administrator.
+
+        :returns: what it wrote.
+        :raises RuntimeError: it failed; its words.
+        """
+        done = subprocess.run(
+            [settings.program('openstack'), *arguments],
+            env={**os.environ, **catalogue.environment(self._state)},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(
+                f'openstack {" ".join(arguments)}: {done.stderr.strip()}'
+            )
+        return done.stdout
+
+    def events(self, server: Server) -> list[Event]:
+        """List what Nova recorded about a server, oldest first."""
+        found = []
+        for action in self.api.compute.server_actions(server.id):
+            whole = self.api.compute.get_server_action(
+                action.request_id, server.id
+            )
+            found += [
+                Event(
+                    action=whole.action,
+                    name=one['event'],
+                    host=one.get('host') or '',
+                    start=one['start_time'],
+                    finish=one['finish_time'],
+                    result=one['result'],
+                )
+                for one in whole.events
+            ]
+        return sorted(found, key=lambda event: event.start)
+
+    def _settled(self, server: Server, seconds: float) -> Server:
+        """Wait until Nova does nothing with a server any more."""
+
+        def look() -> Server | None:
+            now = self.api.compute.get_server(server.id)
+            busy = now.task_state or now.status == 'BUILD'
+            return None if busy else now
+
+        return steps.wait_for(
+            look, f'the end of what Nova does with {server.name}', seconds, 0.4
+        )
+
+    def _ended_migration(self, server: Server) -> dict[str, object] | None:
+        """Read the latest migration's record once it has an end.
+
+        The source writes it after the destination has the server ACTIVE.
+        """
+        answer = self.api.compute.get(
+            f'/os-migrations?instance_uuid={server.id}', microversion='2.80'
+        )
+        records = answer.json()['migrations']
+        latest = max(records, key=lambda record: record['id'], default=None)
+        return latest if latest and latest['status'] in _ENDED else None
+
+    def _story(self, server: Server) -> str:
+        """Tell what Nova and its computes know of a failure."""
+        now = self.get(server)
+        fault = (now.fault or {}).get('message', 'no fault recorded')
+        where = f'{now.status} on {now.compute_host}'
+        lines = [f'{server.name} is {where}: {fault}']
+        lines += [
+            f'  {one.name} on {one.host}: {one.result}'
+            for one in self.events(server)
+        ]
+        for name in layout.HOSTS:
+            log = self._state.log(f'{name}-nova-compute')
+            lines += [f'{log}:', steps.last_lines(log, 5)]
+        return '\n'.join(lines)
