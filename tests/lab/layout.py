@@ -16,11 +16,11 @@ Only the standard library is used here, because :mod:`tests.lab.preflight`
 reads this module before anything has been installed.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import os
 import pathlib
 import types
-from collections.abc import Mapping
 
 #: What the control plane listens on, at ``LAB.control_address``. Each is
 #: the well-known port plus 10000 (RabbitMQ's, whose sum is its own

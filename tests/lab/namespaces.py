@@ -29,6 +29,8 @@ from tests.lab import layout
 from tests.lab import processes
 from tests.lab import steps
 
+_KINDS = ('--net', '--mount', '--uts', '--ipc')
+
 # Files are bound read-only: they are there to be read, or to hide a device.
 _HOLDER_SCRIPT = """
 hostname "$1"; shift
@@ -48,10 +50,10 @@ def _holder(
     pairs = [
         str(path) for place, own in mounts.items() for path in (own, place)
     ]
+    script = ['sh', '-ec', _HOLDER_SCRIPT, host.name, host.hostname, *pairs]
     daemon = processes.Daemon(
         name=host.name,
-        argv=['unshare', '--net', '--mount', '--uts', '--ipc', '--']
-        + ['sh', '-ec', _HOLDER_SCRIPT, host.name, host.hostname, *pairs],
+        argv=['unshare', *_KINDS, '--', *script],
         log=layout.LAB.log / f'{host.name}.log',
         ready=lambda: _command_name(daemon.pid) == 'sleep',
         ready_seconds=10,
@@ -91,8 +93,7 @@ def enter(host: layout.HostLayout) -> list[str]:
     pid = pid_of(host)
     if pid is None:
         raise steps.LabError(f'enter {host.name}', 'the host is down')
-    kinds = ['--net', '--mount', '--uts', '--ipc']
-    return ['nsenter', f'--target={pid}', *kinds, '--']
+    return ['nsenter', f'--target={pid}', *_KINDS, '--']
 
 
 def run(

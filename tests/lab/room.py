@@ -15,6 +15,7 @@
 import shutil
 
 from tests.lab import accelerator
+from tests.lab import arguments
 from tests.lab import guest_image
 from tests.lab import host as lab_host
 from tests.lab import layout
@@ -22,7 +23,7 @@ from tests.lab import network
 from tests.lab import steps
 
 #: The speed of the migration link unless another is asked for.
-LINK_MBIT = 1000
+LINK_MBIT = arguments.LINK_MBIT
 
 
 def hosts() -> list[lab_host.Host]:
