@@ -102,6 +102,22 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     conf.register_opts(OPTIONS, group=GROUP)
 
 
+def read_apart(conf: cfg.ConfigOpts) -> cfg.ConfigOpts:
+    """Read the options without making them known to Nova.
+
+    Nova logs the values of all options it knows as it starts, and would end
+    at a wrong one. So it gets to know these once they are found to be right.
+
+    :param conf: the service's configuration, its files read
+    :returns: the same files read once more, with our options alone
+    """
+    apart = cfg.ConfigOpts()
+    register_opts(apart)
+    apart([], default_config_files=conf.config_file or [],
+          default_config_dirs=conf.config_dir or [])
+    return apart
+
+
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """:returns: the options, for the sample configuration and the manual."""
     return [(GROUP, OPTIONS)]

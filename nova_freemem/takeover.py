@@ -14,9 +14,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import functools
+from typing import Any
 
 from oslo_config import cfg
 from oslo_log import log as logging
@@ -41,8 +43,8 @@ def prepare(conf: cfg.ConfigOpts, compute_driver: str | None
               own, or its own where the plugin is not enabled
     :raises FreememError: the plugin is enabled and cannot work
     """
-    freemem_conf.register_opts(conf)
-    if not policy.is_enabled(conf):
+    apart = freemem_conf.read_apart(conf)
+    if not policy.is_enabled(apart):
         LOG.info('nova_freemem is installed but not enabled ([freemem] '
                  'enabled is false): Nova\'s own driver runs.')
         return contextlib.nullcontext()
@@ -51,18 +53,20 @@ def prepare(conf: cfg.ConfigOpts, compute_driver: str | None
         raise exceptions.ConfigInvalid(
             option='enabled', problem=f'it works with compute_driver = '
                                       f'{STOCK_DRIVER}, not with {name}')
-    return _in_place(engines.Engine.from_conf(conf))
+    engine = engines.Engine.from_conf(apart)
+    # Here, not on entering the context: a fault of ours is still told apart
+    # from one of Nova's.
+    from nova_freemem import driver
+    freemem_conf.register_opts(conf)
+    return _in_place(functools.partial(driver.FreememLibvirtDriver,
+                                       engine=engine))
 
 
 @contextlib.contextmanager
-def _in_place(engine: engines.Engine) -> Iterator[None]:
+def _in_place(ours: Callable[..., Any]) -> Iterator[None]:
     from nova.virt import libvirt
-
-    from nova_freemem import driver
-
     stock = libvirt.LibvirtDriver
-    libvirt.LibvirtDriver = functools.partial(driver.FreememLibvirtDriver,
-                                              engine=engine)
+    libvirt.LibvirtDriver = ours
     try:
         yield
     finally:
