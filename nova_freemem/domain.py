@@ -41,6 +41,9 @@ METADATA_PREFIX = 'freemem'
 FRESH_STATS_SECONDS = 1.0
 FRESH_STATS_POLL_SECONDS = 0.005
 
+# libvirt quotes the guest agent in its messages, and these end up in logs.
+LONGEST_ERROR_CHARACTERS = 200
+
 
 @dataclasses.dataclass(frozen=True)
 class BalloonStats:
@@ -77,7 +80,7 @@ class BalloonStats:
         """
         def figure(name: str) -> int | None:
             value = stats.get(name)
-            return value if isinstance(value, int) and value >= 0 else None
+            return value if type(value) is int and value >= 0 else None
 
         actual_kib = figure('actual')
         if actual_kib is None:
@@ -151,16 +154,17 @@ class Domain:
     def _statistics_asked_for(self) -> Iterator[None]:
         period = self.description().find('./devices/memballoon/stats')
         seconds = int(period.get('period', '0')) if period is not None else 0
-        live = libvirt.VIR_DOMAIN_AFFECT_LIVE
-        with _translated('set the statistics period'):
-            self._handle.setMemoryStatsPeriod(0, live)
-            self._handle.setMemoryStatsPeriod(seconds or 1, live)
         try:
+            self._set_statistics_period(0)
+            self._set_statistics_period(seconds or 1)
             yield
         finally:
-            if not seconds:
-                with _translated('set the statistics period'):
-                    self._handle.setMemoryStatsPeriod(0, live)
+            self._set_statistics_period(seconds)
+
+    def _set_statistics_period(self, seconds: int) -> None:
+        with _translated('set the statistics period'):
+            self._handle.setMemoryStatsPeriod(
+                seconds, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def set_balloon_kib(self, target_kib: int, *, definition: bool = False
                         ) -> None:
@@ -187,10 +191,16 @@ class Domain:
         :raises AgentSilent: no channel, no agent, or no answer in time
         :raises AgentRefused: the command is blocked, unknown, or failed
         """
-        with _translated('ask the guest agent', _AGENT_FAULTS):
-            return str(blocking.call(
-                libvirt_qemu.qemuAgentCommand, self._handle, command,
-                timeout_seconds, 0))
+        doing = 'ask the guest agent'
+        try:
+            with _translated(doing, _AGENT_FAULTS):
+                return str(blocking.call(
+                    libvirt_qemu.qemuAgentCommand, self._handle, command,
+                    timeout_seconds, 0))
+        except UnicodeDecodeError as error:
+            raise exceptions.AgentSilent(
+                doing=doing, error='the answer is not UTF-8',
+                code='none') from error
 
     def read_metadata(self) -> str | None:
         """:returns: our element in the live metadata, None where absent."""
@@ -253,4 +263,6 @@ def _translated(doing: str, faults: Mapping[str, type[
         by_code = {getattr(libvirt, name): fault
                    for name, fault in faults.items()}
         fault = by_code.get(code, exceptions.LibvirtFault)
-        raise fault(doing=doing, error=error, code=code) from error
+        raise fault(
+            doing=doing, error=ascii(str(error)[:LONGEST_ERROR_CHARACTERS]),
+            code=code) from error

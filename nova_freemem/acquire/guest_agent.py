@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 from typing import Any
@@ -138,9 +139,15 @@ class _Conversation:
                                     count=LONGEST_TABLE_BYTES)
             return self._decoded(self._item(content, 'buf-b64', str))
         finally:
-            self._command('guest-file-close', handle=handle)
+            with contextlib.suppress(exceptions.FreememError):
+                self._send('guest-file-close', handle=handle)
 
     def _command(self, name: str, **arguments: Any) -> Any:
+        if self._deadline.passed():
+            raise self._nonsense('the guest agent used up the time there was')
+        return self._send(name, **arguments)
+
+    def _send(self, name: str, **arguments: Any) -> Any:
         timeout_seconds = min(self._source.timeout_seconds,
                               max(1, int(self._deadline.left_seconds())))
         reply = self._domain.ask_agent(
