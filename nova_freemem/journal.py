@@ -31,6 +31,7 @@ FORMAT = '1'
 LONGEST_ENTRY_CHARACTERS = 4096
 
 _TAG = f'{{{domains.METADATA_URI}}}owed'
+_PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +71,11 @@ class Owed:
         if len(text) > LONGEST_ENTRY_CHARACTERS:
             raise _unreadable(text, 'it is too long')
         try:
-            element = etree.fromstring(text)
+            element = etree.fromstring(text, _PARSER)
         except (etree.XMLSyntaxError, ValueError):
             raise _unreadable(text, 'it is not XML') from None
+        if etree.QName(element).localname != 'owed':  # libvirt strips the URI
+            raise _unreadable(text, 'it is not what is owed')
         if element.get('format') != FORMAT:
             raise _unreadable(text, f'its format is not {FORMAT}')
         try:
