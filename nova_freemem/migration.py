@@ -61,6 +61,7 @@ class Departure:
         self._host = host
         self._migration = migration
         self._clock = clock
+        self._watcher: threading.Thread | None = None
         self.orders = clocks.Orders()
 
     def prepare(self, dest: str) -> bool:
@@ -89,11 +90,14 @@ class Departure:
     def give_back(self) -> None:
         """Give back, here, what the guest is owed.
 
-        Does nothing where it is owed nothing or has left.
+        Does nothing where it is owed nothing, has left, or is slow to take
+        back what it has been promised already.
         """
+        if self._watcher is not None and self._watcher.is_alive():
+            return
         assignment = _begin(self._domain, self._reporter, self._clock)
         if assignment is not None:
-            _see_to(assignment, self._reporter)
+            self._watcher = _see_to(assignment, self._reporter)
 
     def _decide(self, dest: str, deadline: clocks.Deadline
                 ) -> plans.Plan | LeaveAlone:
@@ -175,15 +179,34 @@ def _begin(domain: domains.Domain, reporter: report.Reporter,
         return None
 
 
-def _see_to(assignment: assign.Assignment, reporter: report.Reporter,
-            wait_seconds: float = ASSIGN_WAIT_SECONDS) -> None:
+def _see_to(assignment: assign.Assignment, reporter: report.Reporter
+            ) -> threading.Thread | None:
+    """Watch for as long as Nova may wait, and beside it where that is short.
+
+    :returns: the thread that goes on watching, if one has to
+    """
+    if _watch(assignment, reporter, ASSIGN_WAIT_SECONDS):
+        return None
+    watcher = threading.Thread(
+        target=_watch, name='freemem-assign', daemon=True,
+        args=(assignment, reporter, ASSIGN_PATIENCE_SECONDS))
+    try:
+        watcher.start()
+    except RuntimeError as fault:
+        reporter.not_assigned(fault)
+        return None
+    return watcher
+
+
+def _watch(assignment: assign.Assignment, reporter: report.Reporter,
+           wait_seconds: float) -> bool:
+    """:returns: whether there is nothing left to watch."""
     try:
         assigned = assignment.watch(wait_seconds)
-        reporter.assigned(assigned)
+    except exceptions.DomainGone:
+        return True  # what is owed has left with it
     except Exception as fault:
         reporter.not_assigned(fault)
-        return
-    if not assigned.complete and wait_seconds == ASSIGN_WAIT_SECONDS:
-        threading.Thread(
-            target=_see_to, name='freemem-assign', daemon=True,
-            args=(assignment, reporter, ASSIGN_PATIENCE_SECONDS)).start()
+        return True
+    reporter.assigned(assigned)
+    return assigned.complete
