@@ -33,6 +33,9 @@ from tests.lab import steps
 #: What the kernel is told; a guest that crashes starts anew after 5 s.
 COMMAND_LINE = 'console=ttyS0 panic=5 quiet mitigations=off'
 
+#: What the guest says on its console once it is up.
+READY = 'freemem guest: ready'
+
 #: The virtual size of the disk, most of it never written.
 DISK_GIB = 8
 

@@ -21,11 +21,14 @@ from typing import Any
 import uuid
 
 import libvirt
+from lxml import etree
 
 from tests.lab import accelerator
 from tests.lab import guest_image
 from tests.lab import host as lab_host
 from tests.lab import layout
+from tests.lab import room
+from tests.lab import steps
 
 # What Nova 34 writes for a guest of a plain flavor and image, as far as it
 # matters to memory and migration.
@@ -119,9 +122,9 @@ class Migration:
 
 
 def boot(host: lab_host.Host, spec: GuestSpec) -> libvirt.virDomain:
-    """Define a guest and start it.
+    """Define a guest and start it; see wait_booted().
 
-    :returns: its domain; the guest has begun to boot.
+    :returns: its domain.
     """
     folder = layout.LAB.instances / spec.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,6 +138,33 @@ def boot(host: lab_host.Host, spec: GuestSpec) -> libvirt.virDomain:
     domain = host.libvirt().defineXML(_describe(spec))
     domain.create()
     return domain
+
+
+def wait_booted(name: str, seconds: float = 90) -> None:
+    """Wait until a guest's init has done its work, agent or not.
+
+    :param name: the guest's.
+    :raises TimeoutError: it has not.
+    """
+    console = layout.LAB.instances / name / 'console.log'
+    steps.wait_for(
+        lambda: guest_image.READY in console.read_text(errors='replace'),
+        f'"{guest_image.READY}" in {console}',
+        seconds,
+    )
+
+
+def find(name: str) -> tuple[lab_host.Host, libvirt.virDomain]:
+    """Find a guest.
+
+    :returns: the host it runs on, and its domain.
+    :raises LookupError: it runs on neither.
+    """
+    for host in room.hosts():
+        for domain in host.libvirt().listAllDomains():
+            if domain.name() == name and domain.isActive():
+                return host, domain
+    raise LookupError(f'{name} runs on no host')
 
 
 def _describe(spec: GuestSpec) -> str:
@@ -160,16 +190,15 @@ def _describe(spec: GuestSpec) -> str:
     )
 
 
-def migrate(
-    domain: libvirt.virDomain, source: lab_host.Host, to: lab_host.Host
-) -> Migration:
+def migrate(domain: libvirt.virDomain, to: lab_host.Host) -> Migration:
     """Live-migrate a guest over the link, as Nova asks libvirt to.
 
-    :param source: the host the guest is on.
+    :param domain: the guest, at the source.
     :param to: the host it goes to.
     :returns: what it cost.
     :raises libvirtError: it failed; the guest runs on at the source.
     """
+    source, _ = find(domain.name())
     description = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE)
     settings = {
         libvirt.VIR_MIGRATE_PARAM_URI: f'tcp://{to.layout.link_address}',
@@ -192,6 +221,12 @@ def migrate(
         downtime_ms=job[libvirt.VIR_DOMAIN_JOB_DOWNTIME],
         job=job,
     )
+
+
+def persistent_memory_kib(domain: libvirt.virDomain) -> int:
+    """Read what a guest would have after its next start."""
+    inactive = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    return int(etree.fromstring(inactive).findtext('currentMemory'))
 
 
 def remove(domain: libvirt.virDomain) -> None:
