@@ -47,8 +47,10 @@ lab_packages=(
 )
 # What would start at the next boot if it stayed enabled; the lab runs
 # these programs itself.
-service_packages=(libvirt-daemon libvirt-daemon-common libvirt-daemon-log
-                  libvirt-daemon-driver-qemu rabbitmq-server erlang-base)
+service_packages=(
+    libvirt-daemon libvirt-daemon-common libvirt-daemon-log
+    libvirt-daemon-driver-qemu rabbitmq-server erlang-base
+)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -92,7 +94,7 @@ missing_packages() {
 
 # The version that apt would install, without epoch.
 candidate() {
-    apt-cache policy "$1" | awk '/Candidate:/ {print $2}' | sed 's/^[0-9]*://'
+    apt-cache policy "$1" | sed -nE 's/^ +Candidate: ([0-9]+:)?(.*)/\2/p'
 }
 
 # Replacing a hypervisor that somebody else's guests run on is not ours to
@@ -101,7 +103,8 @@ refuse_old_hypervisor() {
     local package minimum version
     while read -r package minimum; do
         installed "$package" || continue
-        version=$(dpkg-query -W -f '${Version}' "$package" | sed 's/^[0-9]*://')
+        version=$(dpkg-query -W -f '${Version}' "$package")
+        version=${version#*:}
         dpkg --compare-versions "$version" ge "$minimum" || refuse \
             "$package $version is installed here and the lab needs" \
             "$minimum or later; it is not replaced: use another machine"
@@ -153,17 +156,18 @@ forbid_service_start() {
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 }
 
+# A package that is not there has no units.
 disable_units() {
     local units
     command -v systemctl >/dev/null || return 0
-    units=$(dpkg -L "$@" | sed -n \
-        's|^\(/usr\)\?/lib/systemd/system/\([^/@]*\.\(service\|socket\)\)$|\2|p')
-    # shellcheck disable=SC2086
-    systemctl disable --quiet $units >>"$log" 2>&1 || true
+    mapfile -t units < <(dpkg -L "$@" 2>/dev/null | sed -nE \
+        's#^(/usr)?/lib/systemd/system/([^/@]*[.](service|socket))$#\2#p')
+    [[ ${#units[@]} -eq 0 ]] \
+        || quietly "$log" systemctl disable "${units[@]}"
 }
 
 install_packages() {
-    local missing new_services started=$SECONDS preferences
+    local missing absent preferences started=$SECONDS
     mapfile -t missing < <(missing_packages "$@")
     refuse_old_hypervisor
     [[ ${#missing[@]} -gt 0 ]] || return 0
@@ -179,18 +183,14 @@ install_packages() {
     fi
     preferences=$cache/apt-preferences
     write_preferences "$preferences"
-    mapfile -t new_services < <(missing_packages "${service_packages[@]}")
+    mapfile -t absent < <(missing_packages "${service_packages[@]}")
     forbid_service_start
     mkdir -p "$cache/archives/partial"
     retry quietly "$log" apt-get -q -y --no-install-recommends \
         -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
         -o Dir::Etc::Preferences="$preferences" \
         -o Dir::Cache::Archives="$cache/archives" install "${missing[@]}"
-    mapfile -t new_services < <(
-        for package in "${new_services[@]}"; do
-            installed "$package" && printf '%s\n' "$package"
-        done)
-    [[ ${#new_services[@]} -eq 0 ]] || disable_units "${new_services[@]}"
+    [[ ${#absent[@]} -eq 0 ]] || disable_units "${absent[@]}"
     say "Debian packages installed in $((SECONDS - started)) s"
 }
 
@@ -209,16 +209,28 @@ EOF
     refuse "no Python 3.11 or later found"
 }
 
+# Refuse what the machine cannot do: the standard library alone decides.
+# What it prints on standard output is the help that was asked for.
+preflight() {
+    local interpreter help
+    interpreter=$(find_python)
+    help=$(PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 \
+        "$interpreter" -P -m tests.lab.preflight "$@") || exit
+    [[ -z $help ]] || {
+        printf '%s\n' "$help"
+        exit 0
+    }
+}
+
 # Debian splits what an environment and an extension module need from its
 # Python; others have it all in one place.
 python_packages() {
-    if ! "$python" -c 'import ensurepip' 2>/dev/null; then
-        printf '%s\n' python3-venv
-    fi
-    if ! "$python" -c 'import os, sys, sysconfig
-sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; then
-        printf '%s\n' python3-dev
-    fi
+    local headers
+    "$python" -c 'import ensurepip' 2>/dev/null \
+        || printf '%s\n' python3-venv
+    headers=$("$python" -c \
+        'import sysconfig; print(sysconfig.get_path("include"))')
+    [[ -e $headers/Python.h ]] || printf '%s\n' python3-dev
 }
 
 # The headers are what counts, wherever they come from.
@@ -257,12 +269,17 @@ find_uv() {
 
 # What pip was told of its index and its certificates holds for uv too.
 inherit_pip_settings() {
-    local uv=$1 index
-    index=$("${uv%uv}pip" config get global.index-url 2>/dev/null || true)
-    index=${PIP_INDEX_URL:-$index}
+    local pip=${1%uv}pip index certificates
+    index=${PIP_INDEX_URL:-$("$pip" config get global.index-url \
+        2>/dev/null || true)}
+    certificates=${PIP_CERT:-$("$pip" config get global.cert \
+        2>/dev/null || true)}
     [[ -z $index ]] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
-    [[ -z ${PIP_CERT:-} ]] \
-        || export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}
+    [[ -z $certificates ]] \
+        || export SSL_CERT_FILE=${SSL_CERT_FILE:-$certificates}
+    # The system's own authorities otherwise, where it has any.
+    [[ ! -e /etc/ssl/certs/ca-certificates.crt ]] \
+        || export UV_SYSTEM_CERTS=true
 }
 
 make_venv() {
@@ -297,7 +314,7 @@ install_project() {
     printf '%s\n' "$stamp" >"$venv/project"
 }
 
-main() {
+install_main() {
     local what=${1:-} packages venv
     [[ $# -eq 1 && $what =~ ^(venv|lab)$ ]] \
         || refuse "usage: tools/install.sh venv|lab"
@@ -310,7 +327,6 @@ main() {
     exec 9>"$cache/lock"
     flock 9
     log=$cache/install.log
-    : >"$log"
     mapfile -t packages < <(python_packages; header_packages)
     [[ $what == venv ]] || packages+=("${lab_packages[@]}")
     [[ ${#packages[@]} -eq 0 ]] || install_packages "${packages[@]}"
@@ -320,4 +336,6 @@ main() {
     printf '%s\n' "$venv"
 }
 
-main "$@"
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
+    install_main "$@"
+fi

@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+#
+# Install what the tests need and run them.
+#
+#   tools/test.sh [unit|functional|lab|cloud]...
+#
+# Without an argument: every suite as root, unit and functional otherwise.
+# The last line counts the tests: "N passed, N failed[, N skipped]". Exit
+# code 1: a test failed, or none ran. Exit code 2: refused, with one line
+# that says why, before anything was changed.
+
+set -euo pipefail
+
+# shellcheck source=tools/install.sh
+source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
+
+all_suites=(unit functional lab cloud)
+rootless_suites=(unit functional)
+
+# The suites to run, in the order of their cost, each once.
+choose_suites() {
+    local name suite
+    for name in "$@"; do
+        if [[ $name == -h || $name == --help ]]; then
+            printf 'usage: tools/test.sh [unit|functional|lab|cloud]...\n'
+            exit 0
+        fi
+        [[ " ${all_suites[*]} " == *" $name "* ]] || refuse \
+            "no such suite: '$name'; there are ${all_suites[*]}"
+    done
+    if [[ $# -eq 0 && $EUID -eq 0 ]]; then
+        suites=("${all_suites[@]}")
+    elif [[ $# -eq 0 ]]; then
+        suites=("${rootless_suites[@]}")
+        say "lab and cloud are left out: they make hosts of network" \
+            "namespaces, which needs root (sudo tools/test.sh)"
+    else
+        for suite in "${all_suites[@]}"; do
+            [[ " $* " != *" $suite "* ]] || suites+=("$suite")
+        done
+    fi
+}
+
+# What needs the machine room is refused before anything is installed.
+check_machine() {
+    local suite room=()
+    for suite in "${suites[@]}"; do
+        [[ " ${rootless_suites[*]} " == *" $suite "* ]] || room+=("$suite")
+    done
+    [[ ${#room[@]} -gt 0 ]] || return 0
+    [[ $EUID -eq 0 ]] || refuse \
+        "${room[*]}: these tests need root (sudo tools/test.sh ${room[*]})"
+    what=lab
+    preflight test "${room[@]}"
+}
+
+# Guests under TCG and their daemons want the machine to themselves; two
+# whole Novas at a time are what 2 cores carry.
+concurrency() {
+    case $1 in
+    unit) ;;
+    functional) printf '%s\n' --concurrency=2 ;;
+    *) printf '%s\n' --serial ;;
+    esac
+}
+
+show_lab_logs() {
+    local file
+    for file in "${NOVA_FREEMEM_LAB:-/var/lib/nova-freemem-lab}"/log/*.log; do
+        [[ -s $file ]] || continue
+        printf '\n----- the end of %s\n' "$file"
+        tail -n 15 "$file"
+    done
+}
+
+# Read a suite's figures from its last run and add them up.
+count() {
+    local suite=$1 status=$2 seconds=$3 run p f s
+    run=$("${stestr[@]}" last --subunit 2>/dev/null | subunit-stats || true)
+    p=$(sed -nE 's/^Passed tests: +([0-9]+)/\1/p' <<<"$run")
+    f=$(sed -nE 's/^Failed tests: +([0-9]+)/\1/p' <<<"$run")
+    s=$(sed -nE 's/^Skipped tests: +([0-9]+)/\1/p' <<<"$run")
+    # A suite that broke down as a whole has failed, whatever it counted.
+    if [[ $status -ne 0 && ${f:-0} -eq 0 ]]; then
+        f=1
+    fi
+    passed=$((passed + ${p:-0}))
+    failed=$((failed + ${f:-0}))
+    skipped=$((skipped + ${s:-0}))
+    summary+=$(printf '%-12s %5d s %5d passed %3d failed %3d skipped' \
+        "$suite" "$seconds" "${p:-0}" "${f:-0}" "${s:-0}")$'\n'
+}
+
+run_suite() {
+    local suite=$1 started=$SECONDS status=0 options
+    mapfile -t options < <(concurrency "$suite")
+    printf '\n===== %s\n' "$suite"
+    stestr=(stestr --repo-url "$venv/results/$suite")
+    mkdir -p "$venv/results/$suite"
+    TEST_SUITE=$suite "${stestr[@]}" run "${options[@]}" || status=$?
+    if [[ $status -ne 0 ]] && [[ $suite == lab || $suite == cloud ]]; then
+        show_lab_logs
+    fi
+    count "$suite" "$status" $((SECONDS - started))
+}
+
+main() {
+    local suites=() what=venv venv suite
+    local passed=0 failed=0 skipped=0 summary='' skips='' stestr
+    choose_suites "$@"
+    check_machine
+    venv=$(install_main "$what")
+    export PATH=$venv/bin:$PATH
+    cd "$root"
+    for suite in "${suites[@]}"; do
+        run_suite "$suite"
+    done
+    printf '\n%s' "$summary"
+    [[ $skipped -eq 0 ]] || skips=", $skipped skipped"
+    printf '%d passed, %d failed%s\n' "$passed" "$failed" "$skips"
+    [[ $failed -eq 0 && $passed -gt 0 ]]
+}
+
+main "$@"
