@@ -200,10 +200,11 @@ find_python() {
     local name
     for name in python3 /usr/bin/python3 python3.13 python3.12 python3.11; do
         "$name" - <<'EOF' 2>/dev/null && return
+import os
 import sys
 if sys.version_info < (3, 11):
     sys.exit(1)
-print(getattr(sys, '_base_executable', sys.executable))
+print(os.path.realpath(getattr(sys, '_base_executable', sys.executable)))
 EOF
     done
     refuse "no Python 3.11 or later found"
@@ -296,6 +297,8 @@ make_venv() {
         --requirements "$root/requirements.txt" \
         --requirements "$root/test-requirements.txt"
     touch "$venv/complete"
+    # Of requirements long past, or of a clone that is gone.
+    find "$cache" -maxdepth 1 -name 'venv-*' -mtime +30 -exec rm -rf {} +
     say "virtual environment made in $((SECONDS - started)) s"
 }
 
@@ -333,6 +336,7 @@ install_main() {
     venv=$(venv_path)
     [[ -e $venv/complete ]] || make_venv "$venv"
     install_project "$venv"
+    touch "$venv"
     printf '%s\n' "$venv"
 }
 
