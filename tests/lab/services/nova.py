@@ -31,12 +31,10 @@ def common(state: settings.Settings) -> dict[str, dict[str, object]]:
             # The lab waits for heartbeats; each costs a database update.
             'report_interval': 2,
         },
-        'service_user': {'send_service_user_token': True, **account},
         'glance': {'endpoint_override': state.url('glance')},
         'neutron': {**account, 'endpoint_override': state.url('neutron')},
         'placement': {**account, 'endpoint_override': state.url('placement')},
         'keystone_authtoken': dict(state.token_validation),
-        'cinder': {'auth_section': 'service_user'},
         'oslo_messaging_notifications': {'driver': 'noop'},
     }
 

@@ -79,6 +79,8 @@ class Settings:
         return {
             **self.account,
             'interface': 'public',
+            # Who may speak beside a user: here, the one account there is.
+            'service_token_roles': 'admin',
             'www_authenticate_uri': f'{self.url("keystone")}/v3',
         }
 
