@@ -1,0 +1,54 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the tests of this suite have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import fixtures
+from oslotest import base
+
+from tests.unit import fakes
+
+
+class TestCase(base.BaseTestCase):
+    """A test with its log at hand."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.log = self.useFixture(fixtures.FakeLogger(
+            format='%(levelname)s %(message)s'))
+
+    def log_lines(self, level: str) -> list[str]:
+        """:returns: the log lines of one level."""
+        return [line for line in self.log.output.splitlines()
+                if line.startswith(f'{level} ')]
+
+    def patch_autospec(self, target: Any, name: str, **kwargs: Any
+                       ) -> mock.Mock:
+        """:returns: the autospecced stand-in, until the test ends."""
+        patcher = mock.patch.object(target, name, autospec=True, **kwargs)
+        self.addCleanup(patcher.stop)
+        return patcher.start()
+
+
+class GuestTestCase(TestCase):
+    """A test on a guest of 4 GiB, of which 3 GiB are free and resident."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = fakes.FakeClock()
+        self.guest = fakes.FakeGuest(self.clock)
+        self.domain = fakes.FakeDomain(self.guest)

@@ -1,0 +1,84 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The fakes behave, and look, like what they stand for."""
+
+import inspect
+import threading
+
+from nova_freemem import clock as clocks
+from nova_freemem import domain as domains
+from tests.unit import base
+from tests.unit import fakes
+
+
+def public(kind: type) -> dict[str, object]:
+    return {name: member for name, member in vars(kind).items()
+            if not name.startswith('_')}
+
+
+class SignaturesTest(base.TestCase):
+
+    def test_fake_domain_offers_what_the_real_one_does(self) -> None:
+        real, fake = public(domains.Domain), public(fakes.FakeDomain)
+        self.assertEqual(set(real), set(fake) - {'called'})
+        for name, method in real.items():
+            if callable(method):
+                self.assertEqual(inspect.signature(method),
+                                 inspect.signature(fake[name]), name)
+
+    def test_fake_clock_offers_what_the_real_one_does(self) -> None:
+        fake = public(fakes.FakeClock)
+        for name, method in public(clocks.Clock).items():
+            self.assertEqual(inspect.signature(method),
+                             inspect.signature(fake[name]), name)
+
+
+class FakeClockTest(base.TestCase):
+
+    def test_wait_takes_no_time_and_lets_time_pass(self) -> None:
+        clock = fakes.FakeClock()
+        started_at, wall = clock.now(), clock.wall()
+        clock.wait(3600)
+        self.assertEqual(3600, clock.now() - started_at)
+        self.assertEqual(3600, clock.wall() - wall)
+
+    def test_what_is_scheduled_happens_at_its_time_and_ends_the_wait(
+            self) -> None:
+        clock = fakes.FakeClock()
+        started_at, arrived = clock.now(), threading.Event()
+        clock.after(2, arrived.set)
+        clock.wait(1, until=arrived)
+        self.assertFalse(arrived.is_set())
+        clock.wait(10, until=arrived)
+        self.assertEqual(2, clock.now() - started_at)
+
+
+class FakeGuestTest(base.GuestTestCase):
+
+    def test_balloon_moves_at_its_rate_and_the_host_gains(self) -> None:
+        rss_kib = self.guest.rss_kib
+        self.domain.set_balloon_kib(2 * fakes.GIB)
+        self.clock.wait(1)
+        self.assertEqual(400 * fakes.MIB,
+                         4 * fakes.GIB - self.domain.balloon().actual_kib)
+        self.assertEqual(400 * fakes.MIB, rss_kib - self.guest.rss_kib)
+        self.clock.wait(60)
+        self.assertEqual(2 * fakes.GIB, self.domain.balloon().actual_kib)
+
+    def test_never_touched_memory_may_be_given_first(self) -> None:
+        self.guest.touched_first = False
+        rss_kib = self.guest.rss_kib
+        self.domain.set_balloon_kib(3 * fakes.GIB)
+        self.clock.wait(60)
+        self.assertEqual(3 * fakes.GIB, self.domain.balloon().actual_kib)
+        self.assertEqual(512 * fakes.MIB, rss_kib - self.guest.rss_kib)
