@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from tests.lab import errors
+from tests.lab import layout
 
 #: What adds a command's arguments to its parser.
 Adder = Callable[[argparse.ArgumentParser], None]
@@ -30,6 +31,8 @@ Adder = Callable[[argparse.ArgumentParser], None]
 MEMORY_MIB = 4096
 #: The speed of the migration link unless another is asked for, 10^6 bit/s.
 LINK_MBIT = 1000
+#: The file of the demo's picture unless another is asked for.
+PICTURE = 'freemem-demo.png'
 
 
 class Parser(argparse.ArgumentParser):
@@ -103,6 +106,12 @@ def demo(parser: argparse.ArgumentParser) -> None:
         '--json', metavar='FILE', help='write the figures to FILE as well'
     )
     parser.add_argument(
+        '--png',
+        metavar='FILE',
+        default=PICTURE,
+        help=f'where the picture goes (default: {PICTURE})',
+    )
+    parser.add_argument(
         '--keep', action='store_true', help='leave the cloud up afterwards'
     )
 
@@ -112,14 +121,32 @@ def up(parser: argparse.ArgumentParser) -> None:
     add_link(parser)
     parser.add_argument(
         '--plugin',
-        choices=('on', 'off'),
-        default='on',
-        help='whether the computes load the plugin (default: on)',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='whether the computes load the plugin (default: they do)',
+    )
+
+
+def down(parser: argparse.ArgumentParser) -> None:
+    """Add what ``down`` accepts."""
+    parser.add_argument(
+        '--keep-databases',
+        action='store_true',
+        help='leave the databases, the images and the logs for the next up',
     )
 
 
 def nothing(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: ``down`` and ``status`` accept nothing."""
+    """Add nothing: ``status`` accepts nothing."""
+
+
+def _host(parser: argparse.ArgumentParser, option: str) -> None:
+    parser.add_argument(
+        option,
+        choices=sorted(layout.HOSTS),
+        dest='host',
+        help='where to (default: the scheduler chooses)',
+    )
 
 
 def _server(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +157,7 @@ def boot(parser: argparse.ArgumentParser) -> None:
     """Add what ``boot`` accepts."""
     _server(parser)
     add_memory(parser)
+    _host(parser, '--host')
     parser.add_argument(
         '--no-reporting',
         dest='reporting',
@@ -162,6 +190,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
 def migrate(parser: argparse.ArgumentParser) -> None:
     """Add what ``migrate`` accepts."""
     _server(parser)
+    _host(parser, '--to')
 
 
 def execute(parser: argparse.ArgumentParser) -> None:
@@ -178,7 +207,7 @@ def execute(parser: argparse.ArgumentParser) -> None:
 #: What adds a command's arguments to its parser, by the command's name.
 COMMANDS: Mapping[str, Adder] = {
     'up': up,
-    'down': nothing,
+    'down': down,
     'status': nothing,
     'boot': boot,
     'fill': fill,

@@ -86,7 +86,8 @@ def needed(words: list[str]) -> Need:
     name, *rest = words
     if name == 'demo':
         chosen = _parse('tools/demo.sh', arguments.demo, rest)
-        _refuse_unwritable(chosen.json)
+        _refuse_unwritable('--json', chosen.json)
+        _refuse_unwritable('--png', chosen.png)
         return _cloud(chosen.memory_mib)
     if name == 'test':
         return _needed_by_tests(rest)
@@ -125,12 +126,12 @@ def _needed_by_tests(suites: list[str]) -> Need:
     return Need(_TEST_GUEST_MIB, _ROOM_MIB)
 
 
-def _refuse_unwritable(file: str | None) -> None:
+def _refuse_unwritable(option: str, file: str | None) -> None:
     if file is None:
         return
     path = pathlib.Path(file)
     if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise errors.Refused(f'--json: {file} cannot be written')
+        raise errors.Refused(f'{option}: {file} cannot be written')
 
 
 # --- the machine; each of these yields what is wrong, one line each

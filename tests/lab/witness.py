@@ -1,0 +1,96 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What must be the same of a guest before and after its migration."""
+
+import dataclasses
+
+import libvirt
+from lxml import etree
+
+from tests.lab import guest as lab_guest
+
+_BOOT_ID = '/proc/sys/kernel/random/boot_id'
+
+
+@dataclasses.dataclass(frozen=True)
+class Witness:
+    """A guest's own account of itself, and libvirt's of its memory.
+
+    :param boot_id: new at each start of its kernel.
+    :param held: the memory it holds, every page verified just now.
+    :param total_kib: the memory its kernel manages.
+    :param balloon_kib: the memory its balloon leaves it.
+    :param definition_kib: the memory it would have at its next start.
+    """
+
+    boot_id: str
+    held: lab_guest.Held
+    total_kib: int
+    balloon_kib: int
+    definition_kib: int
+
+
+def question(guest: lab_guest.Guest) -> Witness:
+    """Ask a guest through its agent, and libvirt.
+
+    :param guest: it holds memory already.
+    """
+    return Witness(
+        boot_id=guest.do('cat', _BOOT_ID).strip(),
+        held=guest.check_held(),
+        total_kib=guest.meminfo()['MemTotal'],
+        balloon_kib=guest.balloon_kib(),
+        definition_kib=_definition_kib(guest.domain),
+    )
+
+
+def _definition_kib(domain: libvirt.virDomain) -> int:
+    description = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    # libvirt writes every size in KiB, whatever it was given in.
+    return int(etree.fromstring(description).findtext('currentMemory', '0'))
+
+
+def changes(before: Witness, after: Witness) -> list[str]:
+    """Find what is wrong with a guest itself.
+
+    :returns: one sentence each; none for a guest that is intact.
+    """
+    found = []
+    if after.boot_id != before.boot_id:
+        found.append('the guest was restarted')
+    if after.held.mismatches:
+        pages = f'{after.held.mismatches} of {after.held.verified}'
+        found.append(f'{pages} looks at memory it holds found it changed')
+    if after.held.checksum != before.held.checksum:
+        found.append('the checksum over memory it holds is another')
+    return found
+
+
+def losses(before: Witness, after: Witness) -> list[str]:
+    """Find memory that a guest does not have back, to the kibibyte.
+
+    :returns: one sentence each; none for a guest that has everything.
+    """
+    return [
+        f'{what}: {now} KiB, {then} KiB before'
+        for what, then, now in (
+            ('memory by its balloon', before.balloon_kib, after.balloon_kib),
+            ('memory its kernel manages', before.total_kib, after.total_kib),
+            (
+                'memory at its next start',
+                before.definition_kib,
+                after.definition_kib,
+            ),
+        )
+        if now != then
+    ]
