@@ -30,7 +30,14 @@ from tests.lab import room
 from tests.lab import servers
 from tests.lab import steps
 from tests.lab.services import catalogue
-from tests.lab.services import settings
+
+# All that is ever in the lab's state folder.
+_CONTENT = {
+    *('run', 'log', 'instances', 'password', 'openrc'),
+    *('mariadb', 'rabbitmq'),
+    *('keystone', 'placement', 'glance', 'neutron', 'nova'),
+    *layout.HOSTS,
+}
 
 
 class Process(NamedTuple):
@@ -58,6 +65,7 @@ class Cloud(servers.Servers):
             way; None for no limit.
         :raises LabError: something did not come up.
         """
+        _refuse_foreign_folder()
         network.make_bridges()
         steps.in_parallel(
             functools.partial(control_plane.bring_up, self._state),
@@ -74,6 +82,7 @@ class Cloud(servers.Servers):
         :param keep_databases: leave the databases and the images for the
             next up(); the guests end in any case.
         """
+        _refuse_foreign_folder()
         steps.in_parallel(*(one.stop for one in self._computes))
         room.down()
         control_plane.take_down()
@@ -131,3 +140,14 @@ class Cloud(servers.Servers):
     @functools.cached_property
     def _computes(self) -> list[compute.Compute]:
         return [compute.Compute(host, self._state) for host in room.hosts()]
+
+
+def _refuse_foreign_folder() -> None:
+    """Keep off a folder that is not the lab's: down() removes all of it.
+
+    :raises Refused: there is something in it that the lab did not make.
+    """
+    state = layout.LAB.state
+    there = {one.name for one in state.iterdir()} if state.exists() else set()
+    for name in sorted(there - _CONTENT):
+        raise steps.Refused(f"{state} is not the lab's: {name} is in it")

@@ -50,9 +50,7 @@ class Compute:
     :param state: the cloud it belongs to.
     """
 
-    def __init__(
-        self, host: lab_host.Host, state: settings.Settings
-    ) -> None:
+    def __init__(self, host: lab_host.Host, state: settings.Settings) -> None:
         self.host = host
         self._state = state
         # Not in the host's folder, which goes with the host: Nova keeps the
@@ -106,7 +104,9 @@ class Compute:
         """
         if self.daemon.alive:
             return
-        what = 'nova-compute with the plugin' if self.plugin else 'nova-compute'
+        what = (
+            'nova-compute with the plugin' if self.plugin else 'nova-compute'
+        )
         with steps.step(f'start {what} on {self.host.name}', self.daemon.log):
             self._drop_in.parent.mkdir(parents=True, exist_ok=True)
             configuration = self._folder / 'nova.conf'

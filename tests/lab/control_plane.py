@@ -38,6 +38,7 @@ def bring_up(state: settings.Settings) -> None:
     needs keystone, which is therefore first to start.
     """
     call = functools.partial
+    settings.make_password(state.lab)
     steps.in_parallel(
         call(database.bring_up, state), call(broker.bring_up, state)
     )

@@ -70,9 +70,7 @@ def _create(
     return image
 
 
-def flavor(
-    cloud: connection.Connection, memory_mib: int
-) -> sdk_flavor.Flavor:
+def flavor(cloud: connection.Connection, memory_mib: int) -> sdk_flavor.Flavor:
     """Find the flavor of a guest's size, or make it.
 
     :param memory_mib: the guest's memory.

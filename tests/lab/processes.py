@@ -174,9 +174,8 @@ def _recorded(pid_file: pathlib.Path) -> tuple[int, str] | None:
         pid, ticks, boot_id = pid_file.read_text().split()
     except (FileNotFoundError, ValueError):
         return None
-    return (int(pid), ticks) if boot_id == _BOOT_ID.read_text().strip() else (
-        None
-    )
+    of_this_boot = boot_id == _BOOT_ID.read_text().strip()
+    return (int(pid), ticks) if of_this_boot else None
 
 
 def living_pid(pid_file: pathlib.Path) -> int | None:

@@ -74,7 +74,7 @@ class Servers:
 
     @functools.cached_property
     def _state(self) -> settings.Settings:
-        return settings.load(layout.LAB)
+        return settings.Settings(layout.LAB)
 
     def servers(self) -> list[Server]:
         """List the servers there are."""
@@ -224,23 +224,24 @@ class Servers:
         return done.stdout
 
     def events(self, server: Server) -> list[Event]:
-        """List what Nova recorded about a server, oldest first."""
-        found = []
-        for action in self.api.compute.server_actions(server.id):
-            whole = self.api.compute.get_server_action(
-                action.request_id, server.id
+        """List what Nova recorded of the last action on a server.
+
+        :returns: its events, oldest first.
+        """
+        actions = self.api.compute.server_actions(server.id)
+        last = max(actions, key=lambda action: action.start_time)
+        whole = self.api.compute.get_server_action(last.request_id, server.id)
+        found = [
+            Event(
+                action=whole.action,
+                name=one['event'],
+                host=one.get('host') or '',
+                start=one['start_time'],
+                finish=one['finish_time'],
+                result=one['result'],
             )
-            found += [
-                Event(
-                    action=whole.action,
-                    name=one['event'],
-                    host=one.get('host') or '',
-                    start=one['start_time'],
-                    finish=one['finish_time'],
-                    result=one['result'],
-                )
-                for one in whole.events
-            ]
+            for one in whole.events
+        ]
         return sorted(found, key=lambda event: event.start)
 
     def _settled(self, server: Server, seconds: float) -> Server:

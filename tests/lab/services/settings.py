@@ -33,11 +33,14 @@ class Settings:
     """The lab's addresses, and the one password all of its accounts have.
 
     :param lab: where everything is.
-    :param password: made for this state folder; it opens nothing else.
     """
 
     lab: layout.Lab
-    password: str
+
+    @property
+    def password(self) -> str:
+        """What make_password() made; it opens nothing but this lab."""
+        return _password_file(self.lab).read_text()
 
     def url(self, service: str) -> str:
         """Where the API of a service answers."""
@@ -98,14 +101,17 @@ def logging() -> Mapping[str, object]:
     return {'use_stderr': True, 'use_json': False}
 
 
-def load(lab: layout.Lab) -> Settings:
-    """Read the settings of a state folder; make its password if need be."""
-    file = lab.state / 'password'
+def _password_file(lab: layout.Lab) -> pathlib.Path:
+    return lab.state / 'password'
+
+
+def make_password(lab: layout.Lab) -> None:
+    """Make the password of a state folder that has none."""
+    file = _password_file(lab)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_text(secrets.token_hex(16))
-    return Settings(lab, file.read_text())
 
 
 def program(name: str) -> str:
