@@ -225,8 +225,8 @@ class Domain:
                            | libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
     def _set_metadata(self, element: str | None, flags: int) -> None:
-        with _translated('write the metadata'), \
-                contextlib.suppress(_MetadataAbsent):
+        with contextlib.suppress(_MetadataAbsent), \
+                _translated('write the metadata'):
             self._handle.setMetadata(
                 libvirt.VIR_DOMAIN_METADATA_ELEMENT, element,
                 METADATA_PREFIX, METADATA_URI, flags)
