@@ -23,8 +23,8 @@ from nova_freemem.reasons import LeaveAlone
 from nova_freemem.reasons import Reason
 from tests.unit import base
 from tests.unit.fakes import GIB
-@@
 from tests.unit.fakes import MIB
+from tests.unit.fakes import make_policy
 
 
 def make(free_kib: int, *, rss_kib: int = 4 * GIB,

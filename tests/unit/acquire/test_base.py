@@ -1,0 +1,128 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Who is asked, in which order, and which answers count."""
+
+from unittest import mock
+
+from nova_freemem import clock as clocks
+from nova_freemem import exceptions
+from nova_freemem.acquire import base as acquire
+from tests.unit import base
+from tests.unit import fakes
+from tests.unit.fakes import GIB
+from tests.unit.fakes import MIB
+
+PLAUSIBLE = acquire.FreeMemory('first', 4 * GIB, 3 * GIB)
+
+
+def source(name: str, answer: acquire.FreeMemory | Exception) -> mock.Mock:
+    """:returns: a source that answers so."""
+    fake = mock.create_autospec(acquire.Source, instance=True)
+    fake.name = name
+    fake.ask.side_effect = [answer]
+    return fake
+
+
+class CheckTest(base.TestCase):
+
+    def assert_refused(self, problem: str, *figures: object) -> None:
+        memory = acquire.FreeMemory('agent', *figures)
+        error = self.assertRaises(exceptions.NoAnswer, memory.check, 4 * GIB)
+        self.assertEqual(f'agent: the guest claims {problem}', str(error))
+
+    def test_figures_that_can_be_are_let_pass(self) -> None:
+        for figures in ((4 * GIB, 3 * GIB),
+                        (4 * GIB, 0, 0, 0, ()),
+                        (1, 1, 1, 1, ((4, 1),)),
+                        (4 * GIB, 1, 4 * GIB, 1, ((4096, 1024),))):
+            acquire.FreeMemory('agent', *figures).check(4 * GIB)
+
+    def test_a_total_that_cannot_be(self) -> None:
+        for total_kib, shown in ((0, '0'), (-5, '-5'),
+                                 (8 * GIB, '8.38861e+06')):
+            self.assert_refused(
+                f'a total of {shown} KiB where at most 4194304 KiB can be',
+                total_kib, 0)
+
+    def test_more_free_than_there_is(self) -> None:
+        self.assert_refused('free of 2048 KiB where at most 1024 KiB can be',
+                            1 * MIB, 2 * MIB)
+        self.assert_refused('free of -1 KiB where at most 1024 KiB can be',
+                            1 * MIB, -1)
+
+    def test_more_available_than_there_is(self) -> None:
+        self.assert_refused(
+            'available of 2048 KiB where at most 1024 KiB can be',
+            1 * MIB, 0, 2 * MIB)
+
+    def test_more_page_cache_than_there_is(self) -> None:
+        self.assert_refused(
+            'page cache of 2048 KiB where at most 1024 KiB can be',
+            1 * MIB, 0, None, 2 * MIB)
+
+    def test_more_free_blocks_than_there_is_memory(self) -> None:
+        self.assert_refused(
+            'free blocks of 4.1984e+06 KiB where at most 4194304 KiB can be',
+            4 * GIB, 0, None, None, ((4096, 1025),))
+
+
+class AskInTurnTest(base.GuestTestCase):
+
+    def ask(self, *sources: acquire.Source, deadline_seconds: float = 5
+            ) -> acquire.FreeMemory:
+        return acquire.ask_in_turn(
+            sources, self.domain, 4 * GIB, self.clock,
+            clocks.Deadline(self.clock, deadline_seconds))
+
+    def problem(self, *sources: acquire.Source, deadline_seconds: float = 5
+                ) -> str:
+        return str(self.assertRaises(
+            exceptions.NoAnswer, self.ask, *sources,
+            deadline_seconds=deadline_seconds))
+
+    def test_the_first_that_answers_is_the_last_that_is_asked(self) -> None:
+        second = source('second', PLAUSIBLE)
+        self.assertIs(PLAUSIBLE, self.ask(source('first', PLAUSIBLE), second))
+        second.ask.assert_not_called()
+
+    def test_silence_and_nonsense_lead_to_the_next(self) -> None:
+        for useless in (
+                exceptions.NoAnswer(source='first', problem='nothing'),
+                fakes.libvirt_fault(exceptions.AgentSilent, 'hangs'),
+                fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
+                acquire.FreeMemory('first', 8 * GIB, 1),
+                acquire.FreeMemory('first', 4 * GIB, -1)):
+            self.assertIs(PLAUSIBLE, self.ask(source('first', useless),
+                                              source('second', PLAUSIBLE)))
+
+    def test_why_nobody_answered_is_told_for_each(self) -> None:
+        self.assertEqual(
+            'no source answered: first: nothing; '
+            'second: libvirt could not do this: hangs (error 1)',
+            self.problem(
+                source('first', exceptions.NoAnswer(source='first',
+                                                    problem='nothing')),
+                source('second', fakes.libvirt_fault(
+                    exceptions.AgentSilent, 'hangs'))))
+
+    def test_nobody_is_asked_when_the_time_is_up(self) -> None:
+        first = source('first', PLAUSIBLE)
+        self.assertEqual('no source answered: first: no time left to ask',
+                         self.problem(first, deadline_seconds=0))
+        first.ask.assert_not_called()
+
+    def test_without_sources_nobody_answers(self) -> None:
+        self.assertEqual('no source answered: none is set', self.problem())
+
+    def test_a_source_has_to_be_able_to_ask(self) -> None:
+        self.assertRaises(TypeError, acquire.Source, 'name', 5)

@@ -1,0 +1,276 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The seam to libvirt: what is called, and what its errors mean."""
+
+from typing import Any
+from unittest import mock
+
+import hypothesis
+from hypothesis import strategies
+import libvirt
+import libvirt_qemu
+
+from nova_freemem import domain as domains
+from nova_freemem import exceptions
+from tests.unit import base
+from tests.unit import fakes
+
+LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+
+def libvirt_error(code: int, text: str = 'it would not'
+                  ) -> libvirt.libvirtError:
+    """:returns: an error as the binding raises it."""
+    error = libvirt.libvirtError(text)
+    error.err = (code, libvirt.VIR_FROM_QEMU, text,
+                 libvirt.VIR_ERR_ERROR, text, None, None, -1, -1)
+    return error
+
+
+class DomainTestCase(base.TestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.handle = mock.create_autospec(libvirt.virDomain, instance=True)
+        self.handle.XMLDesc.return_value = fakes.DOMAIN_XML
+        self.domain = domains.Domain(self.handle)
+
+
+class CallsTest(DomainTestCase):
+
+    def test_only_a_running_guest_is_running(self) -> None:
+        for state in range(libvirt.VIR_DOMAIN_PMSUSPENDED + 1):
+            self.handle.state.return_value = [state, 1]
+            self.assertEqual(state == libvirt.VIR_DOMAIN_RUNNING,
+                             self.domain.is_running())
+
+    def test_it_is_known_by_its_uuid(self) -> None:
+        self.handle.UUIDString.return_value = 'an-uuid'
+        self.assertEqual('an-uuid', self.domain.uuid)
+
+    def test_description_is_the_live_one(self) -> None:
+        self.assertEqual('4194304',
+                         self.domain.description().findtext('./memory'))
+        self.handle.XMLDesc.assert_called_once_with(0)
+
+    def test_balloon_is_set_live(self) -> None:
+        self.domain.set_balloon_kib(1024)
+        self.handle.setMemoryFlags.assert_called_once_with(1024, LIVE)
+
+    def test_definition_is_mended_as_well(self) -> None:
+        self.domain.set_balloon_kib(1024, definition=True)
+        self.handle.setMemoryFlags.assert_called_once_with(1024,
+                                                           LIVE | CONFIG)
+
+    def test_metadata_is_written_live_and_erased_everywhere(self) -> None:
+        self.domain.write_metadata('<owed/>')
+        self.domain.erase_metadata()
+        element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+        self.assertEqual(
+            [mock.call(element, '<owed/>', 'freemem', domains.METADATA_URI,
+                       LIVE),
+             mock.call(element, None, 'freemem', domains.METADATA_URI,
+                       LIVE | CONFIG)],
+            self.handle.setMetadata.call_args_list)
+
+    def test_metadata_is_read_from_the_running_domain(self) -> None:
+        self.handle.metadata.return_value = '<owed/>'
+        self.assertEqual('<owed/>', self.domain.read_metadata())
+        self.handle.metadata.assert_called_once_with(
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT, domains.METADATA_URI, LIVE)
+
+    def test_absent_metadata_is_none_and_erasing_it_no_fault(self) -> None:
+        absent = libvirt_error(libvirt.VIR_ERR_NO_DOMAIN_METADATA)
+        self.handle.metadata.side_effect = absent
+        self.handle.setMetadata.side_effect = absent
+        self.assertIsNone(self.domain.read_metadata())
+        self.domain.erase_metadata()
+
+    def test_agent_is_asked_with_a_timeout(self) -> None:
+        ask = self.patch_autospec(libvirt_qemu, 'qemuAgentCommand',
+                                  return_value='{"return": {}}')
+        self.assertEqual('{"return": {}}', self.domain.ask_agent('{}', 5))
+        ask.assert_called_once_with(self.handle, '{}', 5, 0)
+
+
+class ErrorsTest(DomainTestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask_agent = self.patch_autospec(libvirt_qemu,
+                                             'qemuAgentCommand')
+
+    def fault(self, code: int, text: str = 'it would not'
+              ) -> exceptions.FreememError:
+        self.handle.setMemoryFlags.side_effect = libvirt_error(code, text)
+        return self.assertRaises(exceptions.LibvirtFault,
+                                 self.domain.set_balloon_kib, 1024)
+
+    def agent_fault(self, error: Exception) -> exceptions.FreememError:
+        self.ask_agent.side_effect = error
+        return self.assertRaises(exceptions.LibvirtFault,
+                                 self.domain.ask_agent, '{}', 5)
+
+    def test_each_code_has_its_meaning(self) -> None:
+        for code, meaning in ((8, exceptions.TargetRefused),
+                              (42, exceptions.DomainGone),
+                              (55, exceptions.OperationInvalid),
+                              (68, exceptions.DomainBusy),
+                              (1, exceptions.LibvirtFault),
+                              (38, exceptions.LibvirtFault)):
+            self.assertIs(meaning, type(self.fault(code)), code)
+
+    def test_each_code_of_the_agent_has_its_meaning(self) -> None:
+        for code, meaning in ((42, exceptions.DomainGone),
+                              (55, exceptions.AgentSilent),
+                              (74, exceptions.AgentSilent),
+                              (86, exceptions.AgentSilent),
+                              (112, exceptions.AgentSilent),
+                              (113, exceptions.AgentRefused),
+                              (1, exceptions.LibvirtFault)):
+            fault = self.agent_fault(libvirt_error(code))
+            self.assertIs(meaning, type(fault), code)
+
+    def test_an_error_without_code_is_a_fault_like_any_other(self) -> None:
+        self.handle.state.side_effect = libvirt.libvirtError('lost')
+        error = self.assertRaises(exceptions.LibvirtFault,
+                                  self.domain.is_running)
+        self.assertEqual("libvirt could not read the state: 'lost' "
+                         '(error None)', str(error))
+
+    def test_the_message_says_what_failed_and_why(self) -> None:
+        self.assertEqual("libvirt could not set the balloon: 'it would not' "
+                         '(error 68)', str(self.fault(68)))
+
+    def test_a_guest_cannot_write_into_the_log_by_its_errors(self) -> None:
+        error = libvirt_error(113, 'no\n2026 ERROR nova \x1b[2J' + 'x' * 9999)
+        message = str(self.agent_fault(error))
+        self.assertNotIn('\n', message)
+        self.assertNotIn('\x1b', message)
+        self.assertLess(len(message), 400)
+
+    def test_an_answer_that_is_not_utf8_is_silence(self) -> None:
+        fault = self.agent_fault(
+            UnicodeDecodeError('utf-8', b'\xff', 0, 1, 'invalid'))
+        self.assertIs(exceptions.AgentSilent, type(fault))
+
+    def test_every_call_translates(self) -> None:
+        error = libvirt_error(libvirt.VIR_ERR_NO_DOMAIN)
+        for name in ('state', 'XMLDesc', 'memoryStats', 'metadata',
+                     'setMetadata', 'setMemoryFlags'):
+            getattr(self.handle, name).side_effect = error
+        for call in (self.domain.is_running, self.domain.description,
+                     self.domain.balloon, self.domain.read_metadata,
+                     self.domain.erase_metadata,
+                     lambda: self.domain.write_metadata('<owed/>'),
+                     lambda: self.domain.fresh_balloon(fakes.FakeClock()),
+                     lambda: self.domain.set_balloon_kib(1024)):
+            self.assertRaises(exceptions.DomainGone, call)
+
+
+class BalloonStatsTest(base.TestCase):
+
+    def test_all_figures_are_read_by_their_names(self) -> None:
+        self.assertEqual(
+            domains.BalloonStats(1, 2, 3, 4, 5, 6, 7, 8),
+            domains.BalloonStats.from_libvirt({
+                'actual': 1, 'rss': 2, 'available': 3, 'unused': 4,
+                'usable': 5, 'disk_caches': 6, 'swap_out': 7,
+                'last_update': 8, 'swap_in': 9, 'major_fault': 10}))
+
+    def test_what_the_guest_has_not_told_is_absent_not_zero(self) -> None:
+        self.assertEqual(
+            domains.BalloonStats(actual_kib=1, rss_kib=2),
+            domains.BalloonStats.from_libvirt({'actual': 1, 'rss': 2,
+                                               'last_update': 0}))
+
+    def test_what_is_no_amount_is_absent(self) -> None:
+        for value in (None, True, '5', -1, 2.5, [], float('nan')):
+            self.assertEqual(
+                domains.BalloonStats(actual_kib=1),
+                domains.BalloonStats.from_libvirt(
+                    {'actual': 1, 'rss': value, 'unused': value,
+                     'available': value, 'last_update': value}))
+
+    def test_without_actual_there_is_no_balloon(self) -> None:
+        for stats in ({}, {'rss': 2}, {'actual': None}, {'actual': True}):
+            self.assertIsNone(domains.BalloonStats.from_libvirt(stats))
+
+    @hypothesis.given(strategies.dictionaries(
+        strategies.sampled_from(['actual', 'rss', 'unused', 'usable',
+                                 'available', 'last_update', 'swap_out']),
+        strategies.none() | strategies.booleans() | strategies.integers()
+        | strategies.floats() | strategies.text()))
+    def test_whatever_comes_is_read(self, stats: dict[str, Any]) -> None:
+        read = domains.BalloonStats.from_libvirt(stats)
+        for value in vars(read).values() if read else ():
+            self.assertTrue(value is None or value >= 0)
+
+
+class FreshBalloonTest(DomainTestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = fakes.FakeClock()
+        self.started_at = self.clock.now()
+        self.updated_at = int(self.clock.wall())
+        self.handle.memoryStats.side_effect = lambda: {
+            'actual': 4, 'unused': 2, 'last_update': self.updated_at}
+
+    def periods(self) -> list[int]:
+        return [call.args[0] for call
+                in self.handle.setMemoryStatsPeriod.call_args_list]
+
+    def test_fresh_statistics_come_at_once_and_the_period_is_kept(
+            self) -> None:
+        self.assertEqual(2, self.domain.fresh_balloon(self.clock).free_kib)
+        self.assertEqual(self.started_at, self.clock.now())
+        self.assertEqual([0, 10], self.periods()[:2])
+        self.assertEqual(10, self.periods()[-1])
+
+    def test_a_guest_without_period_is_asked_and_stays_without(self) -> None:
+        self.handle.XMLDesc.return_value = fakes.DOMAIN_XML.replace(
+            "<stats period='10'/>", '')
+        self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
+        self.assertEqual([0, 1, 0], self.periods())
+
+    def test_statistics_are_waited_for(self) -> None:
+        self.updated_at -= 10
+        self.clock.after(0.1, lambda: setattr(
+            self, 'updated_at', int(self.clock.wall())))
+        self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
+
+    def test_frozen_statistics_are_none_and_cost_a_second(self) -> None:
+        for updated_at in (0, self.updated_at - 1):
+            self.updated_at, started_at = updated_at, self.clock.now()
+            self.assertIsNone(self.domain.fresh_balloon(self.clock))
+            self.assertAlmostEqual(domains.FRESH_STATS_SECONDS,
+                                   self.clock.now() - started_at, 1)
+            self.assertEqual(10, self.periods()[-1])
+
+    def test_without_balloon_nobody_waits(self) -> None:
+        self.handle.memoryStats.side_effect = lambda: {'rss': 1}
+        self.assertIsNone(self.domain.fresh_balloon(self.clock))
+        self.assertEqual(self.started_at, self.clock.now())
+
+    def test_a_fault_on_the_way_leaves_the_period_as_it_was(self) -> None:
+        error = libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR)
+        self.handle.memoryStats.side_effect = error
+        self.assertRaises(exceptions.LibvirtFault,
+                          self.domain.fresh_balloon, self.clock)
+        self.assertEqual(10, self.periods()[-1])
+        self.handle.setMemoryStatsPeriod.side_effect = [0, error, 0]
+        self.assertRaises(exceptions.LibvirtFault,
+                          self.domain.fresh_balloon, self.clock)
+        self.assertEqual([0, 10, 10], self.periods()[-3:])
