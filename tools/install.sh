@@ -23,6 +23,7 @@
 # line printed says what is missing.
 
 set -euo pipefail
+shopt -s inherit_errexit
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 if [[ $EUID -eq 0 ]]; then
@@ -317,6 +318,18 @@ install_project() {
     printf '%s\n' "$stamp" >"$venv/project"
 }
 
+# The environment and what is downloaded for it: 0.7 GiB, and room to move.
+refuse_full_disk() {
+    local needed_mib=2048 there=$cache free_mib
+    while [[ ! -d $there ]]; do
+        there=$(dirname "$there")
+    done
+    free_mib=$(df -P --block-size=1M "$there" | awk 'NR == 2 {print $4}')
+    [[ $free_mib -ge $needed_mib ]] || refuse \
+        "too little disk: $needed_mib MiB are needed in $cache," \
+        "$free_mib MiB are free"
+}
+
 install_main() {
     local what=${1:-} packages venv
     [[ $# -eq 1 && $what =~ ^(venv|lab)$ ]] \
@@ -326,9 +339,13 @@ install_main() {
     [[ $what == venv || $EUID -eq 0 ]] \
         || refuse "the lab's packages need root: sudo tools/install.sh lab"
     python=$(find_python)
+    compgen -G "$cache/venv-*/complete" >/dev/null || refuse_full_disk
     mkdir -p "$cache"
     exec 9>"$cache/lock"
-    flock 9
+    flock --nonblock 9 || {
+        say "waiting for another installation to end"
+        flock 9
+    }
     log=$cache/install.log
     mapfile -t packages < <(python_packages; header_packages)
     [[ $what == venv ]] || packages+=("${lab_packages[@]}")

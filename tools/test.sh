@@ -107,8 +107,8 @@ run_suite() {
     local suite=$1 started=$SECONDS status=0 options
     mapfile -t options < <(concurrency "$suite")
     printf '\n===== %s\n' "$suite"
-    stestr=(stestr --repo-url "$venv/results/$suite")
-    mkdir -p "$venv/results/$suite"
+    stestr=(stestr --repo-url "$results/$suite")
+    mkdir "$results/$suite"
     TEST_SUITE=$suite "${stestr[@]}" run "${options[@]}" || status=$?
     if [[ $status -ne 0 ]] && [[ $suite == lab || $suite == cloud ]]; then
         show_lab_logs
@@ -123,6 +123,8 @@ main() {
     check_machine
     venv=$(install_main "$what")
     export PATH=$venv/bin:$PATH
+    results=$(mktemp -d)
+    trap 'rm -rf "$results"' EXIT
     cd "$root"
     for suite in "${suites[@]}"; do
         run_suite "$suite"
