@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from oslo_config import cfg
@@ -30,12 +31,12 @@ class WholeNumber(types.Integer):
         :returns: the number
         :raises ValueError: it is none, or out of bounds
         """
-        try:
-            return super().__call__(value)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f'{str(value)[:40]!r} is not a whole number from {self.min} '
-                f'to {self.max}') from None
+        with contextlib.suppress(TypeError, ValueError):
+            number = super().__call__(value)
+            if number is not None:  # as it is for an empty value
+                return number
+        raise ValueError(f'{str(value)[:40]!r} is not a whole number from '
+                         f'{self.min} to {self.max}')
 
 
 OPTIONS = [

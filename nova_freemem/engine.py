@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 import dataclasses
 from typing import Any
 
@@ -68,13 +69,14 @@ def _load(option: str, namespace: str, name: str) -> Any:
         raise exceptions.ConfigInvalid(
             option=option, problem=f'{name!r} cannot be loaded: {fault!r}')
 
-    manager: named.NamedExtensionManager[Any] = named.NamedExtensionManager(
-        namespace, [name], on_load_failure_callback=cannot_load,
-        warn_on_missing_entrypoint=False)
-    if name not in manager:
+    def not_installed(_names: Iterable[str]) -> None:
         installed = stevedore.ExtensionManager(namespace).entry_points_names()
         raise exceptions.ConfigInvalid(
             option=option,
             problem=f'{name!r} is not installed; there are '
                     f'{", ".join(sorted(installed)) or "none"}')
+
+    manager: named.NamedExtensionManager[Any] = named.NamedExtensionManager(
+        namespace, [name], on_load_failure_callback=cannot_load,
+        on_missing_entrypoints_callback=not_installed)
     return manager[name].plugin
