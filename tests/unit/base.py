@@ -14,10 +14,12 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 from unittest import mock
 
 import fixtures
+from oslo_config import cfg
 from oslotest import base
 
 from tests.unit import fakes
@@ -42,6 +44,22 @@ class TestCase(base.BaseTestCase):
         patcher = mock.patch.object(target, name, autospec=True, **kwargs)
         self.addCleanup(patcher.stop)
         return patcher.start()
+
+
+class ConfTestCase(TestCase):
+    """A test with an operator's file."""
+
+    def conf(self, text: str, compute_driver: str = 'libvirt.LibvirtDriver'
+             ) -> cfg.ConfigOpts:
+        """:returns: what a service makes of a file."""
+        path = pathlib.Path(self.useFixture(fixtures.TempDir()).path,
+                            'nova.conf')
+        path.write_text(text)
+        conf = cfg.ConfigOpts()
+        conf.register_opt(cfg.StrOpt('compute_driver',
+                                     default=compute_driver))
+        conf([], default_config_files=[str(path)], default_config_dirs=[])
+        return conf
 
 
 class GuestTestCase(TestCase):

@@ -12,6 +12,7 @@
 
 """The seam to libvirt: what is called, and what its errors mean."""
 
+import functools
 from typing import Any
 from unittest import mock
 
@@ -38,11 +39,18 @@ def libvirt_error(code: int, text: str = 'it would not'
     return error
 
 
+@functools.cache
+def make_handle() -> mock.Mock:
+    """:returns: a stand-in for a domain; making one takes long."""
+    return mock.create_autospec(libvirt.virDomain, instance=True)
+
+
 class DomainTestCase(base.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.handle = mock.create_autospec(libvirt.virDomain, instance=True)
+        self.handle = make_handle()
+        self.handle.reset_mock(return_value=True, side_effect=True)
         self.handle.XMLDesc.return_value = fakes.DOMAIN_XML
         self.domain = domains.Domain(self.handle)
 

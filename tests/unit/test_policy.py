@@ -1,0 +1,84 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the operator wrote, as one policy."""
+
+from nova_freemem import conf as freemem_conf
+from nova_freemem import exceptions
+from nova_freemem import policy
+from tests.unit import base
+from tests.unit import fakes
+from tests.unit.fakes import GIB
+from tests.unit.fakes import MIB
+
+
+class PolicyTest(base.ConfTestCase):
+
+    def read(self, text: str) -> policy.Policy:
+        return policy.Policy.from_conf(
+            freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n')))
+
+    def problem(self, text: str) -> str:
+        return str(self.assertRaises(exceptions.ConfigInvalid, self.read,
+                                     text))
+
+    def test_defaults(self) -> None:
+        self.assertEqual(fakes.make_policy(), self.read(''))
+
+    def test_every_option_arrives(self) -> None:
+        self.assertEqual(
+            policy.Policy(('balloon_stats',), 'other', 10, 64, 1, 2, 3),
+            self.read('acquire = balloon_stats\nrelease = other\n'
+                      'headroom_percent = 10\nheadroom_min_mib = 64\n'
+                      'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
+                      'deadline_seconds = 3'))
+
+    def test_a_wrong_value_is_named_with_its_option_and_bounds(self) -> None:
+        for option, low, high in (
+                ('headroom_percent', 1, 90),
+                ('headroom_min_mib', 32, 1048576),
+                ('min_saving_mib', 1, 1048576),
+                ('agent_timeout_seconds', 1, 60),
+                ('deadline_seconds', 2, 3600)):
+            for value in (str(low - 1), str(high + 1), 'some', ''):
+                self.assertEqual(
+                    f'[freemem] {option}: {value!r} is not a whole number '
+                    f'from {low} to {high}',
+                    self.problem(f'{option} = {value}'))
+
+    def test_options_that_contradict_each_other(self) -> None:
+        self.assertEqual(
+            '[freemem] agent_timeout_seconds: 5 must be below '
+            'deadline_seconds, which is 4',
+            self.problem('deadline_seconds = 4'))
+
+    def test_somebody_has_to_be_asked(self) -> None:
+        self.assertEqual('[freemem] acquire: must name at least one source',
+                         self.problem('acquire ='))
+
+    def test_enabled_is_true_or_false(self) -> None:
+        for text, enabled in (('', False), ('enabled = true', True),
+                              ('enabled = false', False)):
+            self.assertEqual(enabled, policy.is_enabled(
+                freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n'))))
+        error = self.assertRaises(
+            exceptions.ConfigInvalid, policy.is_enabled,
+            freemem_conf.read_apart(self.conf('[freemem]\nenabled = maybe')))
+        self.assertIn('enabled', str(error))
+        self.assertIn('maybe', str(error))
+
+    def test_headroom_is_a_share_but_never_below_the_floor(self) -> None:
+        headroom = fakes.make_policy(headroom_percent=10,
+                                     headroom_min_mib=128).headroom_kib
+        self.assertEqual(GIB // 2, headroom(5 * GIB))
+        self.assertEqual(128 * MIB, headroom(1 * GIB))
+        self.assertEqual(128 * MIB, headroom(0))
