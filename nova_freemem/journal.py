@@ -30,7 +30,6 @@ from nova_freemem import exceptions
 FORMAT = '1'
 LONGEST_ENTRY_CHARACTERS = 4096
 
-_TAG = f'{{{domains.METADATA_URI}}}owed'
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
 
 
@@ -50,14 +49,17 @@ class Owed:
     migration: str
 
     def to_xml(self) -> str:
-        """:returns: the entry as the metadata element libvirt keeps."""
-        element = etree.Element(
-            _TAG, nsmap={domains.METADATA_PREFIX: domains.METADATA_URI},
-            attrib={'format': FORMAT,
-                    'original_kib': str(self.original_kib),
-                    'taken_by': self.taken_by,
-                    'taken_at': self.taken_at.isoformat(),
-                    'migration': self.migration})
+        """:returns: the entry as libvirt takes it.
+
+        libvirt puts the element into our namespace itself, refuses one that
+        is in it already, and takes it out again for who reads it.
+        """
+        element = etree.Element('owed', attrib={
+            'format': FORMAT,
+            'original_kib': str(self.original_kib),
+            'taken_by': self.taken_by,
+            'taken_at': self.taken_at.isoformat(),
+            'migration': self.migration})
         return str(etree.tostring(element, encoding='unicode'))
 
     @classmethod
@@ -74,7 +76,7 @@ class Owed:
             element = etree.fromstring(text, _PARSER)
         except (etree.XMLSyntaxError, ValueError):
             raise _unreadable(text, 'it is not XML') from None
-        if etree.QName(element).localname != 'owed':  # libvirt strips the URI
+        if element.tag != 'owed':
             raise _unreadable(text, 'it is not what is owed')
         if element.get('format') != FORMAT:
             raise _unreadable(text, f'its format is not {FORMAT}')

@@ -27,8 +27,9 @@ OWED = journal.Owed(
     taken_at=datetime.datetime(2026, 11, 2, 8, 0, tzinfo=datetime.UTC),
     migration='7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2')
 
-ENTRY = ('<freemem:owed xmlns:freemem="urn:nova-freemem:journal" '
-         'format="1" original_kib="4194304" taken_by="host1" '
+# As seen with libvirt 11.3: it refuses an element in our namespace, puts it
+# in itself, and takes it out again for who reads it.
+ENTRY = ('<owed format="1" original_kib="4194304" taken_by="host1" '
          'taken_at="2026-11-02T08:00:00+00:00" '
          'migration="7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2"/>')
 
@@ -44,10 +45,6 @@ class JournalTest(base.GuestTestCase):
     def test_an_entry_is_read_as_it_was_written(self) -> None:
         journal.write(self.domain, OWED)
         self.assertEqual(ENTRY, self.guest.metadata)
-        self.assertEqual(OWED, journal.read(self.domain))
-
-    def test_libvirt_may_strip_the_namespace(self) -> None:
-        self.guest.metadata = ENTRY.replace('freemem:owed', 'owed')
         self.assertEqual(OWED, journal.read(self.domain))
 
     def test_a_guest_without_entry_is_owed_nothing(self) -> None:
@@ -74,7 +71,7 @@ class UnreadableTest(base.TestCase):
 
     def test_another_element(self) -> None:
         self.assert_unreadable('it is not what is owed',
-                               ENTRY.replace('freemem:owed', 'freemem:paid'))
+                               ENTRY.replace('<owed', '<paid'))
 
     def test_an_entry_of_a_newer_plugin(self) -> None:
         self.assert_unreadable('its format is not 1',
