@@ -71,7 +71,7 @@ class Compute:
             log=self._state.log(name),
             # On SIGTERM Nova 34 waits for its libvirt event thread, which
             # sleeps for minutes.
-            grace_seconds=3,
+            grace_seconds=2,
         )
 
     @property

@@ -113,7 +113,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.env},
+                env=_environment(self.env),
                 cwd='/',
                 start_new_session=True,
             )
@@ -141,6 +141,15 @@ class Daemon:
         end(self.pid_file, self.grace_seconds)
 
 
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Say what a process of the lab finds in its environment.
+
+    Each of the services imports a thousand modules. They are compiled once,
+    even where the caller's environment forbids to keep the result.
+    """
+    return {**os.environ, 'PYTHONDONTWRITEBYTECODE': '', **more}
+
+
 def run(
     argv: Sequence[str],
     log: pathlib.Path,
@@ -158,7 +167,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
+            env=_environment(env or {}),
             cwd='/',
         )
     if done.returncode:
