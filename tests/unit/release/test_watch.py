@@ -1,0 +1,129 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""When a release ends."""
+
+import hypothesis
+from hypothesis import strategies
+
+from nova_freemem.clock import Order
+from nova_freemem.plan import Plan
+from nova_freemem.release import watch
+from nova_freemem.release.base import End
+from tests.unit import base
+from tests.unit.fakes import GIB
+from tests.unit.fakes import MIB
+
+PLAN = Plan(original_kib=4 * GIB, target_kib=1 * GIB, never_touched_kib=0,
+            expected_saving_kib=3 * GIB, source='agent')
+
+
+def judge(*taken_mib: float, fall: float = 1.0, order: Order | None = None,
+          deadline_passed: bool = False, plan: Plan = PLAN,
+          every_seconds: float = 1.0) -> End | None:
+    """Judge a release of which so much was taken by each second.
+
+    :param fall: share of it by which the resident size fell
+    """
+    return watch.judge(
+        [watch.Observation(tick * every_seconds,
+                           4 * GIB - int(mib * MIB),
+                           4 * GIB - int(mib * MIB * fall))
+         for tick, mib in enumerate(taken_mib)],
+        plan, order, deadline_passed)
+
+
+class JudgeTest(base.TestCase):
+
+    def test_it_goes_on_while_the_guest_gives(self) -> None:
+        self.assertIsNone(judge(0))
+        self.assertIsNone(judge(0, 400, 800))
+
+    def test_it_ends_at_the_target(self) -> None:
+        self.assertEqual(End.TARGET_REACHED, judge(0, 3072))
+
+    def test_a_mebibyte_off_is_at_the_target(self) -> None:
+        self.assertIsNone(judge(0, 3070.9))
+        self.assertEqual(End.TARGET_REACHED, judge(0, 3071))
+        self.assertEqual(End.TARGET_REACHED, judge(0, 3073))
+
+    def test_it_ends_when_the_guest_gives_no_more(self) -> None:
+        self.assertIsNone(judge(0, 400, 400))
+        self.assertEqual(End.NO_PROGRESS, judge(0, 400, 400, 400))
+
+    def test_a_guest_that_gives_nothing_at_all_is_not_waited_for(self
+                                                                 ) -> None:
+        self.assertEqual(End.NO_PROGRESS, judge(0, 0, 0))
+
+    def test_a_page_now_and_then_is_no_progress(self) -> None:
+        self.assertEqual(End.NO_PROGRESS, judge(0, 400, 403.9, 407.9))
+        self.assertIsNone(judge(0, 400, 404, 408))
+
+    def test_progress_is_measured_over_time_not_over_looks(self) -> None:
+        self.assertIsNone(judge(0, 400, 400, 400, 400, every_seconds=0.2))
+
+    def test_it_ends_at_the_deadline(self) -> None:
+        self.assertEqual(End.DEADLINE, judge(0, 400, deadline_passed=True))
+
+    def test_it_ends_when_the_migration_is_forced_to_complete(self) -> None:
+        self.assertEqual(End.FORCE_COMPLETE,
+                         judge(0, 400, order=Order.FORCE_COMPLETE))
+
+    def test_having_arrived_outranks_what_else_would_end_it(self) -> None:
+        self.assertEqual(End.TARGET_REACHED, judge(
+            0, 3072, order=Order.FORCE_COMPLETE, deadline_passed=True))
+
+    def test_an_abort_outranks_everything(self) -> None:
+        for taken_mib in (0, 3072, 3500, -5):
+            self.assertEqual(End.ABORTED, judge(
+                0, taken_mib, order=Order.ABORT, deadline_passed=True))
+
+    def test_a_balloon_that_somebody_else_moves_is_noticed(self) -> None:
+        self.assertEqual(End.NOT_OURS, judge(0, 3073.1))
+        self.assertEqual(End.NOT_OURS, judge(0, -1))
+
+    def test_memory_that_the_host_does_not_gain_is_of_no_use(self) -> None:
+        self.assertEqual(End.NOTHING_GAINED, judge(0, 3072, fall=0))
+        self.assertEqual(End.NOTHING_GAINED, judge(0, 3072, fall=0.09))
+        self.assertEqual(End.TARGET_REACHED, judge(0, 3072, fall=0.11))
+        self.assertEqual(End.NOTHING_GAINED,
+                         judge(0, 400, fall=0, deadline_passed=True))
+
+    def test_it_is_not_judged_by_a_little(self) -> None:
+        self.assertEqual(End.DEADLINE,
+                         judge(0, 63, fall=0, deadline_passed=True))
+
+    def test_never_touched_memory_gains_nothing_and_need_not(self) -> None:
+        plan = Plan(4 * GIB, 1 * GIB, 2 * GIB, 1 * GIB, 'agent')
+        self.assertEqual(End.DEADLINE, judge(
+            0, 2048, fall=0, deadline_passed=True, plan=plan))
+        self.assertEqual(End.NOTHING_GAINED, judge(
+            0, 2200, fall=0, deadline_passed=True, plan=plan))
+
+    def test_what_is_of_no_use_goes_back(self) -> None:
+        self.assertEqual(
+            {End.ABORTED, End.NOTHING_GAINED, End.NOT_OURS},
+            {end for end in End if end.gives_back})
+
+    def test_no_two_ends_read_the_same(self) -> None:
+        self.assertEqual(len(End), len({end.value for end in End}))
+
+    @hypothesis.given(
+        strategies.lists(strategies.floats(0, 3000), min_size=2,
+                         max_size=60),
+        strategies.sampled_from([None, *Order]), strategies.booleans())
+    def test_a_passed_deadline_or_an_order_ends_it_in_any_case(
+            self, taken_mib: list[float], order: Order | None,
+            deadline_passed: bool) -> None:
+        end = judge(*taken_mib, order=order, deadline_passed=deadline_passed)
+        if order is not None or deadline_passed:
+            self.assertIsNotNone(end)

@@ -1,0 +1,112 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Giving memory back, and seeing that it arrives."""
+
+import datetime
+
+from nova_freemem import assign
+from nova_freemem import exceptions
+from nova_freemem import journal
+from tests.unit import base
+from tests.unit import fakes
+from tests.unit.fakes import GIB
+from tests.unit.fakes import MIB
+
+
+class AssignTest(base.GuestTestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        journal.write(self.domain, journal.Owed(
+            4 * GIB, 'host1', datetime.datetime.now(datetime.UTC), 'uuid'))
+        self.guest.actual_kib = self.guest.target_kib = 1 * GIB
+        self.guest.definition_kib = 1 * GIB
+        self.domain.calls.clear()
+
+    def test_a_guest_that_is_owed_nothing_is_left_alone(self) -> None:
+        self.guest.metadata = None
+        self.assertIsNone(assign.begin(self.domain, self.clock))
+        self.assertEqual([('read_metadata',)], self.domain.calls)
+
+    def test_it_is_promised_live_and_in_the_definition_at_once(self) -> None:
+        started_at = self.clock.now()
+        assign.begin(self.domain, self.clock)
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+        self.assertEqual(4 * GIB, self.guest.definition_kib)
+        self.assertEqual(started_at, self.clock.now())
+
+    def test_it_arrives_and_the_debt_is_gone(self) -> None:
+        assigned = assign.begin(self.domain, self.clock).watch(10)
+        self.assertEqual(4 * GIB, assigned.after_kib)
+        self.assertEqual(1 * GIB, assigned.before_kib)
+        self.assertTrue(assigned.complete)
+        self.assertAlmostEqual(3072 / 1200, assigned.seconds,
+                               delta=assign.POLL_SECONDS)
+        self.assertIsNone(self.guest.metadata)
+
+    def test_the_debt_stands_until_the_last_kibibyte_is_back(self) -> None:
+        self.guest.takes_up_to_kib = 4 * GIB - 1
+        assigned = assign.begin(self.domain, self.clock).watch(10)
+        self.assertFalse(assigned.complete)
+        self.assertEqual(4 * GIB - 1, assigned.after_kib)
+        self.assertIsNotNone(self.guest.metadata)
+        self.assertEqual([], self.domain.called('erase_metadata'))
+
+    def test_a_slow_guest_is_watched_no_longer_than_asked_for(self) -> None:
+        self.guest.deflate_kib_per_second = 1 * MIB
+        assigned = assign.begin(self.domain, self.clock).watch(10)
+        self.assertFalse(assigned.complete)
+        self.assertAlmostEqual(10, assigned.seconds,
+                               delta=assign.POLL_SECONDS)
+
+    def test_a_late_guest_can_be_watched_again(self) -> None:
+        self.guest.deflate_kib_per_second = 100 * MIB
+        assignment = assign.begin(self.domain, self.clock)
+        self.assertFalse(assignment.watch(10).complete)
+        assigned = assignment.watch(3600)
+        self.assertTrue(assigned.complete)
+        self.assertEqual(1 * GIB, assigned.before_kib)
+        self.assertAlmostEqual(30.72, assigned.seconds,
+                               delta=2 * assign.POLL_SECONDS)
+        self.assertIsNone(self.guest.metadata)
+
+    def test_a_promise_that_got_lost_is_renewed(self) -> None:
+        assignment = assign.begin(self.domain, self.clock)
+        self.guest.target_kib = 1 * GIB
+        self.assertTrue(assignment.watch(60).complete)
+        self.assertEqual(2, len(self.domain.called('set_balloon_kib')))
+
+    def test_one_look_takes_no_time(self) -> None:
+        assignment = assign.begin(self.domain, self.clock)
+        started_at = self.clock.now()
+        self.assertFalse(assignment.watch(0).complete)
+        self.assertEqual(started_at, self.clock.now())
+
+    def test_a_balloon_that_vanished_never_counts_as_whole(self) -> None:
+        self.assertFalse(assign.Assigned(4 * GIB, 0, 0, 1).complete)
+
+    def test_an_entry_that_makes_no_sense_is_not_acted_on(self) -> None:
+        self.guest.metadata = '<owed format="2" original_kib="1"/>'
+        self.assertRaises(exceptions.JournalUnreadable, assign.begin,
+                          self.domain, self.clock)
+        self.assertEqual(1 * GIB, self.guest.target_kib)
+        self.assertIsNotNone(self.guest.metadata)
+
+    def test_a_fault_of_libvirt_keeps_the_debt(self) -> None:
+        for call in (1, 2, 3, 4, 5):
+            self.domain.calls.clear()
+            self.domain.fault_at[call] = fakes.libvirt_fault(
+                exceptions.DomainBusy, 'busy')
+            self.assertRaises(exceptions.DomainBusy, lambda: assign.begin(
+                self.domain, self.clock).watch(60))
+            self.assertIsNotNone(self.guest.metadata)

@@ -1,0 +1,293 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Our part in the steps of Nova's live migration."""
+
+import contextlib
+from typing import Any
+from unittest import mock
+
+from nova import context
+from nova import objects
+import nova.conf
+from nova.objects import migrate_data as migrate_data_objects
+from nova.virt.libvirt import driver as nova_driver
+from nova.virt.libvirt import guest as nova_guest
+from nova.virt.libvirt import host as nova_host
+
+from nova_freemem import domain as domains
+from nova_freemem import driver
+from nova_freemem import engine as engines
+from nova_freemem.acquire import guest_agent
+from nova_freemem.clock import Order
+from nova_freemem.release import balloon
+from tests.unit import base
+from tests.unit import fakes
+from tests.unit.fakes import GIB
+
+UUID = '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
+
+
+class DriverTestCase(base.GuestTestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        objects.register_all()
+        conf = nova.conf.CONF
+        conf([], default_config_files=[], default_config_dirs=[])
+        conf.set_override('host', 'source')
+        self.addCleanup(conf.clear_override, 'host')
+        stock = nova_driver.LibvirtDriver
+        self.stock = {name: self.patch_autospec(stock, name) for name in (
+            '__init__', 'init_host', 'live_migration', 'live_migration_abort',
+            'live_migration_force_complete',
+            'post_live_migration_at_destination')}
+        event = objects.InstanceActionEvent
+        self.event_start = self.patch_autospec(event, 'event_start')
+        self.event_finish = self.patch_autospec(event, 'event_finish')
+        engine = engines.Engine(
+            fakes.make_policy(), (guest_agent.GuestAgent('guest_agent', 5),),
+            balloon.Balloon())
+        self.driver = driver.FreememLibvirtDriver('api', engine=engine)
+        self.driver._clock = self.clock
+        self.find_domain = self.patch_autospec(
+            driver.FreememLibvirtDriver, '_domain', return_value=self.domain)
+        self.context = context.RequestContext(is_admin=False)
+        self.instance = objects.Instance(uuid=UUID)
+        self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData(
+            migration=objects.Migration(uuid=UUID))
+        self.post, self.recover = mock.Mock(), mock.Mock()
+
+    def events(self) -> list[str]:
+        return [call.args[2] for call in self.event_start.call_args_list]
+
+    def migrate(self) -> None:
+        self.driver.live_migration(
+            self.context, self.instance, 'dest', self.post, self.recover,
+            block_migration=True, migrate_data=self.migrate_data)
+
+    def assert_whole(self) -> None:
+        self.guest.look()
+        self.assertEqual((0, None),
+                         (self.guest.missing_kib, self.guest.metadata))
+
+
+class LiveMigrationTest(DriverTestCase):
+
+    def test_nova_migrates_what_is_left(self) -> None:
+        missing_kib = []
+
+        def transfer(*args: Any) -> None:
+            missing_kib.append(self.guest.missing_kib)
+            self.guest.host = 'dest'
+            self.post(*args)
+
+        self.stock['live_migration'].side_effect = transfer
+        self.migrate()
+        self.assertGreater(missing_kib[0], 3 * GIB)
+        args = self.stock['live_migration'].call_args.args
+        self.assertEqual(
+            (self.driver, self.context, self.instance, 'dest', self.post),
+            args[:5])
+        self.assertEqual((True, self.migrate_data), args[6:])
+        self.recover.assert_not_called()
+        self.assertEqual(['compute_freemem_release'], self.events())
+        self.assertEqual([], self.log_lines('ERROR'))
+
+    def test_before_novas_rollback_the_memory_is_back(self) -> None:
+        def fail(_self: Any, ctxt: Any, instance: Any, dest: str, post: Any,
+                 recover: Any, block: bool, data: Any) -> None:
+            recover(ctxt, instance, dest, data, migration_status='error')
+
+        self.stock['live_migration'].side_effect = fail
+        self.recover.side_effect = lambda *_a, **_k: self.assert_whole()
+        self.migrate()
+        self.recover.assert_called_once_with(
+            self.context, self.instance, 'dest', self.migrate_data,
+            migration_status='error')
+
+    def test_when_nova_raises_the_memory_is_back_and_it_raises(self) -> None:
+        self.stock['live_migration'].side_effect = ZeroDivisionError
+        self.assertRaises(ZeroDivisionError, self.migrate)
+        self.assert_whole()
+
+    def test_when_novas_rollback_raises_the_memory_is_back(self) -> None:
+        self.stock['live_migration'].side_effect = (
+            lambda *args: args[5](self.context, self.instance))
+        self.recover.side_effect = ZeroDivisionError
+        self.assertRaises(ZeroDivisionError, self.migrate)
+        self.assert_whole()
+
+    def test_an_abort_while_releasing_cancels_without_a_transfer(self
+                                                                 ) -> None:
+        self.clock.after(
+            2, lambda: self.driver.live_migration_abort(self.instance))
+        self.recover.side_effect = lambda *_a, **_k: self.assert_whole()
+        self.migrate()
+        self.recover.assert_called_once_with(
+            self.context, self.instance, 'dest', self.migrate_data,
+            migration_status='cancelled')
+        self.stock['live_migration'].assert_not_called()
+        self.stock['live_migration_abort'].assert_not_called()
+        self.assert_whole()
+
+    def test_a_force_complete_while_releasing_starts_the_transfer(self
+                                                                  ) -> None:
+        started_at = self.clock.now()
+        self.clock.after(
+            2, lambda: self.driver.live_migration_force_complete(
+                self.instance))
+        self.stock['live_migration'].side_effect = (
+            lambda *_a: self.assertAlmostEqual(
+                2, self.clock.now() - started_at, delta=0.1))
+        self.migrate()
+        self.stock['live_migration'].assert_called_once()
+        self.stock['live_migration_force_complete'].assert_not_called()
+
+    def test_orders_during_the_transfer_are_novas(self) -> None:
+        def transfer(*_args: Any) -> None:
+            self.driver.live_migration_abort(self.instance)
+            self.driver.live_migration_force_complete(self.instance)
+
+        self.stock['live_migration'].side_effect = transfer
+        self.migrate()
+        for name in ('live_migration_abort', 'live_migration_force_complete'):
+            self.stock[name].assert_called_once_with(self.driver,
+                                                     self.instance)
+
+    def test_orders_without_a_migration_of_ours_are_novas(self) -> None:
+        self.driver.live_migration_abort(self.instance)
+        self.driver.live_migration_force_complete(self.instance)
+        self.assertEqual(1, self.stock['live_migration_abort'].call_count)
+        self.assertEqual(
+            1, self.stock['live_migration_force_complete'].call_count)
+
+    def test_an_order_reaches_its_own_guest_alone(self) -> None:
+        other = objects.Instance(uuid=UUID.replace('2c', '3d'))
+        self.clock.after(2, lambda: self.driver.live_migration_abort(other))
+        self.migrate()
+        self.stock['live_migration_abort'].assert_called_once_with(
+            self.driver, other)
+        self.stock['live_migration'].assert_called_once()
+
+    def test_nothing_is_remembered_of_a_migration_that_ended(self) -> None:
+        for effect in (None, ZeroDivisionError):
+            self.stock['live_migration'].side_effect = effect
+            with contextlib.suppress(ZeroDivisionError):
+                self.migrate()
+            self.assertEqual({}, self.driver._departures)
+
+    def test_a_fault_of_ours_leaves_the_migration_to_nova(self) -> None:
+        self.find_domain.side_effect = ZeroDivisionError
+        self.migrate()
+        self.stock['live_migration'].assert_called_once_with(
+            self.driver, self.context, self.instance, 'dest', self.post,
+            self.recover, True, self.migrate_data)
+        (line,) = self.log_lines('ERROR')
+        self.assertIn('goes on as Nova does it', line)
+
+    def test_a_migration_without_record_is_left_to_nova(self) -> None:
+        self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData()
+        self.migrate()
+        self.stock['live_migration'].assert_called_once()
+
+    def test_a_fault_at_any_call_never_reaches_nova(self) -> None:
+        for order in (None, *Order):
+            for call in range(1, 60):
+                self.stock['live_migration'].reset_mock()
+                self.recover.reset_mock()
+                self.domain.calls.clear()
+                self.domain.fault_at = {call: RuntimeError('ours')}
+                if order is not None:
+                    self.clock.after(3, lambda order=order:
+                                     self.driver._ordered(self.instance,
+                                                          order))
+                self.migrate()
+                self.clock.wait(60)
+                self.assertEqual(1, self.stock['live_migration'].call_count
+                                 + self.recover.call_count)
+                self.domain.fault_at.clear()
+                self.migrate()
+                self.assert_whole()
+
+
+class OtherMethodsTest(DriverTestCase):
+
+    def test_a_host_tells_that_it_is_at_work(self) -> None:
+        self.driver.init_host('source')
+        self.stock['init_host'].assert_called_once_with(self.driver, 'source')
+        self.assertEqual(
+            ['INFO nova_freemem is at work: guests are asked by guest_agent, '
+             'balloon_stats, memory is released by balloon.'],
+            self.log_lines('INFO'))
+
+    def test_nova_is_built_as_it_builds_itself(self) -> None:
+        self.stock['__init__'].assert_called_once_with(self.driver, 'api',
+                                                       False)
+
+    def arrive(self) -> None:
+        self.driver.post_live_migration_at_destination(
+            self.context, self.instance, ['network'], block_migration=True,
+            block_device_info={'info': 1})
+
+    def test_memory_is_back_when_novas_steps_at_the_destination_are_done(
+            self) -> None:
+        self.migrate_away()
+        self.arrive()
+        name = 'post_live_migration_at_destination'
+        self.stock[name].assert_called_once_with(
+            self.driver, self.context, self.instance, ['network'], True,
+            {'info': 1})
+        self.assert_whole()
+        self.assertEqual(['compute_freemem_release',
+                          'compute_freemem_assign'], self.events())
+        self.assertEqual(self.event_start.call_count,
+                         self.event_finish.call_count)
+
+    def migrate_away(self) -> None:
+        """Have the guest shrunk and landed."""
+        self.stock['live_migration'].side_effect = (
+            lambda *_a: setattr(self.guest, 'host', 'dest'))
+        self.migrate()
+        self.domain = fakes.FakeDomain(self.guest, 'dest')
+        self.find_domain.return_value = self.domain
+
+    def test_a_fault_of_ours_does_not_stop_a_landing(self) -> None:
+        self.find_domain.side_effect = ZeroDivisionError
+        self.arrive()
+        name = 'post_live_migration_at_destination'
+        self.assertEqual(1, self.stock[name].call_count)
+        (line,) = self.log_lines('ERROR')
+        self.assertIn('Could not give memory back', line)
+
+    def test_a_fault_of_novas_at_the_destination_stays_novas(self) -> None:
+        self.migrate_away()
+        name = 'post_live_migration_at_destination'
+        self.stock[name].side_effect = ZeroDivisionError
+        self.assertRaises(ZeroDivisionError, self.arrive)
+        self.assert_whole()
+
+
+class DomainTest(base.TestCase):
+
+    def test_the_domain_is_novas_own_proxy_of_it(self) -> None:
+        found = mock.create_autospec(nova_guest.Guest, instance=True)
+        found._domain = mock.sentinel.handle
+        self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
+        ours = driver.FreememLibvirtDriver('api', engine=None)
+        ours._host = mock.create_autospec(nova_host.Host, instance=True)
+        ours._host.get_guest.return_value = found
+        instance = object()
+        domain = ours._domain(instance)
+        self.assertIsInstance(domain, domains.Domain)
+        self.assertIs(mock.sentinel.handle, domain._handle)
+        ours._host.get_guest.assert_called_once_with(instance)

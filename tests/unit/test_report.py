@@ -1,0 +1,133 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What operators read."""
+
+from unittest import mock
+
+from nova import context
+from nova import objects
+import testtools
+
+from nova_freemem import report
+from nova_freemem.assign import Assigned
+from nova_freemem.plan import Plan
+from nova_freemem.reasons import LeaveAlone
+from nova_freemem.reasons import Reason
+from nova_freemem.release.base import End
+from nova_freemem.release.base import Release
+from tests.unit import base
+from tests.unit.fakes import GIB
+from tests.unit.fakes import MIB
+
+UUID = '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
+
+
+class ReportTest(base.TestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        objects.register_all()
+        event = objects.InstanceActionEvent
+        self.start = self.patch_autospec(event, 'event_start')
+        self.finish = self.patch_autospec(event, 'event_finish')
+        self.context = context.RequestContext(is_admin=False)
+        self.reporter = report.Reporter(
+            self.context, objects.Instance(uuid=UUID), 'host1')
+        self.plan = Plan(4 * GIB, 1 * GIB, 0, 2 * GIB, 'guest_agent')
+
+    def events(self) -> list[str]:
+        return [call.args[2] for call in self.start.call_args_list]
+
+    def test_one_line_tells_of_a_release(self) -> None:
+        self.reporter.released(self.plan, Release(
+            End.TARGET_REACHED, 3 * GIB, 2900 * MIB, 1100 * MIB, 7.68))
+        self.assertEqual(
+            ['INFO Released 3072 of 4096 MiB before live migration in 7.7 s '
+             '(all of it; free by guest_agent); expected to save 2048 MiB of '
+             'transfer: the resident size fell by 2900 MiB to 1100 MiB.'],
+            self.log.output.splitlines())
+
+    def test_no_more_is_promised_than_the_host_has_gained(self) -> None:
+        self.reporter.released(self.plan, Release(
+            End.DEADLINE, 1 * GIB, 1000 * MIB, 1 * GIB, 5))
+        self.assertIn('expected to save 1000 MiB', self.log.output)
+
+    def test_one_line_tells_that_a_release_was_of_no_use(self) -> None:
+        self.reporter.released(self.plan, Release(
+            End.NOTHING_GAINED, 1 * GIB, 0, 4 * GIB, 3))
+        self.assertEqual(
+            ['INFO Live migration carries all memory of the guest: the host '
+             'gains nothing from what the guest gives after 1024 MiB in '
+             '3.0 s.'], self.log.output.splitlines())
+
+    def test_one_line_and_an_event_tell_why_a_guest_is_left_alone(self
+                                                                  ) -> None:
+        self.reporter.left_alone(LeaveAlone(Reason.NOTHING_FREE, 'figures'))
+        self.assertEqual(
+            ['INFO Live migration carries all memory of the guest: nothing '
+             'is free beyond its headroom (figures).'],
+            self.log.output.splitlines())
+        self.start.assert_called_once_with(
+            self.context, UUID, 'compute_freemem_skip_nothing_free',
+            want_result=False, host='host1')
+        self.finish.assert_called_once_with(
+            self.context, UUID, 'compute_freemem_skip_nothing_free',
+            want_result=False)
+
+    def test_an_event_is_a_success_even_around_a_fault(self) -> None:
+        with testtools.ExpectedException(ZeroDivisionError), \
+                self.reporter.event(report.RELEASE_EVENT):
+            raise ZeroDivisionError
+        self.assertEqual(['compute_freemem_release'], self.events())
+        self.assertEqual(1, self.finish.call_count)
+
+    def test_event_names_fit_into_novas_column(self) -> None:
+        for reason in Reason:
+            name = report.SKIP_EVENT.format(reason=reason.name.lower())
+            self.assertLessEqual(len(name), 255)
+            self.assertRegex(name, r'^[a-z_]+$')
+
+    def test_an_event_that_cannot_be_recorded_stops_nobody(self) -> None:
+        self.start.side_effect = self.finish.side_effect = OSError('no rabbit')
+        done = mock.Mock()
+        with self.reporter.event(report.ASSIGN_EVENT):
+            done()
+        done.assert_called_once_with()
+        self.assertEqual([], self.log_lines('ERROR'))
+
+    def test_one_line_tells_that_memory_is_back(self) -> None:
+        self.reporter.assigned(Assigned(4 * GIB, 1 * GIB, 4 * GIB, 2.56))
+        self.assertEqual(
+            ['INFO Gave memory back to the guest in 2.6 s: 1048576 -> '
+             '4194304 KiB.'], self.log.output.splitlines())
+
+    def test_a_slow_guest_is_warned_of(self) -> None:
+        self.reporter.assigned(Assigned(4 * GIB, 1 * GIB, 2 * GIB, 10))
+        (line,) = self.log_lines('WARNING')
+        self.assertIn('2097152 of 4194304 KiB after 10 s', line)
+
+    def test_memory_not_given_back_comes_with_the_commands_that_mend_it(
+            self) -> None:
+        self.reporter.not_assigned(OSError('no way'))
+        (line,) = self.log_lines('ERROR')
+        for words in ('no way', f'virsh metadata {UUID}',
+                      'urn:nova-freemem:journal', f'virsh setmem {UUID}',
+                      '--live --config'):
+            self.assertIn(words, line)
+
+    def test_a_fault_says_that_the_migration_goes_on(self) -> None:
+        self.reporter.fault('Asking the guest', ZeroDivisionError('oops'))
+        (line,) = self.log_lines('ERROR')
+        self.assertEqual('ERROR Asking the guest failed: oops. The live '
+                         'migration goes on as Nova does it.', line)
+        self.assertIn('ZeroDivisionError: oops', self.log.output)
