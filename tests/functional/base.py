@@ -1,0 +1,215 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Two compute hosts under Nova's functional fixtures, and a guest.
+
+The plugin is enabled the way an operator does it: by a drop-in file that
+names the notification driver. Nova's fixtures read it as configuration,
+``nova.rpc.init`` has stevedore load the driver, and the nova-compute that
+is started afterwards finds its libvirt driver through it.
+"""
+
+from importlib import metadata
+import operator
+import sys
+import time
+from typing import Any
+from typing import ClassVar
+
+import fixtures
+from lxml import etree
+from nova.tests.fixtures import libvirt as nova_fake
+from nova.tests.functional.libvirt import base
+
+from nova_freemem import clock
+from tests.functional import fakedomain
+from tests.functional import fakelibvirt
+from tests.functional import surroundings
+
+NOVA_SERIES = int(metadata.version('nova').partition('.')[0])
+
+#: The namespace of the journal, which operators look up with virsh.
+JOURNAL_URI = 'urn:nova-freemem:journal'
+
+# Where other work keeps the machine busy; a migration here takes a second.
+PATIENCE_SECONDS = 60
+
+MEMORY_KIB = 4 * 1024 * 1024
+
+ENABLED = """
+[oslo_messaging_notifications]
+driver = freemem
+[freemem]
+enabled = true
+"""
+
+#: What Nova makes of a live migration that failed: status, server's state.
+FAILED = ('error', 'error') if NOVA_SERIES >= 32 else ('failed', 'active')
+
+
+class LiveMigrationTestCase(base.ServersTestBase):
+    """A 4 GiB guest on the host "source", and a host "destination"."""
+
+    microversion = 'latest'
+    ADMIN_API = True
+
+    #: The operator's drop-in file, on both hosts.
+    CONFIGURATION = ENABLED
+
+    #: What the plugin waits by.
+    CLOCK: type[clock.Clock] = surroundings.PassingClock
+
+    #: Properties of the image the server is booted from.
+    IMAGE_PROPERTIES: ClassVar[dict[str, str]] = {'hw_qemu_guest_agent': 'yes'}
+
+    def setUp(self) -> None:
+        self.useFixture(surroundings.StockNova())
+        self.useFixture(surroundings.OperatorsFile(self.CONFIGURATION))
+        self.useFixture(
+            fixtures.MonkeyPatch(f'{clock.__name__}.Clock', self.CLOCK)
+        )
+        self.flags(
+            api_paste_config=f'{sys.prefix}/etc/nova/api-paste.ini',
+            group='wsgi',
+        )
+        super().setUp()
+        self.useFixture(fakelibvirt.FakeLibvirt())
+        # Nova's fixtures run all hosts in one process: CONF.host is the
+        # name of the last one started.
+        self.destination = self.start_host('destination')
+        self.source = self.start_host('source')
+        self.server = self._boot()
+        self.guest = self.domain_at(self.source).guest
+
+    def start_host(self, name: str) -> fakelibvirt.Connection:
+        """Start a nova-compute.
+
+        :returns: its libvirtd
+        """
+        self.start_compute(hostname=name)
+        return fakelibvirt.Connection.hosts[name]
+
+    def _boot(self) -> dict[str, Any]:
+        return self._create_server(
+            host='source',
+            networks='none',
+            image_uuid=self._create_image(self.IMAGE_PROPERTIES)['id'],
+            flavor_id=self._create_flavor(memory_mb=MEMORY_KIB // 1024),
+        )
+
+    def domain_at(self, host: fakelibvirt.Connection) -> fakedomain.Domain:
+        """The server's domain on a host, where it has to be."""
+        return host.lookupByUUIDString(self.server['id'])
+
+    def migrate(self) -> None:
+        """Ask for a live migration and see it complete."""
+        self.ask_to_migrate()
+        self.see('completed', 'active', 'destination')
+
+    def ask_to_migrate(self) -> None:
+        """``openstack server migrate --live-migration``."""
+        self.api.post_server_action(
+            self.server['id'],
+            {'os-migrateLive': {'host': None, 'block_migration': 'auto'}},
+        )
+
+    def see(self, migration: str, vm_state: str, host: str) -> None:
+        """See a live migration end.
+
+        :param migration: the status of the migration
+        :param vm_state: the state of the server
+        :param host: where the server is
+        """
+        expected = (migration, vm_state, None, host)
+        patience = time.monotonic() + PATIENCE_SECONDS
+        while (seen := self._look()) != expected:
+            if time.monotonic() > patience:
+                self.assertEqual(expected, seen)
+            time.sleep(0.1)
+
+    def _look(self) -> tuple[str, str, str | None, str]:
+        server = self.api.get_server(self.server['id'])
+        return (
+            self.migration()['status'],
+            server['OS-EXT-STS:vm_state'],
+            server['OS-EXT-STS:task_state'],
+            server['OS-EXT-SRV-ATTR:host'],
+        )
+
+    def migration(self) -> dict[str, Any]:
+        """The newest migration of the server."""
+        migrations = self.api.api_get(
+            f'/os-migrations?instance_uuid={self.server["id"]}'
+        ).body['migrations']
+        return max(migrations, key=operator.itemgetter('id'))
+
+    def events(self) -> dict[str, str]:
+        """What ``server event show`` tells of the live migration.
+
+        :returns: each event's result by its name
+        """
+        action = next(
+            action
+            for action in self.api.get_instance_actions(self.server['id'])
+            if action['action'] == 'live-migration'
+        )
+        details = self.api.get_instance_action_details(
+            self.server['id'], action['request_id']
+        )
+        return {event['event']: event['result'] for event in details['events']}
+
+    def log_lines(self, level: str, module: str = 'report') -> list[str]:
+        """The plugin's own lines in nova-compute's log.
+
+        :param level: 'INFO', 'WARNING' or 'ERROR'
+        :param module: the module of the plugin that wrote them
+        """
+        return [
+            line
+            for line in self.stdlog.logger.output.splitlines()
+            if f' {level} [nova_freemem.{module}]' in line
+        ]
+
+    def assert_no_allocation_at_the_destination(self) -> None:
+        """Placement counts the server at its source alone."""
+        provider = self.compute_rp_uuids['destination']
+        self.assertEqual({}, self._get_allocations_by_provider_uuid(provider))
+
+    def assert_whole(self, host: fakelibvirt.Connection) -> None:
+        """The guest has all its memory, live and defined, and nothing owed."""
+        domain = self.domain_at(host)
+        self.assertEqual(MEMORY_KIB, self.guest.balloon_kib)
+        self.assertEqual(MEMORY_KIB, self.guest.target_kib)
+        self.assertEqual(MEMORY_KIB, current_memory_kib(domain, LIVE))
+        self.assertEqual(MEMORY_KIB, current_memory_kib(domain, DEFINED))
+        self.assertEqual([], journal_entries(domain, LIVE))
+        self.assertEqual([], journal_entries(domain, DEFINED))
+        self.assertEqual(10, domain.period_seconds)
+
+
+LIVE = 0
+DEFINED = nova_fake.VIR_DOMAIN_XML_INACTIVE
+
+
+def current_memory_kib(domain: fakedomain.Domain, which: int) -> int:
+    """The balloon as a definition has it."""
+    definition = etree.fromstring(domain.XMLDesc(which))
+    return int(definition.findtext('currentMemory'))
+
+
+def journal_entries(domain: fakedomain.Domain, which: int) -> list[str]:
+    """What a definition says the guest is owed."""
+    definition = etree.fromstring(domain.XMLDesc(which))
+    return [
+        entry.get('original_kib')
+        for entry in definition.iterfind(f'metadata/{{{JOURNAL_URI}}}*')
+    ]

@@ -1,0 +1,179 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a fake libvirt domain can do: agent, balloon, migration.
+
+It raises the errors libvirt raises where one of them is missing, and while a
+migration runs.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import threading
+from typing import Any
+from urllib import parse
+
+from lxml import etree
+from nova.tests.fixtures import libvirt as nova_fake
+
+from tests.functional import fakeagent
+from tests.functional import fakedefinition
+from tests.functional.fakedefinition import error
+
+
+class Domain(fakedefinition.DefinedDomain):
+    """A domain whose guest can be asked, shrunk and moved."""
+
+    def __init__(self, connection: Any, xml: str, **kwargs: Any) -> None:
+        super().__init__(connection, xml, **kwargs)
+        self._sample = self.guest.statistics() if self.period_seconds else {}
+        self._cancelled = threading.Event()
+
+    # The guest agent
+
+    def ask_agent(self, command: str) -> str:
+        """What ``libvirt_qemu.qemuAgentCommand`` does."""
+        self._must_run()
+        self._called('qemuAgentCommand', command)
+        channel = 'devices/channel/target[@name="org.qemu.guest_agent.0"]'
+        if self.live_xml.find(channel) is None:
+            raise error(
+                74, 'argument unsupported: QEMU guest agent is not configured'
+            )
+        if self._state == nova_fake.VIR_DOMAIN_PAUSED:
+            raise error(
+                55, 'Requested operation is not valid: domain is not running'
+            )
+        try:
+            return self.guest.agent.execute(command)
+        except fakeagent.AgentError as refusal:
+            raise error(refusal.code, str(refusal)) from refusal
+
+    # The balloon
+
+    @property
+    def period_seconds(self) -> int:
+        """How often its balloon driver tells; 0 for never."""
+        stats = self.live_xml.find('devices/memballoon/stats')
+        return 0 if stats is None else int(stats.get('period'))
+
+    @period_seconds.setter
+    def period_seconds(self, period: int) -> None:
+        balloon = self.live_xml.find('devices/memballoon')
+        for stats in balloon.findall('stats'):
+            balloon.remove(stats)
+        if period:
+            etree.SubElement(balloon, 'stats', period=str(period))
+
+    def _has_balloon(self) -> bool:
+        balloon = self.live_xml.find('devices/memballoon')
+        return balloon is not None and balloon.get('model') != 'none'
+
+    def info(self) -> list[int]:
+        """State, maximum, balloon, virtual CPUs, CPU time."""
+        self._must_exist()
+        info = super().info()
+        info[2] = self.guest.balloon_kib if self.isActive() else info[2]
+        return info
+
+    def memoryStats(self) -> dict[str, int]:
+        """The balloon as it is now; the guest's own figures as last told."""
+        self._must_run()
+        self._called('memoryStats')
+        self.guest.look()
+        stats = {'rss': self.guest.rss_kib}
+        if self._has_balloon():
+            stats |= {'actual': self.guest.balloon_kib, 'last_update': 0}
+            stats |= self._sample
+        return stats
+
+    def forget_statistics(self) -> None:
+        """As it was before its balloon driver told anything."""
+        self._sample = {}
+
+    def age_statistics(self, seconds: int) -> None:
+        """Make what its balloon driver told older than it is."""
+        self._sample['last_update'] -= seconds
+
+    def setMemoryStatsPeriod(self, period: int, flags: int = 0) -> int:
+        """Ask the balloon driver for a sample now and every so often."""
+        self._change('setMemoryStatsPeriod', period, flags)
+        if not self._has_balloon():
+            raise error(1, 'internal error: No memory balloon device')
+        self.period_seconds = period
+        if period:
+            self._sample = self.guest.statistics() or self._sample
+        return 0
+
+    def setMemoryFlags(self, memory: int, flags: int = 0) -> int:
+        """Set the balloon's target, live, persistent or both."""
+        self._change('setMemoryFlags', memory, flags)
+        if not 0 < memory <= self.guest.memory_kib:
+            raise error(8, 'invalid argument: cannot set memory')
+        for definition in self.definitions(flags):
+            if definition is not self.live_xml:
+                fakedefinition.set_current_memory(definition, memory)
+            elif self._has_balloon():
+                self.guest.target_kib = memory
+            else:
+                raise error(55, 'Unable to change memory of active domain')
+        return 0
+
+    def setMemory(self, memory: int) -> int:
+        """Set the balloon's target in the running domain."""
+        return self.setMemoryFlags(memory, nova_fake.VIR_DOMAIN_AFFECT_LIVE)
+
+    # The migration
+
+    def migrateToURI3(
+        self, dconnuri: str, params: dict[str, Any], flags: int
+    ) -> int:
+        """Move the guest to another host, as its script says."""
+        host = parse.urlsplit(dconnuri).hostname
+        if host not in self._connection.hosts:
+            raise error(38, f'unable to connect to server at {host}')
+        with self._job():
+            self._connection.transfer(self)
+            if self._cancelled.is_set():
+                raise error(78, 'operation aborted: migration out job')
+        self._land(self._connection.hosts[host], params)
+        self.undefine()
+        self._state = nova_fake.VIR_DOMAIN_SHUTOFF
+        return 0
+
+    @contextlib.contextmanager
+    def _job(self) -> Iterator[None]:
+        self._cancelled.clear()
+        self._job_type = nova_fake.VIR_DOMAIN_JOB_UNBOUNDED
+        try:
+            yield
+        finally:
+            self._job_type = nova_fake.VIR_DOMAIN_JOB_NONE
+
+    def _land(self, there: Any, params: dict[str, Any]) -> None:
+        landed = there.createXML(params['destination_xml'], 0)
+        landed.guest = self.guest
+        landed._sample = {}
+        landed._transient = False
+        landed.persistent_xml = etree.fromstring(params['persistent_xml'])
+
+    def abortJob(self) -> int:
+        """Cancel the migration under way."""
+        if self._job_type == nova_fake.VIR_DOMAIN_JOB_NONE:
+            raise error(55, 'Requested operation is not valid: no job is')
+        self._cancelled.set()
+        return 0
+
+    def jobStats(self, flags: int = 0) -> dict[str, int]:
+        """The type of the job under way."""
+        self._must_exist()
+        return {'type': self._job_type}

@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the operator's file decides, on one host and on the other."""
+
+from nova.virt.libvirt import driver as libvirt_driver
+
+from tests.functional import base
+from tests.functional import fakelibvirt
+from tests.functional import surroundings
+
+
+class StockDriverTestCase(base.LiveMigrationTestCase):
+    """Neither nova-compute runs anything of the plugin."""
+
+    def assert_stock(self) -> None:
+        """The driver is Nova's own, and the guest is not spoken to."""
+        for compute in self.computes.values():
+            self.assertIs(libvirt_driver.LibvirtDriver, type(compute.driver))
+        self.migrate()
+        self.assertEqual([], self.source.calls)
+        self.assertEqual([], self.destination.calls)
+        self.assertEqual(
+            [], [name for name in self.events() if 'freemem' in name]
+        )
+
+
+class WithoutTheFile(StockDriverTestCase):
+    CONFIGURATION = ''
+
+    def test_nova_runs_its_own_driver(self) -> None:
+        self.assert_stock()
+
+
+class Disabled(StockDriverTestCase):
+    CONFIGURATION = """
+    [oslo_messaging_notifications]
+    driver = freemem
+    [freemem]
+    enabled = false
+    """
+
+    def test_nova_runs_its_own_driver(self) -> None:
+        self.assert_stock()
+        self.assertEqual([], self.log_lines('ERROR', 'plugin'))
+
+
+class BrokenTestCase(StockDriverTestCase):
+    def assert_refused(self, *words: str) -> None:
+        """Nova runs its own driver, and an ERROR line per host says why."""
+        self.assert_stock()
+        lines = self.log_lines('ERROR', 'plugin')
+        self.assertEqual(2, len(lines))
+        for line in lines:
+            for word in words:
+                self.assertIn(word, line)
+
+
+class ValueOutOfBounds(BrokenTestCase):
+    CONFIGURATION = base.ENABLED + 'headroom_percent = 150\n'
+
+    def test_error_names_option_value_and_bounds(self) -> None:
+        self.assert_refused('headroom_percent', '150', '1 to 90')
+
+
+class ValuesThatContradict(BrokenTestCase):
+    CONFIGURATION = base.ENABLED + 'deadline_seconds = 4\n'
+
+    def test_error_names_both_options(self) -> None:
+        self.assert_refused('agent_timeout_seconds', '5', 'deadline_seconds')
+
+
+class EnabledIsNeitherTrueNorFalse(BrokenTestCase):
+    CONFIGURATION = """
+    [oslo_messaging_notifications]
+    driver = freemem
+    [freemem]
+    enabled = perhaps
+    """
+
+    def test_error_names_option_and_value(self) -> None:
+        self.assert_refused('[freemem] enabled', 'perhaps')
+
+
+class SourceThatIsNotInstalled(BrokenTestCase):
+    CONFIGURATION = base.ENABLED + 'acquire = crystal_ball\n'
+
+    def test_error_names_what_is_missing(self) -> None:
+        self.assert_refused('acquire', 'crystal_ball', 'guest_agent')
+
+
+class DestinationWithoutThePlugin(base.LiveMigrationTestCase):
+    def start_host(self, name: str) -> fakelibvirt.Connection:
+        """Start a nova-compute, with the plugin at the source alone."""
+        if name == 'source':
+            return super().start_host(name)
+        with surroundings.StockNova():
+            return super().start_host(name)
+
+    def test_guest_arrives_shrunk_and_says_what_it_is_owed(self) -> None:
+        self.migrate()
+        landed = self.domain_at(self.destination)
+        self.assertLess(self.guest.balloon_kib, base.MEMORY_KIB)
+        self.assertEqual(
+            [str(base.MEMORY_KIB)], base.journal_entries(landed, base.LIVE)
+        )

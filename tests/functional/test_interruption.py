@@ -1,0 +1,109 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Live migrations that fail, are aborted or forced: the memory comes back."""
+
+from nova.tests.fixtures import libvirt as nova_fake
+
+from nova_freemem import clock
+from tests.functional import base
+from tests.functional import fakedefinition
+from tests.functional import fakedomain
+
+
+def _fail(domain: fakedomain.Domain) -> None:
+    raise fakedefinition.error(
+        nova_fake.VIR_ERR_OPERATION_FAILED,
+        'operation failed: job: unexpectedly failed',
+    )
+
+
+class StockFailure(base.LiveMigrationTestCase):
+    """What Nova makes of a failed transfer by itself."""
+
+    CONFIGURATION = ''
+
+    def test_connection_to_the_destination_is_refused(self) -> None:
+        del self.source.hosts['destination']
+        self.fail_to_migrate()
+
+    def test_transfer_breaks_off(self) -> None:
+        self.source.transfer = _fail
+        self.fail_to_migrate()
+
+    def fail_to_migrate(self) -> None:
+        """Ask for a live migration and see what Nova calls its failure."""
+        self.ask_to_migrate()
+        self.see(*base.FAILED, 'source')
+        self.assert_no_allocation_at_the_destination()
+        self.assert_whole(self.source)
+
+
+class Failure(StockFailure):
+    """The same with the plugin: Nova calls it the same, nothing is lost."""
+
+    CONFIGURATION = base.ENABLED
+
+    def fail_to_migrate(self) -> None:
+        super().fail_to_migrate()
+        self.assertIn('compute_freemem_release', self.events())
+        self.assertLess(self.guest.least_kib, base.MEMORY_KIB)
+
+
+class FaultOfThePlugin(base.LiveMigrationTestCase):
+    """It cannot do its part; the migration goes on as Nova does it."""
+
+    def test_nothing_is_taken_that_cannot_be_written_down(self) -> None:
+        self.domain_at(self.source).broken.add('setMetadata')
+        self._migrate_in_spite_of_it()
+        self.assertEqual(base.MEMORY_KIB, self.guest.least_kib)
+
+    def test_balloon_cannot_be_set(self) -> None:
+        self.domain_at(self.source).broken.add('setMemoryFlags')
+        self._migrate_in_spite_of_it()
+
+    def test_statistics_cannot_be_read(self) -> None:
+        self.domain_at(self.source).broken.add('memoryStats')
+        self._migrate_in_spite_of_it()
+
+    def _migrate_in_spite_of_it(self) -> None:
+        self.migrate()
+        self.assert_whole(self.destination)
+        self.assertEqual({'Success'}, set(self.events().values()))
+
+
+class OrderDuringTheRelease(base.LiveMigrationTestCase):
+    """The guest stops half-way, and the operator does not wait for it."""
+
+    CLOCK = clock.Clock
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.guest.stops_at_kib = base.MEMORY_KIB // 2
+        self.transfers: list[fakedomain.Domain] = []
+        self.source.transfer = self.transfers.append
+        self.ask_to_migrate()
+        self.assertTrue(self.guest.has_stopped.wait(base.PATIENCE_SECONDS))
+        server, migration = self.server['id'], self.migration()['id']
+        self.url = f'/servers/{server}/migrations/{migration}'
+
+    def test_abort_leaves_the_server_where_it_was(self) -> None:
+        self.api.api_delete(self.url)
+        self.see('cancelled', 'active', 'source')
+        self.assertEqual([], self.transfers)
+        self.assert_no_allocation_at_the_destination()
+        self.assert_whole(self.source)
+
+    def test_force_complete_migrates_with_what_was_released(self) -> None:
+        self.api.api_post(f'{self.url}/action', {'force_complete': None})
+        self.see('completed', 'active', 'destination')
+        self.assert_whole(self.destination)

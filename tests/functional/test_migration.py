@@ -1,0 +1,232 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Live migrations that complete: released, or left alone with a reason."""
+
+from typing import ClassVar
+
+from tests.functional import base
+from tests.functional import fakeagent
+from tests.functional import fakedomain
+
+RELEASE = 'compute_freemem_release'
+ASSIGN = 'compute_freemem_assign'
+HEADROOM_KIB = base.MEMORY_KIB * 5 // 100
+
+
+class WatchedTransferTestCase(base.LiveMigrationTestCase):
+    """The transfer is looked at for what it has to carry."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.source.transfer = self._look_at_the_transfer
+
+    def _look_at_the_transfer(self, domain: fakedomain.Domain) -> None:
+        self.balloon_in_transfer_kib = self.guest.balloon_kib
+        self.owed_in_transfer = base.journal_entries(domain, base.LIVE)
+
+    def assert_left_alone(self, reason: str, because: str) -> None:
+        """The guest kept everything; event and log say why."""
+        self.assertEqual(base.MEMORY_KIB, self.balloon_in_transfer_kib)
+        self.assertEqual([], self.owed_in_transfer)
+        self.assert_whole(self.destination)
+        events = self.events()
+        self.assertEqual('Success', events[f'compute_freemem_skip_{reason}'])
+        self.assertNotIn(RELEASE, events)
+        self.assertNotIn(ASSIGN, events)
+        [line] = self.log_lines('INFO')
+        self.assertIn(because, line)
+        self.assertEqual([], self.log_lines('WARNING'))
+        self.assertEqual([], self.log_lines('ERROR'))
+
+
+class GuestWithFreeMemory(WatchedTransferTestCase):
+    def test_free_memory_is_not_transferred(self) -> None:
+        kept_kib = self.guest.memory_kib - self.guest.free_kib
+        self.migrate()
+        self.assertEqual(
+            kept_kib + HEADROOM_KIB, self.balloon_in_transfer_kib
+        )
+
+    def test_guest_owns_all_its_memory_after_landing(self) -> None:
+        self.migrate()
+        self.assertEqual([str(base.MEMORY_KIB)], self.owed_in_transfer)
+        self.assert_whole(self.destination)
+
+    def test_server_events_show_release_and_assignment(self) -> None:
+        self.migrate()
+        events = self.events()
+        self.assertEqual('Success', events[RELEASE])
+        self.assertEqual('Success', events[ASSIGN])
+
+    def test_one_log_line_tells_what_was_released(self) -> None:
+        self.migrate()
+        released, given_back = self.log_lines('INFO')
+        taken_mib = (base.MEMORY_KIB - self.balloon_in_transfer_kib) // 1024
+        self.assertIn(f'Released {taken_mib} of 4096 MiB', released)
+        self.assertIn('free by guest_agent', released)
+        self.assertIn(
+            f'{self.balloon_in_transfer_kib} -> {base.MEMORY_KIB} KiB',
+            given_back,
+        )
+
+    def test_server_migrates_there_and_back_without_losing_a_page(
+        self,
+    ) -> None:
+        self.migrate()
+        self.source, self.destination = self.destination, self.source
+        self.flags(host='destination')
+        self.guest.touch_free_memory()
+        self.source.transfer = self._look_at_the_transfer
+        self.ask_to_migrate()
+        self.see('completed', 'active', 'source')
+        self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB)
+        self.assert_whole(self.destination)
+
+    def test_guest_that_stops_giving_migrates_with_what_it_gave(self) -> None:
+        self.guest.stops_at_kib = base.MEMORY_KIB // 2
+        self.migrate()
+        self.assertEqual(
+            base.MEMORY_KIB // 2, self.balloon_in_transfer_kib
+        )
+        self.assert_whole(self.destination)
+
+
+    def test_guest_has_everything_back_where_the_host_gains_nothing(
+        self,
+    ) -> None:
+        self.guest.discards = False
+        self.migrate()
+        self.assertLess(self.guest.least_kib, base.MEMORY_KIB)
+        self.assertEqual(base.MEMORY_KIB, self.balloon_in_transfer_kib)
+        self.assertIn('gains nothing', self.log_lines('INFO')[0])
+        self.assert_whole(self.destination)
+
+
+class DeadlineOfSixSeconds(WatchedTransferTestCase):
+    CONFIGURATION = base.ENABLED + 'deadline_seconds = 6\n'
+
+    def test_slow_guest_does_not_keep_the_migration_waiting(self) -> None:
+        self.guest.step_kib = 16 * 1024
+        self.migrate()
+        self.assertIn('deadline_seconds passed', self.log_lines('INFO')[0])
+        self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB)
+        self.assert_whole(self.destination)
+
+
+class GuestLeftAlone(WatchedTransferTestCase):
+    def test_guest_that_uses_everything(self) -> None:
+        self.guest.used_kib += self.guest.free_kib - 64 * 1024
+        self.migrate()
+        self.assert_left_alone('nothing_free', '64 MiB free')
+
+    def test_server_that_is_paused(self) -> None:
+        self.api.post_server_action(self.server['id'], {'pause': {}})
+        self._wait_for_state_change(self.server, 'PAUSED')
+        self.ask_to_migrate()
+        self.see('completed', 'paused', 'destination')
+        self.assert_left_alone('not_running', 'paused')
+
+    def test_guest_that_never_touched_what_is_free(self) -> None:
+        self.guest.touched_free_kib = 0
+        self.migrate()
+        self.assert_left_alone('would_not_pay', '0 MiB resident')
+
+    def test_guest_without_a_balloon_driver(self) -> None:
+        self.guest.has_balloon_driver = False
+        self.domain_at(self.source).forget_statistics()
+        self.migrate()
+        self.assert_left_alone('no_balloon_driver', 'no balloon driver')
+
+    def test_guest_whose_balloon_driver_has_died(self) -> None:
+        self.guest.has_balloon_driver = False
+        self.domain_at(self.source).age_statistics(seconds=60)
+        self.migrate()
+        self.assert_left_alone('no_balloon_driver', 'it hangs')
+
+    def test_guest_whose_agent_and_statistics_are_silent(self) -> None:
+        self.guest.agent.fault = fakeagent.NOT_RUNNING
+        self.guest.tells_amounts = False
+        self.migrate()
+        self.assert_left_alone('no_answer', 'lack total or free memory')
+
+    def test_guest_somebody_else_has_ballooned(self) -> None:
+        shrunk_kib = base.MEMORY_KIB * 3 // 4
+        self.guest.balloon_kib = self.guest.target_kib = shrunk_kib
+        self.migrate()
+        self.assertEqual(shrunk_kib, self.balloon_in_transfer_kib)
+        self.assertEqual(shrunk_kib, self.guest.balloon_kib)
+        self.assertIn('compute_freemem_skip_ballooned_already', self.events())
+
+
+class GuestThatTalksNonsense(WatchedTransferTestCase):
+    """What the agent says is of no use, so the balloon's statistics count."""
+
+    def test_answer_that_is_not_json(self) -> None:
+        self._migrate_with_answer('free: plenty')
+
+    def test_answer_without_numbers(self) -> None:
+        self._migrate_with_answer('{"return": {}}')
+
+    def test_megabyte_of_base64(self) -> None:
+        self._migrate_with_answer('A' * 1024 * 1024)
+
+    def _migrate_with_answer(self, answer: str) -> None:
+        self.guest.agent.nonsense = answer
+        self.migrate()
+        self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB)
+        self.assert_whole(self.destination)
+        self.assertIn('free by balloon_stats', self.log_lines('INFO')[0])
+
+
+class GuestAgentInTrouble(WatchedTransferTestCase):
+    def test_agent_hangs(self) -> None:
+        self.guest.agent.fault = fakeagent.HUNG
+        self._assert_released_by('balloon_stats')
+
+    def test_agent_may_not_execute_but_may_read_files(self) -> None:
+        self.guest.agent.blocked = {'guest-exec'}
+        self._assert_released_by('guest_agent')
+
+    def test_agent_may_neither_execute_nor_read_files(self) -> None:
+        self.guest.agent.blocked = {'guest-exec', 'guest-file-open'}
+        self._assert_released_by('balloon_stats')
+
+    def _assert_released_by(self, source: str) -> None:
+        self.migrate()
+        self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB)
+        self.assert_whole(self.destination)
+        self.assertIn(f'free by {source}', self.log_lines('INFO')[0])
+
+
+class ImageWithoutGuestAgent(WatchedTransferTestCase):
+    IMAGE_PROPERTIES: ClassVar[dict[str, str]] = {}
+
+    def test_balloon_statistics_tell_what_is_free(self) -> None:
+        self.migrate()
+        self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB)
+        self.assert_whole(self.destination)
+        self.assertIn('free by balloon_stats', self.log_lines('INFO')[0])
+
+
+class CloudWithoutBalloons(base.LiveMigrationTestCase):
+    CONFIGURATION = base.ENABLED + """
+[libvirt]
+mem_stats_period_seconds = 0
+"""
+
+    def test_guest_is_left_alone(self) -> None:
+        self.migrate()
+        self.assertIn('compute_freemem_skip_no_balloon', self.events())
+        [line] = self.log_lines('INFO')
+        self.assertIn('no memory balloon', line)
+        self.assertEqual([], self.guest.agent.asked)
