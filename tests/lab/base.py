@@ -14,11 +14,13 @@
 
 import atexit
 from collections.abc import Callable
+import datetime
 import functools
 from typing import ClassVar
 import unittest
 
 from nova_freemem import domain as domains
+from nova_freemem import journal
 from tests.lab import guest as lab_guest
 from tests.lab import host as lab_host
 from tests.lab import room
@@ -78,6 +80,16 @@ class RoomTestCase(unittest.TestCase):
             steps.wait_for(probe, what, seconds, every_seconds=0.1)
         except TimeoutError as late:
             self.fail(str(late))
+
+
+def owed(original_kib: int) -> journal.Owed:
+    """Make a journal entry."""
+    return journal.Owed(
+        original_kib=original_kib,
+        taken_by='freemem-host1',
+        taken_at=datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+        migration='2c1f8a6e-0000-4000-8000-000000000001',
+    )
 
 
 def _remove(name: str) -> None:

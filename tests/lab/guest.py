@@ -92,6 +92,7 @@ class Guest:
 
         :returns: the seconds it took.
         :raises TimeoutError: it did not answer in time.
+        :raises libvirtError: the guest has ended, or is not here any more.
         """
         started = time.monotonic()
         what = f'an answer of the guest agent in {self._name}'
@@ -102,6 +103,8 @@ class Guest:
         try:
             self.ask('guest-ping', timeout_seconds=1)
         except libvirt.libvirtError:
+            if not self.domain.isActive():
+                raise
             return False
         return True
 

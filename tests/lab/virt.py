@@ -144,14 +144,16 @@ def wait_booted(name: str, seconds: float = 90) -> None:
     """Wait until a guest's init has done its work, agent or not.
 
     :param name: the guest's.
-    :raises TimeoutError: it has not.
+    :raises LookupError: it has ended instead.
+    :raises TimeoutError: it has not got so far.
     """
     console = layout.LAB.instances / name / 'console.log'
-    steps.wait_for(
-        lambda: guest_image.READY in console.read_text(errors='replace'),
-        f'"{guest_image.READY}" in {console}',
-        seconds,
-    )
+
+    def booted() -> bool:
+        find(name)
+        return guest_image.READY in console.read_text(errors='replace')
+
+    steps.wait_for(booted, f'"{guest_image.READY}" in {console}', seconds)
 
 
 def find(name: str) -> tuple[lab_host.Host, libvirt.virDomain]:
@@ -164,7 +166,8 @@ def find(name: str) -> tuple[lab_host.Host, libvirt.virDomain]:
         for domain in host.libvirt().listAllDomains():
             if domain.name() == name and domain.isActive():
                 return host, domain
-    raise LookupError(f'{name} runs on no host')
+    logs = layout.LAB.state / 'host?' / 'var-log-libvirt' / 'qemu'
+    raise LookupError(f'{name} runs on no host; see {logs}/{name}.log')
 
 
 def _describe(spec: GuestSpec) -> str:
