@@ -269,13 +269,17 @@ find_uv() {
     printf '%s\n' "$directory/bin/uv"
 }
 
+# What pip was told by its environment, else by its configuration.
+pip_setting() {
+    "${uv%uv}pip" config list 2>/dev/null \
+        | sed -nE "s/^(:env:|global|install)[.]$1='(.*)'\$/\2/p" | head -n 1
+}
+
 # What pip was told of its index and its certificates holds for uv too.
 inherit_pip_settings() {
-    local pip=${1%uv}pip index certificates
-    index=${PIP_INDEX_URL:-$("$pip" config get global.index-url \
-        2>/dev/null || true)}
-    certificates=${PIP_CERT:-$("$pip" config get global.cert \
-        2>/dev/null || true)}
+    local uv=$1 index certificates
+    index=$(pip_setting index-url)
+    certificates=$(pip_setting cert)
     [[ -z $index ]] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
     [[ -z $certificates ]] \
         || export SSL_CERT_FILE=${SSL_CERT_FILE:-$certificates}

@@ -76,12 +76,12 @@ concurrency() {
     esac
 }
 
-show_lab_logs() {
+show_ends() {
     local file
-    for file in "${NOVA_FREEMEM_LAB:-/var/lib/nova-freemem-lab}"/log/*.log; do
+    for file in "$@"; do
         [[ -s $file ]] || continue
         printf '\n----- the end of %s\n' "$file"
-        tail -n 15 "$file"
+        tail -n 30 "$file"
     done
 }
 
@@ -103,15 +103,22 @@ count() {
         "$suite" "$seconds" "${p:-0}" "${f:-0}" "${s:-0}")$'\n'
 }
 
+# What the tests' processes write to standard error is kept for a failure:
+# warnings of libraries, and the logs of what they start.
 run_suite() {
     local suite=$1 started=$SECONDS status=0 options
+    local noise=$results/$suite.stderr
+    local lab=${NOVA_FREEMEM_LAB:-/var/lib/nova-freemem-lab}
     mapfile -t options < <(concurrency "$suite")
     printf '\n===== %s\n' "$suite"
     stestr=(stestr --repo-url "$results/$suite")
     mkdir "$results/$suite"
-    TEST_SUITE=$suite "${stestr[@]}" run "${options[@]}" || status=$?
-    if [[ $status -ne 0 ]] && [[ $suite == lab || $suite == cloud ]]; then
-        show_lab_logs
+    TEST_SUITE=$suite "${stestr[@]}" run --suppress-attachments \
+        "${options[@]}" 2>"$noise" || status=$?
+    if [[ $status -ne 0 ]]; then
+        show_ends "$noise"
+        [[ " ${rootless_suites[*]} " == *" $suite "* ]] \
+            || show_ends "$lab"/log/*.log
     fi
     count "$suite" "$status" $((SECONDS - started))
 }
