@@ -18,6 +18,7 @@ import dataclasses
 
 from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
+from nova_freemem import exceptions
 from nova_freemem import journal
 
 POLL_SECONDS = 0.1
@@ -102,9 +103,13 @@ def begin(domain: domains.Domain, clock: clocks.Clock) -> Assignment | None:
 
     :param domain: the guest, where no migration is under way
     :param clock: for the watch
-    :returns: the assignment to watch, or None where nothing is owed
+    :returns: the assignment to watch, or None where nothing is owed to a
+              guest that runs
     :raises JournalUnreadable: there is an entry that makes no sense
     :raises LibvirtFault: libvirt would not
     """
-    owed = journal.read(domain)
+    try:
+        owed = journal.read(domain)
+    except exceptions.OperationInvalid:
+        return None  # It is off; Nova starts guests with all their memory.
     return None if owed is None else Assignment(domain, owed, clock)

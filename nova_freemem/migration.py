@@ -172,7 +172,7 @@ def _begin(domain: domains.Domain, reporter: report.Reporter,
            clock: clocks.Clock) -> assign.Assignment | None:
     try:
         return assign.begin(domain, clock)
-    except (exceptions.DomainGone, exceptions.OperationInvalid):
+    except exceptions.DomainGone:
         return None
     except Exception as fault:
         reporter.not_assigned(fault)

@@ -102,6 +102,17 @@ class AssignTest(base.GuestTestCase):
         self.assertEqual(1 * GIB, self.guest.target_kib)
         self.assertIsNotNone(self.guest.metadata)
 
+    def test_a_guest_that_was_switched_off_needs_nothing(self) -> None:
+        self.domain.fault_at[1] = fakes.libvirt_fault(
+            exceptions.OperationInvalid, 'domain is not running')
+        self.assertIsNone(assign.begin(self.domain, self.clock))
+
+    def test_a_balloon_that_cannot_be_set_is_told_of(self) -> None:
+        self.domain.fault_at[3] = fakes.libvirt_fault(
+            exceptions.OperationInvalid, 'no balloon')
+        self.assertRaises(exceptions.OperationInvalid, assign.begin,
+                          self.domain, self.clock)
+
     def test_a_fault_of_libvirt_keeps_the_debt(self) -> None:
         for call in (1, 2, 3, 4, 5):
             self.domain.calls.clear()
