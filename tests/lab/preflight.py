@@ -137,7 +137,7 @@ def _refuse_unwritable(option: str, file: str | None) -> None:
 # --- the machine; each of these yields what is wrong, one line each
 
 
-def _system(release: str, kind: str, machine: str) -> Iterator[str]:
+def check_system(release: str, kind: str, machine: str) -> Iterator[str]:
     if (kind, machine) != ('Linux', 'x86_64'):
         yield f'the lab runs on Linux on x86_64; this is {kind} on {machine}'
         return
@@ -151,7 +151,7 @@ def _system(release: str, kind: str, machine: str) -> Iterator[str]:
         yield f'the lab is made of Debian 12 or 13; this is {system}'
 
 
-def _rights(user: int) -> Iterator[str]:
+def check_rights(user: int) -> Iterator[str]:
     if user != 0:
         yield (
             'not root: the lab makes network namespaces and bridges'
@@ -159,7 +159,7 @@ def _rights(user: int) -> Iterator[str]:
         )
 
 
-def _memory(meminfo: str, wanted_mib: int) -> Iterator[str]:
+def check_memory(meminfo: str, wanted_mib: int) -> Iterator[str]:
     lines = (line.split() for line in meminfo.splitlines())
     figures = {words[0]: int(words[1]) for words in lines if len(words) > 1}
     available_mib = figures['MemAvailable:'] // 1024
@@ -170,7 +170,7 @@ def _memory(meminfo: str, wanted_mib: int) -> Iterator[str]:
         )
 
 
-def _disk(folder: pathlib.Path, wanted_mib: int) -> Iterator[str]:
+def check_disk(folder: pathlib.Path, wanted_mib: int) -> Iterator[str]:
     there = next(one for one in (folder, *folder.parents) if one.exists())
     free_mib = shutil.disk_usage(there).free >> 20
     if free_mib < wanted_mib:
@@ -180,7 +180,7 @@ def _disk(folder: pathlib.Path, wanted_mib: int) -> Iterator[str]:
         )
 
 
-def _kernel() -> Iterator[str]:
+def check_kernel() -> Iterator[str]:
     kinds = ['--net', '--mount', '--uts', '--ipc']
     done = subprocess.run(
         ['unshare', *kinds, '--', 'sh', '-ec', _KERNEL_TEST],
@@ -195,7 +195,7 @@ def _kernel() -> Iterator[str]:
         )
 
 
-def _networks(routes: str) -> Iterator[str]:
+def check_networks(routes: str) -> Iterator[str]:
     """Find who else uses the lab's addresses (proc(5), net/route)."""
     hosts = layout.HOSTS.values()
     wanted = {one.control_address for one in hosts}
@@ -206,7 +206,7 @@ def _networks(routes: str) -> Iterator[str]:
             continue
         for address in sorted(wanted):
             if _number(address) & int(mask, 16) == int(destination, 16):
-                yield f'{address}, which the lab uses, belongs to {interface}'
+                yield f'{address}, which the lab uses, is of {interface}'
                 return
 
 
@@ -215,7 +215,7 @@ def _number(address: str) -> int:
     return int(struct.unpack('=I', socket.inet_aton(address))[0])
 
 
-def _ports(address: str, ports: dict[str, int]) -> Iterator[str]:
+def check_ports(address: str, ports: dict[str, int]) -> Iterator[str]:
     for name, port in ports.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -243,18 +243,18 @@ def complaints(need: Need) -> Iterator[str]:
     """
     kind, machine = platform.system(), platform.machine()
     release = _OS_RELEASE.read_text() if _OS_RELEASE.exists() else ''
-    yield from _system(release, kind, machine)
-    yield from _rights(os.geteuid())
+    yield from check_system(release, kind, machine)
+    yield from check_rights(os.geteuid())
     is_up = _is_up(layout.LAB.run)
-    yield from _memory(_MEMINFO.read_text(), need.memory_mib(is_up))
+    yield from check_memory(_MEMINFO.read_text(), need.memory_mib(is_up))
     if is_up:
         return
     for folder in (layout.LAB.cache, layout.LAB.state):
-        yield from _disk(folder, _DISK_MIB)
-    yield from _kernel()
-    yield from _networks(_ROUTES.read_text())
+        yield from check_disk(folder, _DISK_MIB)
+    yield from check_kernel()
+    yield from check_networks(_ROUTES.read_text())
     if need.cloud:
-        yield from _ports(layout.LAB.control_address, dict(layout.PORTS))
+        yield from check_ports(layout.LAB.control_address, dict(layout.PORTS))
 
 
 def refuse(words: list[str]) -> None:
