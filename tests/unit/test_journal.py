@@ -106,9 +106,9 @@ class UnreadableTest(base.TestCase):
         self.assertLess(len(message), 400)
 
     def test_entities_do_not_expand(self) -> None:
-        started_at = time.monotonic()
+        started_at = time.process_time()
         self.assert_unreadable('it is not XML', BILLION_LAUGHS)
-        self.assertLess(time.monotonic() - started_at, 1)
+        self.assertLess(time.process_time() - started_at, 1)
 
     def test_files_of_the_host_are_not_read(self) -> None:
         error = self.assertRaises(

@@ -415,7 +415,6 @@ class FaultTest(MigrationTestCase):
         touched_first=strategies.booleans(),
         discards=strategies.booleans(),
         transfer=strategies.booleans())
-    @hypothesis.settings(max_examples=150)
     def test_whatever_happens_nothing_is_missing_that_is_not_owed(
             self, faults: dict[int, Exception], order: Order | None,
             order_seconds: float, used_kib: int, touched_share: float,

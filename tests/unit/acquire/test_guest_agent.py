@@ -172,11 +172,11 @@ class NonsenseTest(AgentTestCase):
         self.assertIn('free blocks of', self.problem())
 
     def test_a_megabyte_of_base64(self) -> None:
-        started_at = time.monotonic()
+        started_at = time.process_time()
         self.assert_nonsense(
             'the answer to guest-exec-status has 1398163 characters',
             *output('A' * 1024 * 1024))
-        self.assertLess(time.monotonic() - started_at, 1)
+        self.assertLess(time.process_time() - started_at, 1)
 
     def test_deep_nesting(self) -> None:
         for brackets in ('[]', '{}'):
@@ -257,7 +257,6 @@ class HostileAgentTest(base.TestCase):
         script=strategies.lists(replies, min_size=1, max_size=10),
         latency_seconds=strategies.floats(0, 2),
         deadline_seconds=strategies.integers(2, 30))
-    @hypothesis.settings(max_examples=300)
     def test_no_other_fault_escapes_and_time_is_bounded(
             self, script: list[str | Exception], latency_seconds: float,
             deadline_seconds: int) -> None:
@@ -285,13 +284,13 @@ class HostileAgentTest(base.TestCase):
     @hypothesis.given(strategies.text('MemTotalFr:kBNode0123456789,z \n\t',
                                       max_size=3000))
     def test_almost_right_output_takes_no_time(self, text: str) -> None:
-        started_at = time.monotonic()
+        started_at = time.process_time()
         try:
             guest_agent.read_tables('agent', text.encode())
         except exceptions.NoAnswer:
             pass
         finally:
-            self.assertLess(time.monotonic() - started_at, 1)
+            self.assertLess(time.process_time() - started_at, 1)
 
     def test_the_longest_answer_takes_no_time(self) -> None:
         longest = guest_agent.LONGEST_REPLY_CHARACTERS
@@ -300,10 +299,10 @@ class HostileAgentTest(base.TestCase):
                      'Node 0, zone a' + ' 1' * longest,
                      'Node' + '\t' * longest, 'M' * longest,
                      'MemTotal:' + ' ' * longest + '\n'):
-            started_at = time.monotonic()
+            started_at = time.process_time()
             self.assertRaises(exceptions.NoAnswer, guest_agent.read_tables,
                               'agent', text.encode()[:longest])
-            self.assertLess(time.monotonic() - started_at, 1)
+            self.assertLess(time.process_time() - started_at, 1)
 
 
 def read(meminfo: str, buddyinfo: str = '') -> acquire.FreeMemory:
