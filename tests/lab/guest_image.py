@@ -23,11 +23,11 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import tempfile
 
 from tests.lab import cpio
 from tests.lab import layout
+from tests.lab import packages
 from tests.lab import steps
 
 #: What the kernel is told; a guest that crashes starts anew after 5 s. The
@@ -50,9 +50,6 @@ READY = 'freemem guest: ready'
 DISK_GIB = 8
 
 _SOURCES = pathlib.Path(__file__).parent / 'guest'
-_KERNEL_PACKAGE = 'linux-image-cloud-amd64'
-_AGENT_PACKAGE = 'qemu-guest-agent'
-_SHELL_PACKAGE = 'busybox-static'
 _DRIVERS = (
     'virtio_pci',
     'virtio_blk',
@@ -97,8 +94,9 @@ def get() -> GuestImage:
 
 def _fingerprint() -> str:
     """Hash what decides how the guest comes out."""
+    modules = (__file__, cpio.__file__, packages.__file__)
     digest = hashlib.sha256()
-    for source in sorted([pathlib.Path(__file__), *_SOURCES.iterdir()]):
+    for source in sorted([*map(pathlib.Path, modules), *_SOURCES.iterdir()]):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -108,67 +106,11 @@ def _make(image: GuestImage) -> None:
     with tempfile.TemporaryDirectory(dir=image.folder.parent) as scratch:
         made = GuestImage(pathlib.Path(scratch) / 'guest')
         made.folder.mkdir()
-        root = _unpack_packages(pathlib.Path(scratch) / 'root')
+        root = packages.unpack(pathlib.Path(scratch) / 'root')
         shutil.copy(next(root.glob('boot/vmlinuz-*')), made.kernel)
         made.initramfs.write_bytes(_initramfs(root, pathlib.Path(scratch)))
         _make_disk(made.disk, pathlib.Path(scratch))
         os.rename(made.folder, image.folder)  # All of it, or nothing.
-
-
-# --- Debian's packages
-
-
-def _unpack_packages(root: pathlib.Path) -> pathlib.Path:
-    """Unpack the packages the guest is made of, the newest apt knows of."""
-    store = layout.LAB.cache / 'guest-packages'
-    store.mkdir(exist_ok=True)
-    packages = [_kernel_package(), _SHELL_PACKAGE, *_agent_packages()]
-    wanted = [p for p in packages if not list(store.glob(f'{p}_*.deb'))]
-    if wanted:
-        # As another user apt could not write to the folder.
-        run = ['apt-get', '--option', 'APT::Sandbox::User=root', 'download']
-        _run(*run, *wanted, cwd=store)
-    for package in packages:
-        archive = max(store.glob(f'{package}_*.deb'), key=_modified)
-        _run('dpkg-deb', '--extract', str(archive), str(root))
-    return root
-
-
-def _modified(path: pathlib.Path) -> float:
-    return path.stat().st_mtime
-
-
-def _dependencies(package: str) -> dict[str, list[str]]:
-    """Ask apt for a package's dependencies, and theirs."""
-    hidden = 'recommends suggests conflicts breaks replaces enhances'
-    options = [f'--no-{kind}' for kind in hidden.split()]
-    shown = _run('apt-cache', 'depends', '--recurse', *options, package)
-    found: dict[str, list[str]] = {}
-    for line in shown.splitlines():
-        if not line.startswith((' ', '<')):
-            needs = found.setdefault(line.strip(), [])
-        elif match := re.match(r' [ |](?:Pre)?Depends: ([^<]\S*)', line):
-            needs.append(match[1])
-    return found
-
-
-def _kernel_package() -> str:
-    """Find the kernel that the package without a version stands for."""
-    needs = _dependencies(_KERNEL_PACKAGE)[_KERNEL_PACKAGE]
-    return next(name for name in needs if name.startswith('linux-image-'))
-
-
-def _agent_packages() -> list[str]:
-    """List the guest agent's package and those of its libraries."""
-    dependencies = _dependencies(_AGENT_PACKAGE)
-    found = [_AGENT_PACKAGE]
-    for package in found:
-        found += [
-            needed
-            for needed in dict.fromkeys(dependencies.get(package, []))
-            if needed.startswith('lib') and needed not in found
-        ]
-    return found
 
 
 # --- the file system in memory
@@ -193,7 +135,7 @@ def _initramfs(root: pathlib.Path, scratch: pathlib.Path) -> bytes:
 def _add_shell(archive: cpio.Archive, root: pathlib.Path) -> None:
     busybox = next(root.glob('**/bin/busybox'))
     archive.file('bin/busybox', busybox.read_bytes(), True)
-    for command in _run(str(busybox), '--list').split():
+    for command in packages.run(str(busybox), '--list').split():
         if command != 'busybox':
             archive.link(f'bin/{command}', 'busybox')
 
@@ -236,7 +178,7 @@ def _add_agent(archive: cpio.Archive, root: pathlib.Path) -> None:
     )
     folders = {path.parent for path in root.glob('**/lib*.so.*')}
     search = ':'.join(str(folder) for folder in folders)
-    listed = _run(
+    listed = packages.run(
         str(loader), '--library-path', search, '--list', str(agent)
     )
     for library in re.findall(r'=> (\S+) \(', listed):
@@ -252,7 +194,7 @@ def _add_programs(archive: cpio.Archive, scratch: pathlib.Path) -> None:
     for source in _SOURCES.glob('*.c'):
         program = scratch / source.stem
         flags = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-s']
-        _run('gcc', *flags, '-o', str(program), str(source))
+        packages.run('gcc', *flags, '-o', str(program), str(source))
         archive.file(f'bin/{source.stem}', program.read_bytes(), True)
 
 
@@ -265,18 +207,6 @@ def _make_disk(disk: pathlib.Path, scratch: pathlib.Path) -> None:
         blank.truncate(DISK_GIB << 30)
     # Few inodes, no journal: the guest writes to it when asked to, only.
     kind = ['-t', 'ext4', '-T', 'largefile4', '-O', '^has_journal']
-    _run('mke2fs', '-q', *kind, '-E', 'lazy_itable_init=0', str(raw))
+    packages.run('mke2fs', '-q', *kind, '-E', 'lazy_itable_init=0', str(raw))
     formats = ['-f', 'raw', '-O', 'qcow2']
-    _run('qemu-img', 'convert', *formats, str(raw), str(disk))
-
-
-def _run(*argv: str, cwd: pathlib.Path | None = None) -> str:
-    """Run a command.
-
-    :returns: what it wrote.
-    :raises RuntimeError: it failed; its words.
-    """
-    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f'{" ".join(argv)}: {done.stderr.strip()}')
-    return done.stdout
+    packages.run('qemu-img', 'convert', *formats, str(raw), str(disk))

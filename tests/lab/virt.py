@@ -229,7 +229,7 @@ def migrate(domain: libvirt.virDomain, to: lab_host.Host) -> Migration:
 def persistent_memory_kib(domain: libvirt.virDomain) -> int:
     """Read what a guest would have after its next start."""
     inactive = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-    return int(etree.fromstring(inactive).findtext('currentMemory'))
+    return int(etree.fromstring(inactive).findtext('currentMemory', '0'))
 
 
 def remove(domain: libvirt.virDomain) -> None:

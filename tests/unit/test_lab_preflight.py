@@ -23,6 +23,7 @@ from unittest import mock
 import ddt
 
 from tests.lab import errors
+from tests.lab import machine
 from tests.lab import preflight
 from tests.unit import base
 
@@ -97,7 +98,7 @@ class MachineTest(base.TestCase):
     @ddt.data('12', '13')
     def test_debian_will_do(self, version: str) -> None:
         release = DEBIAN.format(version)
-        wrong = preflight.check_system(release, 'Linux', 'x86_64')
+        wrong = machine.check_system(release, 'Linux', 'x86_64')
         self.assertEqual([], list(wrong))
 
     @ddt.unpack
@@ -109,28 +110,28 @@ class MachineTest(base.TestCase):
         ('', 'Darwin', 'x86_64', 'this is Darwin on x86_64'),
     )
     def test_another_system_is_named(
-        self, release: str, kind: str, machine: str, why: str
+        self, release: str, kind: str, architecture: str, why: str
     ) -> None:
-        (wrong,) = preflight.check_system(release, kind, machine)
+        (wrong,) = machine.check_system(release, kind, architecture)
         self.assertIn(why, wrong)
 
     def test_who_is_not_root_is_told_to_use_sudo(self) -> None:
-        (wrong,) = preflight.check_rights(1000)
+        (wrong,) = machine.check_rights(1000)
         self.assertIn('sudo', wrong)
-        self.assertEqual([], list(preflight.check_rights(0)))
+        self.assertEqual([], list(machine.check_rights(0)))
 
     def test_memory_is_what_is_available_not_what_there_is(self) -> None:
-        self.assertEqual([], list(preflight.check_memory(MEMINFO, 8192)))
+        self.assertEqual([], list(machine.check_memory(MEMINFO, 8192)))
         self.assertEqual(
             ['too little memory: 8193 MiB are needed, 8192 MiB are available'],
-            list(preflight.check_memory(MEMINFO, 8193)),
+            list(machine.check_memory(MEMINFO, 8193)),
         )
 
     def test_disk_is_looked_at_where_the_folder_will_be(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             future = pathlib.Path(folder, 'not', 'yet')
-            self.assertEqual([], list(preflight.check_disk(future, 0)))
-            (wrong,) = preflight.check_disk(future, 1 << 40)
+            self.assertEqual([], list(machine.check_disk(future, 0)))
+            (wrong,) = machine.check_disk(future, 1 << 40)
         self.assertIn(f'{1 << 40} MiB are needed in {future}', wrong)
 
     def test_addresses_of_somebody_else_are_left_to_him(self) -> None:
@@ -140,18 +141,18 @@ class MachineTest(base.TestCase):
             ('fmlab-ctl', OURS, []),
         ):
             routes = ROUTES.format(interface, network)
-            self.assertEqual(expected, list(preflight.check_networks(routes)))
+            self.assertEqual(expected, list(machine.check_networks(routes)))
 
     def test_a_busy_port_is_named(self) -> None:
         with socket.create_server(('127.0.0.1', 0)) as server:
             port = server.getsockname()[1]
-            (wrong,) = preflight.check_ports('127.0.0.1', {'glance': port})
+            (wrong,) = machine.check_ports('127.0.0.1', {'glance': port})
         self.assertIn(f'port {port}, for glance, ', wrong)
 
     def test_ports_of_an_address_that_is_not_there_yet(self) -> None:
         with socket.create_server(('0.0.0.0', 0)) as server:
             port = server.getsockname()[1]
-            (wrong,) = preflight.check_ports('198.18.76.1', {'nova': port})
+            (wrong,) = machine.check_ports('198.18.76.1', {'nova': port})
         self.assertIn(f'port {port}, for nova, ', wrong)
 
 
