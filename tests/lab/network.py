@@ -13,12 +13,14 @@
 """The lab's two networks: management, and the link that migrations take."""
 
 import json
+import pathlib
 import subprocess
 import threading
 from typing import Any
 
 from tests.lab import layout
 from tests.lab import namespaces
+from tests.lab import steps
 
 #: The names of a host's two interfaces, inside it.
 CONTROL, LINK = 'control', 'link'
@@ -53,14 +55,32 @@ def make_bridges() -> None:
         for bridge in (lab.control_bridge, lab.link_bridge):
             if not _exists(bridge):
                 _ip('link', 'add', bridge, 'type', 'bridge')
+                _ip('link', 'set', bridge, 'alias', str(lab.state))
+            _refuse_unless_ours(bridge)
             _ip('link', 'set', bridge, 'up')
         _ip('address', 'replace', address, 'dev', lab.control_bridge)
 
 
+def _owner(bridge: str) -> str:
+    """Read whose bridge it is, by the state folder in its alias."""
+    return pathlib.Path(f'/sys/class/net/{bridge}/ifalias').read_text().strip()
+
+
+def _refuse_unless_ours(bridge: str) -> None:
+    """Keep two labs off one another: they have the same addresses.
+
+    :raises Refused: the bridge belongs to a lab with another state folder.
+    """
+    owner = _owner(bridge)
+    if owner != str(layout.LAB.state):
+        whose = f'the lab in {owner}' if owner else 'somebody else'
+        raise steps.Refused(f'{bridge} is there already: {whose} uses it')
+
+
 def remove_bridges() -> None:
-    """Remove the bridges; every host has to be down."""
+    """Remove this lab's bridges; every host has to be down."""
     for bridge in (layout.LAB.control_bridge, layout.LAB.link_bridge):
-        if _exists(bridge):
+        if _exists(bridge) and _owner(bridge) == str(layout.LAB.state):
             _ip('link', 'delete', bridge)
 
 
