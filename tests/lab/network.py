@@ -13,7 +13,6 @@
 """The lab's two networks: management, and the link that migrations take."""
 
 import json
-import pathlib
 import subprocess
 import threading
 from typing import Any
@@ -63,7 +62,8 @@ def make_bridges() -> None:
 
 def _owner(bridge: str) -> str:
     """Read whose bridge it is, by the state folder in its alias."""
-    return pathlib.Path(f'/sys/class/net/{bridge}/ifalias').read_text().strip()
+    (shown,) = _ip('link', 'show', 'dev', bridge)
+    return str(shown.get('ifalias', ''))
 
 
 def _refuse_unless_ours(bridge: str) -> None:

@@ -31,9 +31,9 @@ from tests.lab import errors
 from tests.lab import layout
 from tests.lab import machine
 
-# Of the control plane and both computes; 3 GiB were in use with all of it
-# up and no guest.
-_CLOUD_MIB = 4096
+# Of the control plane and both computes: 2.2 GiB were resident with all of
+# it up and no guest.
+_CLOUD_MIB = 3072
 _ROOM_MIB = 512  # The two libvirtd and what runs the tests.
 _TEST_GUEST_MIB = 1024
 # What is downloaded and installed, the databases, the guests' disks.

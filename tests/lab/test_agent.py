@@ -35,7 +35,7 @@ def _request(command: str, **arguments: object) -> str:
     return json.dumps({'execute': command, 'arguments': arguments})
 
 
-class TestAgent(base.RoomTestCase):
+class AgentTest(base.RoomTestCase):
     """Agents of four kinds, each in a guest of its own."""
 
     guests = (

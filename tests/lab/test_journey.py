@@ -41,7 +41,7 @@ def host_engine() -> engine.Engine:
     return engine.Engine.from_conf(conf)
 
 
-class TestJourney(base.RoomTestCase):
+class JourneyTest(base.RoomTestCase):
     """A guest that has freed most of its memory, on its way."""
 
     guests = (

@@ -34,7 +34,7 @@ SHRUNK_KIB = 300 << 10
 SLOW_MBIT = 20  # Slow enough that libvirt's 30 s pass during a migration.
 
 
-class TestMigration(base.RoomTestCase):
+class MigrationTest(base.RoomTestCase):
     """One guest that goes to and fro and checks its memory all the time."""
 
     guests = (virt.GuestSpec(GUEST, MEMORY_MIB),)

@@ -24,7 +24,7 @@ FILL_MIB = 256
 REPORTED_SECONDS = '5'
 
 
-class TestReporting(base.RoomTestCase):
+class ReportingTest(base.RoomTestCase):
     """A guest as Nova >= 32 builds it, and one as Nova <= 31 did."""
 
     guests = (

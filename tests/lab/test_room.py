@@ -28,7 +28,7 @@ from tests.lab import room
 
 PORT = 5999
 SENT_BYTES = 8_000_000
-SLOW_MBIT = 32
+SLOW_MBIT = 16
 
 _RECEIVE = f"""
 import socket
@@ -66,7 +66,7 @@ print(json.dumps([before, between, traces()]))
 """
 
 
-class TestRoom(base.RoomTestCase):
+class RoomTest(base.RoomTestCase):
     """Both hosts up, no guest."""
 
     def test_hosts_are_two_machines(self) -> None:
@@ -124,7 +124,7 @@ class TestRoom(base.RoomTestCase):
         return seconds
 
 
-class TestTraces(base.RoomTestCase):
+class TracesTest(base.RoomTestCase):
     """A whole lab inside namespaces of its own, from nothing to nothing."""
 
     def test_nothing_is_left(self) -> None:
