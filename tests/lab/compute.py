@@ -115,7 +115,7 @@ class Compute:
             self.host.spawn(self.daemon)
             steps.wait_for(
                 functools.partial(self._is_ready, cloud),
-                'heartbeat and resource provider',
+                'heartbeat, cell and resource provider',
                 seconds=90,
                 every_seconds=0.5,
             )
@@ -129,7 +129,8 @@ class Compute:
     def _is_ready(self, cloud: connection.Connection) -> bool:
         """Whether Nova knows of this very process, and placement of its host.
 
-        "Up" in the list of services may speak of the process before it.
+        "Up" in the list of services may speak of the process before it; and
+        only hosts that have been mapped to a cell are among the hypervisors.
         """
         pid = self.daemon.pid
         if pid is None:
@@ -150,6 +151,9 @@ class Compute:
             and heartbeats[0]
             and _utc(heartbeats[0]) > started
             and list(cloud.placement.resource_providers(name=hostname))
+            and any(
+                one.name == hostname for one in cloud.compute.hypervisors()
+            )
         )
 
     def _configuration(self) -> settings.Ini:

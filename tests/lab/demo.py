@@ -19,6 +19,7 @@ the operator's command; once with the plugin disabled, once enabled.
 import argparse
 from collections.abc import Iterator
 import contextlib
+import datetime
 import json
 import pathlib
 import sys
@@ -43,7 +44,7 @@ _SCENARIO = 'memory dirtied and freed'
 # that corrupts memory, little beside what is released.
 _HELD_MIB, _REWRITTEN_PAGES_PER_SECOND = 32, 100
 
-_CONSOLE = rich_console.Console(highlight=False, soft_wrap=True)
+_CONSOLE = rich_console.Console(highlight=False)
 
 
 def main() -> int:
@@ -64,6 +65,8 @@ def main() -> int:
     except steps.LabError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130  # As a shell says it.
 
 
 def _demonstrate(request: argparse.Namespace) -> int:
@@ -134,21 +137,28 @@ def _events(
     cloud: lab_cloud.Cloud, server: servers.Server
 ) -> rich_table.Table:
     """Ask the operator's command what Nova recorded of the last migration."""
-    actions = _openstack(cloud, 'event', 'list', server.id)
-    latest = max(actions, key=lambda action: action['Start Time'])
-    command = ('event', 'show', server.id, latest['Request ID'])
-    shown = rich_table.Table(title=f'openstack server {" ".join(command)}')
+    with steps.step('ask Nova what it recorded'):
+        actions = _openstack(cloud, 'event', 'list', server.id)
+        latest = max(actions, key=lambda action: action['Start Time'])
+        request = latest['Request ID']
+        action = _openstack(cloud, 'event', 'show', server.id, request)
+    shown = rich_table.Table(
+        title=f'openstack server event show {server.name} {request}'
+    )
     for heading in ('event', 'host', 'start', 'finish', 'result'):
-        shown.add_column(heading)
-    for one in _openstack(cloud, *command)['events']:
-        shown.add_row(
-            one['event'],
-            one['host'],
-            one['start_time'],
-            one['finish_time'],
-            one['result'],
+        shown.add_column(heading, overflow='fold')
+    for one in sorted(action['events'], key=lambda one: one['start_time']):
+        moments = (
+            _time_of_day(one[name]) for name in ('start_time', 'finish_time')
         )
+        shown.add_row(one['event'], one['host'], *moments, one['result'])
     return shown
+
+
+def _time_of_day(moment: str | None) -> str:
+    if moment is None:
+        return ''
+    return datetime.datetime.fromisoformat(moment).strftime('%H:%M:%S')
 
 
 def _openstack(cloud: lab_cloud.Cloud, *words: str) -> Any:

@@ -117,8 +117,10 @@ def _needed_by_tests(suites: list[str]) -> Need:
 def _refuse_unwritable(option: str, file: str | None) -> None:
     if file is None:
         return
-    path = pathlib.Path(file)
-    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+    folder = pathlib.Path(file).absolute().parent
+    # Who is not root has no right to go on, and is told that instead.
+    is_ours = os.geteuid() != 0 or os.access(folder, os.W_OK)
+    if pathlib.Path(file).is_dir() or not folder.is_dir() or not is_ours:
         raise errors.Refused(f'{option}: {file} cannot be written')
 
 
