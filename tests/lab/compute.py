@@ -127,7 +127,7 @@ class Compute:
                 self.daemon.stop()
 
     def _is_ready(self, cloud: connection.Connection) -> bool:
-        """Whether Nova knows of this very process, and placement of its host.
+        """Whether Nova, its scheduler and placement know of this process.
 
         "Up" in the list of services may speak of the process before it; and
         only hosts that have been mapped to a cell are among the hypervisors.
@@ -140,20 +140,15 @@ class Compute:
             psutil.Process(pid).create_time(), datetime.UTC
         )
         hostname = self.host.layout.hostname
-        heartbeats = [
-            one.updated_at
-            for one in cloud.compute.services(
-                binary='nova-compute', host=hostname
-            )
-        ]
+        services = cloud.compute.services(binary='nova-compute', host=hostname)
+        beats = [one.updated_at for one in services if one.updated_at]
         return bool(
-            heartbeats
-            and heartbeats[0]
-            and _utc(heartbeats[0]) > started
+            beats
+            and _utc(beats[0]) > started
             and list(cloud.placement.resource_providers(name=hostname))
-            and any(
-                one.name == hostname for one in cloud.compute.hypervisors()
-            )
+            # Listed as soon as the scheduler has put it into the cell.
+            and hostname
+            in {one.name for one in cloud.compute.hypervisors(details=False)}
         )
 
     def _configuration(self) -> settings.Ini:

@@ -280,5 +280,6 @@ class Servers:
         ]
         for name in layout.HOSTS:
             log = self._state.log(f'{name}-nova-compute')
-            lines += [f'{log}:', steps.last_lines(log, 5)]
+            errors = steps.last_lines(log, 3, containing=' ERROR ')
+            lines.append(f'{log}: {errors or "no errors"}')
         return '\n'.join(lines)

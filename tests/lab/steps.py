@@ -154,13 +154,15 @@ def wait_for(
         raise TimeoutError(f'{what}: not within {seconds:g} s') from None
 
 
-def last_lines(log: pathlib.Path, count: int = 5) -> str:
+def last_lines(log: pathlib.Path, count: int = 5, containing: str = '') -> str:
     """Read the end of a log.
 
+    :param containing: what a line must have in it to count.
     :returns: its last lines; empty where there is no such file.
     """
     try:
         text = log.read_text(errors='replace')
     except FileNotFoundError:
         return ''
-    return '\n'.join(text.splitlines()[-count:])
+    lines = [line for line in text.splitlines() if containing in line]
+    return '\n'.join(line for line in lines[-count:] if line.strip())

@@ -51,6 +51,8 @@ def _configuration(state: settings.Settings) -> settings.Ini:
         'host': CONTROL_HOST,
         'my_ip': state.lab.control_address,
         'state_path': folder,
+        # A new compute is found at once, not within a minute at random.
+        'periodic_fuzzy_delay': 0,
     }
     return content | {
         'api_database': {'connection': state.database('nova_api')},

@@ -1,0 +1,121 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Tests that use the whole cloud, through Nova's API."""
+
+import atexit
+from collections.abc import Callable
+import functools
+from typing import Any
+import unittest
+
+import libvirt
+
+from nova_freemem import domain as domains
+from nova_freemem import journal
+from tests.lab import cloud as lab_cloud
+from tests.lab import host as lab_host
+from tests.lab import layout
+from tests.lab import room
+from tests.lab import servers
+from tests.lab import steps
+from tests.lab import witness
+
+_HELD_MIB = 32
+
+
+@functools.cache
+def _cloud() -> lab_cloud.Cloud:
+    """Bring the cloud up for all tests; down only if it was not up."""
+    cloud = lab_cloud.Cloud()
+    if not cloud.is_up:
+        atexit.register(_down, cloud)
+    cloud.up(plugin=True)
+    return cloud
+
+
+def _down(cloud: lab_cloud.Cloud) -> None:
+    # The logs, which tell more of a failure, are kept with the databases.
+    cloud.down(keep_databases=CloudTestCase.something_failed)
+
+
+class CloudTestCase(unittest.TestCase):
+    """Boots servers on the first host, and looks at their guests."""
+
+    something_failed = False
+
+    def run(self, result: unittest.TestResult | None = None) -> Any:
+        """Run the test, and remember whether one has failed."""
+        outcome = super().run(result)
+        if result is not None and not result.wasSuccessful():
+            CloudTestCase.something_failed = True
+        return outcome
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.cloud = _cloud()
+        self.source, self.destination = room.hosts()
+
+    def boot_used(self, memory_mib: int, freed_mib: int) -> servers.Server:
+        """Boot a server that has used memory, and freed most of it.
+
+        :param memory_mib: the server's memory.
+        :param freed_mib: how much of it was dirtied and is free.
+        """
+        name = self.id().rpartition('.')[2].replace('_', '-')
+        server = self.cloud.boot(
+            name, memory_mib, reporting=False, host=self.source.name
+        )
+        self.addCleanup(self.cloud.delete, server)
+        guest = self.cloud.guest(server)
+        guest.hold(_HELD_MIB)
+        guest.fill_dirty(freed_mib)
+        return server
+
+    def question(self, server: servers.Server) -> witness.Witness:
+        """Ask a server's guest, where it is now, how it is."""
+        return witness.question(self.cloud.guest(server))
+
+    def assert_whole(
+        self, server: servers.Server, before: witness.Witness
+    ) -> None:
+        """Fail unless a guest is intact and has all its memory."""
+        now = self.question(server)
+        wrong = witness.changes(before, now) + witness.losses(before, now)
+        self.assertEqual([], wrong)
+        handle = self.cloud.guest(server).domain
+        self.assertIsNone(journal.read(domains.Domain(handle)))
+
+    def log_of(self, host: lab_host.Host, server: servers.Server) -> list[str]:
+        """Read what a host's nova-compute told of a server."""
+        log = layout.LAB.log / f'{host.name}-nova-compute.log'
+        lines = log.read_text(errors='replace').splitlines()
+        return [line for line in lines if f'[instance: {server.id}]' in line]
+
+    def wait_until_transferring(self, server: servers.Server) -> None:
+        """Wait until some of a guest is on its way to the destination."""
+        domain = self.source.libvirt().lookupByUUIDString(server.id)
+
+        def sent() -> bool:
+            job = domain.jobStats()
+            return job.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PROCESSED, 0) > 0
+
+        self.wait_until('the transfer', sent)
+
+    def wait_until(
+        self, what: str, probe: Callable[[], object], seconds: float = 60
+    ) -> None:
+        """Ask until the answer is true; fail when the time is up."""
+        try:
+            steps.wait_for(probe, what, seconds, every_seconds=0.1)
+        except TimeoutError as late:
+            self.fail(str(late))
