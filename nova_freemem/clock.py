@@ -30,11 +30,11 @@ class Clock:
     """Monotonic seconds, and waiting for them to pass."""
 
     def now(self) -> float:
-        """:returns: seconds since an arbitrary moment, never going back."""
+        """Tell the seconds since an arbitrary moment; they never go back."""
         return time.monotonic()
 
     def wall(self) -> float:
-        """:returns: seconds since the epoch, as QEMU stamps statistics."""
+        """Tell the seconds since the epoch, as QEMU stamps statistics."""
         return time.time()
 
     def wait(self, seconds: float, until: threading.Event | None = None
@@ -90,14 +90,18 @@ class Deadline:
     """A moment after which nothing of ours may keep a migration waiting."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
-        """:param seconds: from now on"""
+        """Set the moment.
+
+        :param clock: tells the time
+        :param seconds: from now on
+        """
         self._clock = clock
         self._at_seconds = clock.now() + seconds
 
     def left_seconds(self) -> float:
-        """:returns: the seconds left, 0.0 when it has passed."""
+        """Tell the seconds left, 0.0 when it has passed."""
         return max(0.0, self._at_seconds - self._clock.now())
 
     def passed(self) -> bool:
-        """:returns: whether the moment has come."""
+        """Tell whether the moment has come."""
         return self.left_seconds() <= 0.0

@@ -27,7 +27,9 @@ class WholeNumber(types.Integer):
     """An integer whose refusal names the value and both its bounds."""
 
     def __call__(self, value: Any) -> Any:
-        """:param value: as written in the file
+        """Read a value.
+
+        :param value: as written in the file
         :returns: the number
         :raises ValueError: it is none, or out of bounds
         """
@@ -120,5 +122,5 @@ def read_apart(conf: cfg.ConfigOpts) -> cfg.ConfigOpts:
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
-    """:returns: the options, for the sample configuration and the manual."""
+    """List the options, for the sample configuration and the manual."""
     return [(GROUP, OPTIONS)]

@@ -100,7 +100,10 @@ class Domain:
     """One guest's libvirt domain: a few calls, errors translated."""
 
     def __init__(self, handle: Any) -> None:
-        """:param handle: a ``libvirt.virDomain``, or Nova's proxy of one"""
+        """Speak to one domain.
+
+        :param handle: a ``libvirt.virDomain``, or Nova's proxy of one
+        """
         self._handle = handle
 
     @property
@@ -109,12 +112,12 @@ class Domain:
         return str(self._handle.UUIDString())
 
     def is_running(self) -> bool:
-        """:returns: whether the guest runs, as opposed to paused or off."""
+        """Tell whether the guest runs, as opposed to paused or off."""
         with _translated('read the state'):
             return bool(self._handle.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
 
     def description(self) -> etree._Element:
-        """:returns: the live domain XML, parsed."""
+        """Read the live domain XML."""
         with _translated('describe the domain'):
             return etree.fromstring(self._handle.XMLDesc(0))
 
@@ -203,7 +206,7 @@ class Domain:
                 code='none') from error
 
     def read_metadata(self) -> str | None:
-        """:returns: our element in the live metadata, None where absent."""
+        """Read our element in the live metadata, None where absent."""
         try:
             with _translated('read the metadata'):
                 return str(self._handle.metadata(

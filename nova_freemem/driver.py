@@ -41,7 +41,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
     def __init__(self, virtapi: Any, read_only: bool = False, *,
                  engine: Engine) -> None:
-        """:param engine: policy and extensions of this host"""
+        """Be Nova's driver, with an engine.
+
+        :param engine: policy and extensions of this host
+        """
         super().__init__(virtapi, read_only)
         self._engine = engine
         self._departures: dict[str, migration.Departure] = {}

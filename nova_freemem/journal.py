@@ -49,7 +49,7 @@ class Owed:
     migration: str
 
     def to_xml(self) -> str:
-        """:returns: the entry as libvirt takes it.
+        """Write the entry as libvirt takes it.
 
         libvirt puts the element into our namespace itself, refuses one that
         is in it already, and takes it out again for who reads it.

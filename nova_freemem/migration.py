@@ -48,7 +48,9 @@ class Departure:
     def __init__(self, domain: domains.Domain, engine: Engine,
                  reporter: report.Reporter, host: str, migration: str,
                  clock: clocks.Clock) -> None:
-        """:param domain: the guest
+        """Know the guest and what may be used on it.
+
+        :param domain: the guest
         :param engine: this host's
         :param reporter: tells of it
         :param host: this host's name
@@ -142,7 +144,9 @@ class Arrival:
 
     def __init__(self, domain: domains.Domain, reporter: report.Reporter,
                  clock: clocks.Clock) -> None:
-        """:param domain: the guest
+        """Know the guest.
+
+        :param domain: the guest
         :param reporter: tells of it
         :param clock: for all waits
         """
@@ -200,7 +204,7 @@ def _see_to(assignment: assign.Assignment, reporter: report.Reporter
 
 def _watch(assignment: assign.Assignment, reporter: report.Reporter,
            wait_seconds: float) -> bool:
-    """:returns: whether there is nothing left to watch."""
+    """Watch, and tell whether there is nothing left to watch."""
     try:
         assigned = assignment.watch(wait_seconds)
     except exceptions.DomainGone:

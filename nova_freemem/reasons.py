@@ -52,7 +52,7 @@ class LeaveAlone:
     detail: str = ''
 
     def __str__(self) -> str:
-        """:returns: the whole of it as one clause."""
+        """Say the whole of it in one clause."""
         if not self.detail:
             return self.reason.value
         return f'{self.reason.value} ({self.detail})'

@@ -39,7 +39,9 @@ class Reporter:
     """Tells of one instance's migration on one host."""
 
     def __init__(self, context: Any, instance: Any, host: str) -> None:
-        """:param context: Nova's request context, whose request the events
+        """Speak for one instance.
+
+        :param context: Nova's request context, whose request the events
                         join
         :param instance: the Nova instance
         :param host: this host's name

@@ -74,7 +74,9 @@ class Source(abc.ABC):
     """Someone who can tell what a guest has free."""
 
     def __init__(self, name: str, timeout_seconds: int) -> None:
-        """:param name: the extension's name, for log lines
+        """Take a name and a patience.
+
+        :param name: the extension's name, for log lines
         :param timeout_seconds: the longest wait for one answer
         """
         self.name = name
