@@ -53,12 +53,14 @@ class Host:
 
     def down(self) -> None:
         """End everything in the host: guests, libvirtd, namespaces."""
-        if not self.is_up:
+        libvirtd_here = libvirtd.daemon(self.layout, [])
+        inside_pid = namespaces.pid_of(self.layout) or libvirtd_here.pid
+        if inside_pid is None:
             return
         with steps.step(f'stop {self.name}'):
-            libvirtd.daemon(self.layout, []).stop()
             network.unplug(self.layout)
-            namespaces.release(self.layout)
+            namespaces.release(self.layout, inside_pid)
+            libvirtd_here.stop()  # Its pid file is what is left of it.
 
     @property
     def is_up(self) -> bool:

@@ -125,17 +125,18 @@ def _processes(mount_namespace: str) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def release(host: layout.HostLayout) -> None:
+def release(host: layout.HostLayout, inside_pid: int) -> None:
     """End every process of a host, and so its namespaces.
 
     Guests are among them: QEMU leaves libvirtd's session, but not the host.
+
+    :param inside_pid: a process of the host; not the one that holds the
+        namespaces where that one has been killed.
     """
-    pid = pid_of(host)
-    if pid is None:
-        return
-    mount_namespace = os.readlink(f'/proc/{pid}/ns/mnt')
+    mount_namespace = os.readlink(f'/proc/{inside_pid}/ns/mnt')
     if mount_namespace == os.readlink('/proc/self/ns/mnt'):
-        raise steps.LabError(f'end {host.name}', f'pid {pid} is not inside')
+        why = f'pid {inside_pid} is not inside'
+        raise steps.LabError(f'end {host.name}', why)
     for number, grace_seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 10)):
         for inside in _processes(mount_namespace):
             with contextlib.suppress(ProcessLookupError):

@@ -50,8 +50,8 @@ print(connection.recv(100).decode())
 
 # In a network and a mount namespace of its own, hence beside any other lab.
 _UP_AND_DOWN = """
-import json, pathlib, subprocess
-from tests.lab import layout, room
+import json, os, pathlib, signal, subprocess
+from tests.lab import namespaces, room
 
 def traces():
     links = subprocess.check_output(['ip', '-br', 'link'], text=True)
@@ -59,9 +59,13 @@ def traces():
     return {'links': len(links.splitlines()), 'mounts': mounts}
 
 before = traces()
-room.up()
-between = traces()
-room.down()
+for holder_is_killed in (False, True):
+    room.up()
+    between = traces()
+    if holder_is_killed:
+        pid = namespaces.pid_of(room.hosts()[0].layout)
+        os.kill(pid, signal.SIGKILL)
+    room.down()
 print(json.dumps([before, between, traces()]))
 """
 
