@@ -18,6 +18,7 @@ names the notification driver. Nova's fixtures read it as configuration,
 is started afterwards finds its libvirt driver through it.
 """
 
+from collections.abc import Callable
 from importlib import metadata
 import operator
 import sys
@@ -129,9 +130,12 @@ class LiveMigrationTestCase(base.ServersTestBase):
         :param vm_state: the state of the server
         :param host: where the server is
         """
-        expected = (migration, vm_state, None, host)
+        self.wait_for((migration, vm_state, None, host), self._look)
+
+    def wait_for(self, expected: Any, look: Callable[[], Any]) -> None:
+        """Look until what is expected is seen."""
         patience = time.monotonic() + PATIENCE_SECONDS
-        while (seen := self._look()) != expected:
+        while (seen := look()) != expected:
             if time.monotonic() > patience:
                 self.assertEqual(expected, seen)
             time.sleep(0.1)

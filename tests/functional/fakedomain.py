@@ -36,6 +36,7 @@ class Domain(fakedefinition.DefinedDomain):
     def __init__(self, connection: Any, xml: str, **kwargs: Any) -> None:
         super().__init__(connection, xml, **kwargs)
         self._sample = self.guest.statistics() if self.period_seconds else {}
+        self._job_type = nova_fake.VIR_DOMAIN_JOB_NONE
         self._cancelled = threading.Event()
 
     # The guest agent

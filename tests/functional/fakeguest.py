@@ -57,6 +57,8 @@ class Guest:
         self.has_balloon_driver = True
         #: Whether its statistics say what is free, not only when they are of.
         self.tells_amounts = True
+        #: Whether it lets the balloon deflate.
+        self.takes_back = True
         #: Whether the host drops what the balloon takes.
         self.discards = True
         self.agent = fakeagent.Agent(self._read)
@@ -86,7 +88,7 @@ class Guest:
             return
         if self.target_kib < self.balloon_kib:
             self._inflate()
-        else:
+        elif self.takes_back:
             self.balloon_kib = min(
                 self.target_kib, self.balloon_kib + self.step_kib
             )

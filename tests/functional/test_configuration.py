@@ -12,7 +12,10 @@
 
 """What the operator's file decides, on one host and on the other."""
 
+from nova import rpc
 from nova.virt.libvirt import driver as libvirt_driver
+import oslo_messaging
+from oslo_messaging.notify import _impl_test
 
 from tests.functional import base
 from tests.functional import fakelibvirt
@@ -96,6 +99,25 @@ class SourceThatIsNotInstalled(BrokenTestCase):
 
     def test_error_names_what_is_missing(self) -> None:
         self.assert_refused('acquire', 'crystal_ball', 'guest_agent')
+
+
+class OtherNotificationDrivers(base.LiveMigrationTestCase):
+    CONFIGURATION = base.ENABLED.replace(
+        'driver = freemem', 'driver = freemem\ndriver = test'
+    )
+
+    def test_they_notify_as_before(self) -> None:
+        notifier = oslo_messaging.Notifier(
+            rpc.NOTIFICATION_TRANSPORT, publisher_id='nova-compute:source'
+        )
+        notifier.info({}, 'operators.own', {})
+        self.assertIn(
+            ('operators.own', 'INFO'),
+            [
+                (message['event_type'], priority)
+                for _, message, priority, _ in _impl_test.NOTIFICATIONS
+            ],
+        )
 
 
 class DestinationWithoutThePlugin(base.LiveMigrationTestCase):

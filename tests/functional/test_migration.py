@@ -14,6 +14,10 @@
 
 from typing import ClassVar
 
+import fixtures
+
+from nova_freemem import clock
+from nova_freemem import migration
 from tests.functional import base
 from tests.functional import fakeagent
 from tests.functional import fakedomain
@@ -109,6 +113,31 @@ class GuestWithFreeMemory(WatchedTransferTestCase):
         self.assertLess(self.guest.least_kib, base.MEMORY_KIB)
         self.assertEqual(base.MEMORY_KIB, self.balloon_in_transfer_kib)
         self.assertIn('gains nothing', self.log_lines('INFO')[0])
+        self.assert_whole(self.destination)
+
+
+class GuestSlowToTakeItsMemoryBack(WatchedTransferTestCase):
+    CLOCK = clock.Clock
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                f'{migration.__name__}.ASSIGN_WAIT_SECONDS', 0.1
+            )
+        )
+        self.guest.takes_back = False
+
+    def test_server_is_usable_and_memory_follows(self) -> None:
+        self.migrate()
+        landed = self.domain_at(self.destination)
+        self.assertEqual(
+            [str(base.MEMORY_KIB)], base.journal_entries(landed, base.LIVE)
+        )
+        [line] = self.log_lines('WARNING')
+        self.assertIn('slow to take its memory back', line)
+        self.guest.takes_back = True
+        self.wait_for([], lambda: base.journal_entries(landed, base.LIVE))
         self.assert_whole(self.destination)
 
 
