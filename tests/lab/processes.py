@@ -51,6 +51,11 @@ def _session(session: int) -> Iterator[int]:
             yield int(entry.name)
 
 
+# What this process has started: reaped when it has ended, so that it does
+# not stay as a zombie, and dropped by nobody before.
+_CHILDREN: list[subprocess.Popen[bytes]] = []
+
+
 @dataclasses.dataclass(frozen=True)
 class Daemon:
     """A process of the lab, in a session of its own.
@@ -117,6 +122,7 @@ class Daemon:
                 cwd='/',
                 start_new_session=True,
             )
+        _CHILDREN.append(process)
         fields = _stat(process.pid)
         ticks = fields[_START_TICKS] if fields else '0'
         self.pid_file.write_text(
@@ -216,6 +222,8 @@ def end(pid_file: pathlib.Path, grace_seconds: float = 5) -> None:
         _signal(_session(session), signal.SIGKILL)
         _wait_empty(session, 10)
     pid_file.unlink(missing_ok=True)
+    for child in _CHILDREN:
+        child.poll()
 
 
 def _signal(pids: Iterator[int], number: signal.Signals) -> None:
