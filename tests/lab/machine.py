@@ -59,8 +59,7 @@ def check_rights(user: int) -> Iterator[str]:
     """Find out that the user may not make namespaces."""
     if user != 0:
         yield (
-            'not root: the lab makes network namespaces and bridges'
-            ' (use sudo)'
+            'not root: the lab makes network namespaces and bridges (use sudo)'
         )
 
 

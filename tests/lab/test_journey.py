@@ -123,7 +123,5 @@ class JourneyTest(base.RoomTestCase):
         (assigned,) = self.reporter.assigned.call_args.args
         self.assertEqual(MEMORY_MIB << 10, assigned.after_kib)
         _, handle = virt.find(GUEST)
-        self.assertEqual(
-            MEMORY_MIB << 10, virt.persistent_memory_kib(handle)
-        )
+        self.assertEqual(MEMORY_MIB << 10, virt.persistent_memory_kib(handle))
         self.assertIsNone(journal.read(destination))

@@ -90,9 +90,7 @@ class MigrationTest(base.RoomTestCase):
         self.assertEqual(original_kib, assigned.after_kib)
         self.assertEqual(original_kib, virt.persistent_memory_kib(arrived))
         for definition in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
-            self.assertNotIn(
-                domains.METADATA_URI, arrived.XMLDesc(definition)
-            )
+            self.assertNotIn(domains.METADATA_URI, arrived.XMLDesc(definition))
         self.assert_intact()
 
     def test_balloon_cannot_be_set_while_the_guest_migrates(self) -> None:

@@ -54,9 +54,7 @@ class ReportingTest(base.RoomTestCase):
         guest.fill_fragmented(FILL_MIB)
         resident_kib = guest.rss_kib()
         guest.do('sleep', REPORTED_SECONDS)
-        self.assertAlmostEqual(
-            resident_kib, guest.rss_kib(), delta=32 << 10
-        )
+        self.assertAlmostEqual(resident_kib, guest.rss_kib(), delta=32 << 10)
 
     def test_page_cache_of_a_file_that_was_read_once(self) -> None:
         guest = self.guest(MUTE)
@@ -72,6 +70,4 @@ class ReportingTest(base.RoomTestCase):
         guest.fill_dirty(FILL_MIB)
         resident_kib = guest.rss_kib()
         guest.do('sleep', REPORTED_SECONDS)
-        self.assertAlmostEqual(
-            resident_kib, guest.rss_kib(), delta=16 << 10
-        )
+        self.assertAlmostEqual(resident_kib, guest.rss_kib(), delta=16 << 10)
