@@ -25,6 +25,7 @@ import pathlib
 import sys
 from typing import Any
 
+from rich import box
 from rich import console as rich_console
 from rich import table as rich_table
 
@@ -44,7 +45,9 @@ _SCENARIO = 'memory dirtied and freed'
 # that corrupts memory, little beside what is released.
 _HELD_MIB, _REWRITTEN_PAGES_PER_SECOND = 32, 100
 
-_CONSOLE = rich_console.Console(highlight=False)
+_CONSOLE = rich_console.Console(
+    highlight=False, width=None if sys.stdout.isatty() else 100
+)
 
 
 def main() -> int:
@@ -143,11 +146,15 @@ def _events(
         request = latest['Request ID']
         action = _openstack(cloud, 'event', 'show', server.id, request)
     shown = rich_table.Table(
-        title=f'openstack server event show {server.name} {request}'
+        title=f'openstack server event show {server.name} {request}',
+        box=box.SIMPLE_HEAD,
     )
     for heading in ('event', 'host', 'start', 'finish', 'result'):
         shown.add_column(heading, overflow='fold')
-    for one in sorted(action['events'], key=lambda one: one['start_time']):
+    newest_first = action['events']
+    for one in sorted(
+        reversed(newest_first), key=lambda event: event['start_time']
+    ):
         moments = (
             _time_of_day(one[name]) for name in ('start_time', 'finish_time')
         )
