@@ -54,7 +54,7 @@ enabled = true
 """
 
 #: What Nova makes of a live migration that failed: status, server's state.
-FAILED = ('error', 'error') if NOVA_SERIES >= 32 else ('failed', 'active')
+FAILED = ('error', 'error') if NOVA_SERIES >= 33 else ('failed', 'active')
 
 
 class LiveMigrationTestCase(base.ServersTestBase):
