@@ -156,6 +156,11 @@ class LiveMigrationTestCase(base.ServersTestBase):
         ).body['migrations']
         return max(migrations, key=operator.itemgetter('id'))
 
+    def migration_url(self) -> str:
+        """Where the newest migration can be aborted or forced."""
+        server, migration = self.server['id'], self.migration()['id']
+        return f'/servers/{server}/migrations/{migration}'
+
     def events(self) -> dict[str, str]:
         """What ``server event show`` tells of the live migration.
 

@@ -21,30 +21,29 @@ from collections.abc import Callable
 import json
 from typing import Any
 
-# libvirt's VIR_ERR_AGENT_COMMAND_FAILED: blocked, unknown, or failed.
-REFUSED = 113
-
 
 class AgentError(Exception):
     """The agent gave no answer, or refused.
 
-    :param code: libvirt's error code
+    :param name: of libvirt's error code
     :param message: libvirt's text
     """
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.name = name
 
 
 #: No agent runs in the guest, or it has died.
 NOT_RUNNING = AgentError(
-    86, 'Guest agent is not responding: QEMU guest agent is not connected'
+    'VIR_ERR_AGENT_UNRESPONSIVE',
+    'Guest agent is not responding: QEMU guest agent is not connected',
 )
 
 #: It took the command and says nothing.
 HUNG = AgentError(
-    112, "guest agent command timed out: agent 'guest-sync' command timed out"
+    'VIR_ERR_AGENT_COMMAND_TIMEOUT',
+    'Guest agent command timed out: guest agent did not answer',
 )
 
 
@@ -150,5 +149,6 @@ class Agent:
 
 def _refusal(command: str, why: str) -> AgentError:
     return AgentError(
-        REFUSED, f"unable to execute QEMU agent command '{command}': {why}"
+        'VIR_ERR_AGENT_COMMAND_FAILED',
+        f"unable to execute QEMU agent command '{command}': {why}",
     )

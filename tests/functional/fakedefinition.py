@@ -20,33 +20,28 @@ from nova.tests.fixtures import libvirt as nova_fake
 
 from tests.functional import fakeguest
 
-#: What Nova's fake does not name; the values are libvirt's own.
-CONSTANTS = {
-    'VIR_DOMAIN_MEM_LIVE': 1,
-    'VIR_DOMAIN_MEM_CONFIG': 2,
-    'VIR_DOMAIN_MEM_MAXIMUM': 4,
-    'VIR_ERR_NO_CONNECT': 5,
-    'VIR_ERR_OPERATION_ABORTED': 78,
-    'VIR_ERR_NO_DOMAIN_METADATA': 80,
-    'VIR_ERR_AGENT_UNSYNCED': 93,
-    'VIR_ERR_AGENT_COMMAND_TIMEOUT': 112,
-    'VIR_ERR_AGENT_COMMAND_FAILED': 113,
-}
-for _name, _value in CONSTANTS.items():
+# What the plugin tells apart and Nova's fake does not name; libvirt's values.
+for _name, _code in (
+    ('VIR_ERR_ARGUMENT_UNSUPPORTED', 74),
+    ('VIR_ERR_OPERATION_ABORTED', 78),
+    ('VIR_ERR_NO_DOMAIN_METADATA', 80),
+    ('VIR_ERR_AGENT_COMMAND_TIMEOUT', 112),
+    ('VIR_ERR_AGENT_COMMAND_FAILED', 113),
+):
     if not hasattr(nova_fake, _name):
-        setattr(nova_fake, _name, _value)
+        setattr(nova_fake, _name, _code)
 
 
-def error(code: int, message: str) -> nova_fake.libvirtError:
+def error(name: str, message: str) -> nova_fake.libvirtError:
     """The exception libvirt would raise.
 
-    :param code: libvirt's error code
+    :param name: of libvirt's error code
     :param message: libvirt's text
     """
     return nova_fake.make_libvirtError(
         nova_fake.libvirtError,
         message,
-        error_code=code,
+        error_code=getattr(nova_fake, name),
         error_domain=nova_fake.VIR_FROM_QEMU,
         error_message=message,
     )
@@ -73,6 +68,7 @@ class DefinedDomain(nova_fake.Domain):
         return etree.tostring(self.live_xml, encoding='unicode')
 
     def definitions(self, flags: int) -> list[etree._Element]:
+        """Those a call with these flags reads or changes."""
         if flags == nova_fake.VIR_DOMAIN_AFFECT_CURRENT:
             flags = nova_fake.VIR_DOMAIN_AFFECT_LIVE
         chosen = []
@@ -87,7 +83,10 @@ class DefinedDomain(nova_fake.Domain):
         self._must_exist()
         found = self.definitions(flags)[0].find(f'metadata/{{{uri}}}*')
         if found is None:
-            raise error(80, 'metadata not found: Requested metadata element')
+            raise error(
+                'VIR_ERR_NO_DOMAIN_METADATA',
+                'metadata not found: no such metadata element',
+            )
         element = copy.deepcopy(found)
         for node in element.iter():
             node.tag = etree.QName(node).localname
@@ -131,19 +130,24 @@ class DefinedDomain(nova_fake.Domain):
     def _must_exist(self) -> None:
         if self._connection._vms.get(self.name()) is not self:
             raise error(
-                nova_fake.VIR_ERR_NO_DOMAIN,
+                'VIR_ERR_NO_DOMAIN',
                 'Domain not found: no domain with matching uuid',
             )
 
     def _must_run(self) -> None:
         if not self.isActive():
-            raise error(55, 'Requested operation is not valid: not running')
+            raise error(
+                'VIR_ERR_OPERATION_INVALID',
+                'Requested operation is not valid: domain is not running',
+            )
 
     def _called(self, *call: Any) -> None:
         """Record a call; fail it if the test said so."""
         self._connection.calls.append(call)
         if call[0] in self.broken:
-            raise error(1, 'internal error: as the test has it')
+            raise error(
+                'VIR_ERR_INTERNAL_ERROR', 'internal error: as the test has it'
+            )
 
     def _change(self, *call: Any) -> None:
         """Record a call that libvirt refuses while a migration runs."""
@@ -151,11 +155,13 @@ class DefinedDomain(nova_fake.Domain):
         self._called(*call)
         if self._job_type == nova_fake.VIR_DOMAIN_JOB_UNBOUNDED:
             raise error(
-                68, 'Timed out during operation: cannot acquire state lock'
+                'VIR_ERR_OPERATION_TIMEOUT',
+                'Timed out during operation: cannot acquire state change lock',
             )
 
 
 def set_current_memory(xml: etree._Element, kib: int) -> None:
+    """Write the balloon's size into a definition."""
     current = xml.find('currentMemory')
     if current is None:
         current = etree.Element('currentMemory')

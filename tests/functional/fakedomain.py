@@ -37,7 +37,8 @@ class Domain(fakedefinition.DefinedDomain):
         super().__init__(connection, xml, **kwargs)
         self._sample = self.guest.statistics() if self.period_seconds else {}
         self._job_type = nova_fake.VIR_DOMAIN_JOB_NONE
-        self._cancelled = threading.Event()
+        #: Set when somebody has cancelled the migration under way.
+        self.cancelled = threading.Event()
 
     # The guest agent
 
@@ -48,16 +49,18 @@ class Domain(fakedefinition.DefinedDomain):
         channel = 'devices/channel/target[@name="org.qemu.guest_agent.0"]'
         if self.live_xml.find(channel) is None:
             raise error(
-                74, 'argument unsupported: QEMU guest agent is not configured'
+                'VIR_ERR_ARGUMENT_UNSUPPORTED',
+                'argument unsupported: QEMU guest agent is not configured',
             )
         if self._state == nova_fake.VIR_DOMAIN_PAUSED:
             raise error(
-                55, 'Requested operation is not valid: domain is not running'
+                'VIR_ERR_OPERATION_INVALID',
+                'Requested operation is not valid: domain is not running',
             )
         try:
             return self.guest.agent.execute(command)
         except fakeagent.AgentError as refusal:
-            raise error(refusal.code, str(refusal)) from refusal
+            raise error(refusal.name, str(refusal)) from refusal
 
     # The balloon
 
@@ -109,7 +112,10 @@ class Domain(fakedefinition.DefinedDomain):
         """Ask the balloon driver for a sample now and every so often."""
         self._change('setMemoryStatsPeriod', period, flags)
         if not self._has_balloon():
-            raise error(1, 'internal error: No memory balloon device')
+            raise error(
+                'VIR_ERR_INTERNAL_ERROR',
+                'internal error: No memory balloon device configured',
+            )
         self.period_seconds = period
         if period:
             self._sample = self.guest.statistics() or self._sample
@@ -119,14 +125,21 @@ class Domain(fakedefinition.DefinedDomain):
         """Set the balloon's target, live, persistent or both."""
         self._change('setMemoryFlags', memory, flags)
         if not 0 < memory <= self.guest.memory_kib:
-            raise error(8, 'invalid argument: cannot set memory')
+            raise error(
+                'VIR_ERR_INVALID_ARG',
+                'invalid argument: cannot set memory higher than max memory',
+            )
         for definition in self.definitions(flags):
             if definition is not self.live_xml:
                 fakedefinition.set_current_memory(definition, memory)
             elif self._has_balloon():
                 self.guest.target_kib = memory
             else:
-                raise error(55, 'Unable to change memory of active domain')
+                raise error(
+                    'VIR_ERR_OPERATION_INVALID',
+                    'Requested operation is not valid: Unable to change '
+                    'memory of active domain without the balloon device',
+                )
         return 0
 
     def setMemory(self, memory: int) -> int:
@@ -141,11 +154,17 @@ class Domain(fakedefinition.DefinedDomain):
         """Move the guest to another host, as its script says."""
         host = parse.urlsplit(dconnuri).hostname
         if host not in self._connection.hosts:
-            raise error(38, f'unable to connect to server at {host}')
+            raise error(
+                'VIR_ERR_SYSTEM_ERROR',
+                f"unable to connect to server at '{host}:16509'",
+            )
         with self._job():
             self._connection.transfer(self)
-            if self._cancelled.is_set():
-                raise error(78, 'operation aborted: migration out job')
+            if self.cancelled.is_set():
+                raise error(
+                    'VIR_ERR_OPERATION_ABORTED',
+                    'operation aborted: migration out: canceled by client',
+                )
         self._land(self._connection.hosts[host], params)
         self.undefine()
         self._state = nova_fake.VIR_DOMAIN_SHUTOFF
@@ -153,7 +172,7 @@ class Domain(fakedefinition.DefinedDomain):
 
     @contextlib.contextmanager
     def _job(self) -> Iterator[None]:
-        self._cancelled.clear()
+        self.cancelled.clear()
         self._job_type = nova_fake.VIR_DOMAIN_JOB_UNBOUNDED
         try:
             yield
@@ -170,8 +189,11 @@ class Domain(fakedefinition.DefinedDomain):
     def abortJob(self) -> int:
         """Cancel the migration under way."""
         if self._job_type == nova_fake.VIR_DOMAIN_JOB_NONE:
-            raise error(55, 'Requested operation is not valid: no job is')
-        self._cancelled.set()
+            raise error(
+                'VIR_ERR_OPERATION_INVALID',
+                'Requested operation is not valid: no job is active',
+            )
+        self.cancelled.set()
         return 0
 
     def jobStats(self, flags: int = 0) -> dict[str, int]:

@@ -12,7 +12,7 @@
 
 """Live migrations that fail, are aborted or forced: the memory comes back."""
 
-from nova.tests.fixtures import libvirt as nova_fake
+import threading
 
 from nova_freemem import clock
 from tests.functional import base
@@ -22,7 +22,7 @@ from tests.functional import fakedomain
 
 def _fail(domain: fakedomain.Domain) -> None:
     raise fakedefinition.error(
-        nova_fake.VIR_ERR_OPERATION_FAILED,
+        'VIR_ERR_OPERATION_FAILED',
         'operation failed: job: unexpectedly failed',
     )
 
@@ -34,15 +34,29 @@ class StockFailure(base.LiveMigrationTestCase):
 
     def test_connection_to_the_destination_is_refused(self) -> None:
         del self.source.hosts['destination']
-        self.fail_to_migrate()
+        self.ask_to_migrate()
+        self.see_it_fail()
 
     def test_transfer_breaks_off(self) -> None:
         self.source.transfer = _fail
-        self.fail_to_migrate()
-
-    def fail_to_migrate(self) -> None:
-        """Ask for a live migration and see what Nova calls its failure."""
         self.ask_to_migrate()
+        self.see_it_fail()
+
+    def test_operator_aborts_the_transfer(self) -> None:
+        begun = threading.Event()
+
+        def transfer(domain: fakedomain.Domain) -> None:
+            begun.set()
+            domain.cancelled.wait(base.PATIENCE_SECONDS)
+
+        self.source.transfer = transfer
+        self.ask_to_migrate()
+        self.assertTrue(begun.wait(base.PATIENCE_SECONDS))
+        self.api.api_delete(self.migration_url())
+        self.see_it_fail()
+
+    def see_it_fail(self) -> None:
+        """Nova calls it a failure, and the guest is as it was."""
         self.see(*base.FAILED, 'source')
         self.assert_no_allocation_at_the_destination()
         self.assert_whole(self.source)
@@ -53,8 +67,8 @@ class Failure(StockFailure):
 
     CONFIGURATION = base.ENABLED
 
-    def fail_to_migrate(self) -> None:
-        super().fail_to_migrate()
+    def see_it_fail(self) -> None:
+        super().see_it_fail()
         self.assertIn('compute_freemem_release', self.events())
         self.assertLess(self.guest.least_kib, base.MEMORY_KIB)
 
@@ -93,17 +107,17 @@ class OrderDuringTheRelease(base.LiveMigrationTestCase):
         self.source.transfer = self.transfers.append
         self.ask_to_migrate()
         self.assertTrue(self.guest.has_stopped.wait(base.PATIENCE_SECONDS))
-        server, migration = self.server['id'], self.migration()['id']
-        self.url = f'/servers/{server}/migrations/{migration}'
 
     def test_abort_leaves_the_server_where_it_was(self) -> None:
-        self.api.api_delete(self.url)
+        self.api.api_delete(self.migration_url())
         self.see('cancelled', 'active', 'source')
         self.assertEqual([], self.transfers)
         self.assert_no_allocation_at_the_destination()
         self.assert_whole(self.source)
 
     def test_force_complete_migrates_with_what_was_released(self) -> None:
-        self.api.api_post(f'{self.url}/action', {'force_complete': None})
+        self.api.api_post(
+            f'{self.migration_url()}/action', {'force_complete': None}
+        )
         self.see('completed', 'active', 'destination')
         self.assert_whole(self.destination)
