@@ -102,23 +102,27 @@ class Compute:
 
         :raises LabError: it does not.
         """
-        if self.daemon.alive:
+        if self.daemon.alive and self._is_ready(cloud):
             return
         what = (
             'nova-compute with the plugin' if self.plugin else 'nova-compute'
         )
         with steps.step(f'start {what} on {self.host.name}', self.daemon.log):
-            self._drop_in.parent.mkdir(parents=True, exist_ok=True)
-            configuration = self._folder / 'nova.conf'
-            configuration.touch(mode=0o600)
-            configuration.write_text(settings.ini(self._configuration()))
+            self._write_configuration()
             self.host.spawn(self.daemon)
-            steps.wait_for(
-                functools.partial(self._is_ready, cloud),
-                'heartbeat, cell and resource provider',
-                seconds=90,
-                every_seconds=0.5,
-            )
+            try:
+                steps.wait_for(
+                    functools.partial(self._is_ready, cloud),
+                    'heartbeat, cell and resource provider',
+                    seconds=90,
+                    every_seconds=0.5,
+                )
+            except TimeoutError as late:
+                # Nova 34 stays there with its main thread dead; another up
+                # is to begin anew.
+                self.daemon.stop()
+                end = steps.last_lines(self.daemon.log, 1, ' ERROR ')
+                raise RuntimeError(f'{late}: {end}') from late
 
     def stop(self) -> None:
         """End it; the host's guests go on."""
@@ -150,6 +154,12 @@ class Compute:
             and hostname
             in {one.name for one in cloud.compute.hypervisors(details=False)}
         )
+
+    def _write_configuration(self) -> None:
+        self._drop_in.parent.mkdir(parents=True, exist_ok=True)
+        file = self._folder / 'nova.conf'
+        file.touch(mode=0o600)
+        file.write_text(settings.ini(self._configuration()))
 
     def _configuration(self) -> settings.Ini:
         content = nova.common(self._state)

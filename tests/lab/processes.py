@@ -103,11 +103,14 @@ class Daemon:
         :raises RuntimeError: it ended instead.
         :raises TimeoutError: it did not get ready in time.
         """
-        self.launch()
-        self.wait_ready()
+        self._launch()
+        try:
+            self._wait_ready()
+        except TimeoutError:
+            self.stop()  # So that another start begins anew.
+            raise
 
-    def launch(self) -> None:
-        """Start it unless it runs already, without waiting for it."""
+    def _launch(self) -> None:
         if self.alive:
             return
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -129,9 +132,7 @@ class Daemon:
             f'{process.pid} {ticks} {_BOOT_ID.read_text()}'
         )
 
-    def wait_ready(self) -> None:
-        """Wait until it does its work; see start()."""
-
+    def _wait_ready(self) -> None:
         def check() -> bool:
             if not self.alive:
                 raise RuntimeError(

@@ -122,7 +122,8 @@ class Servers:
                 raise RuntimeError(self._story(server))
             if not reporting:
                 unreported.take_away(self.guest(server).domain)
-        self.guest(server).wait_ready()
+        with steps.step(f'wait for the guest agent of {name}'):
+            self.guest(server).wait_ready()
         return server
 
     def delete(self, server: Server) -> None:
@@ -240,7 +241,8 @@ class Servers:
                 finish=one['finish_time'],
                 result=one['result'],
             )
-            for one in whole.events
+            # Latest first, and their times are whole seconds.
+            for one in reversed(whole.events)
         ]
         return sorted(found, key=lambda event: event.start)
 

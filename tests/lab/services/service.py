@@ -73,7 +73,7 @@ def _says(file: pathlib.Path, text: str) -> bool:
 
 def _starter(daemon: processes.Daemon) -> Callable[[], None]:
     def start() -> None:
-        if daemon.alive:
+        if daemon.alive and (daemon.ready is None or daemon.ready()):
             return
         with steps.step(f'start {daemon.name}', daemon.log):
             daemon.start()
