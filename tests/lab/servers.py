@@ -13,12 +13,10 @@
 """The cloud's servers: booted, migrated, looked at, through Nova's API."""
 
 from collections.abc import Sequence
-import dataclasses
 import functools
 import os
 import subprocess
 import time
-from typing import NamedTuple
 
 from openstack import connection
 from openstack.compute.v2 import server as sdk_server
@@ -27,41 +25,14 @@ from tests.lab import guest as lab_guest
 from tests.lab import host as lab_host
 from tests.lab import images
 from tests.lab import layout
+from tests.lab import records
 from tests.lab import steps
 from tests.lab import unreported
 from tests.lab.services import catalogue
 from tests.lab.services import settings
 
 _MIGRATION_SECONDS = 300
-_ENDED = {'completed', 'failed', 'error', 'cancelled'}
-
 Server = sdk_server.Server
-
-
-class Event(NamedTuple):
-    """One event of an action on a server, as Nova recorded it."""
-
-    action: str
-    name: str
-    host: str
-    start: str
-    finish: str | None
-    result: str | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Migration:
-    """A live migration that has ended, as Nova recorded it.
-
-    :param status: ``completed``, or how else Nova calls it.
-    :param seconds: from the request until Nova had it recorded.
-    """
-
-    number: int
-    source: str
-    destination: str | None
-    status: str
-    seconds: float
 
 
 class Servers:
@@ -119,7 +90,7 @@ class Servers:
             )
             server = self._settled(server, seconds=120)
             if server.status != 'ACTIVE':
-                raise RuntimeError(self._story(server))
+                raise RuntimeError(records.story(self.api, server.id))
             if not reporting:
                 unreported.take_away(self.guest(server).domain)
         with steps.step(f'wait for the guest agent of {name}'):
@@ -148,7 +119,7 @@ class Servers:
 
     def migrate(
         self, server: Server, to: str | None = None, by_command: bool = False
-    ) -> Migration:
+    ) -> records.Migration:
         """Live-migrate a server.
 
         :param to: ``host1`` or ``host2``; else the scheduler chooses.
@@ -161,7 +132,7 @@ class Servers:
                 server, self.begin_migration(server, to, by_command)
             )
             if migration.status != 'completed':
-                raise RuntimeError(self._story(server))
+                raise RuntimeError(records.story(self.api, server.id))
         return migration
 
     def begin_migration(
@@ -182,18 +153,20 @@ class Servers:
             )
         return started
 
-    def finish_migration(self, server: Server, started: float) -> Migration:
+    def finish_migration(
+        self, server: Server, started: float
+    ) -> records.Migration:
         """Wait for the end of a migration, whatever the end is.
 
         :param started: what begin_migration() returned.
         """
         self._settled(server, _MIGRATION_SECONDS)
         record = steps.wait_for(
-            lambda: self._ended_migration(server),
+            lambda: records.ended_migration(self.api, server.id),
             f'the end of the migration of {server.name}',
             seconds=30,
         )
-        return Migration(
+        return records.Migration(
             number=record['id'],
             source=record['source_compute'],
             destination=record['dest_compute'],
@@ -224,27 +197,9 @@ class Servers:
             )
         return done.stdout
 
-    def events(self, server: Server) -> list[Event]:
-        """List what Nova recorded of the last action on a server.
-
-        :returns: its events, oldest first.
-        """
-        actions = self.api.compute.server_actions(server.id)
-        last = max(actions, key=lambda action: action.start_time)
-        whole = self.api.compute.get_server_action(last.request_id, server.id)
-        found = [
-            Event(
-                action=whole.action,
-                name=one['event'],
-                host=one.get('host') or '',
-                start=one['start_time'],
-                finish=one['finish_time'],
-                result=one['result'],
-            )
-            # Latest first, and their times are whole seconds.
-            for one in reversed(whole.events)
-        ]
-        return sorted(found, key=lambda event: event.start)
+    def events(self, server: Server) -> list[records.Event]:
+        """List what Nova recorded of the last action on a server."""
+        return records.last_events(self.api, server.id)
 
     def _settled(self, server: Server, seconds: float) -> Server:
         """Wait until Nova does nothing with a server any more."""
@@ -257,31 +212,3 @@ class Servers:
         return steps.wait_for(
             look, f'the end of what Nova does with {server.name}', seconds, 0.4
         )
-
-    def _ended_migration(self, server: Server) -> dict[str, object] | None:
-        """Read the latest migration's record once it has an end.
-
-        The source writes it after the destination has the server ACTIVE.
-        """
-        answer = self.api.compute.get(
-            f'/os-migrations?instance_uuid={server.id}', microversion='2.80'
-        )
-        records = answer.json()['migrations']
-        latest = max(records, key=lambda record: record['id'], default=None)
-        return latest if latest and latest['status'] in _ENDED else None
-
-    def _story(self, server: Server) -> str:
-        """Tell what Nova and its computes know of a failure."""
-        now = self.get(server)
-        fault = (now.fault or {}).get('message', 'no fault recorded')
-        where = f'{now.status} on {now.compute_host}'
-        lines = [f'{server.name} is {where}: {fault}']
-        lines += [
-            f'  {one.name} on {one.host}: {one.result}'
-            for one in self.events(server)
-        ]
-        for name in layout.HOSTS:
-            log = self._state.log(f'{name}-nova-compute')
-            errors = steps.last_lines(log, 3, containing=' ERROR ')
-            lines.append(f'{log}: {errors or "no errors"}')
-        return '\n'.join(lines)

@@ -73,20 +73,10 @@ def _paste() -> pathlib.Path:
 def describe(state: settings.Settings) -> service.Service:
     """Say what Nova's control plane is made of."""
     configuration = configuration_file(state)
-    manage = [
-        settings.program('nova-manage'),
-        f'--config-file={configuration}',
-    ]
-    cell0 = ['--database_connection', state.database('nova_cell0')]
     return service.Service(
         name='nova',
         files={configuration: settings.ini(_configuration(state))},
-        prepare=[
-            [*manage, 'api_db', 'sync'],
-            [*manage, 'cell_v2', 'map_cell0', *cell0],
-            [*manage, 'cell_v2', 'create_cell', '--name', 'cell1'],
-            [*manage, 'db', 'sync'],
-        ],
+        prepare=[service.module('nova_manage', str(configuration))],
         daemons=[
             service.wsgi(
                 'nova-api',

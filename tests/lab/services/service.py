@@ -90,7 +90,7 @@ def answers(url: str) -> Callable[[], bool]:
     def check() -> bool:
         try:
             answer = requests.get(url, timeout=10, allow_redirects=False)
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
         return answer.status_code < 500
 
@@ -99,31 +99,33 @@ def answers(url: str) -> Callable[[], bool]:
 
 def wsgi(
     name: str,
-    module: str,
+    application: str,
     state: settings.Settings,
     env: Mapping[str, str],
 ) -> processes.Daemon:
     """Describe the process that serves an API.
 
     :param name: the service, whose port is in the layout.
-    :param module: the module that holds the WSGI application.
+    :param application: the module that holds the WSGI application.
     :param env: how the application finds its configuration.
     """
     return processes.Daemon(
         name=name,
-        argv=[
-            sys.executable,
-            '-m',
-            'tests.lab.services.wsgi',
-            module,
+        argv=module(
+            'wsgi',
+            application,
             state.lab.control_address,
             str(state.lab.ports[name]),
-        ],
+        ),
         log=state.log(name),
-        env={'PYTHONPATH': _TOP, **env},
+        env=env,
         ready=answers(state.url(name)),
         ready_seconds=90,
     )
 
 
-_TOP = str(pathlib.Path(__file__).parents[3])
+def module(name: str, *arguments: str) -> list[str]:
+    """Say how a module beside this one is run, from any folder."""
+    top = pathlib.Path(__file__).parents[3]
+    python = ['env', f'PYTHONPATH={top}', sys.executable, '-m']
+    return [*python, f'{__package__}.{name}', *arguments]
