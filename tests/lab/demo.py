@@ -151,10 +151,8 @@ def _events(
     )
     for heading in ('event', 'host', 'start', 'finish', 'result'):
         shown.add_column(heading, overflow='fold')
-    newest_first = action['events']
-    for one in sorted(
-        reversed(newest_first), key=lambda event: event['start_time']
-    ):
+    events = action['events'][::-1]  # Nova shows the newest first.
+    for one in sorted(events, key=lambda event: event['start_time']):
         moments = (
             _time_of_day(one[name]) for name in ('start_time', 'finish_time')
         )
