@@ -109,14 +109,15 @@ def headline(without: Run, with_plugin: Run) -> str:
 
 
 def table(
-    without: tuple[Run, Beside], with_plugin: tuple[Run, Beside]
+    title: str, without: tuple[Run, Beside], with_plugin: tuple[Run, Beside]
 ) -> rich_table.Table:
     """Show two runs side by side.
 
+    :param title: what the two are of.
     :param without: the run with the plugin disabled.
     :param with_plugin: the run with the plugin enabled.
     """
-    shown = rich_table.Table(title=f'Live migration: {without[0].scenario}')
+    shown = rich_table.Table(title=title)
     shown.add_column('')
     for heading in ('without plugin', 'with plugin', 'with / without'):
         shown.add_column(heading, justify='right')

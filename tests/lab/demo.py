@@ -19,20 +19,16 @@ the operator's command; once with the plugin disabled, once enabled.
 import argparse
 from collections.abc import Iterator
 import contextlib
-import datetime
-import json
 import pathlib
 import sys
-from typing import Any
 
-from rich import box
 from rich import console as rich_console
-from rich import table as rich_table
 
 from tests.lab import arguments
 from tests.lab import cloud as lab_cloud
 from tests.lab import comparison
 from tests.lab import episode
+from tests.lab import nova_record
 from tests.lab import picture
 from tests.lab import preflight
 from tests.lab import servers
@@ -73,22 +69,32 @@ def main() -> int:
 
 
 def _demonstrate(request: argparse.Namespace) -> int:
+    link = f'{request.link_mbit} Mbit/s' if request.link_mbit else 'no limit'
+    title = (
+        f'Live migration of a {request.memory_mib} MiB guest:'
+        f' {_SCENARIO}; link: {link}'
+    )
     with _cloud(request) as cloud:
         server = _boot(cloud, request.memory_mib)
         without, with_plugin = (
             _play(cloud, server, request, plugin) for plugin in (False, True)
         )
-        events = _events(cloud, server)
+        events = nova_record.events(cloud, server)
     _CONSOLE.print(events)
     _CONSOLE.print(
         comparison.table(
+            title,
             (without.run, without.beside),
             (with_plugin.run, with_plugin.beside),
         )
     )
-    _CONSOLE.print(comparison.headline(without.run, with_plugin.run))
-    _write(request, without, with_plugin)
+    _say(comparison.headline(without.run, with_plugin.run))
+    _write(request, title, without, with_plugin)
     return _verdict(without, with_plugin)
+
+
+def _say(sentence: str) -> None:
+    _CONSOLE.print(sentence, soft_wrap=True, markup=False)
 
 
 @contextlib.contextmanager
@@ -103,7 +109,7 @@ def _cloud(request: argparse.Namespace) -> Iterator[lab_cloud.Cloud]:
         is_whole = True
     finally:
         if stays:
-            _CONSOLE.print(
+            _say(
                 f'The cloud stays up: source {cloud.openrc} for the openstack'
                 ' command; tools/lab.sh down ends it.'
             )
@@ -129,90 +135,58 @@ def _play(
     request: argparse.Namespace,
     plugin: bool,
 ) -> episode.Episode:
-    """Migrate the guest, with the plugin enabled or disabled."""
+    """Migrate the guest, with the plugin enabled or disabled.
+
+    The guest is not booted anew for the second migration: it has been
+    measured that, prepared alike, it sends the same without the plugin
+    whether it has been migrated before or not (3446 MB; 3447 MB). Its
+    resident size is some 3 % lower, by pages that are zero and are not sent.
+    """
     cloud.plugin(plugin)
-    return episode.play(
-        cloud, server, request.memory_mib * 3 // 4, _SCENARIO
-    )
-
-
-def _events(
-    cloud: lab_cloud.Cloud, server: servers.Server
-) -> rich_table.Table:
-    """Ask the operator's command what Nova recorded of the last migration."""
-    with steps.step('ask Nova what it recorded'):
-        actions = _openstack(cloud, 'event', 'list', server.id)
-        latest = max(actions, key=lambda action: action['Start Time'])
-        request = latest['Request ID']
-        action = _openstack(cloud, 'event', 'show', server.id, request)
-    shown = rich_table.Table(
-        title=f'openstack server event show {server.name} {request}',
-        box=box.SIMPLE_HEAD,
-    )
-    for heading in ('event', 'host', 'start', 'finish', 'result'):
-        shown.add_column(heading, overflow='fold')
-    events = action['events'][::-1]  # Nova shows the newest first.
-    for one in sorted(events, key=lambda event: event['start_time']):
-        moments = (
-            _time_of_day(one[name]) for name in ('start_time', 'finish_time')
-        )
-        shown.add_row(one['event'], one['host'], *moments, one['result'])
-    return shown
-
-
-def _time_of_day(moment: str | None) -> str:
-    if moment is None:
-        return ''
-    return datetime.datetime.fromisoformat(moment).strftime('%H:%M:%S')
-
-
-def _openstack(cloud: lab_cloud.Cloud, *words: str) -> Any:
-    return json.loads(cloud.openstack(['server', *words, '-f', 'json']))
+    return episode.play(cloud, server, request.memory_mib * 3 // 4, _SCENARIO)
 
 
 def _write(
     request: argparse.Namespace,
+    title: str,
     without: episode.Episode,
     with_plugin: episode.Episode,
 ) -> None:
     """Write the picture, and the figures where that is asked for."""
-    link = f'{request.link_mbit} Mbit/s' if request.link_mbit else 'no limit'
     picture.draw(
         (without.recording, without.phases),
         (with_plugin.recording, with_plugin.phases),
-        f'Live migration of a {request.memory_mib} MiB guest:'
-        f' {_SCENARIO}; link: {link}',
+        title,
         pathlib.Path(request.png),
     )
-    _CONSOLE.print(f'Picture: {request.png}')
+    _say(f'Picture: {request.png}')
     if request.json:
         runs = [without.run, with_plugin.run]
         pathlib.Path(request.json).write_text(comparison.to_json(runs))
-        _CONSOLE.print(f'Figures: {request.json}')
+        _say(f'Figures: {request.json}')
 
 
-def _verdict(
-    without: episode.Episode, with_plugin: episode.Episode
-) -> int:
+def _verdict(without: episode.Episode, with_plugin: episode.Episode) -> int:
     """Say whether the guest is what it was; and whether the bytes are right.
 
     :returns: the exit code.
     """
-    named = (('without', without), ('with', with_plugin))
-    for name, one in named:
+    wrong = []
+    for name, one in (('without', without), ('with', with_plugin)):
         doubt = comparison.disagreement(one.run, one.beside)
         if doubt:
-            _CONSOLE.print(f'{name} the plugin: {doubt}')
-    wrong = [
-        f'{name} the plugin: {sentence}'
-        for name, one in named
-        for sentence in one.wrong
-    ]
+            _say(f'{name} the plugin: {doubt}')
+        wrong += [f'{name} the plugin: {sentence}' for sentence in one.wrong]
     for sentence in wrong:
-        _CONSOLE.print(f'[red]WRONG {sentence}[/red]')
-    if not wrong:
-        _CONSOLE.print('The guest is intact and has all its memory.')
-    return 1 if wrong else 0
+        _say(f'WRONG {sentence}')
+    if wrong:
+        return 1
+    _say(
+        'The guest runs on, the memory it holds is unchanged, and it has all'
+        ' its memory back, to the kibibyte: by its balloon, by its kernel and'
+        ' in its persistent definition.'
+    )
+    return 0
 
 
 if __name__ == '__main__':

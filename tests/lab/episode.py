@@ -15,12 +15,12 @@
 from collections.abc import Callable
 import contextlib
 import dataclasses
-import datetime
 
 import libvirt
 
 from tests.lab import cloud as lab_cloud
 from tests.lab import comparison
+from tests.lab import nova_record
 from tests.lab import recorder as lab_recorder
 from tests.lab import recording as recordings
 from tests.lab import room
@@ -132,7 +132,7 @@ def _migrate(
     if migration.status != 'completed' or phases is None:
         why = f'{server.name} did not leave {source.name}: {migration.status}'
         raise steps.LabError(command, why)
-    return recorder.recording(), phases, _nova_seconds(cloud, server)
+    return recorder.recording(), phases, nova_record.seconds(cloud, server)
 
 
 def _wait_for_landing(
@@ -144,17 +144,3 @@ def _wait_for_landing(
             steps.wait_for(found, 'the landing', _ASK_NOVA_SECONDS)
         if not cloud.get(server).task_state:
             return
-
-
-def _nova_seconds(cloud: lab_cloud.Cloud, server: servers.Server) -> float:
-    """Read how long the latest migration lasted by Nova's record.
-
-    Nova records whole seconds.
-    """
-    records = cloud.api.compute.migrations(instance_uuid=server.id)
-    latest = max(records, key=lambda record: record.created_at)
-    began, ended = (
-        datetime.datetime.fromisoformat(moment)
-        for moment in (latest.created_at, latest.updated_at)
-    )
-    return (ended - began).total_seconds()

@@ -120,13 +120,15 @@ def draw(
         panel.set_title(heading, loc='left', fontsize='medium')
         for track in tracks:
             _draw_line(panel, track, read(track))
-        _furnish(panel)
+        panel.set_ylim(bottom=0)
+        panel.grid(alpha=0.3)
     end = max(_last_seconds(track) for track in tracks)
     panels[-1].set_xlim(-_LEAD_SECONDS, end + _LEAD_SECONDS)
     panels[-1].set_xlabel(
         'seconds since the release or, without one, the transfer began;'
         ' dotted: the guest runs at the destination'
     )
+    _explain(figure, panels[0], panels[-1])
     figure.savefig(file, dpi=110, format='png')
 
 
@@ -172,9 +174,20 @@ def _draw_phases(panel: mpl_axes.Axes, tracks: list[Track]) -> None:
         )
     for name, colour in _PHASE_COLOURS.items():
         panel.barh(0, 0, color=colour, label=name)
-    panel.set_ylim(len(tracks) - 0.4, -0.75)
+    panel.set_ylim(len(tracks) - 0.6, -0.75)
     panel.set_yticks([])
-    panel.legend(loc='lower right', ncols=len(_PHASE_COLOURS))
+
+
+def _explain(figure: mpl_figure.Figure, *panels: mpl_axes.Axes) -> None:
+    """Add the legend of what some panels show, off all panels."""
+    handles = [
+        handle
+        for panel in panels
+        for handle in panel.get_legend_handles_labels()[0]
+    ]
+    figure.legend(
+        handles=handles, loc='outside lower center', ncols=len(handles)
+    )
 
 
 def _draw_line(panel: mpl_axes.Axes, track: Track, points: Points) -> None:
@@ -187,9 +200,3 @@ def _draw_line(panel: mpl_axes.Axes, track: Track, points: Points) -> None:
     )
     landed = track.phases.total_seconds
     panel.axvline(landed, color=track.colour, linestyle=':', linewidth=1)
-
-
-def _furnish(panel: mpl_axes.Axes) -> None:
-    panel.set_ylim(bottom=0)
-    panel.grid(alpha=0.3)
-    panel.legend(loc='center right')

@@ -55,13 +55,12 @@ def look(
         job = domain.jobStats()
     except libvirt.libvirtError:
         return seen  # It left meanwhile.
-    job_milliseconds = job.get(libvirt.VIR_DOMAIN_JOB_TIME_ELAPSED)
+    elapsed_ms = job.get(libvirt.VIR_DOMAIN_JOB_TIME_ELAPSED)
     return dataclasses.replace(
         seen,
         balloon_kib=memory.get('actual'),
         rss_kib=memory.get('rss'),
-        job_seconds=None if job_milliseconds is None
-        else job_milliseconds / 1000,
+        job_seconds=None if elapsed_ms is None else elapsed_ms / 1000,
     )
 
 

@@ -66,6 +66,10 @@ def printed(what: object) -> str:
 
 
 class ComparisonTest(unittest.TestCase):
+    def table(self, with_plugin: comparison.Run) -> str:
+        without = (WITHOUT, BESIDE)
+        return printed(comparison.table('two', without, (with_plugin, BESIDE)))
+
     def test_the_json_has_exactly_the_promised_fields(self) -> None:
         objects = json.loads(comparison.to_json([WITHOUT, WITH]))
         for one in objects:
@@ -79,18 +83,14 @@ class ComparisonTest(unittest.TestCase):
         self.assertIn('30.0% of the seconds', line)
 
     def test_a_phase_that_did_not_happen_shows_as_a_dash(self) -> None:
-        shown = printed(comparison.table((WITHOUT, BESIDE), (WITH, BESIDE)))
-        (release,) = (
-            line for line in shown.splitlines() if 'release' in line
-        )
+        shown = self.table(WITH)
+        (release,) = (line for line in shown.splitlines() if 'release' in line)
         self.assertEqual(['-', '5.0'], release.split()[4:7:2])
 
     def test_memory_that_never_came_back_shows_as_a_dash(self) -> None:
         lost = dataclasses.replace(WITH, seconds_restore=None)
-        shown = printed(comparison.table((WITHOUT, BESIDE), (lost, BESIDE)))
-        (restore,) = (
-            line for line in shown.splitlines() if 'restore' in line
-        )
+        shown = self.table(lost)
+        (restore,) = (line for line in shown.splitlines() if 'restore' in line)
         self.assertEqual(['-', '-'], restore.split()[4:7:2])
 
     def test_counters_that_agree_are_not_spoken_of(self) -> None:

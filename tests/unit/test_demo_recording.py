@@ -25,9 +25,7 @@ TICK_SECONDS = 0.25
 
 def watch(seconds: float) -> Iterator[float]:
     """Count from 1000 in the recorder's ticks."""
-    return (
-        1000 + tick * TICK_SECONDS for tick in range(int(seconds * 4) + 1)
-    )
+    return (1000 + tick * TICK_SECONDS for tick in range(int(seconds * 4) + 1))
 
 
 def plain() -> recording.Recording:
