@@ -100,6 +100,11 @@ def disagreement(run: Run, beside: Beside) -> str | None:
 
 def headline(without: Run, with_plugin: Run) -> str:
     """Say in one line what the plugin is worth."""
+    if not with_plugin.seconds_release:
+        return (
+            'Nothing was released though the plugin was enabled; the log of'
+            ' nova-compute tells why.'
+        )
     bytes_share = _share(without.bytes_sent, with_plugin.bytes_sent)
     seconds_share = _share(without.seconds_total, with_plugin.seconds_total)
     return (

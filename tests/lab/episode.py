@@ -20,6 +20,7 @@ import libvirt
 
 from tests.lab import cloud as lab_cloud
 from tests.lab import comparison
+from tests.lab import layout
 from tests.lab import nova_record
 from tests.lab import recorder as lab_recorder
 from tests.lab import recording as recordings
@@ -31,7 +32,7 @@ from tests.lab import witness
 _RESTORE_SECONDS = 60
 _ASK_NOVA_SECONDS = 5  # Each question costs the emulated guest something.
 
-Found = Callable[[], recordings.Phases | None]
+Landed = Callable[[], recordings.Phases | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +70,7 @@ def play(
         guest.fill_dirty(dirtied_mib)
         before = witness.question(guest)
         rss_before_kib = guest.rss_kib()
-    recording, phases, nova_seconds = _migrate(
-        cloud, server, before.balloon_kib
-    )
+    recording, phases = _migrate(cloud, server, before.balloon_kib)
     guest = cloud.guest(server)
     job = guest.domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
     with steps.step('examine the guest through its agent'):
@@ -93,7 +92,7 @@ def play(
             guest_intact=not changes,
         ),
         beside=comparison.Beside(
-            nova_seconds=nova_seconds,
+            nova_seconds=nova_record.seconds(cloud, server),
             job_bytes=job[libvirt.VIR_DOMAIN_JOB_DATA_PROCESSED],
             rss_after_kib=guest.rss_kib(),
         ),
@@ -105,42 +104,42 @@ def play(
 
 def _migrate(
     cloud: lab_cloud.Cloud, server: servers.Server, original_kib: int
-) -> tuple[recordings.Recording, recordings.Phases, float]:
-    """Migrate a guest under watch.
+) -> tuple[recordings.Recording, recordings.Phases]:
+    """Migrate a guest under watch, until it has all its memory again.
 
-    :returns: what was seen, what happened when, and Nova's own seconds.
+    :returns: what was seen, and what happened when.
     """
     source = cloud.host(server)
     (destination,) = (one for one in room.hosts() if one.name != source.name)
     recorder = lab_recorder.Recorder(server.id, source, destination)
 
-    def found() -> recordings.Phases | None:
+    def landed() -> recordings.Phases | None:
         return recordings.find(recorder.recording(), original_kib)
 
-    def restored() -> bool:
-        phases = found()
-        return phases is not None and phases.restored is not None
+    def restored() -> recordings.Phases | None:
+        phases = landed()
+        return phases if phases and phases.restored else None
 
     command = f'openstack server migrate --live-migration {server.name}'
-    with steps.step(command), recorder:
+    log = layout.LAB.log / f'{source.name}-nova-compute.log'
+    with steps.step(command, log), recorder:
         started = cloud.begin_migration(server, by_command=True)
-        _wait_for_landing(cloud, server, found)
+        _wait_for_landing(cloud, server, landed)
         migration = cloud.finish_migration(server, started)
+        phases = landed()
+        if migration.status != 'completed' or phases is None:
+            raise RuntimeError(f'it did not leave: {migration.status}')
         with contextlib.suppress(TimeoutError):  # Then it is told as a loss.
-            steps.wait_for(restored, 'all its memory', _RESTORE_SECONDS)
-    phases = found()
-    if migration.status != 'completed' or phases is None:
-        why = f'{server.name} did not leave {source.name}: {migration.status}'
-        raise steps.LabError(command, why)
-    return recorder.recording(), phases, nova_record.seconds(cloud, server)
+            phases = steps.wait_for(restored, 'its memory', _RESTORE_SECONDS)
+    return recorder.recording(), phases
 
 
 def _wait_for_landing(
-    cloud: lab_cloud.Cloud, server: servers.Server, found: Found
+    cloud: lab_cloud.Cloud, server: servers.Server, landed: Landed
 ) -> None:
     """Wait on the recording, which costs little; ask Nova now and then."""
-    while not found():
+    while not landed():
         with contextlib.suppress(TimeoutError):
-            steps.wait_for(found, 'the landing', _ASK_NOVA_SECONDS)
+            steps.wait_for(landed, 'the landing', _ASK_NOVA_SECONDS)
         if not cloud.get(server).task_state:
             return

@@ -82,6 +82,13 @@ class ComparisonTest(unittest.TestCase):
         self.assertIn('6.5% of the bytes', line)
         self.assertIn('30.0% of the seconds', line)
 
+    def test_a_release_that_did_not_happen_is_said_in_so_many_words(
+        self,
+    ) -> None:
+        idle = dataclasses.replace(WITH, seconds_release=0.0)
+        line = comparison.headline(WITHOUT, idle)
+        self.assertIn('Nothing was released', line)
+
     def test_a_phase_that_did_not_happen_shows_as_a_dash(self) -> None:
         shown = self.table(WITH)
         (release,) = (line for line in shown.splitlines() if 'release' in line)
