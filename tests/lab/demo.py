@@ -70,10 +70,7 @@ def main() -> int:
 
 def _demonstrate(request: argparse.Namespace) -> int:
     link = f'{request.link_mbit} Mbit/s' if request.link_mbit else 'no limit'
-    title = (
-        f'Live migration of a {request.memory_mib} MiB guest:'
-        f' {_SCENARIO}; link: {link}'
-    )
+    title = f'{request.memory_mib} MiB guest, {_SCENARIO}; link: {link}'
     with _cloud(request) as cloud:
         server = _boot(cloud, request.memory_mib)
         without, with_plugin = (
