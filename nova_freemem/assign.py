@@ -21,7 +21,10 @@ from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem import journal
 
+# As long as somebody waits for it, and afterwards.
 POLL_SECONDS = 0.1
+SLOW_POLL_SECONDS = 2.0
+HURRY_SECONDS = 10.0
 
 # Asking again does no harm, and mends a request that got lost.
 ASK_AGAIN_SECONDS = 5.0
@@ -81,6 +84,8 @@ class Assignment:
                 self.owed.original_kib, self._before_kib, self._actual_kib(),
                 self._clock.now() - self._started_at)
             if assigned.complete:
+                self._domain.set_stats_period_seconds(
+                    self.owed.stats_period_seconds, definition=True)
                 journal.erase(self._domain)
                 return assigned
             if deadline.passed():
@@ -88,7 +93,8 @@ class Assignment:
             if ask_again.passed():
                 self._request()
                 ask_again = clocks.Deadline(self._clock, ASK_AGAIN_SECONDS)
-            self._clock.wait(POLL_SECONDS)
+            self._clock.wait(POLL_SECONDS if assigned.seconds < HURRY_SECONDS
+                             else SLOW_POLL_SECONDS)
 
     def _request(self) -> None:
         self._domain.set_balloon_kib(self.owed.original_kib, definition=True)

@@ -20,10 +20,11 @@ import time
 
 
 class Order(enum.Enum):
-    """What an operator may ask of a release that is under way."""
+    """What a release under way is told."""
 
     ABORT = 'abort'
     FORCE_COMPLETE = 'force-complete'
+    TRANSFER_ENDED = 'transfer ended'
 
 
 class Clock:

@@ -22,6 +22,22 @@ from oslo_config import types
 
 GROUP = 'freemem'
 
+MODES = [
+    ('auto', 'Before the transfer starts but for the last second, where that '
+             'shortens the migration as a whole; not at all elsewhere.'),
+    ('first', 'Before the transfer starts. Sends the fewest bytes and takes '
+              'longer: for migration networks that are the bottleneck of '
+              'many migrations.'),
+    ('beside', 'While the transfer runs.'),
+]
+RECLAIMS = [
+    ('free', 'Memory that the guest uses for nothing at all.'),
+    ('cold', 'That, and page cache that is clean and that the guest\'s own '
+             'kernel calls inactive.'),
+    ('available', 'All that the guest could give without swapping; page '
+                  'cache in use too, which it reads again afterwards.'),
+]
+
 
 class WholeNumber(types.Integer):
     """An integer whose refusal names the value and both its bounds."""
@@ -59,6 +75,14 @@ OPTIONS = [
              'answers. Names of extensions in the namespace '
              'nova_freemem.acquire.'),
     cfg.StrOpt(
+        'mode',
+        default='first', choices=MODES,
+        help='When memory is released.'),
+    cfg.StrOpt(
+        'reclaim',
+        default='free', choices=RECLAIMS,
+        help='What is released.'),
+    cfg.StrOpt(
         'release',
         default='balloon',
         help='How memory is taken from a guest. Name of an extension in the '
@@ -67,14 +91,30 @@ OPTIONS = [
         'headroom_percent',
         type=WholeNumber(min=1, max=90),
         default=5,
-        help='Free memory that a guest keeps, in percent of its memory. The '
-             'larger of this and headroom_min_mib counts.'),
+        help='Available memory that a guest keeps, in percent of its memory. '
+             'The larger of this and headroom_min_mib counts.'),
     cfg.Opt(
         'headroom_min_mib',
         type=WholeNumber(min=32, max=1024 * 1024),
         default=128,
-        help='Free memory that a guest keeps, in MiB, whatever its size. The '
-             'larger of this and headroom_percent counts.'),
+        help='Available memory that a guest keeps, in MiB, whatever its '
+             'size. The larger of this and headroom_percent counts.'),
+    cfg.Opt(
+        'headroom_windows_mib',
+        type=WholeNumber(min=32, max=1024 * 1024),
+        default=1024,
+        help='The same as headroom_min_mib, for guests whose image says '
+             'os_type=windows. Their balloon drivers have been seen to '
+             'crash near 400 MiB.'),
+    cfg.Opt(
+        'link_mbit',
+        type=WholeNumber(min=0, max=10 ** 6),
+        default=0,
+        help='What the migration network carries for one migration, in '
+             '10^6 bits a second. 0: what the last migrations to the same '
+             'host were seen to carry, or else the speed of the interface '
+             'with the address live_migration_inbound_addr or my_ip, or '
+             'else 1000.'),
     cfg.Opt(
         'min_saving_mib',
         type=WholeNumber(min=1, max=1024 * 1024),

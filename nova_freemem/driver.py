@@ -16,15 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import contextlib
+import threading
 from typing import Any
 
 import nova.conf
+from nova.virt import event as virtevent
 from nova.virt.libvirt import driver
 from oslo_log import log as logging
 
+from nova_freemem import arrival
+from nova_freemem import assign
 from nova_freemem import clock as clocks
+from nova_freemem import departure as departures
 from nova_freemem import domain as domains
-from nova_freemem import migration
 from nova_freemem import report
 from nova_freemem.engine import Engine
 
@@ -47,7 +51,8 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """
         super().__init__(virtapi, read_only)
         self._engine = engine
-        self._departures: dict[str, migration.Departure] = {}
+        self._departures: dict[str, departures.Departure] = {}
+        self._begun: dict[str, assign.Assignment] = {}
         self._clock = clocks.Clock()
 
     def init_host(self, host: str) -> None:
@@ -80,9 +85,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._departures[instance.uuid] = departure
         try:
             if departure.prepare(dest):
-                super().live_migration(context, instance, dest, post_method,
-                                       recover, block_migration,
-                                       migrate_data)
+                with departure.transfer(dest):
+                    super().live_migration(
+                        context, instance, dest, post_method, recover,
+                        block_migration, migrate_data)
             else:
                 recover_method(context, instance, dest, migrate_data,
                                migration_status='cancelled')
@@ -121,17 +127,48 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 context, instance, network_info, block_migration,
                 block_device_info)
 
+    def emit_event(self, event: Any) -> None:
+        """Give memory back as soon as a guest that landed here runs.
+
+        Nova's own steps after a landing begin a second or two later, and
+        never where the source failed meanwhile. What is begun here is seen
+        to there.
+        See :meth:`nova.virt.driver.ComputeDriver.emit_event`.
+        """
+        if (isinstance(event, virtevent.LifecycleEvent)
+                and event.get_transition() == virtevent.EVENT_LIFECYCLE_RESUMED
+                and event.get_instance_uuid() not in self._departures):
+            thread = threading.Thread(
+                target=self._begin_to_give_back, name='freemem-landed',
+                args=(event.get_instance_uuid(),), daemon=True)
+            with contextlib.suppress(RuntimeError):  # no thread to spare
+                thread.start()
+        super().emit_event(event)
+
+    def _begin_to_give_back(self, uuid: str) -> None:
+        try:
+            domain = domains.Domain(
+                self._host.get_connection().lookupByUUIDString(uuid))
+            assignment = assign.begin(domain, self._clock)
+        except Exception as fault:
+            LOG.debug('Giving memory back to %(uuid)s is left to Nova\'s '
+                      'steps after its landing: %(fault)s',
+                      {'uuid': uuid, 'fault': fault})
+        else:
+            if assignment is not None:
+                self._begun[uuid] = assignment
+
     def _ordered(self, instance: Any, order: clocks.Order) -> bool:
         departure = self._departures.get(instance.uuid)
         return departure is not None and departure.orders.give(order)
 
     def _departure(self, context: Any, instance: Any, migrate_data: Any
-                   ) -> migration.Departure | None:
+                   ) -> departures.Departure | None:
         reporter = report.Reporter(context, instance, CONF.host)
         try:
-            return migration.Departure(
+            return departures.Departure(
                 self._domain(instance), self._engine, reporter, CONF.host,
-                migrate_data.migration.uuid, self._clock)
+                migrate_data.migration.uuid, instance.os_type, self._clock)
         except Exception as fault:
             reporter.fault('Looking at the guest', fault)
             return None
@@ -140,8 +177,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                  ) -> contextlib.AbstractContextManager[None]:
         reporter = report.Reporter(context, instance, CONF.host)
         try:
-            return migration.Arrival(self._domain(instance), reporter,
-                                     self._clock).memory_given_back()
+            return arrival.memory_given_back(
+                self._domain(instance), reporter, self._clock,
+                self._begun.pop(instance.uuid, None))
         except Exception as fault:
             reporter.not_assigned(fault)
             return contextlib.nullcontext()

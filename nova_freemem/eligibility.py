@@ -42,19 +42,31 @@ class Eligible:
 
     :ivar actual_kib: its memory; its balloon has taken nothing
     :ivar rss_kib: resident memory of its QEMU process
+    :ivar windows: whether its image says that it runs Windows
     """
 
     actual_kib: int
     rss_kib: int
+    windows: bool = False
+
+    @property
+    def never_touched_kib(self) -> int:
+        """What the host does not hold of its memory, an underestimate.
+
+        Never touched, or reported free. QEMU's own memory is in the RSS.
+        """
+        return max(0, self.actual_kib - self.rss_kib)
 
 
 def examine(running: bool, description: etree._Element,
-            balloon: domains.BalloonStats | None) -> Eligible | LeaveAlone:
+            balloon: domains.BalloonStats | None,
+            os_type: str | None = None) -> Eligible | LeaveAlone:
     """Decide from the outside whether a guest may be asked at all.
 
     :param running: whether its processors run
     :param description: the live domain XML, in which libvirt writes KiB
     :param balloon: the balloon's statistics, None where there is none
+    :param os_type: what its image says it runs
     :returns: what the host knows of the guest, or the reason to leave it
               alone
     """
@@ -72,4 +84,7 @@ def examine(running: bool, description: etree._Element,
         return LeaveAlone(
             Reason.BALLOONED_ALREADY,
             f'it has {balloon.actual_kib} of {given_kib} KiB')
-    return Eligible(balloon.actual_kib, balloon.rss_kib)
+    return Eligible(
+        actual_kib=balloon.actual_kib,
+        rss_kib=balloon.rss_kib,
+        windows=os_type == 'windows')

@@ -22,7 +22,10 @@ from oslo_config import cfg
 import stevedore
 from stevedore import named
 
+from nova_freemem import backoff as backoffs
+from nova_freemem import clock as clocks
 from nova_freemem import exceptions
+from nova_freemem import link
 from nova_freemem.acquire import base as acquire_base
 from nova_freemem.policy import Policy
 from nova_freemem.release import base as release_base
@@ -38,17 +41,22 @@ class Engine:
     :ivar policy: the host's
     :ivar sources: who is asked what is free, in order
     :ivar releaser: who takes it
+    :ivar links: what is known of the ways from this host
+    :ivar backoff: which guests are left alone for a while
     """
 
     policy: Policy
     sources: tuple[acquire_base.Source, ...]
     releaser: release_base.Releaser
+    links: link.Links
+    backoff: backoffs.Backoff
 
     @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts) -> Engine:
+    def from_conf(cls, conf: cfg.ConfigOpts, address: str) -> Engine:
         """Load what ``[freemem]`` names.
 
         :param conf: with the options registered
+        :param address: this host's own on the migration network
         :returns: the engine
         :raises ConfigInvalid: a value is out of bounds, or an extension is
                                not installed or cannot be loaded
@@ -60,7 +68,9 @@ class Engine:
                 _load('acquire', ACQUIRE_NAMESPACE, name)(
                     name, policy.agent_timeout_seconds)
                 for name in policy.acquire),
-            releaser=_load('release', RELEASE_NAMESPACE, policy.release)())
+            releaser=_load('release', RELEASE_NAMESPACE, policy.release)(),
+            links=link.Links(policy.link_mbit, address),
+            backoff=backoffs.Backoff(clocks.Clock()))
 
 
 def _load(option: str, namespace: str, name: str) -> Any:

@@ -41,12 +41,15 @@ class Owed:
     :ivar taken_by: host that took it
     :ivar taken_at: when
     :ivar migration: UUID of Nova's migration it was taken for
+    :ivar stats_period_seconds: how often its balloon driver told, and is to
+                                tell again
     """
 
     original_kib: int
     taken_by: str
     taken_at: datetime.datetime
     migration: str
+    stats_period_seconds: int
 
     def to_xml(self) -> str:
         """Write the entry as libvirt takes it.
@@ -59,7 +62,8 @@ class Owed:
             'original_kib': str(self.original_kib),
             'taken_by': self.taken_by,
             'taken_at': self.taken_at.isoformat(),
-            'migration': self.migration})
+            'migration': self.migration,
+            'stats_period_seconds': str(self.stats_period_seconds)})
         return str(etree.tostring(element, encoding='unicode'))
 
     @classmethod
@@ -88,12 +92,14 @@ class Owed:
                 taken_by=attributes['taken_by'],
                 taken_at=datetime.datetime.fromisoformat(
                     attributes['taken_at']),
-                migration=attributes['migration'])
+                migration=attributes['migration'],
+                stats_period_seconds=int(
+                    attributes['stats_period_seconds']))
         except (KeyError, ValueError):
             raise _unreadable(
                 text, 'an attribute is missing or wrong') from None
-        if owed.original_kib <= 0:
-            raise _unreadable(text, 'nobody can be owed no memory')
+        if owed.original_kib <= 0 or owed.stats_period_seconds < 0:
+            raise _unreadable(text, 'a figure is out of bounds')
         return owed
 
 

@@ -29,8 +29,12 @@ class Policy:
 
     acquire: tuple[str, ...]
     release: str
+    mode: str
+    reclaim: str
     headroom_percent: int
     headroom_min_mib: int
+    headroom_windows_mib: int
+    link_mbit: int
     min_saving_mib: int
     agent_timeout_seconds: int
     deadline_seconds: int
@@ -60,14 +64,17 @@ class Policy:
                         f'{policy.deadline_seconds}')
         return policy
 
-    def headroom_kib(self, total_kib: int) -> int:
-        """Tell how much free memory a guest keeps.
+    def headroom_kib(self, total_kib: int, windows: bool = False) -> int:
+        """Tell how much available memory a guest keeps.
 
         :param total_kib: its memory
+        :param windows: whether it runs Windows
         :returns: KiB
         """
-        return max(total_kib * self.headroom_percent // 100,
-                   self.headroom_min_mib * 1024)
+        floor_mib = self.headroom_min_mib
+        if windows:
+            floor_mib = max(floor_mib, self.headroom_windows_mib)
+        return max(total_kib * self.headroom_percent // 100, floor_mib * 1024)
 
 
 def is_enabled(conf: cfg.ConfigOpts) -> bool:

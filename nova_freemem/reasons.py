@@ -35,6 +35,7 @@ class Reason(enum.Enum):
     SAME_HOST = 'the destination is this host'
     NO_ANSWER = 'nobody could tell what the guest has free'
     NO_RSS = 'the host does not tell the resident size of the guest'
+    BACKING_OFF = 'it came under pressure in an earlier migration'
     ORDERED = 'the operator was quicker'
     NOTHING_FREE = 'nothing is free beyond its headroom'
     WOULD_NOT_PAY = 'too little of what is free is resident'

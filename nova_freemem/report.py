@@ -89,20 +89,36 @@ class Reporter:
                  'taken': release.taken_kib // KIB_PER_MIB,
                  'seconds': release.seconds}, instance=self._instance)
             return
+        saving_kib = min(plan.expected_saving_kib, release.gained_kib)
         LOG.info(
-            'Released %(taken)d of %(original)d MiB before live migration in '
-            '%(seconds).1f s (%(end)s; free by %(source)s); expected to save '
-            '%(saving)d MiB of transfer: the resident size fell by '
-            '%(gained)d MiB to %(rss)d MiB.',
+            'Released %(taken)d of %(original)d MiB %(mode)s live migration '
+            'in %(seconds).1f s (%(end)s; asked %(source)s); expected to '
+            'save %(saving)d MiB and %(saving_seconds).1f s of transfer '
+            '(%(link)s): the resident size fell by %(gained)d MiB to '
+            '%(rss)d MiB.',
             {'taken': release.taken_kib // KIB_PER_MIB,
              'original': plan.original_kib // KIB_PER_MIB,
              'seconds': release.seconds,
              'end': release.end.value,
+             'mode': plan.mode.value,
+             'link': plan.link,
+             'saving_seconds': saving_kib / plan.link.kib_per_second,
              'source': plan.source,
-             'saving': min(plan.expected_saving_kib,
-                           release.gained_kib) // KIB_PER_MIB,
+             'saving': saving_kib // KIB_PER_MIB,
              'gained': release.gained_kib // KIB_PER_MIB,
              'rss': release.rss_kib // KIB_PER_MIB},
+            instance=self._instance)
+
+    def needed_back(self, plan: Plan) -> None:
+        """Tell that the guest got its memory back while it was transferred.
+
+        :param plan: what had been taken
+        """
+        LOG.warning(
+            'The guest needed its memory while it was transferred and was '
+            'given all %(original)d MiB back at once. It will be left alone '
+            'in its next migrations from here for a while.',
+            {'original': plan.original_kib // KIB_PER_MIB},
             instance=self._instance)
 
     def assigned(self, assigned: Assigned) -> None:

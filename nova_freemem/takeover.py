@@ -53,7 +53,8 @@ def prepare(conf: cfg.ConfigOpts, compute_driver: str | None
         raise exceptions.ConfigInvalid(
             option='enabled', problem=f'it works with compute_driver = '
                                       f'{STOCK_DRIVER}, not with {name}')
-    engine = engines.Engine.from_conf(apart)
+    engine = engines.Engine.from_conf(
+        apart, conf.libvirt.live_migration_inbound_addr or conf.my_ip)
     # Here, not on entering the context: a fault of ours is still told apart
     # from one of Nova's.
     from nova_freemem import driver

@@ -34,6 +34,11 @@ class FreeMemory:
     :ivar free_kib: memory used for nothing at all
     :ivar available_kib: memory it could give without swapping
     :ivar page_cache_kib: page cache, shared memory included
+    :ivar inactive_file_kib: page cache that the guest's own LRU calls cold
+    :ivar unwritten_kib: page cache that is dirty or being written back
+    :ivar swap_free_kib: swap it has left
+    :ivar stalled_us: time all its tasks stood still for want of memory since
+                      it booted, microseconds (PSI, "full")
     :ivar free_blocks: free memory by block size: pairs of a size in KiB and
                        the number of free blocks of that size
     """
@@ -43,7 +48,21 @@ class FreeMemory:
     free_kib: int
     available_kib: int | None = None
     page_cache_kib: int | None = None
+    inactive_file_kib: int | None = None
+    unwritten_kib: int | None = None
+    swap_free_kib: int | None = None
+    stalled_us: int | None = None
     free_blocks: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def cold_cache_kib(self) -> int:
+        """Clean page cache that the guest has not looked at twice.
+
+        0 where the guest tells too little to know: not known to be cold.
+        """
+        if self.inactive_file_kib is None or self.unwritten_kib is None:
+            return 0
+        return max(0, self.inactive_file_kib - self.unwritten_kib)
 
     def check(self, maximum_kib: int) -> None:
         """Refuse figures that cannot be.
@@ -53,7 +72,8 @@ class FreeMemory:
         """
         if not 0 < self.total_kib <= maximum_kib:
             self._refuse('a total', self.total_kib, maximum_kib)
-        for name in ('free_kib', 'available_kib', 'page_cache_kib'):
+        for name in ('free_kib', 'available_kib', 'page_cache_kib',
+                     'inactive_file_kib', 'unwritten_kib'):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= self.total_kib:
                 self._refuse(name.removesuffix('_kib').replace('_', ' '),

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 import contextlib
 import json
 import re
@@ -33,6 +34,7 @@ from nova_freemem.acquire import base
 
 MEMINFO = '/proc/meminfo'
 BUDDYINFO = '/proc/buddyinfo'
+PRESSURE = '/proc/pressure/memory'
 
 # Both tables of a machine with 1,024 CPUs and 64 nodes are below 32 KiB.
 # An answer beyond this is no answer.
@@ -46,6 +48,10 @@ _MEMINFO_LINE = re.compile(r'^(\w+(?:\(\w+\))?):\s+(\d{1,15}) kB$',
 _BUDDYINFO_LINE = re.compile(
     r'^Node\s+\d{1,5}, zone\s+\w{1,16}((?:\s+\d{1,12}){1,32})\s*$',
     re.ASCII | re.MULTILINE)
+
+_PRESSURE_LINE = re.compile(
+    r'^full avg10=[\d.]{1,8} avg60=[\d.]{1,8} avg300=[\d.]{1,8} '
+    r'total=(\d{1,18})$', re.ASCII | re.MULTILINE)
 
 # /proc/buddyinfo counts blocks in pages and does not say how large a page
 # is. Linux on x86 has pages of 4 KiB and nothing else; a guest with larger
@@ -62,7 +68,7 @@ class GuestAgent(base.Source):
         """See :meth:`nova_freemem.acquire.base.Source.ask`."""
         conversation = _Conversation(self, domain, clock, deadline)
         try:
-            tables = conversation.run('cat', MEMINFO, BUDDYINFO)
+            tables = conversation.run('cat', MEMINFO, BUDDYINFO, PRESSURE)
         except exceptions.AgentRefused:
             tables = b''.join(conversation.read_file(path)
                               for path in (MEMINFO, BUDDYINFO))
@@ -73,7 +79,8 @@ def read_tables(source: str, tables: bytes) -> base.FreeMemory:
     """Read what the guest printed.
 
     :param source: name of the source, for the answer and the error
-    :param tables: ``/proc/meminfo``, then ``/proc/buddyinfo``
+    :param tables: ``/proc/meminfo``, then ``/proc/buddyinfo`` and, where the
+                   kernel has it, ``/proc/pressure/memory``
     :returns: what they say
     :raises NoAnswer: the total or the free memory is not in them
     """
@@ -89,7 +96,22 @@ def read_tables(source: str, tables: bytes) -> base.FreeMemory:
         free_kib=kib['MemFree'],
         available_kib=kib.get('MemAvailable'),
         page_cache_kib=kib.get('Cached'),
+        inactive_file_kib=kib.get('Inactive(file)'),
+        unwritten_kib=_sum(kib, 'Dirty', 'Writeback'),
+        swap_free_kib=kib.get('SwapFree'),
+        stalled_us=_stalled_us(text),
         free_blocks=_free_blocks(text))
+
+
+def _sum(kib: Mapping[str, int], *names: str) -> int | None:
+    if not all(name in kib for name in names):
+        return None
+    return sum(kib[name] for name in names)
+
+
+def _stalled_us(text: str) -> int | None:
+    match = _PRESSURE_LINE.search(text)
+    return int(match[1]) if match else None
 
 
 def _free_blocks(text: str) -> tuple[tuple[int, int], ...] | None:

@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
@@ -23,25 +25,69 @@ from nova_freemem.release import watch
 
 TICK_SECONDS = 0.2
 
+# While memory is taken, the guest tells its statistics this often.
+STATS_PERIOD_SECONDS = 1
+
 
 class Balloon(base.Releaser):
     """Inflates the balloon, looks each tick, and leaves nothing moving."""
 
-    def release(self, domain: domains.Domain, plan: Plan,
-                orders: clocks.Orders, clock: clocks.Clock,
-                deadline: clocks.Deadline) -> base.Release:
-        """See :meth:`nova_freemem.release.base.Releaser.release`."""
-        seen = [_observe(domain, clock)]
+    def start(self, domain: domains.Domain, plan: Plan) -> None:
+        """See :meth:`nova_freemem.release.base.Releaser.start`."""
+        domain.set_stats_period_seconds(STATS_PERIOD_SECONDS)
         domain.set_balloon_kib(plan.target_kib)
+
+    def watch(self, domain: domains.Domain, plan: Plan,
+              orders: clocks.Orders, clock: clocks.Clock,
+              deadline: clocks.Deadline | None) -> base.Release:
+        """See :meth:`nova_freemem.release.base.Releaser.watch`."""
+        seen = [watch.Observation(clock.now(), plan.original_kib,
+                                  plan.rss_kib)]
         end = None
         while end is None:
             clock.wait(TICK_SECONDS, until=orders.arrived)
-            seen.append(_observe(domain, clock))
-            end = watch.judge(seen, plan, orders.given, deadline.passed())
-        if end is not base.End.TARGET_REACHED and not end.gives_back:
-            domain.set_balloon_kib(min(plan.original_kib,
-                                       seen[-1].actual_kib))
+            end = _look(domain, clock, seen) or watch.judge(
+                seen, plan, orders.given,
+                deadline is not None and deadline.passed(),
+                kept_waiting=deadline is not None)
+        steer = (domain.set_balloon_kib if deadline is not None
+                 else domain.steer_balloon_kib)
+        _settle(end, seen[-1].actual_kib, plan, steer)
         return _summary(end, seen)
+
+    def hold(self, domain: domains.Domain, plan: Plan,
+             orders: clocks.Orders, clock: clocks.Clock) -> bool:
+        """See :meth:`nova_freemem.release.base.Releaser.hold`."""
+        seen: list[watch.Observation] = []
+        while not _look(domain, clock, seen):
+            if watch.under_pressure(seen, plan):
+                domain.steer_balloon_kib(plan.original_kib)
+                return False
+            if orders.given is clocks.Order.TRANSFER_ENDED:
+                break
+            del seen[1:-1]
+            clock.wait(TICK_SECONDS, until=orders.arrived)
+        return True
+
+
+def _settle(end: base.End, actual_kib: int, plan: Plan,
+            steer: Callable[[int], None]) -> None:
+    """Leave nothing moving that ought to stay."""
+    if end.gives_back:
+        steer(plan.original_kib)
+    elif end not in (base.End.TARGET_REACHED, base.End.NEARLY,
+                     base.End.TRANSFER_ENDED, base.End.NOT_OURS):
+        steer(min(plan.original_kib, actual_kib))
+
+
+def _look(domain: domains.Domain, clock: clocks.Clock,
+          seen: list[watch.Observation]) -> base.End | None:
+    """Look once more; a guest that has left has been transferred."""
+    try:
+        seen.append(_observe(domain, clock))
+    except (exceptions.DomainGone, exceptions.OperationInvalid):
+        return base.End.TRANSFER_ENDED
+    return None
 
 
 def _observe(domain: domains.Domain, clock: clocks.Clock
@@ -50,8 +96,7 @@ def _observe(domain: domains.Domain, clock: clocks.Clock
     if balloon is None or balloon.rss_kib is None:
         raise exceptions.NoAnswer(
             source='balloon', problem='the host stopped telling its size')
-    return watch.Observation(clock.now(), balloon.actual_kib,
-                             balloon.rss_kib)
+    return watch.Observation.of(clock.now(), balloon, balloon.rss_kib)
 
 
 def _summary(end: base.End, seen: list[watch.Observation]) -> base.Release:

@@ -27,17 +27,21 @@ class End(enum.Enum):
     """Why a release ended; its value is for people."""
 
     TARGET_REACHED = 'all of it'
+    NEARLY = 'the rest beside the transfer'
     NO_PROGRESS = 'the guest gives nothing more'
+    TOO_SLOW = 'the link carries the rest as fast'
     DEADLINE = 'deadline_seconds passed'
     FORCE_COMPLETE = 'the migration was forced to complete'
+    TRANSFER_ENDED = 'the transfer was quicker'
+    NOT_OURS = 'somebody else moves the balloon'
     ABORTED = 'the migration was aborted'
     NOTHING_GAINED = 'the host gains nothing from what the guest gives'
-    NOT_OURS = 'somebody else moves the balloon'
+    PRESSURE = 'the guest needs its memory'
 
     @property
     def gives_back(self) -> bool:
-        """Whether what was taken is of no use and goes back at once."""
-        return self in (End.ABORTED, End.NOTHING_GAINED, End.NOT_OURS)
+        """Whether what was taken goes back at once."""
+        return self in (End.ABORTED, End.NOTHING_GAINED, End.PRESSURE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,22 +63,49 @@ class Release:
 
 
 class Releaser(abc.ABC):
-    """Someone who can take memory from a guest."""
+    """Someone who can take memory from a guest.
+
+    The journal says already what the guest is owed. Whatever these methods
+    raise, the caller gives everything back.
+    """
 
     @abc.abstractmethod
-    def release(self, domain: domains.Domain, plan: Plan,
-                orders: clocks.Orders, clock: clocks.Clock,
-                deadline: clocks.Deadline) -> Release:
-        """Take what the plan says, under watch.
+    def start(self, domain: domains.Domain, plan: Plan) -> None:
+        """Begin to take what the plan says, and do not wait.
 
-        The journal says already what the guest is owed. Whatever this
-        raises, the caller gives everything back.
+        :param domain: the guest; no transfer is under way
+        :param plan: what to take
+        :raises FreememError: it could not be done
+        """
+
+    @abc.abstractmethod
+    def watch(self, domain: domains.Domain, plan: Plan,
+              orders: clocks.Orders, clock: clocks.Clock,
+              deadline: clocks.Deadline | None) -> Release:
+        """Stay with a release until it ends.
 
         :param domain: the guest
-        :param plan: what to take
-        :param orders: abort and force-complete arrive here
+        :param plan: what is being taken
+        :param orders: abort, force-complete and the end of the transfer
+                       arrive here
         :param clock: for waits
-        :param deadline: when to stop, keeping what was taken by then
-        :returns: what came of it; nothing moves any more
+        :param deadline: when to stop, keeping what was taken by then; None
+                         where the release keeps nobody waiting, because the
+                         transfer is under way
+        :returns: what came of it; nothing moves any more, but for what goes
+                  back
+        :raises FreememError: it could not be done
+        """
+
+    @abc.abstractmethod
+    def hold(self, domain: domains.Domain, plan: Plan,
+             orders: clocks.Orders, clock: clocks.Clock) -> bool:
+        """Stay with a guest whose memory is taken, until its transfer ends.
+
+        :param domain: the guest, whose transfer is under way
+        :param plan: what was taken
+        :param orders: the end of the transfer arrives here
+        :param clock: for waits
+        :returns: False where the guest needed its memory and it went back
         :raises FreememError: it could not be done
         """

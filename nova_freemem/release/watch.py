@@ -18,6 +18,8 @@ from collections.abc import Sequence
 import dataclasses
 
 from nova_freemem import clock as clocks
+from nova_freemem.domain import BalloonStats
+from nova_freemem.plan import Mode
 from nova_freemem.plan import Plan
 from nova_freemem.release.base import End
 
@@ -25,11 +27,20 @@ from nova_freemem.release.base import End
 # arrived.
 TOLERANCE_KIB = 1024
 
+# What is looked back on to tell a rate.
+WINDOW_SECONDS = 2.0
+
 # The slowest release measured took 400 MiB/s. A guest that gives less than
-# this for so long has nothing more to give (one page each 5 s has been
+# this in a window has nothing more to give (one page each 5 s has been
 # reported as progress elsewhere; it is none).
-STALL_SECONDS = 2.0
 STALL_KIB = 8 * 1024
+
+# Between the request for a transfer and its first byte QEMU is started at the
+# destination; about a second here, which the end of a release can share.
+# A longer overlap costs more than it gains: pages that the balloon takes after
+# they were looked at are looked at again (measured; see the manual).
+LEAD_SECONDS = 1.0
+PACE_SECONDS = 0.5
 
 # Where discarding is inhibited the resident size does not fall at all; where
 # it works it falls one to one, less what the guest touches meanwhile.
@@ -39,39 +50,97 @@ LEAST_FALL_JUDGED_KIB = 64 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class Observation:
-    """The balloon at one moment.
+    """The guest at one moment.
 
     :ivar at_seconds: when, monotonic
     :ivar actual_kib: memory the guest has
     :ivar rss_kib: its resident size on the host
+    :ivar available_kib: memory it could give without swapping, as it said a
+                         second ago or less; None where it does not say
+    :ivar swapped_out_kib: what it swapped out since it booted; None where
+                           it does not say
     """
 
     at_seconds: float
     actual_kib: int
     rss_kib: int
+    available_kib: int | None = None
+    swapped_out_kib: int | None = None
+
+    @classmethod
+    def of(cls, at_seconds: float, balloon: BalloonStats, rss_kib: int
+           ) -> Observation:
+        """Take what matters of the balloon's statistics.
+
+        :param at_seconds: when they were read
+        :param balloon: the statistics
+        :param rss_kib: the guest's resident size
+        """
+        return cls(at_seconds, balloon.actual_kib, rss_kib,
+                   balloon.available_kib, balloon.swapped_out_kib)
 
 
 def judge(seen: Sequence[Observation], plan: Plan,
-          order: clocks.Order | None, deadline_passed: bool) -> End | None:
+          order: clocks.Order | None, deadline_passed: bool,
+          kept_waiting: bool = False) -> End | None:
     """Decide whether a release goes on.
 
     :param seen: all observations, oldest first; one at least
     :param plan: what is to be taken
     :param order: what the operator wants, if anything
     :param deadline_passed: whether the time is up
+    :param kept_waiting: whether the transfer waits for it
     :returns: why it ends, or None where it goes on
     """
     if order is clocks.Order.ABORT:
         return End.ABORTED
-    last = seen[-1]
-    if last.actual_kib > plan.original_kib:
-        return End.NOT_OURS
-    if last.actual_kib < plan.target_kib - TOLERANCE_KIB:
+    if under_pressure(seen, plan):
+        return End.PRESSURE
+    if seen[-1].actual_kib < plan.target_kib - TOLERANCE_KIB:
         return End.NOT_OURS
     end = _end_with_gain(seen, plan, order, deadline_passed)
+    if end in (None, End.TOO_SLOW) and kept_waiting \
+            and plan.mode is Mode.OVERLAPPING:
+        end = End.NEARLY if end or _nearly_there(seen, plan) else None
     if end is not None and _gained_nothing(seen, plan):
         return End.NOTHING_GAINED
     return end
+
+
+def under_pressure(seen: Sequence[Observation], plan: Plan) -> bool:
+    """Tell whether the guest needs what was taken.
+
+    :param seen: all observations, oldest first; one at least
+    :param plan: what is taken
+    :returns: whether it has less available than its headroom, has swapped
+              out, or takes memory back from the balloon by itself
+    """
+    last = seen[-1]
+    available_kib = _available_kib(seen)
+    if available_kib is not None and available_kib < plan.headroom_kib:
+        return True
+    swapped_out = [one.swapped_out_kib for one in seen
+                   if one.swapped_out_kib is not None]
+    if swapped_out and swapped_out[-1] > swapped_out[0]:
+        return True
+    smallest_kib = min(one.actual_kib for one in seen)
+    return last.actual_kib > smallest_kib + TOLERANCE_KIB
+
+
+def _available_kib(seen: Sequence[Observation]) -> int | None:
+    """Tell what is left of what the guest said it had available.
+
+    What it said may be a statistics period old, or stale; what the balloon
+    has taken since is known.
+    """
+    last = told = seen[-1]
+    if last.available_kib is None:
+        return None
+    for one in reversed(seen):
+        if one.available_kib != last.available_kib:
+            break
+        told = one
+    return last.available_kib - max(0, told.actual_kib - last.actual_kib)
 
 
 def _end_with_gain(seen: Sequence[Observation], plan: Plan,
@@ -79,21 +148,45 @@ def _end_with_gain(seen: Sequence[Observation], plan: Plan,
                    ) -> End | None:
     if seen[-1].actual_kib <= plan.target_kib + TOLERANCE_KIB:
         return End.TARGET_REACHED
+    if order is clocks.Order.TRANSFER_ENDED:
+        return End.TRANSFER_ENDED
     if order is clocks.Order.FORCE_COMPLETE:
         return End.FORCE_COMPLETE
     if deadline_passed:
         return End.DEADLINE
-    if _stalled(seen):
+    return _end_of_pace(seen, plan)
+
+
+def _end_of_pace(seen: Sequence[Observation], plan: Plan) -> End | None:
+    first, last = seen[0], seen[-1]
+    earlier = next((one for one in reversed(seen)
+                    if last.at_seconds - one.at_seconds >= WINDOW_SECONDS),
+                   None)
+    if earlier is None:
+        return None
+    if earlier.actual_kib - last.actual_kib < STALL_KIB:
         return End.NO_PROGRESS
-    return None
+    if plan.mode is Mode.BESIDE:
+        return None
+    if first.actual_kib - earlier.actual_kib < plan.never_touched_kib:
+        return None  # what comes first costs time and gains nothing
+    fall_kib = earlier.rss_kib - last.rss_kib
+    carried_kib = plan.link.kib_per_second * (
+        last.at_seconds - earlier.at_seconds)
+    return End.TOO_SLOW if fall_kib < carried_kib else None
 
 
-def _stalled(seen: Sequence[Observation]) -> bool:
+def _nearly_there(seen: Sequence[Observation], plan: Plan) -> bool:
     last = seen[-1]
-    for earlier in reversed(seen):
-        if last.at_seconds - earlier.at_seconds >= STALL_SECONDS:
-            return earlier.actual_kib - last.actual_kib < STALL_KIB
-    return False
+    earlier = next((one for one in reversed(seen)
+                    if last.at_seconds - one.at_seconds >= PACE_SECONDS),
+                   None)
+    if earlier is None:
+        return False
+    left_kib = last.actual_kib - plan.target_kib
+    pace = (earlier.actual_kib - last.actual_kib) / (
+        last.at_seconds - earlier.at_seconds)
+    return left_kib <= pace * LEAD_SECONDS
 
 
 def _gained_nothing(seen: Sequence[Observation], plan: Plan) -> bool:

@@ -89,6 +89,7 @@ def owed(original_kib: int) -> journal.Owed:
         taken_by='freemem-host1',
         taken_at=datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
         migration='2c1f8a6e-0000-4000-8000-000000000001',
+        stats_period_seconds=10,
     )
 
 

@@ -16,11 +16,13 @@ from unittest import mock
 
 from oslo_config import cfg
 
+from nova_freemem import arrival
 from nova_freemem import clock as clocks
 from nova_freemem import conf as freemem_conf
+from nova_freemem import departure as departures
+from nova_freemem import domain as domains
 from nova_freemem import engine
 from nova_freemem import journal
-from nova_freemem import migration
 from nova_freemem import report
 from nova_freemem.acquire import base as acquire
 from tests.lab import base
@@ -38,7 +40,7 @@ def host_engine() -> engine.Engine:
     conf = cfg.ConfigOpts()
     freemem_conf.register_opts(conf)
     conf([])
-    return engine.Engine.from_conf(conf)
+    return engine.Engine.from_conf(conf, '198.18.77.11')
 
 
 class JourneyTest(base.RoomTestCase):
@@ -100,12 +102,13 @@ class JourneyTest(base.RoomTestCase):
         self.assertEqual(held.checksum, found.checksum)
 
     def depart(self) -> bool:
-        departure = migration.Departure(
+        departure = departures.Departure(
             self.domain(GUEST),
             host_engine(),
             self.reporter,
             'freemem-host1',
             '2c1f8a6e-0000-4000-8000-000000000002',
+            'linux',
             self.clock,
         )
         goes_on = departure.prepare('freemem-host2')
@@ -116,8 +119,9 @@ class JourneyTest(base.RoomTestCase):
 
     def arrive(self) -> None:
         destination = self.domain(GUEST)
-        arrival = migration.Arrival(destination, self.reporter, self.clock)
-        with arrival.memory_given_back():
+        with arrival.memory_given_back(
+            destination, self.reporter, self.clock
+        ):
             self.assertIsNotNone(journal.read(destination))
         self.reporter.not_assigned.assert_not_called()
         (assigned,) = self.reporter.assigned.call_args.args
@@ -125,3 +129,6 @@ class JourneyTest(base.RoomTestCase):
         _, handle = virt.find(GUEST)
         self.assertEqual(MEMORY_MIB << 10, virt.persistent_memory_kib(handle))
         self.assertIsNone(journal.read(destination))
+        self.assertEqual(
+            10, domains.stats_period_seconds(destination.description())
+        )

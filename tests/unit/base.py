@@ -58,6 +58,9 @@ class ConfTestCase(TestCase):
         conf = cfg.ConfigOpts()
         conf.register_opt(cfg.StrOpt('compute_driver',
                                      default=compute_driver))
+        conf.register_opt(cfg.StrOpt('my_ip', default='192.0.2.1'))
+        conf.register_opt(cfg.StrOpt('live_migration_inbound_addr'),
+                          group='libvirt')
         conf([], default_config_files=[str(path)], default_config_dirs=[])
         return conf
 

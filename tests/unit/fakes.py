@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A fake guest, the fake libvirt domain it runs in, and a fake clock.
+"""A fake guest, and the fake libvirt domain it runs in.
 
-Time passes only when somebody waits, and what moves in the guest moves with
-it. None of this talks to a hypervisor; the signatures of
-:class:`FakeDomain` are held against the real one by a test.
+What moves in the guest moves with the fake clock. None of this talks to a
+hypervisor; the signatures of :class:`FakeDomain` are held against the real
+one by a test.
 """
 
 from __future__ import annotations
@@ -23,11 +23,8 @@ import base64
 from collections.abc import Callable
 import dataclasses
 import functools
-import heapq
-import itertools
 import json
 import pathlib
-import threading
 from typing import Any
 
 from lxml import etree
@@ -35,7 +32,10 @@ from lxml import etree
 from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
+from nova_freemem import link
+from nova_freemem import plan
 from nova_freemem import policy
+from tests.unit.fake_clock import FakeClock
 
 CAPTURED = pathlib.Path(__file__).parent / 'captured'
 DOMAIN_XML = (CAPTURED / 'constructed-nova-34-domain.xml').read_text()
@@ -48,40 +48,23 @@ def make_policy(**changes: Any) -> policy.Policy:
     """:returns: the default policy of a host, with changes."""
     values: dict[str, Any] = {
         'acquire': ('guest_agent', 'balloon_stats'), 'release': 'balloon',
-        'headroom_percent': 5, 'headroom_min_mib': 128, 'min_saving_mib': 64,
+        'mode': 'auto', 'reclaim': 'cold', 'headroom_percent': 5,
+        'headroom_min_mib': 128, 'headroom_windows_mib': 1024,
+        'link_mbit': 0, 'min_saving_mib': 64,
         'agent_timeout_seconds': 5, 'deadline_seconds': 120}
     return policy.Policy(**(values | changes))
 
 
-class FakeClock(clocks.Clock):
-    """Time that passes at once when somebody waits."""
-
-    def __init__(self) -> None:
-        self._now_seconds = 1000.0
-        self._order = itertools.count()
-        self._schedule: list[tuple[float, int, Callable[[], object]]] = []
-
-    def now(self) -> float:
-        return self._now_seconds
-
-    def wall(self) -> float:
-        return 1_790_000_000.0 + self._now_seconds
-
-    def wait(self, seconds: float, until: threading.Event | None = None
-             ) -> None:
-        end_seconds = self._now_seconds + seconds
-        while until is None or not until.is_set():
-            if not self._schedule or self._schedule[0][0] > end_seconds:
-                self._now_seconds = end_seconds
-                return
-            at_seconds, _order, action = heapq.heappop(self._schedule)
-            self._now_seconds = max(self._now_seconds, at_seconds)
-            action()
-
-    def after(self, seconds: float, action: Callable[[], object]) -> None:
-        """Have something happen while somebody waits, so long from now."""
-        heapq.heappush(self._schedule, (self._now_seconds + seconds,
-                                        next(self._order), action))
+def make_plan(**changes: Any) -> plan.Plan:
+    """:returns: to take 3 of 4 GiB before the transfer, with changes."""
+    values: dict[str, Any] = {
+        'original_kib': 4 * GIB, 'rss_kib': 4 * GIB, 'target_kib': 1 * GIB,
+        'never_touched_kib': 0, 'headroom_kib': 204 * MIB,
+        'expected_saving_kib': 3 * GIB, 'expected_saving_seconds': 20.0,
+        'mode': plan.Mode.FIRST,
+        'link': link.LinkRate.of_mbit(1000, link.Origin.ASSUMED),
+        'source': 'guest_agent'}
+    return plan.Plan(**(values | changes))
 
 
 @dataclasses.dataclass
@@ -167,6 +150,8 @@ class FakeGuest:
     :ivar discards: whether the host gains what the balloon takes
     :ivar tells: what its balloon driver says instead of the truth
     :ivar host: where it runs
+    :ivar transferred_kib: what of it has been sent; None while no transfer
+                           is under way
     """
 
     clock: FakeClock
@@ -185,13 +170,15 @@ class FakeGuest:
     running: bool = True
     host: str = 'source'
     metadata: str | None = None
-    statistics_period_seconds: int = 10
+    transferred_kib: float | None = None
+    stats_period_seconds: int = 10
     xml: str = DOMAIN_XML
     agent: FakeAgent = dataclasses.field(default_factory=FakeAgent)
 
     def __post_init__(self) -> None:
         self.target_kib = self.actual_kib = self.memory_kib
         self.definition_kib = self.memory_kib
+        self.definition_stats_period_seconds = self.stats_period_seconds
         self.least_free_kib = self.free_kib
         self._wasted_kib = 0
         self._looked_at_seconds = self.clock.now()
@@ -212,6 +199,13 @@ class FakeGuest:
         """What it was given and does not have."""
         return self.memory_kib - self.actual_kib
 
+    def statistics(self) -> dict[str, int | None]:
+        """:returns: what its balloon driver told last."""
+        if not self.has_driver:
+            return {}
+        return {'total_kib': self.memory_kib, 'free_kib': self.free_kib,
+                'available_kib': self.free_kib, 'swapped_out_kib': 0}
+
     def file(self, path: str) -> str:
         """:returns: the content of one of its files."""
         if path == '/proc/meminfo':
@@ -219,6 +213,9 @@ class FakeGuest:
                     f'MemFree:        {self.free_kib:8} kB\n'
                     f'MemAvailable:   {self.free_kib:8} kB\n'
                     f'Cached:         {64 * MIB:8} kB\n')
+        if path == '/proc/pressure/memory':
+            return ('some avg10=0.00 avg60=0.00 avg300=0.00 total=42\n'
+                    'full avg10=0.00 avg60=0.00 avg300=0.00 total=17\n')
         largest = self.free_kib // (4 * MIB)
         return f'Node 0, zone   Normal{"      0" * 10} {largest:6} \n'
 
@@ -260,7 +257,7 @@ def _call(method: Callable[..., Any]) -> Callable[..., Any]:
         self.guest.look()
         fault = self.fault_at.pop(len(self.calls), None)
         if fault is not None:
-            raise fault
+            raise fault.with_traceback(None)
         if self.guest.host != self.host:
             raise libvirt_fault(exceptions.DomainGone, 'no domain')
         return method(self, *args, **kwargs)
@@ -290,18 +287,17 @@ class FakeDomain:
 
     @_call
     def description(self) -> etree._Element:
-        return etree.fromstring(self.guest.xml)
+        return etree.fromstring(self.guest.xml.replace(
+            "<stats period='10'/>",
+            f"<stats period='{self.guest.stats_period_seconds}'/>"))
 
     @_call
     def balloon(self) -> domains.BalloonStats | None:
         guest = self.guest
         figures: dict[str, Any] = {'actual_kib': guest.actual_kib,
                                    'rss_kib': guest.rss_kib}
-        if guest.has_driver:
-            figures |= {'total_kib': guest.memory_kib,
-                        'free_kib': guest.free_kib,
-                        'available_kib': guest.free_kib}
-        return domains.BalloonStats(**(figures | guest.tells))
+        return domains.BalloonStats(**(
+            figures | guest.statistics() | guest.tells))
 
     @_call
     def fresh_balloon(self, clock: clocks.Clock
@@ -314,11 +310,33 @@ class FakeDomain:
     @_call
     def set_balloon_kib(self, target_kib: int, *, definition: bool = False
                         ) -> None:
+        self._wait_for_the_job()
         if not 0 < target_kib <= self.guest.memory_kib:
             raise libvirt_fault(exceptions.TargetRefused, 'out of range')
         self.guest.target_kib = target_kib
         if definition:
             self.guest.definition_kib = target_kib
+
+    @_call
+    def steer_balloon_kib(self, target_kib: int) -> None:
+        self.guest.target_kib = target_kib
+
+    @_call
+    def set_stats_period_seconds(self, seconds: int, *,
+                                 definition: bool = False) -> None:
+        self._wait_for_the_job()
+        self.guest.stats_period_seconds = seconds
+        if definition:
+            self.guest.definition_stats_period_seconds = seconds
+
+    @_call
+    def transferred_kib(self) -> float | None:
+        return self.guest.transferred_kib
+
+    def _wait_for_the_job(self) -> None:
+        if self.guest.transferred_kib is not None:
+            self.guest.clock.wait(30)
+            raise libvirt_fault(exceptions.DomainBusy, 'a job is under way')
 
     @_call
     def ask_agent(self, command: str, timeout_seconds: int) -> str:
@@ -332,10 +350,12 @@ class FakeDomain:
 
     @_call
     def write_metadata(self, element: str) -> None:
+        self._wait_for_the_job()
         self.guest.metadata = element
 
     @_call
     def erase_metadata(self) -> None:
+        self._wait_for_the_job()
         self.guest.metadata = None
 
     @property

@@ -28,7 +28,10 @@ class AssignTest(base.GuestTestCase):
     def setUp(self) -> None:
         super().setUp()
         journal.write(self.domain, journal.Owed(
-            4 * GIB, 'host1', datetime.datetime.now(datetime.UTC), 'uuid'))
+            4 * GIB, 'host1', datetime.datetime.now(datetime.UTC), 'uuid',
+            10))
+        self.guest.stats_period_seconds = 1
+        self.guest.definition_stats_period_seconds = 1
         self.guest.actual_kib = self.guest.target_kib = 1 * GIB
         self.guest.definition_kib = 1 * GIB
         self.domain.calls.clear()
@@ -54,6 +57,19 @@ class AssignTest(base.GuestTestCase):
                                delta=assign.POLL_SECONDS)
         self.assertIsNone(self.guest.metadata)
 
+    def test_statistics_come_as_seldom_as_before(self) -> None:
+        assign.begin(self.domain, self.clock).watch(10)
+        self.assertEqual(10, self.guest.stats_period_seconds)
+        self.assertEqual(10, self.guest.definition_stats_period_seconds)
+
+    def test_the_debt_stands_until_that_is_so_again(self) -> None:
+        assignment = assign.begin(self.domain, self.clock)
+        self.clock.wait(60)
+        self.domain.fault_at[len(self.domain.calls) + 2] = (
+            fakes.libvirt_fault(exceptions.DomainBusy, 'busy'))
+        self.assertRaises(exceptions.DomainBusy, assignment.watch, 10)
+        self.assertIsNotNone(self.guest.metadata)
+
     def test_the_debt_stands_until_the_last_kibibyte_is_back(self) -> None:
         self.guest.takes_up_to_kib = 4 * GIB - 1
         assigned = assign.begin(self.domain, self.clock).watch(10)
@@ -77,7 +93,7 @@ class AssignTest(base.GuestTestCase):
         self.assertTrue(assigned.complete)
         self.assertEqual(1 * GIB, assigned.before_kib)
         self.assertAlmostEqual(30.72, assigned.seconds,
-                               delta=2 * assign.POLL_SECONDS)
+                               delta=assign.SLOW_POLL_SECONDS)
         self.assertIsNone(self.guest.metadata)
 
     def test_a_promise_that_got_lost_is_renewed(self) -> None:

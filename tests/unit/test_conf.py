@@ -35,19 +35,22 @@ class ConfTest(base.ConfTestCase):
 
     def test_every_option_is_explained(self) -> None:
         for option in freemem_conf.OPTIONS:
-            self.assertGreater(len(option.help or ''), 40, option.name)
+            choices = getattr(option.type, 'choices', None) or {}
+            words = [option.help, *choices.values()]
+            self.assertGreater(sum(map(len, words)), 40, option.name)
+            self.assertTrue(all(words), option.name)
 
     def test_every_number_has_bounds_and_its_unit_in_its_name(self) -> None:
         numbers = [option for option in freemem_conf.OPTIONS
                    if isinstance(option.default, int)
                    and not isinstance(option.default, bool)]
-        self.assertEqual(5, len(numbers))
+        self.assertEqual(7, len(numbers))
         for option in numbers:
             self.assertLess(option.type.min, option.type.max, option.name)
             self.assertLessEqual(option.type.min, option.default)
             self.assertLessEqual(option.default, option.type.max)
             self.assertIn(option.name.rpartition('_')[2],
-                          ('percent', 'mib', 'seconds'))
+                          ('percent', 'mib', 'mbit', 'seconds'))
 
     def test_bounds_themselves_are_allowed(self) -> None:
         number = freemem_conf.WholeNumber(min=1, max=90)

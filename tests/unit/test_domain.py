@@ -13,6 +13,7 @@
 """The seam to libvirt: what is called, and what its errors mean."""
 
 import functools
+import json
 from typing import Any
 from unittest import mock
 
@@ -112,6 +113,59 @@ class CallsTest(DomainTestCase):
         ask.assert_called_once_with(self.handle, '{}', 5, 0)
 
 
+    def test_statistics_can_come_at_another_pace(self) -> None:
+        self.domain.set_stats_period_seconds(1)
+        self.domain.set_stats_period_seconds(10, definition=True)
+        self.assertEqual(
+            [mock.call(1, LIVE), mock.call(10, LIVE | CONFIG)],
+            self.handle.setMemoryStatsPeriod.call_args_list)
+
+    def test_what_was_sent_is_read_from_the_job(self) -> None:
+        self.handle.jobStats.return_value = {
+            'type': 2, 'memory_processed': 3 * 1024 * 1024}
+        self.assertEqual(3072.0, self.domain.transferred_kib())
+
+    def test_where_there_is_no_job_nothing_was_sent(self) -> None:
+        self.handle.jobStats.return_value = {'type': 0}
+        self.assertIsNone(self.domain.transferred_kib())
+
+
+class SteerTest(DomainTestCase):
+    """The balloon moves by QEMU's monitor while a transfer runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask = self.patch_autospec(libvirt_qemu, 'qemuMonitorCommand',
+                                       return_value='{"return": {}}')
+
+    def test_the_monitor_is_told_bytes(self) -> None:
+        self.domain.steer_balloon_kib(1024)
+        self.ask.assert_called_once_with(
+            self.handle,
+            '{"execute": "balloon", "arguments": {"value": 1048576}}', 0)
+
+    def test_libvirts_own_call_is_not_made(self) -> None:
+        self.domain.steer_balloon_kib(1024)
+        self.handle.setMemoryFlags.assert_not_called()
+
+    def fault(self) -> exceptions.FreememError:
+        return self.assertRaises(exceptions.LibvirtFault,
+                                 self.domain.steer_balloon_kib, 1024)
+
+    def test_what_qemu_refuses_is_a_fault(self) -> None:
+        self.ask.return_value = json.dumps({'error': {
+            'class': 'GenericError', 'desc': 'no balloon device'}})
+        self.assertEqual('libvirt could not steer the balloon: no balloon '
+                         'device (error none)', str(self.fault()))
+
+    def test_what_libvirt_refuses_is_a_fault_like_any_other(self) -> None:
+        for code, meaning in ((42, exceptions.DomainGone),
+                              (55, exceptions.OperationInvalid),
+                              (1, exceptions.LibvirtFault)):
+            self.ask.side_effect = libvirt_error(code)
+            self.assertIs(meaning, type(self.fault()))
+
+
 class ErrorsTest(DomainTestCase):
 
     def setUp(self) -> None:
@@ -176,14 +230,17 @@ class ErrorsTest(DomainTestCase):
     def test_every_call_translates(self) -> None:
         error = libvirt_error(libvirt.VIR_ERR_NO_DOMAIN)
         for name in ('state', 'XMLDesc', 'memoryStats', 'metadata',
-                     'setMetadata', 'setMemoryFlags'):
+                     'setMetadata', 'setMemoryFlags', 'jobStats',
+                     'setMemoryStatsPeriod'):
             getattr(self.handle, name).side_effect = error
         for call in (self.domain.is_running, self.domain.description,
                      self.domain.balloon, self.domain.read_metadata,
                      self.domain.erase_metadata,
                      lambda: self.domain.write_metadata('<owed/>'),
                      lambda: self.domain.fresh_balloon(fakes.FakeClock()),
-                     lambda: self.domain.set_balloon_kib(1024)):
+                     lambda: self.domain.set_balloon_kib(1024),
+                     lambda: self.domain.set_stats_period_seconds(1),
+                     self.domain.transferred_kib):
             self.assertRaises(exceptions.DomainGone, call)
 
 

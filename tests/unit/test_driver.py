@@ -13,6 +13,8 @@
 """Our part in the steps of Nova's live migration."""
 
 import contextlib
+import datetime
+import threading
 from typing import Any
 from unittest import mock
 
@@ -20,13 +22,17 @@ from nova import context
 from nova import objects
 import nova.conf
 from nova.objects import migrate_data as migrate_data_objects
+from nova.virt import event
 from nova.virt.libvirt import driver as nova_driver
 from nova.virt.libvirt import guest as nova_guest
 from nova.virt.libvirt import host as nova_host
 
+from nova_freemem import backoff
 from nova_freemem import domain as domains
 from nova_freemem import driver
 from nova_freemem import engine as engines
+from nova_freemem import journal
+from nova_freemem import link
 from nova_freemem.acquire import guest_agent
 from nova_freemem.clock import Order
 from nova_freemem.release import balloon
@@ -49,20 +55,23 @@ class DriverTestCase(base.GuestTestCase):
         stock = nova_driver.LibvirtDriver
         self.stock = {name: self.patch_autospec(stock, name) for name in (
             '__init__', 'init_host', 'live_migration', 'live_migration_abort',
-            'live_migration_force_complete',
+            'live_migration_force_complete', 'emit_event',
             'post_live_migration_at_destination')}
         event = objects.InstanceActionEvent
         self.event_start = self.patch_autospec(event, 'event_start')
         self.event_finish = self.patch_autospec(event, 'event_finish')
         engine = engines.Engine(
-            fakes.make_policy(), (guest_agent.GuestAgent('guest_agent', 5),),
-            balloon.Balloon())
+            fakes.make_policy(mode='first', link_mbit=1000),
+            (guest_agent.GuestAgent('guest_agent', 5),), balloon.Balloon(),
+            link.Links(1000, '192.0.2.1'), backoff.Backoff(self.clock))
+        self.thread = self.patch_autospec(threading, 'Thread',
+                                          side_effect=self.clock.thread)
         self.driver = driver.FreememLibvirtDriver('api', engine=engine)
         self.driver._clock = self.clock
         self.find_domain = self.patch_autospec(
             driver.FreememLibvirtDriver, '_domain', return_value=self.domain)
         self.context = context.RequestContext(is_admin=False)
-        self.instance = objects.Instance(uuid=UUID)
+        self.instance = objects.Instance(uuid=UUID, os_type=None)
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData(
             migration=objects.Migration(uuid=UUID))
         self.post, self.recover = mock.Mock(), mock.Mock()
@@ -275,6 +284,80 @@ class OtherMethodsTest(DriverTestCase):
         self.stock[name].side_effect = ZeroDivisionError
         self.assertRaises(ZeroDivisionError, self.arrive)
         self.assert_whole()
+
+
+class LandedTest(DriverTestCase):
+    """Nova is told that a guest runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.guest.metadata = journal.Owed(
+            4 * GIB, 'source', datetime.datetime.now(datetime.UTC), UUID, 10
+            ).to_xml()
+        self.guest.actual_kib = self.guest.target_kib = 1 * GIB
+        self.driver._host = mock.create_autospec(nova_host.Host,
+                                                 instance=True)
+        self.lookup = (self.driver._host.get_connection.return_value
+                       .lookupByUUIDString)
+        self.patch_autospec(domains, 'Domain', return_value=self.domain)
+
+    def emit(self, transition: int = event.EVENT_LIFECYCLE_RESUMED,
+             uuid: str = UUID) -> None:
+        emitted = event.LifecycleEvent(uuid, transition)
+        self.driver.emit_event(emitted)
+        self.stock['emit_event'].assert_called_with(self.driver, emitted)
+        self.clock.wait(0.1)
+
+    def test_a_guest_that_landed_gets_its_memory_as_soon_as_it_runs(self
+                                                                    ) -> None:
+        self.emit()
+        self.lookup.assert_called_once_with(UUID)
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+
+    def test_novas_own_steps_see_to_what_began(self) -> None:
+        self.emit()
+        self.driver.post_live_migration_at_destination(
+            self.context, self.instance, [])
+        self.assert_whole()
+        self.assertEqual(1, len(self.domain.called('set_balloon_kib')))
+        self.assertEqual({}, self.driver._begun)
+
+    def test_a_guest_that_is_owed_nothing_is_let_run(self) -> None:
+        self.guest.metadata = None
+        self.emit()
+        self.assertEqual([('read_metadata',)], self.domain.calls)
+        self.assertEqual({}, self.driver._begun)
+
+    def test_a_guest_that_departs_from_here_keeps_what_was_taken(self
+                                                                 ) -> None:
+        self.driver._departures[UUID] = mock.sentinel.departure
+        self.emit()
+        self.assertEqual([], self.domain.calls)
+        self.thread.assert_not_called()
+
+    def test_other_events_are_novas_alone(self) -> None:
+        for transition in (event.EVENT_LIFECYCLE_STARTED,
+                           event.EVENT_LIFECYCLE_PAUSED,
+                           event.EVENT_LIFECYCLE_MIGRATION_COMPLETED):
+            self.emit(transition)
+        self.thread.assert_not_called()
+        self.driver.emit_event(event.Event())
+        self.thread.assert_not_called()
+
+    def test_a_fault_leaves_it_to_novas_own_steps(self) -> None:
+        self.domain.fault_at[1] = ZeroDivisionError()
+        self.emit()
+        self.assertEqual([], self.log_lines('ERROR'))
+        self.driver.post_live_migration_at_destination(
+            self.context, self.instance, [])
+        self.assert_whole()
+
+    def test_a_thread_that_cannot_start_keeps_no_event_from_nova(self
+                                                                 ) -> None:
+        self.thread.side_effect = None
+        self.thread.return_value.start.side_effect = RuntimeError('no thread')
+        self.emit()
+        self.assertEqual(1 * GIB, self.guest.target_kib)
 
 
 class DomainTest(base.TestCase):

@@ -26,13 +26,15 @@ BALLOON = BalloonStats(actual_kib=4 * GIB, rss_kib=3 * GIB)
 
 
 def examine(*, running: bool = True, added: str = '', within: str = '.',
-            balloon: BalloonStats | None = BALLOON
+            balloon: BalloonStats | None = BALLOON,
+            os_type: str | None = None
             ) -> eligibility.Eligible | LeaveAlone:
     """Examine a guest as Nova makes it, with one element added."""
     description = etree.fromstring(fakes.DOMAIN_XML)
     if added:
         description.find(within).append(etree.fromstring(added))
-    return eligibility.examine(running, description, balloon)
+    return eligibility.examine(running, description, balloon,
+                               os_type)
 
 
 class EligibilityTest(base.TestCase):
@@ -43,7 +45,19 @@ class EligibilityTest(base.TestCase):
         self.assertEqual(reason, decision.reason)
 
     def test_an_ordinary_guest_may_be_asked(self) -> None:
-        self.assertEqual(eligibility.Eligible(4 * GIB, 3 * GIB), examine())
+        self.assertEqual(eligibility.Eligible(4 * GIB, 3 * GIB),
+                         examine())
+
+    def test_windows_is_what_the_image_says_it_is(self) -> None:
+        for os_type, windows in ((None, False), ('linux', False),
+                                 ('windows', True)):
+            self.assertEqual(windows, examine(os_type=os_type).windows)
+
+    def test_what_the_host_does_not_hold_is_never_touched(self) -> None:
+        for rss_kib, never_touched_kib in ((3 * GIB, 1 * GIB),
+                                           (5 * GIB, 0)):
+            guest = examine(balloon=BalloonStats(4 * GIB, rss_kib))
+            self.assertEqual(never_touched_kib, guest.never_touched_kib)
 
     def test_a_paused_guest_is_left_alone(self) -> None:
         self.assert_left_alone(Reason.NOT_RUNNING, running=False)

@@ -29,7 +29,8 @@ class EngineTest(base.ConfTestCase):
 
     def load(self, text: str) -> engines.Engine:
         return engines.Engine.from_conf(
-            freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n')))
+            freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n')),
+            '192.0.2.1')
 
     def problem(self, text: str) -> str:
         return str(self.assertRaises(exceptions.ConfigInvalid, self.load,
@@ -48,6 +49,13 @@ class EngineTest(base.ConfTestCase):
             ['balloon_stats', 'guest_agent'],
             [source.name for source in self.load(
                 'acquire = balloon_stats, guest_agent').sources])
+
+    def test_what_the_operator_says_of_the_link_counts(self) -> None:
+        rate = self.load('link_mbit = 10000').links.rate('dest')
+        self.assertEqual(('10000 Mbit/s configured'), str(rate))
+
+    def test_no_guest_is_left_alone_to_begin_with(self) -> None:
+        self.assertEqual(0, self.load('').backoff.left_seconds('uuid'))
 
     def test_a_missing_extension_is_named_with_those_there_are(self) -> None:
         self.assertEqual(

@@ -14,11 +14,13 @@
 
 from collections.abc import Callable
 import inspect
+import math
 import threading
 
 from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
 from tests.unit import base
+from tests.unit import fake_clock
 from tests.unit import fakes
 
 
@@ -51,6 +53,14 @@ class SignaturesTest(base.TestCase):
         for name, method in public(clocks.Clock).items():
             self.assertEqual(signature(method), signature(fake[name]), name)
 
+    def test_fake_thread_is_made_and_used_like_a_real_one(self) -> None:
+        fake = public(fake_clock.FakeThread)
+        real = inspect.signature(threading.Thread).parameters
+        self.assertLessEqual(
+            set(inspect.signature(fakes.FakeClock.thread).parameters)
+            - {'self'}, set(real))
+        self.assertLessEqual(set(fake), set(dir(threading.Thread)))
+
 
 class FakeClockTest(base.TestCase):
 
@@ -70,6 +80,57 @@ class FakeClockTest(base.TestCase):
         self.assertFalse(arrived.is_set())
         clock.wait(10, until=arrived)
         self.assertEqual(2, clock.now() - started_at)
+
+
+class FakeThreadTest(base.TestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = fakes.FakeClock()
+        self.story: list[str] = []
+
+    def act(self, name: str, seconds: float) -> None:
+        for _time in range(2):
+            self.clock.wait(seconds)
+            self.story.append(name)
+
+    def test_who_is_due_first_goes_on_first(self) -> None:
+        for name, seconds in (('slow', 3), ('fast', 2)):
+            self.clock.thread(self.act, (name, seconds)).start()
+        self.assertEqual([], self.story)
+        self.clock.wait(10)
+        self.assertEqual(['fast', 'slow', 'fast', 'slow'], self.story)
+
+    def test_one_can_be_waited_for(self) -> None:
+        thread = self.clock.thread(self.act, ('alone', 2))
+        self.assertFalse(thread.is_alive())
+        self.assertIsNone(thread.ident)
+        thread.start()
+        self.assertTrue(thread.is_alive())
+        started_at = self.clock.now()
+        thread.join()
+        self.assertEqual(4, self.clock.now() - started_at)
+        self.assertFalse(thread.is_alive())
+
+    def test_one_can_call_the_other(self) -> None:
+        called = threading.Event()
+        self.clock.thread(lambda: self.clock.wait(3600, until=called)).start()
+        caller = self.clock.thread(
+            lambda: (self.act('caller', 1), called.set()))
+        caller.start()
+        caller.join()
+        self.clock.wait(1)
+        self.assertEqual(3, self.clock.now() - 1000)
+
+    def test_who_waits_for_nobody_is_found_out(self) -> None:
+        self.assertRaises(RuntimeError, self.clock.wait, math.inf,
+                          threading.Event())
+
+    def test_what_one_raises_is_kept_and_nobody_elses(self) -> None:
+        thread = self.clock.thread(lambda: 1 / 0)
+        thread.start()
+        thread.join()
+        self.assertIsInstance(self.clock.faults[0], ZeroDivisionError)
 
 
 class FakeGuestTest(base.GuestTestCase):

@@ -25,13 +25,15 @@ from tests.unit import base
 OWED = journal.Owed(
     original_kib=4194304, taken_by='host1',
     taken_at=datetime.datetime(2026, 11, 2, 8, 0, tzinfo=datetime.UTC),
-    migration='7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2')
+    migration='7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2',
+    stats_period_seconds=10)
 
 # As seen with libvirt 11.3: it refuses an element in our namespace, puts it
 # in itself, and takes it out again for who reads it.
 ENTRY = ('<owed format="1" original_kib="4194304" taken_by="host1" '
          'taken_at="2026-11-02T08:00:00+00:00" '
-         'migration="7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2"/>')
+         'migration="7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2" '
+         'stats_period_seconds="10"/>')
 
 BILLION_LAUGHS = (
     '<!DOCTYPE owed [<!ENTITY a "1">' + ''.join(
@@ -82,13 +84,15 @@ class UnreadableTest(base.TestCase):
                                ENTRY.replace('format="1"', ''))
 
     def test_a_missing_attribute(self) -> None:
-        for name in ('original_kib', 'taken_by', 'taken_at', 'migration'):
+        for name in ('original_kib', 'taken_by', 'taken_at', 'migration',
+                     'stats_period_seconds'):
             self.assert_unreadable('an attribute is missing or wrong',
                                    ENTRY.replace(f'{name}=', f'x{name}='))
 
     def test_a_wrong_attribute(self) -> None:
         for right, wrong in (('4194304', 'plenty'), ('4194304', '4.5'),
                              ('4194304', '9' * 5000),
+                             ('"10"', '"often"'),
                              ('2026-11-02T08', 'today')):
             text = ENTRY.replace(right, wrong)
             if len(text) <= journal.LONGEST_ENTRY_CHARACTERS:
@@ -97,8 +101,12 @@ class UnreadableTest(base.TestCase):
 
     def test_no_memory_owed(self) -> None:
         for amount in ('0', '-4194304'):
-            self.assert_unreadable('nobody can be owed no memory',
+            self.assert_unreadable('a figure is out of bounds',
                                    ENTRY.replace('4194304', amount))
+
+    def test_statistics_more_often_than_ever(self) -> None:
+        self.assert_unreadable('a figure is out of bounds',
+                               ENTRY.replace('"10"', '"-1"'))
 
     def test_an_entry_too_long_is_not_even_parsed(self) -> None:
         message = self.assert_unreadable(
@@ -146,7 +154,8 @@ class UnreadableTest(base.TestCase):
                                        fullmatch=True),
         taken_at=strategies.datetimes(
             timezones=strategies.just(datetime.UTC)),
-        migration=strategies.uuids().map(str))
+        migration=strategies.uuids().map(str),
+        stats_period_seconds=strategies.integers(0, 1 << 30))
     def test_any_entry_survives_the_round_trip(self, **values: object
                                                ) -> None:
         owed = journal.Owed(**values)

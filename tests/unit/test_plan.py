@@ -10,15 +10,21 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""How much is taken, and when a guest is left alone."""
+"""How much is taken and when, and when a guest is left alone."""
 
 import dataclasses
+from typing import Any
 
 import hypothesis
 from hypothesis import strategies
 
 from nova_freemem import plan as plans
 from nova_freemem.acquire.base import FreeMemory
+from nova_freemem.eligibility import Eligible
+from nova_freemem.link import LinkRate
+from nova_freemem.link import Origin
+from nova_freemem.plan import Mode
+from nova_freemem.policy import Policy
 from nova_freemem.reasons import LeaveAlone
 from nova_freemem.reasons import Reason
 from tests.unit import base
@@ -26,73 +32,208 @@ from tests.unit.fakes import GIB
 from tests.unit.fakes import MIB
 from tests.unit.fakes import make_policy
 
+GIGABIT = LinkRate.of_mbit(1000, Origin.CONFIGURED)
+FAST = LinkRate.of_mbit(100_000, Origin.CONFIGURED)
 
-def make(free_kib: int, *, rss_kib: int = 4 * GIB,
-         available_kib: int | None = None, **policy: object
+# What a guest of 4 GiB keeps by default.
+KEEPS_KIB = int(4 * GIB * 5 // 100 * (1 + plans.SLACK_SHARE))
+
+
+def make(free_kib: int, *, rss_kib: int = 4 * GIB, windows: bool = False,
+         available_kib: int | None = None, cold_kib: int | None = None,
+         unwritten_kib: int = 0, link: LinkRate = GIGABIT, **policy: Any
          ) -> plans.Plan | LeaveAlone:
     """Plan for a guest of 4 GiB, wholly resident unless said otherwise."""
-    memory = FreeMemory('agent', 4 * GIB, free_kib, available_kib)
-    return plans.make(memory, 4 * GIB, rss_kib, make_policy(**policy))
+    memory = FreeMemory('agent', 4 * GIB, free_kib, available_kib,
+                        inactive_file_kib=cold_kib,
+                        unwritten_kib=unwritten_kib)
+    return plans.make(memory, Eligible(4 * GIB, rss_kib, windows),
+                      make_policy(**policy), link)
 
 
-class PlanTest(base.TestCase):
+class AmountTest(base.TestCase):
 
-    def test_all_but_the_headroom_is_taken(self) -> None:
+    def test_all_but_the_headroom_and_some_slack_is_taken(self) -> None:
         plan = make(3 * GIB, headroom_percent=25)
-        self.assertEqual(plans.Plan(
-            original_kib=4 * GIB, target_kib=2 * GIB, never_touched_kib=0,
-            expected_saving_kib=2 * GIB, source='agent'), plan)
-        self.assertEqual(2 * GIB, plan.release_kib)
+        self.assertEqual(4 * GIB, plan.original_kib)
+        self.assertEqual(1 * GIB, plan.headroom_kib)
+        self.assertEqual(2 * GIB - 256 * MIB, plan.release_kib)
+        self.assertEqual(plan.release_kib, plan.expected_saving_kib)
 
     def test_a_small_guest_keeps_the_least_headroom(self) -> None:
         plan = make(3 * GIB, headroom_percent=1, headroom_min_mib=512)
-        self.assertEqual(3 * GIB - 512 * MIB, plan.release_kib)
+        self.assertEqual(3 * GIB - 640 * MIB, plan.release_kib)
+
+    def test_windows_keeps_what_its_driver_needs(self) -> None:
+        plan = make(3 * GIB, windows=True)
+        self.assertEqual(1 * GIB, plan.headroom_kib)
+        self.assertEqual(2 * GIB - 256 * MIB, plan.release_kib)
+        self.assertEqual(Reason.NOTHING_FREE,
+                         make(1 * GIB, windows=True).reason)
 
     def test_less_is_taken_where_less_is_available_than_free(self) -> None:
-        plan = make(3 * GIB, available_kib=2 * GIB, headroom_percent=25)
-        self.assertEqual(1 * GIB, plan.release_kib)
+        plan = make(3 * GIB, available_kib=2 * GIB)
+        self.assertEqual(2 * GIB - KEEPS_KIB, plan.release_kib)
 
-    def test_more_available_than_free_is_page_cache_and_stays(self) -> None:
-        plan = make(2 * GIB, available_kib=3 * GIB, headroom_percent=25)
-        self.assertEqual(1 * GIB, plan.release_kib)
+    def test_cache_stays_where_the_guest_does_not_say_that_it_is_cold(
+            self) -> None:
+        plan = make(2 * GIB, available_kib=3 * GIB)
+        self.assertEqual(2 * GIB - KEEPS_KIB, plan.release_kib)
+
+    def test_cold_and_clean_cache_is_taken_too(self) -> None:
+        plan = make(1 * GIB, available_kib=3 * GIB, cold_kib=2 * GIB,
+                    unwritten_kib=512 * MIB)
+        self.assertEqual(2 * GIB + 512 * MIB - KEEPS_KIB, plan.release_kib)
+
+    def test_where_the_operator_wants_no_cache_is_taken(self) -> None:
+        plan = make(1 * GIB, available_kib=3 * GIB, cold_kib=2 * GIB,
+                    reclaim='free')
+        self.assertEqual(1 * GIB - KEEPS_KIB, plan.release_kib)
+
+    def test_where_the_operator_wants_all_that_is_available_is(self) -> None:
+        plan = make(1 * GIB, available_kib=3 * GIB, reclaim='available')
+        self.assertEqual(3 * GIB - KEEPS_KIB, plan.release_kib)
+
+    def test_all_that_is_available_is_what_is_free_where_no_more_is_told(
+            self) -> None:
+        plan = make(1 * GIB, cold_kib=2 * GIB, reclaim='available')
+        self.assertEqual(1 * GIB - KEEPS_KIB, plan.release_kib)
 
     def test_nothing_free_leaves_the_guest_alone(self) -> None:
         decision = make(100 * MIB)
         self.assertEqual(Reason.NOTHING_FREE, decision.reason)
-        self.assertEqual('100 MiB free, headroom 204 MiB', decision.detail)
+        self.assertEqual('100 MiB to spare, headroom 204 MiB',
+                         decision.detail)
 
     def test_just_the_headroom_free_leaves_the_guest_alone(self) -> None:
-        self.assertEqual(Reason.NOTHING_FREE,
-                         make(1 * GIB, headroom_percent=25).reason)
-
-    def test_a_freshly_booted_guest_is_not_worth_it(self) -> None:
-        decision = make(3 * GIB + 512 * MIB, rss_kib=600 * MIB)
-        self.assertEqual(Reason.WOULD_NOT_PAY, decision.reason)
-        self.assertEqual('88 MiB resident of 3379 MiB free', decision.detail)
+        self.assertEqual(Reason.NOTHING_FREE, make(KEEPS_KIB).reason)
 
     def test_a_small_saving_is_not_worth_it(self) -> None:
-        self.assertEqual(
-            Reason.WOULD_NOT_PAY,
-            make(300 * MIB, min_saving_mib=100).reason)
-        self.assertIsInstance(make(300 * MIB, min_saving_mib=90), plans.Plan)
-
-    def test_never_touched_memory_saves_nothing(self) -> None:
-        plan = make(3 * GIB, rss_kib=3 * GIB)
-        self.assertEqual(1 * GIB, plan.never_touched_kib)
-        self.assertEqual(2 * GIB, plan.expected_saving_kib)
+        small_kib = KEEPS_KIB + 99 * MIB
+        self.assertEqual(Reason.WOULD_NOT_PAY, make(
+            small_kib, min_saving_mib=100, mode='beside').reason)
+        self.assertIsInstance(make(small_kib, min_saving_mib=99,
+                                   mode='beside'), plans.Plan)
 
     def test_resident_size_may_fall_only_after_the_never_touched_part(
             self) -> None:
         plan = make(3 * GIB, rss_kib=3 * GIB)
+        self.assertEqual(1 * GIB, plan.never_touched_kib)
         self.assertEqual(0, plan.expected_fall_kib(GIB))
         self.assertEqual(MIB, plan.expected_fall_kib(GIB + MIB))
 
-    def test_resident_size_with_qemu_in_it_is_above_the_memory(self) -> None:
-        plan = make(3 * GIB, rss_kib=4 * GIB + 200 * MIB)
-        self.assertEqual(0, plan.never_touched_kib)
+    def test_a_plan_cannot_be_changed(self) -> None:
+        plan = make(3 * GIB)
+        self.assertRaises(dataclasses.FrozenInstanceError, setattr, plan,
+                          'target_kib', 1)
+
+
+class ModeTest(base.TestCase):
+
+    def test_by_itself_it_goes_for_time(self) -> None:
+        self.assertEqual(Mode.OVERLAPPING, make(3 * GIB).mode)
+
+    def test_the_operator_may_want_the_fewest_bytes(self) -> None:
+        self.assertEqual(Mode.FIRST, make(3 * GIB, mode='first').mode)
+        self.assertEqual(Mode.BESIDE, make(3 * GIB, mode='beside').mode)
+
+    def test_who_insists_is_not_told_that_it_would_not_pay(self) -> None:
+        for mode in ('first', 'beside'):
+            self.assertIsInstance(make(3 * GIB, link=FAST, mode=mode),
+                                  plans.Plan)
+
+
+class ForecastTest(base.TestCase):
+    """The scenarios of the benchmark, as the plan sees them."""
+
+    def assert_left_alone(self, decision: plans.Plan | LeaveAlone) -> str:
+        self.assertIsInstance(decision, LeaveAlone)
+        self.assertEqual(Reason.WOULD_NOT_PAY, decision.reason)
+        return decision.detail
+
+    def test_a_freshly_booted_guest_is_left_alone(self) -> None:
+        detail = self.assert_left_alone(
+            make(3 * GIB + 512 * MIB, rss_kib=600 * MIB))
+        self.assertRegex(detail, r'^0 MiB resident of 3328 MiB, 0\.0 of '
+                                 r'5\.0 s at 1000 Mbit/s configured$')
+
+    def test_freed_memory_is_waited_for_and_not_carried(self) -> None:
+        plan = make(3 * GIB)
+        plain_seconds = 4 * GIB / GIGABIT.kib_per_second
+        left_seconds = plain_seconds - plan.expected_saving_seconds
+        self.assertAlmostEqual(
+            plan.release_kib / plans.INFLATE_KIB_PER_SECOND
+            + (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second,
+            left_seconds)
+
+    def test_beside_the_transfer_freed_memory_is_not_waited_for(self
+                                                               ) -> None:
+        plan = make(3 * GIB, mode='beside')
+        plain_seconds = 4 * GIB / GIGABIT.kib_per_second
+        left_seconds = plain_seconds - plan.expected_saving_seconds
+        # Link and balloon shorten the queue from both ends until only what
+        # the guest keeps is left, and that has to be carried.
+        self.assertAlmostEqual(
+            (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second,
+            left_seconds)
+
+    def test_on_a_link_as_fast_as_the_balloon_both_do_their_part(self
+                                                                 ) -> None:
+        link = LinkRate(plans.INFLATE_KIB_PER_SECOND, Origin.CONFIGURED)
+        plan = make(4 * GIB - 1, link=link, headroom_percent=1,
+                    mode='beside')
+        plain_seconds = 4 * GIB / link.kib_per_second
+        self.assertAlmostEqual(plain_seconds / 2,
+                               plan.expected_saving_seconds)
+
+    def test_cold_cache_comes_more_slowly_than_free_memory(self) -> None:
+        link = LinkRate(plans.INFLATE_KIB_PER_SECOND, Origin.CONFIGURED)
+        free = make(3 * GIB, link=link, mode='beside')
+        cold = make(256 * MIB, available_kib=3 * GIB, mode='beside',
+                    cold_kib=3 * GIB - 256 * MIB, link=link)
+        self.assertEqual(free.release_kib, cold.release_kib)
+        self.assertLess(cold.expected_saving_seconds,
+                        free.expected_saving_seconds)
+
+    def test_fragments_are_resident_and_worth_it(self) -> None:
+        # Free page reporting cannot return them: they are resident.
+        plan = make(3 * GIB, rss_kib=3 * GIB + 700 * MIB)
+        self.assertGreater(plan.expected_saving_kib, 2 * GIB)
+
+    def test_reported_memory_is_not_paid_for(self) -> None:
+        self.assert_left_alone(make(3 * GIB, rss_kib=1 * GIB + 60 * MIB))
+
+    def test_what_is_not_resident_comes_first_and_in_vain(self) -> None:
+        plan = make(3 * GIB, rss_kib=2 * GIB + 512 * MIB)
+        self.assertEqual(1 * GIB + 512 * MIB, plan.never_touched_kib)
+        self.assertEqual(plan.release_kib - plan.never_touched_kib,
+                         plan.expected_saving_kib)
+
+    def test_where_balloon_and_link_never_meet_nothing_is_won(self) -> None:
+        # The link has carried all that is resident before the balloon is
+        # through with what is not.
+        self.assert_left_alone(make(3 * GIB, rss_kib=1 * GIB, link=FAST))
+
+    def test_a_full_guest_is_left_alone(self) -> None:
+        self.assertEqual(Reason.NOTHING_FREE,
+                         make(120 * MIB, available_kib=180 * MIB,
+                              cold_kib=40 * MIB).reason)
+
+    def test_a_fast_link_is_not_helped(self) -> None:
+        self.assert_left_alone(make(3 * GIB, link=FAST))
+
+    def test_a_gain_too_small_to_foretell_is_none(self) -> None:
+        # 100 MiB of 4 GiB is less than a tenth of the time.
+        self.assert_left_alone(make(KEEPS_KIB + 100 * MIB))
 
 
 kib = strategies.integers(0, 64 * GIB)
+policies = strategies.builds(
+    make_policy,
+    mode=strategies.sampled_from(['auto', 'first', 'beside']),
+    reclaim=strategies.sampled_from(['free', 'cold', 'available']),
+    headroom_percent=strategies.integers(1, 90),
+    headroom_min_mib=strategies.integers(32, 4096))
 
 
 class PlanPropertiesTest(base.TestCase):
@@ -100,27 +241,39 @@ class PlanPropertiesTest(base.TestCase):
     @hypothesis.given(
         actual_kib=kib, total_kib=kib, free_kib=kib, rss_kib=kib,
         available_kib=strategies.none() | kib,
-        headroom_percent=strategies.integers(1, 90),
-        headroom_min_mib=strategies.integers(32, 4096))
+        inactive_file_kib=strategies.none() | kib,
+        unwritten_kib=strategies.none() | kib,
+        windows=strategies.booleans(), policy=policies,
+        link_mbit=strategies.integers(1, 10 ** 6))
     def test_a_guest_always_keeps_its_headroom(
             self, actual_kib: int, total_kib: int, free_kib: int,
-            rss_kib: int, available_kib: int | None,
-            headroom_percent: int, headroom_min_mib: int) -> None:
+            rss_kib: int, windows: bool, policy: Policy, link_mbit: int,
+            **amounts_kib: int | None) -> None:
         total_kib = min(total_kib, actual_kib)
         free_kib = min(free_kib, total_kib)
-        memory = FreeMemory('agent', total_kib, free_kib, available_kib)
-        policy = make_policy(headroom_percent=headroom_percent,
-                             headroom_min_mib=headroom_min_mib)
-        plan = plans.make(memory, actual_kib, rss_kib, policy)
+        amounts_kib = {
+            name: value if value is None else min(value, total_kib - (
+                free_kib if name == 'inactive_file_kib' else 0))
+            for name, value in amounts_kib.items()}
+        memory = FreeMemory('agent', total_kib, free_kib, **amounts_kib)
+        plan = plans.make(
+            memory, Eligible(actual_kib, rss_kib, windows), policy,
+            LinkRate.of_mbit(link_mbit, Origin.CONFIGURED))
         if isinstance(plan, LeaveAlone):
             return
-        headroom_kib = policy.headroom_kib(actual_kib)
-        self.assertGreaterEqual(plan.target_kib, headroom_kib)
+        self.assertEqual(policy.headroom_kib(actual_kib, windows),
+                         plan.headroom_kib)
+        self.assertGreaterEqual(plan.target_kib, plan.headroom_kib)
         self.assertLess(plan.target_kib, plan.original_kib)
-        self.assertGreaterEqual(free_kib - plan.release_kib, headroom_kib)
+        available_kib = amounts_kib['available_kib']
+        if available_kib is not None:
+            self.assertGreaterEqual(available_kib - plan.release_kib,
+                                    plan.headroom_kib)
         self.assertLessEqual(plan.expected_saving_kib, plan.release_kib)
         self.assertGreaterEqual(plan.expected_saving_kib,
                                 policy.min_saving_mib * 1024)
+        self.assertLessEqual(
+            0, plan.expected_saving_seconds + 1e-9)
 
     @hypothesis.given(free_kib=kib, more_kib=kib)
     def test_more_free_never_takes_less(self, free_kib: int, more_kib: int
@@ -132,7 +285,17 @@ class PlanPropertiesTest(base.TestCase):
         self.assertLessEqual(release_kib(free_kib),
                              release_kib(free_kib + more_kib))
 
-    def test_a_plan_cannot_be_changed(self) -> None:
-        plan = make(3 * GIB)
-        self.assertRaises(dataclasses.FrozenInstanceError, setattr, plan,
-                          'target_kib', 1)
+    @hypothesis.given(
+        free_kib=strategies.integers(0, 4 * GIB),
+        rss_kib=strategies.integers(0, 5 * GIB),
+        link_mbit=strategies.integers(1, 10 ** 6))
+    def test_by_itself_nothing_is_done_that_would_not_pay(
+            self, free_kib: int, rss_kib: int, link_mbit: int) -> None:
+        link = LinkRate.of_mbit(link_mbit, Origin.CONFIGURED)
+        plan = make(free_kib, rss_kib=rss_kib, link=link)
+        if isinstance(plan, plans.Plan):
+            self.assertGreaterEqual(plan.expected_saving_seconds,
+                                    plans.LEAST_GAIN_SECONDS)
+            self.assertGreaterEqual(
+                plan.expected_saving_seconds,
+                plans.LEAST_GAIN_SHARE * rss_kib / link.kib_per_second)

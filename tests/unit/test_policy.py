@@ -32,13 +32,17 @@ class PolicyTest(base.ConfTestCase):
                                      text))
 
     def test_defaults(self) -> None:
-        self.assertEqual(fakes.make_policy(), self.read(''))
+        self.assertEqual(fakes.make_policy(mode='first', reclaim='free'),
+                         self.read(''))
 
     def test_every_option_arrives(self) -> None:
         self.assertEqual(
-            policy.Policy(('balloon_stats',), 'other', 10, 64, 1, 2, 3),
+            policy.Policy(('balloon_stats',), 'other', 'first', 'free', 10,
+                          64, 2048, 25000, 1, 2, 3),
             self.read('acquire = balloon_stats\nrelease = other\n'
+                      'mode = first\nreclaim = free\n'
                       'headroom_percent = 10\nheadroom_min_mib = 64\n'
+                      'headroom_windows_mib = 2048\nlink_mbit = 25000\n'
                       'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
                       'deadline_seconds = 3'))
 
@@ -46,6 +50,8 @@ class PolicyTest(base.ConfTestCase):
         for option, low, high in (
                 ('headroom_percent', 1, 90),
                 ('headroom_min_mib', 32, 1048576),
+                ('headroom_windows_mib', 32, 1048576),
+                ('link_mbit', 0, 1000000),
                 ('min_saving_mib', 1, 1048576),
                 ('agent_timeout_seconds', 1, 60),
                 ('deadline_seconds', 2, 3600)):
@@ -54,6 +60,11 @@ class PolicyTest(base.ConfTestCase):
                     f'[freemem] {option}: {value!r} is not a whole number '
                     f'from {low} to {high}',
                     self.problem(f'{option} = {value}'))
+
+    def test_a_word_that_is_none_of_the_choices(self) -> None:
+        for option in ('mode', 'reclaim'):
+            self.assertIn(f'[freemem] {option}: ',
+                          self.problem(f'{option} = always'))
 
     def test_options_that_contradict_each_other(self) -> None:
         self.assertEqual(
@@ -82,3 +93,13 @@ class PolicyTest(base.ConfTestCase):
         self.assertEqual(GIB // 2, headroom(5 * GIB))
         self.assertEqual(128 * MIB, headroom(1 * GIB))
         self.assertEqual(128 * MIB, headroom(0))
+
+    def test_windows_keeps_more(self) -> None:
+        headroom = fakes.make_policy(headroom_windows_mib=1024).headroom_kib
+        self.assertEqual(1 * GIB, headroom(4 * GIB, windows=True))
+        self.assertEqual(2 * GIB, headroom(40 * GIB, windows=True))
+
+    def test_windows_never_keeps_less(self) -> None:
+        headroom = fakes.make_policy(headroom_min_mib=512,
+                                     headroom_windows_mib=64).headroom_kib
+        self.assertEqual(512 * MIB, headroom(1 * GIB, windows=True))

@@ -20,12 +20,12 @@ import testtools
 
 from nova_freemem import report
 from nova_freemem.assign import Assigned
-from nova_freemem.plan import Plan
 from nova_freemem.reasons import LeaveAlone
 from nova_freemem.reasons import Reason
 from nova_freemem.release.base import End
 from nova_freemem.release.base import Release
 from tests.unit import base
+from tests.unit import fakes
 from tests.unit.fakes import GIB
 from tests.unit.fakes import MIB
 
@@ -43,7 +43,8 @@ class ReportTest(base.TestCase):
         self.context = context.RequestContext(is_admin=False)
         self.reporter = report.Reporter(
             self.context, objects.Instance(uuid=UUID), 'host1')
-        self.plan = Plan(4 * GIB, 1 * GIB, 0, 2 * GIB, 'guest_agent')
+        self.plan = fakes.make_plan(expected_saving_kib=2 * GIB,
+                                    expected_saving_seconds=17.25)
 
     def events(self) -> list[str]:
         return [call.args[2] for call in self.start.call_args_list]
@@ -53,8 +54,9 @@ class ReportTest(base.TestCase):
             End.TARGET_REACHED, 3 * GIB, 2900 * MIB, 1100 * MIB, 7.68))
         self.assertEqual(
             ['INFO Released 3072 of 4096 MiB before live migration in 7.7 s '
-             '(all of it; free by guest_agent); expected to save 2048 MiB of '
-             'transfer: the resident size fell by 2900 MiB to 1100 MiB.'],
+             '(all of it; asked guest_agent); expected to save 2048 MiB and '
+             '17.2 s of transfer (1000 Mbit/s assumed): the resident size '
+             'fell by 2900 MiB to 1100 MiB.'],
             self.log.output.splitlines())
 
     def test_no_more_is_promised_than_the_host_has_gained(self) -> None:
@@ -124,6 +126,12 @@ class ReportTest(base.TestCase):
                       'urn:nova-freemem:journal', f'virsh setmem {UUID}',
                       '--live --config'):
             self.assertIn(words, line)
+
+    def test_a_guest_that_needed_its_memory_is_warned_of(self) -> None:
+        self.reporter.needed_back(self.plan)
+        (line,) = self.log_lines('WARNING')
+        self.assertIn('needed its memory', line)
+        self.assertIn('all 4096 MiB', line)
 
     def test_a_fault_says_that_the_migration_goes_on(self) -> None:
         self.reporter.fault('Asking the guest', ZeroDivisionError('oops'))

@@ -35,17 +35,20 @@ def source(name: str, answer: acquire.FreeMemory | Exception) -> mock.Mock:
 
 class CheckTest(base.TestCase):
 
-    def assert_refused(self, problem: str, *figures: object) -> None:
-        memory = acquire.FreeMemory('agent', *figures)
+    def assert_refused(self, problem: str, *figures: object,
+                       **more: object) -> None:
+        memory = acquire.FreeMemory('agent', *figures, **more)
         error = self.assertRaises(exceptions.NoAnswer, memory.check, 4 * GIB)
         self.assertEqual(f'agent: the guest claims {problem}', str(error))
 
     def test_figures_that_can_be_are_let_pass(self) -> None:
-        for figures in ((4 * GIB, 3 * GIB),
-                        (4 * GIB, 0, 0, 0, ()),
-                        (1, 1, 1, 1, ((4, 1),)),
-                        (4 * GIB, 1, 4 * GIB, 1, ((4096, 1024),))):
-            acquire.FreeMemory('agent', *figures).check(4 * GIB)
+        for figures, blocks in (((4 * GIB, 3 * GIB), None),
+                                ((4 * GIB, 0, 0, 0, 0, 0), ()),
+                                ((1, 1, 1, 1, 1, 1), ((4, 1),)),
+                                ((4 * GIB, 1, 4 * GIB, 1),
+                                 ((4096, 1024),))):
+            acquire.FreeMemory('agent', *figures, free_blocks=blocks
+                               ).check(4 * GIB)
 
     def test_a_total_that_cannot_be(self) -> None:
         for total_kib, shown in ((0, '0'), (-5, '-5'),
@@ -73,7 +76,33 @@ class CheckTest(base.TestCase):
     def test_more_free_blocks_than_there_is_memory(self) -> None:
         self.assert_refused(
             'free blocks of 4.1984e+06 KiB where at most 4194304 KiB can be',
-            4 * GIB, 0, None, None, ((4096, 1025),))
+            4 * GIB, 0, free_blocks=((4096, 1025),))
+
+    def test_more_cold_or_unwritten_cache_than_there_is(self) -> None:
+        self.assert_refused(
+            'inactive file of 2048 KiB where at most 1024 KiB can be',
+            1 * MIB, 0, None, None, 2 * MIB)
+        self.assert_refused(
+            'unwritten of -1 KiB where at most 1024 KiB can be',
+            1 * MIB, 0, None, None, None, -1)
+
+
+class ColdCacheTest(base.TestCase):
+
+    def cold_cache_kib(self, inactive_kib: int | None,
+                       unwritten_kib: int | None) -> int:
+        return acquire.FreeMemory(
+            'agent', 4 * GIB, 0, inactive_file_kib=inactive_kib,
+            unwritten_kib=unwritten_kib).cold_cache_kib
+
+    def test_what_has_to_be_written_first_is_not_cold(self) -> None:
+        self.assertEqual(900 * MIB, self.cold_cache_kib(1000 * MIB,
+                                                        100 * MIB))
+        self.assertEqual(0, self.cold_cache_kib(100 * MIB, 1000 * MIB))
+
+    def test_what_is_not_told_is_not_known_to_be_cold(self) -> None:
+        self.assertEqual(0, self.cold_cache_kib(None, 0))
+        self.assertEqual(0, self.cold_cache_kib(1000 * MIB, None))
 
 
 class AskInTurnTest(base.GuestTestCase):

@@ -67,6 +67,7 @@ class AskTest(AgentTestCase):
         self.assertEqual(3 * GIB + 512 * MIB, memory.free_kib)
         self.assertEqual(3 * GIB + 512 * MIB, memory.available_kib)
         self.assertEqual(64 * MIB, memory.page_cache_kib)
+        self.assertEqual(17, memory.stalled_us)
         self.assertEqual((4 * MIB, 896), memory.free_blocks[-1])
         self.assertEqual(['guest-exec', 'guest-exec-status'],
                          self.guest.agent.commands)
@@ -314,6 +315,11 @@ def read(meminfo: str, buddyinfo: str = '') -> acquire.FreeMemory:
 
 class CapturedTest(base.TestCase):
 
+    def test_the_cache_of_a_machine_of_24_gib(self) -> None:
+        memory = read('linux-6.18-x86_64.meminfo')
+        self.assertLess(0, memory.cold_cache_kib)
+        self.assertLessEqual(memory.cold_cache_kib, memory.page_cache_kib)
+
     def test_a_machine_of_24_gib(self) -> None:
         memory = read('linux-6.18-x86_64.meminfo',
                       'linux-6.18-x86_64.buddyinfo')
@@ -338,4 +344,5 @@ class CapturedTest(base.TestCase):
     def test_an_old_kernel_does_not_tell_what_is_available(self) -> None:
         memory = read('constructed-linux-2.6.32.meminfo')
         self.assertEqual(acquire.FreeMemory(
-            'agent', 2055124, 1203456, None, 421020, None), memory)
+            'agent', 2055124, 1203456, page_cache_kib=421020,
+            unwritten_kib=56, swap_free_kib=2064376), memory)

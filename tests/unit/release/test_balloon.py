@@ -15,7 +15,7 @@
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.clock import Order
-from nova_freemem.plan import Plan
+from nova_freemem.plan import Mode
 from nova_freemem.release import balloon
 from nova_freemem.release.base import End
 from nova_freemem.release.base import Release
@@ -25,17 +25,18 @@ from tests.unit.fakes import GIB
 from tests.unit.fakes import MIB
 
 
-class BalloonTest(base.GuestTestCase):
+class BalloonTestCase(base.GuestTestCase):
 
     def setUp(self) -> None:
         super().setUp()
         self.orders = clocks.Orders()
-        self.plan = Plan(original_kib=4 * GIB, target_kib=1 * GIB,
-                         never_touched_kib=512 * MIB,
-                         expected_saving_kib=3 * GIB, source='agent')
+        self.plan = fakes.make_plan(
+            never_touched_kib=512 * MIB, rss_kib=self.guest.rss_kib)
+        self.balloon = balloon.Balloon()
 
     def release(self, deadline_seconds: float = 120) -> Release:
-        return balloon.Balloon().release(
+        self.balloon.start(self.domain, self.plan)
+        return self.balloon.watch(
             self.domain, self.plan, self.orders, self.clock,
             clocks.Deadline(self.clock, deadline_seconds))
 
@@ -45,6 +46,10 @@ class BalloonTest(base.GuestTestCase):
         self.clock.wait(3600)
         self.guest.look()
         self.assertEqual(actual_kib, self.guest.actual_kib)
+
+
+class FirstTest(BalloonTestCase):
+    """The transfer waits."""
 
     def test_all_of_it_is_taken(self) -> None:
         release = self.release()
@@ -61,7 +66,7 @@ class BalloonTest(base.GuestTestCase):
                                                                     ) -> None:
         self.guest.gives_down_to_kib = 2 * GIB
         release = self.release()
-        self.assertEqual(End.NO_PROGRESS, release.end)
+        self.assertEqual(End.TOO_SLOW, release.end)
         self.assertEqual(2 * GIB, release.taken_kib)
         self.assertEqual(2 * GIB, self.guest.target_kib)
         self.guest.gives_down_to_kib = 0
@@ -107,29 +112,183 @@ class BalloonTest(base.GuestTestCase):
         self.guest.used_kib = 0
         self.clock.after(1, lambda: setattr(self.guest, 'target_kib', 1))
         self.guest.inflate_kib_per_second = 8 * GIB
-        self.plan = Plan(4 * GIB, 1 * GIB, 0, 3 * GIB, 'agent')
         self.guest.gives_down_to_kib = 2 * GIB
         self.clock.after(1.1, lambda: setattr(self.guest,
                                               'gives_down_to_kib', 0))
+        self.plan = fakes.make_plan(headroom_kib=0)
         self.assertEqual(End.NOT_OURS, self.release().end)
+        self.assertEqual(1, self.guest.target_kib)
 
     def test_a_target_set_above_ours_is_not_fought_over(self) -> None:
         self.clock.after(1, lambda: setattr(self.guest, 'target_kib',
                                             4 * GIB))
-        self.assertEqual(End.NO_PROGRESS, self.release().end)
+        self.assertEqual(End.PRESSURE, self.release().end)
         self.assertEqual(4 * GIB, self.guest.target_kib)
+
+    def test_a_guest_in_need_gets_everything_back_at_once(self) -> None:
+        def need() -> None:
+            self.guest.used_kib += 3 * GIB
+
+        self.clock.after(1, need)
+        started_at = self.clock.now()
+        release = self.release()
+        self.assertEqual(End.PRESSURE, release.end)
+        self.assertAlmostEqual(1, self.clock.now() - started_at,
+                               delta=balloon.TICK_SECONDS)
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+
+    def test_it_tells_its_statistics_often_enough_to_be_watched(self
+                                                                ) -> None:
+        self.release()
+        self.assertEqual(balloon.STATS_PERIOD_SECONDS,
+                         self.guest.stats_period_seconds)
+        names = [call[0] for call in self.domain.calls]
+        self.assertLess(names.index('set_stats_period_seconds'),
+                        names.index('set_balloon_kib'))
+
+    def test_it_ends_where_the_link_would_carry_the_rest_as_fast(self
+                                                                 ) -> None:
+        self.clock.after(3, lambda: setattr(
+            self.guest, 'inflate_kib_per_second', 50 * MIB))
+        release = self.release()
+        self.assertEqual(End.TOO_SLOW, release.end)
+        self.assertAlmostEqual(3, release.seconds,
+                               delta=2 + 2 * balloon.TICK_SECONDS)
+        self.assert_nothing_moves()
 
     def test_a_host_that_stops_telling_is_a_fault(self) -> None:
         self.clock.after(1, lambda: self.guest.tells.update(rss_kib=None))
         self.assertRaises(exceptions.NoAnswer, self.release)
 
-    def test_a_domain_that_goes_away_is_a_fault(self) -> None:
-        self.clock.after(1, lambda: setattr(self.guest, 'host', 'elsewhere'))
-        self.assertRaises(exceptions.DomainGone, self.release)
-
-    def test_nothing_is_taken_where_the_guest_cannot_be_looked_at(self
+    def test_nothing_is_taken_from_a_guest_that_cannot_be_watched(self
                                                                   ) -> None:
         self.domain.fault_at[1] = fakes.libvirt_fault(
             exceptions.LibvirtFault, 'no')
         self.assertRaises(exceptions.LibvirtFault, self.release)
         self.assertEqual([], self.domain.called('set_balloon_kib'))
+
+
+class BesideTestCase(BalloonTestCase):
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.plan = fakes.make_plan(mode=Mode.BESIDE,
+                                    rss_kib=self.guest.rss_kib)
+        self.balloon.start(self.domain, self.plan)
+        self.guest.transferred_kib = 0
+        self.started_at = self.clock.now()
+
+    def watch(self) -> Release:
+        return self.balloon.watch(self.domain, self.plan, self.orders,
+                                  self.clock, None)
+
+    def end_transfer_after(self, seconds: float) -> None:
+        self.clock.after(seconds, lambda: self.orders.give(
+            Order.TRANSFER_ENDED))
+
+
+class BesideTest(BesideTestCase):
+    """libvirt's own calls would wait for the transfer to end."""
+
+    def test_all_of_it_is_taken(self) -> None:
+        self.assertEqual(End.TARGET_REACHED, self.watch().end)
+
+    def test_no_deadline_ends_it(self) -> None:
+        self.guest.inflate_kib_per_second = 10 * MIB
+        release = self.watch()
+        self.assertEqual(End.TARGET_REACHED, release.end)
+        self.assertGreater(release.seconds, 300)
+
+    def test_a_guest_that_stops_half_way_is_stopped_by_the_monitor(self
+                                                                   ) -> None:
+        self.guest.gives_down_to_kib = 2 * GIB
+        self.assertEqual(End.NO_PROGRESS, self.watch().end)
+        self.assertEqual([(2 * GIB,)],
+                         self.domain.called('steer_balloon_kib'))
+
+    def test_a_guest_in_need_gets_everything_back_by_the_monitor(self
+                                                                 ) -> None:
+        self.guest.tells['swapped_out_kib'] = 0
+        self.clock.after(1, lambda: self.guest.tells.update(
+            swapped_out_kib=4))
+        self.assertEqual(End.PRESSURE, self.watch().end)
+        self.assertEqual([(4 * GIB,)],
+                         self.domain.called('steer_balloon_kib'))
+        self.assertLess(self.clock.now() - self.started_at, 1.5)
+
+    def test_it_ends_with_the_transfer_and_moves_nothing(self) -> None:
+        self.end_transfer_after(1.05)
+        release = self.watch()
+        self.assertEqual(End.TRANSFER_ENDED, release.end)
+        self.assertAlmostEqual(1.05, release.seconds)
+        self.assertEqual([], self.domain.called('steer_balloon_kib'))
+
+    def test_a_guest_that_has_left_has_been_transferred(self) -> None:
+        self.clock.after(1, lambda: setattr(self.guest, 'host', 'dest'))
+        release = self.watch()
+        self.assertEqual(End.TRANSFER_ENDED, release.end)
+        self.assertGreater(release.taken_kib, 300 * MIB)
+
+    def test_libvirts_own_calls_are_not_made(self) -> None:
+        self.watch()
+        self.assertLess(self.clock.now() - self.started_at, 30)
+        self.assertEqual(1, len(self.domain.called('set_balloon_kib')))
+
+
+class HoldTest(BesideTestCase):
+    """All is taken, and the transfer goes on."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.watch()
+        self.domain.calls.clear()
+        self.started_at = self.clock.now()
+
+    def hold(self) -> bool:
+        return self.balloon.hold(self.domain, self.plan, self.orders,
+                                 self.clock)
+
+    def seconds(self) -> float:
+        return self.clock.now() - self.started_at
+
+    def test_a_guest_that_can_do_without_is_held(self) -> None:
+        self.end_transfer_after(20.05)
+        self.assertTrue(self.hold())
+        self.assertAlmostEqual(20.05, self.seconds())
+        self.assertEqual([], self.domain.called('steer_balloon_kib'))
+
+    def test_a_guest_in_need_gets_everything_back_at_once(self) -> None:
+        self.clock.after(7, lambda: setattr(self.guest, 'used_kib', 1 * GIB))
+        self.assertFalse(self.hold())
+        self.assertAlmostEqual(7, self.seconds(), delta=balloon.TICK_SECONDS)
+        self.assertEqual([(4 * GIB,)],
+                         self.domain.called('steer_balloon_kib'))
+
+    def test_a_guest_that_swaps_out_a_little_each_tick_is_in_need(self
+                                                                  ) -> None:
+        self.guest.tells['swapped_out_kib'] = 1000
+        self.clock.after(3, lambda: self.guest.tells.update(
+            swapped_out_kib=1001))
+        self.assertFalse(self.hold())
+
+    def test_a_guest_that_takes_memory_back_is_in_need(self) -> None:
+        self.clock.after(3, lambda: setattr(self.guest, 'target_kib',
+                                            2 * GIB))
+        self.assertFalse(self.hold())
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+
+    def test_a_guest_that_leaves_is_held_no_longer(self) -> None:
+        self.clock.after(3, lambda: setattr(self.guest, 'host', 'dest'))
+        self.assertTrue(self.hold())
+        self.assertLess(self.seconds(), 3.5)
+
+    def test_a_guest_that_had_left_before_is_not_held_at_all(self) -> None:
+        self.guest.host = 'dest'
+        self.assertTrue(self.hold())
+        self.assertEqual(0, self.seconds())
+
+    def test_a_long_transfer_takes_no_more_to_watch_than_a_short_one(
+            self) -> None:
+        self.end_transfer_after(3600)
+        self.assertTrue(self.hold())
+        self.assertLess(len(self.domain.calls), 20_000)

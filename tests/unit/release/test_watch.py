@@ -16,15 +16,16 @@ import hypothesis
 from hypothesis import strategies
 
 from nova_freemem.clock import Order
+from nova_freemem.plan import Mode
 from nova_freemem.plan import Plan
 from nova_freemem.release import watch
 from nova_freemem.release.base import End
 from tests.unit import base
 from tests.unit.fakes import GIB
 from tests.unit.fakes import MIB
+from tests.unit.fakes import make_plan
 
-PLAN = Plan(original_kib=4 * GIB, target_kib=1 * GIB, never_touched_kib=0,
-            expected_saving_kib=3 * GIB, source='agent')
+PLAN = make_plan(mode=Mode.BESIDE)
 
 
 def judge(*taken_mib: float, fall: float = 1.0, order: Order | None = None,
@@ -83,13 +84,14 @@ class JudgeTest(base.TestCase):
             0, 3072, order=Order.FORCE_COMPLETE, deadline_passed=True))
 
     def test_an_abort_outranks_everything(self) -> None:
-        for taken_mib in (0, 3072, 3500, -5):
+        for taken_mib in (0, 3072, 3500, -500):
             self.assertEqual(End.ABORTED, judge(
                 0, taken_mib, order=Order.ABORT, deadline_passed=True))
 
     def test_a_balloon_that_somebody_else_moves_is_noticed(self) -> None:
         self.assertEqual(End.NOT_OURS, judge(0, 3073.1))
-        self.assertEqual(End.NOT_OURS, judge(0, -1))
+        self.assertEqual(End.NOT_OURS, judge(0, 3500))
+        self.assertFalse(End.NOT_OURS.gives_back)
 
     def test_memory_that_the_host_does_not_gain_is_of_no_use(self) -> None:
         self.assertEqual(End.NOTHING_GAINED, judge(0, 3072, fall=0))
@@ -103,15 +105,19 @@ class JudgeTest(base.TestCase):
                          judge(0, 63, fall=0, deadline_passed=True))
 
     def test_never_touched_memory_gains_nothing_and_need_not(self) -> None:
-        plan = Plan(4 * GIB, 1 * GIB, 2 * GIB, 1 * GIB, 'agent')
+        plan = make_plan(never_touched_kib=2 * GIB)
         self.assertEqual(End.DEADLINE, judge(
             0, 2048, fall=0, deadline_passed=True, plan=plan))
         self.assertEqual(End.NOTHING_GAINED, judge(
             0, 2200, fall=0, deadline_passed=True, plan=plan))
 
+    def test_it_ends_with_the_transfer_it_goes_beside(self) -> None:
+        self.assertEqual(End.TRANSFER_ENDED,
+                         judge(0, 400, order=Order.TRANSFER_ENDED))
+
     def test_what_is_of_no_use_goes_back(self) -> None:
         self.assertEqual(
-            {End.ABORTED, End.NOTHING_GAINED, End.NOT_OURS},
+            {End.ABORTED, End.NOTHING_GAINED, End.PRESSURE},
             {end for end in End if end.gives_back})
 
     def test_no_two_ends_read_the_same(self) -> None:
@@ -127,3 +133,92 @@ class JudgeTest(base.TestCase):
         end = judge(*taken_mib, order=order, deadline_passed=deadline_passed)
         if order is not None or deadline_passed:
             self.assertIsNotNone(end)
+
+
+class PaceTest(base.TestCase):
+    """A release before the transfer ends where the link is as fast."""
+
+    first = make_plan(mode=Mode.FIRST)  # the link carries 119 MiB a second
+
+    def test_as_long_as_it_is_faster_than_the_link_it_goes_on(self) -> None:
+        self.assertIsNone(judge(0, 200, 400, 600, plan=self.first))
+
+    def test_it_ends_when_the_link_would_carry_the_rest_as_fast(self
+                                                                ) -> None:
+        self.assertEqual(End.TOO_SLOW,
+                         judge(0, 400, 500, 600, plan=self.first))
+
+    def test_it_is_the_resident_size_that_counts(self) -> None:
+        self.assertEqual(End.TOO_SLOW,
+                         judge(0, 400, 800, fall=0.25, plan=self.first))
+
+    def test_never_touched_memory_is_waited_for(self) -> None:
+        plan = make_plan(never_touched_kib=1 * GIB)
+        self.assertIsNone(judge(0, 400, 800, 1200, fall=0, plan=plan))
+        self.assertIsNone(judge(0, 400, 800, 1200, 1210, fall=0, plan=plan))
+
+    def test_beside_a_transfer_any_pace_is_a_gain(self) -> None:
+        self.assertIsNone(judge(0, 10, 20, 30))
+
+
+def seen(*figures: tuple[int, int | None, int | None]
+         ) -> list[watch.Observation]:
+    """:param figures: taken MiB, available MiB, swapped out KiB"""
+    return [watch.Observation(
+        second, 4 * GIB - taken_mib * MIB, 4 * GIB - taken_mib * MIB,
+        None if available_mib is None else available_mib * MIB, swapped_kib)
+        for second, (taken_mib, available_mib, swapped_kib)
+        in enumerate(figures)]
+
+
+class PressureTest(base.TestCase):
+
+    def assert_pressure(self, expected: bool,
+                        *figures: tuple[int, int | None, int | None]
+                        ) -> None:
+        self.assertEqual(expected,
+                         watch.under_pressure(seen(*figures), PLAN))
+        end = watch.judge(seen(*figures), PLAN, None, False)
+        self.assertEqual(expected, end is End.PRESSURE)
+
+    def test_less_available_than_the_headroom(self) -> None:
+        self.assert_pressure(False, (0, 3600, 0), (3000, 204, 0))
+        self.assert_pressure(True, (0, 3600, 0), (3000, 203, 0))
+
+    def test_a_guest_that_does_not_say_what_is_available(self) -> None:
+        self.assert_pressure(False, (0, None, None), (3000, None, None))
+
+    def test_what_was_taken_since_it_told_is_not_available(self) -> None:
+        self.assert_pressure(False, (0, 900, 0), (600, 900, 0),
+                             (690, 900, 0))
+        self.assert_pressure(True, (0, 900, 0), (600, 900, 0), (700, 900, 0))
+
+    def test_what_was_taken_before_it_told_is_known_to_it(self) -> None:
+        self.assert_pressure(False, (0, 900, 0), (600, 300, 0),
+                             (690, 300, 0))
+
+    def test_a_guest_that_swaps_out(self) -> None:
+        self.assert_pressure(True, (0, 3600, 0), (1000, 2600, 4))
+
+    def test_what_it_swapped_out_before_does_not_count(self) -> None:
+        self.assert_pressure(False, (0, None, None), (0, 3600, 4096),
+                             (1000, 2600, 4096))
+
+    def test_a_guest_that_takes_memory_back(self) -> None:
+        self.assert_pressure(False, (0, 3600, 0), (1000, 2600, 0),
+                             (999, 2600, 0))
+        self.assert_pressure(True, (0, 3600, 0), (1000, 2600, 0),
+                             (998, 2600, 0))
+
+    def test_a_guest_that_takes_it_back_little_by_little(self) -> None:
+        self.assert_pressure(True, (1000, 2600, 0), (1000, 2600, 0),
+                             (999, 2600, 0), (998, 2600, 0))
+
+    def test_it_outranks_the_target_and_the_orders_but_no_abort(self
+                                                                ) -> None:
+        figures = seen((0, 3600, 0), (3072, 100, 0))
+        for order in (None, Order.FORCE_COMPLETE, Order.TRANSFER_ENDED):
+            self.assertEqual(End.PRESSURE,
+                             watch.judge(figures, PLAN, order, True))
+        self.assertEqual(End.ABORTED,
+                         watch.judge(figures, PLAN, Order.ABORT, True))

@@ -1,0 +1,63 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is done for a guest that lands on this host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+
+from nova_freemem import assign
+from nova_freemem import clock as clocks
+from nova_freemem import domain as domains
+from nova_freemem import exceptions
+from nova_freemem import give_back
+from nova_freemem import journal
+from nova_freemem import report
+
+
+@contextlib.contextmanager
+def memory_given_back(domain: domains.Domain, reporter: report.Reporter,
+                      clock: clocks.Clock,
+                      begun: assign.Assignment | None = None
+                      ) -> Iterator[None]:
+    """Give back what the guest is owed, around Nova's own first steps.
+
+    The balloon begins to deflate before them and is watched after them, so
+    that neither waits for the other.
+
+    :param domain: the guest
+    :param reporter: tells of it
+    :param clock: for all waits
+    :param begun: what was begun as the guest resumed here, if anything
+    """
+    if begun is not None and _is_of_now(begun, domain):
+        assignment: assign.Assignment | None = begun
+    else:
+        assignment = give_back.begin(domain, reporter, clock)
+    if assignment is None:
+        yield
+        return
+    with reporter.event(report.ASSIGN_EVENT):
+        try:
+            yield
+        finally:
+            give_back.see_to(assignment, reporter)
+
+
+def _is_of_now(begun: assign.Assignment, domain: domains.Domain) -> bool:
+    """Tell whether what was begun is about this landing, not an old one."""
+    try:
+        return journal.read(domain) == begun.owed
+    except exceptions.FreememError:
+        return False

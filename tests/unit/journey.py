@@ -1,0 +1,150 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One guest's journey: what the tests of all its parts have in common."""
+
+from collections.abc import Iterator
+import contextlib
+import functools
+import threading
+from typing import Any
+from unittest import mock
+
+from nova_freemem import arrival
+from nova_freemem import backoff
+from nova_freemem import departure
+from nova_freemem import engine as engines
+from nova_freemem import journal
+from nova_freemem import link
+from nova_freemem import report
+from nova_freemem.acquire import balloon_stats
+from nova_freemem.acquire import guest_agent
+from nova_freemem.clock import Order
+from nova_freemem.reasons import Reason
+from nova_freemem.release import balloon
+from nova_freemem.release.base import End
+from tests.unit import base
+from tests.unit import fakes
+
+UUID = '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2'
+
+
+class WatchedGuest(fakes.FakeGuest):
+    """A guest that must never miss what nobody has written down."""
+
+    def look(self) -> None:
+        super().look()
+        if self.missing_kib > 0:
+            assert self.metadata is not None, 'missing and not owed'
+            owed = journal.Owed.from_xml(self.metadata)
+            assert owed.original_kib == self.memory_kib
+
+
+@functools.cache
+def make_stand_ins() -> tuple[mock.Mock, mock.Mock]:
+    """:returns: a reporter and what is known of links; making them takes
+                 longer than a journey
+    """
+    return (mock.create_autospec(report.Reporter, instance=True),
+            mock.create_autospec(link.Links, instance=True))
+
+
+class World:
+    """A guest, two hosts, and one migration between them."""
+
+    def __init__(self, mode: str = 'first', os_type: str | None = None,
+                 **guest: Any) -> None:
+        self.clock = fakes.FakeClock()
+        self.guest = WatchedGuest(self.clock, **guest)
+        self.source = fakes.FakeDomain(self.guest, 'source')
+        self.destination = fakes.FakeDomain(self.guest, 'dest')
+        self.reporter, links = make_stand_ins()
+        self.reporter.reset_mock()
+        links.reset_mock()
+        self.engine = engines.Engine(
+            fakes.make_policy(mode=mode, link_mbit=1000),
+            (guest_agent.GuestAgent('guest_agent', 5),
+             balloon_stats.BalloonStats('balloon_stats', 5)),
+            balloon.Balloon(),
+            links, backoff.Backoff(self.clock))
+        links.rate.return_value = link.LinkRate.of_mbit(
+            1000, link.Origin.CONFIGURED)
+        self.taken_orders: list[Order] = []
+        self.start_again(os_type)
+
+    def start_again(self, os_type: str | None = None) -> None:
+        """Let the guest be asked to leave, once more."""
+        self.departure = departure.Departure(
+            self.source, self.engine, self.reporter, 'source', UUID,
+            os_type, self.clock)
+
+    def order_after(self, seconds: float, order: Order) -> None:
+        def give() -> None:
+            if self.departure.orders.give(order):
+                self.taken_orders.append(order)
+
+        self.clock.after(seconds, give)
+
+    @contextlib.contextmanager
+    def transfer(self) -> Iterator[None]:
+        """Be Nova's transfer, in which libvirt's own calls wait."""
+        with self.departure.transfer('dest'):
+            self.guest.transferred_kib = 0
+            try:
+                yield
+            finally:
+                self.guest.transferred_kib = None
+
+    def land(self, *, fails: bool = False) -> None:
+        """Let the guest land, and Nova do its own first steps there."""
+        self.guest.host = 'dest'
+        with arrival.memory_given_back(self.destination, self.reporter,
+                                       self.clock):
+            if fails:
+                raise ZeroDivisionError
+
+    def is_whole(self) -> bool:
+        """:returns: whether the guest has all, and is owed nothing."""
+        guest = self.guest
+        guest.look()
+        return (guest.missing_kib == 0 and guest.metadata is None
+                and guest.target_kib == guest.memory_kib
+                and guest.definition_kib == guest.memory_kib
+                and guest.stats_period_seconds == 10
+                and guest.definition_stats_period_seconds == 10)
+
+    def reasons(self) -> list[Reason]:
+        return [call.args[0].reason for call
+                in self.reporter.left_alone.call_args_list]
+
+    def ends(self) -> list[End]:
+        return [call.args[1].end for call
+                in self.reporter.released.call_args_list]
+
+
+class JourneyTestCase(base.TestCase):
+    """A test whose threads run in its world's own time."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.thread = self.patch_autospec(threading, 'Thread')
+
+    def make_world(self, **guest: Any) -> World:
+        world = World(**guest)
+        self.thread.side_effect = world.clock.thread
+        return world
+
+    def have_no_threads(self) -> None:
+        """Let no thread start any more."""
+        self.thread.side_effect = None
+        self.thread.return_value.ident = None
+        self.thread.return_value.start.side_effect = RuntimeError('no thread')

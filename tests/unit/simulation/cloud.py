@@ -1,0 +1,259 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Two hosts, a link between them, and Nova's part of a migration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+from typing import Any
+
+from nova_freemem import arrival
+from nova_freemem import assign
+from nova_freemem import backoff
+from nova_freemem import departure as departures
+from nova_freemem import engine as engines
+from nova_freemem import journal
+from nova_freemem import link
+from nova_freemem.acquire import balloon_stats
+from nova_freemem.acquire import guest_agent
+from nova_freemem.clock import Order
+from nova_freemem.reasons import Reason
+from nova_freemem.release import balloon
+from nova_freemem.release.base import End
+from tests.unit import fakes
+from tests.unit.fake_clock import FakeClock
+from tests.unit.simulation import guest as guests
+from tests.unit.simulation.model import GIB
+from tests.unit.simulation.model import Model
+
+UUID = '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2'
+
+
+class Reporter:
+    """Keeps what operators would read."""
+
+    def __init__(self) -> None:
+        self.reasons: list[Reason] = []
+        self.ends: list[End] = []
+        self.faults: list[Exception] = []
+        self.needed: list[Any] = []
+
+    @contextlib.contextmanager
+    def event(self, name: str) -> Iterator[None]:
+        yield
+
+    def left_alone(self, why: Any) -> None:
+        self.reasons.append(why.reason)
+
+    def released(self, plan: Any, release: Any) -> None:
+        self.ends.append(release.end)
+
+    def needed_back(self, plan: Any) -> None:
+        self.needed.append(plan)
+
+    def assigned(self, assigned: Any) -> None:
+        pass
+
+    def not_assigned(self, fault: Exception) -> None:
+        self.faults.append(fault)
+
+    def fault(self, doing: str, fault: Exception) -> None:
+        self.faults.append(fault)
+
+
+class Transfer:
+    """Pre-copy: what is resident goes over the link until little is left."""
+
+    def __init__(self, guest: guests.Guest) -> None:
+        self._guest = guest
+        self._rss_kib = guest.rss_kib
+        self._left_kib = float(guest.rss_kib)
+        guest.transferred_kib = 0.0
+
+    @property
+    def converged(self) -> bool:
+        model = self._guest.model
+        return self._left_kib <= (model.link_kib_per_second
+                                  * model.downtime_seconds)
+
+    def send_rest(self) -> None:
+        """Send, while the guest stands still, what is left."""
+        self._guest.transferred_kib += self._left_kib
+
+    def step(self, seconds: float) -> None:
+        """Let happen what happens to memory, then send."""
+        guest, model = self._guest, self._guest.model
+        change_kib = guest.rss_kib - self._rss_kib
+        self._rss_kib = guest.rss_kib
+        if change_kib > 0:
+            self._left_kib += change_kib
+        else:
+            found_kib = model.far_end_share + (1 - model.far_end_share) * min(
+                1.0, self._left_kib / max(1, self._rss_kib))
+            self._left_kib = max(0.0, self._left_kib + change_kib * found_kib)
+        self._left_kib = min(
+            float(guest.rss_kib),
+            self._left_kib + guest.load.rewrites_kib_per_second * seconds)
+        rate = model.link_kib_per_second
+        if guest.balloon_moved:
+            rate *= model.busy_link_share
+        sent_kib = min(self._left_kib, rate * seconds)
+        self._left_kib -= sent_kib
+        guest.transferred_kib += sent_kib
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of one migration.
+
+    :ivar seconds: from the request to the guest running elsewhere
+    :ivar asked_seconds: from the request to the start of the transfer
+    :ivar sent_kib: what went over the link
+    :ivar went: whether the guest is elsewhere now
+    """
+
+    seconds: float
+    asked_seconds: float
+    sent_kib: float
+    went: bool
+
+
+class Cloud:
+    """One guest that is migrated between two hosts.
+
+    :ivar starved_seconds: the longest time in which the guest had less
+                           available than its headroom, missed some of its
+                           memory, and nobody was giving it back
+    """
+
+    def __init__(self, clock: FakeClock, model: Model, memory_kib: int,
+                 load: guests.Load, *, link_mbit: int = 1000,
+                 policy: dict[str, Any] | None = None, **behaviour: Any
+                 ) -> None:
+        self.clock = clock
+        self.model = model
+        self.guest = guests.Guest(
+            clock, model, memory_kib, load, xml=fakes.DOMAIN_XML.replace(
+                str(4 * GIB), str(memory_kib)), **behaviour)
+        self.guest.on_step = self._step
+        self.reporter = Reporter()
+        self.policy = fakes.make_policy(link_mbit=link_mbit,
+                                        **(policy or {}))
+        self.engines = {host: self._make_engine()
+                        for host in ('source', 'dest')}
+        self.headroom_kib = self.policy.headroom_kib(memory_kib)
+        self.starved_seconds = self._starving_seconds = 0.0
+        self.transfer: Transfer | None = None
+        self._owed_text: str | None = None
+
+    def _make_engine(self) -> engines.Engine:
+        return engines.Engine(
+            self.policy,
+            (guest_agent.GuestAgent('guest_agent', 5),
+             balloon_stats.BalloonStats('balloon_stats', 5)),
+            balloon.Balloon(),
+            link.Links(self.policy.link_mbit, 'no address'),
+            backoff.Backoff(self.clock))
+
+    def migrate(self, *, order: Order | None = None,
+                order_after_seconds: float = 0.0,
+                fails_after_seconds: float | None = None) -> Outcome:
+        """Migrate the guest to the other host, as our driver does it."""
+        source = self.guest.host
+        dest = 'dest' if source == 'source' else 'source'
+        departure = departures.Departure(
+            guests.Domain(self.guest, source), self.engines[source],
+            self.reporter, source, UUID, None, self.clock)
+        if order is not None:
+            self.clock.after(order_after_seconds,
+                             lambda: departure.orders.give(order))
+        started_at = self.clock.now()
+        transfer_at, sent_kib, went = started_at, 0.0, False
+        landed_at = started_at
+        try:
+            if departure.prepare(dest):
+                transfer_at = self.clock.now()
+                with departure.transfer(dest):
+                    went = self._transfer(fails_after_seconds)
+                    sent_kib = self.guest.transferred_kib
+                    landed_at = self.clock.now()
+                    self.guest.transferred_kib = self.transfer = None
+                    if went:
+                        self.guest.host = dest
+                        begun = self._resume(dest)
+            if went:
+                self._land(dest, begun)
+        finally:
+            departure.give_back()
+        return Outcome(landed_at - started_at, transfer_at - started_at,
+                       sent_kib, went)
+
+    def _transfer(self, fails_after_seconds: float | None) -> bool:
+        self.clock.wait(self.model.before_job_seconds)
+        self.guest.look()
+        self.transfer = Transfer(self.guest)
+        started_at = self.clock.now()
+        while not self.transfer.converged:
+            self.clock.wait(self.model.step_seconds)
+            self.guest.look()
+            if fails_after_seconds is not None and (
+                    self.clock.now() - started_at >= fails_after_seconds):
+                return False
+        self.clock.wait(self.model.downtime_seconds)
+        self.transfer.send_rest()
+        return True
+
+    def _resume(self, host: str) -> assign.Assignment | None:
+        return assign.begin(guests.Domain(self.guest, host), self.clock)
+
+    def _land(self, host: str, begun: assign.Assignment | None) -> None:
+        self.clock.wait(self.model.after_landing_seconds)
+        with arrival.memory_given_back(guests.Domain(self.guest, host),
+                                       self.reporter, self.clock, begun):
+            pass
+
+    def _step(self, seconds: float) -> None:
+        if self.transfer is not None:
+            self.transfer.step(seconds)
+        guest = self.guest
+        if guest.missing_kib <= 0:
+            self._starving_seconds = 0.0
+            return
+        self._check_debt()
+        if (guest.available_kib < self.headroom_kib
+                and guest.target_kib < guest.memory_kib):
+            self._starving_seconds += seconds
+            self.starved_seconds = max(self.starved_seconds,
+                                       self._starving_seconds)
+        else:
+            self._starving_seconds = 0.0
+
+    def _check_debt(self) -> None:
+        text = self.guest.metadata
+        assert text is not None, 'missing and not owed'
+        if text != self._owed_text:
+            owed = journal.Owed.from_xml(text)
+            assert owed.original_kib >= self.guest.memory_kib
+            self._owed_text = text
+
+    def is_whole(self) -> bool:
+        """:returns: whether the guest is as it was, to the kibibyte."""
+        guest = self.guest
+        guest.look()
+        return (guest.actual_kib == guest.target_kib == guest.memory_kib
+                == guest.definition_kib
+                and guest.stats_period_seconds == 10
+                and guest.definition_stats_period_seconds == 10
+                and guest.metadata is None)

@@ -1,0 +1,62 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The figures that make a simulated guest and link behave as real ones."""
+
+import dataclasses
+
+MIB = 1024
+GIB = 1024 * MIB
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """To be fitted to measured runs; nothing else in here is a figure.
+
+    The rates were measured under TCG with Linux 6.1 on two hosts of one
+    machine; the manual's chapter on measurements tells how.
+
+    :ivar inflate_kib_per_second: what a balloon takes of free memory
+    :ivar reclaim_kib_per_second: what it takes where page cache has to go
+    :ivar deflate_kib_per_second: what it gives back
+    :ivar report_kib_per_second: what free page reporting returns
+    :ivar link_kib_per_second: what the migration network carries
+    :ivar busy_link_share: what a transfer gets of that while a balloon moves
+                           (taking 3 GiB in vain made 7.6 s into 9.4 s)
+    :ivar far_end_share: of what a balloon takes while a transfer runs, the
+                         share that it finds at the end the transfer has not
+                         come to; the rest lies anywhere
+    :ivar downtime_seconds: what may be left to send when the guest stops
+    :ivar before_job_seconds: from the start of Nova's transfer to that of
+                              libvirt's job
+    :ivar after_landing_seconds: from the landing to Nova's own steps there
+    :ivar agent_seconds: one answer of the guest agent
+    :ivar qemu_kib: what QEMU itself occupies
+    :ivar watermark_kib: free memory that no allocation goes below as long
+                         as there is page cache to reclaim
+    :ivar step_seconds: how finely time is cut
+    """
+
+    inflate_kib_per_second: float = 650 * MIB
+    reclaim_kib_per_second: float = 400 * MIB
+    deflate_kib_per_second: float = 1.2 * GIB
+    report_kib_per_second: float = 640 * MIB / 2.1
+    link_kib_per_second: float = 119 * MIB
+    busy_link_share: float = 0.8
+    far_end_share: float = 1.0
+    downtime_seconds: float = 0.3
+    before_job_seconds: float = 0.2
+    after_landing_seconds: float = 1.0
+    agent_seconds: float = 0.02
+    qemu_kib: int = 60 * MIB
+    watermark_kib: int = 16 * MIB
+    step_seconds: float = 0.1

@@ -1,0 +1,117 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A guest that lands."""
+
+import dataclasses
+
+from nova_freemem import arrival
+from nova_freemem import assign
+from nova_freemem import exceptions
+from nova_freemem import give_back
+from nova_freemem import journal
+from nova_freemem import report
+from tests.unit import fakes
+from tests.unit import journey
+from tests.unit.fakes import GIB
+from tests.unit.fakes import MIB
+
+
+class ArrivalTest(journey.JourneyTestCase):
+
+    def test_everything_is_back_at_the_destination(self) -> None:
+        world = self.make_world()
+        world.departure.prepare('dest')
+        world.land()
+        self.assertTrue(world.is_whole())
+        world.reporter.event.assert_called_with(report.ASSIGN_EVENT)
+        self.assertTrue(world.reporter.assigned.call_args.args[0].complete)
+
+    def test_it_begins_before_novas_own_steps(self) -> None:
+        world = self.make_world()
+        world.departure.prepare('dest')
+        world.guest.host = 'dest'
+        with arrival.memory_given_back(world.destination, world.reporter,
+                                       world.clock):
+            self.assertEqual(4 * GIB, world.guest.target_kib)
+            self.assertIsNotNone(world.guest.metadata)
+        self.assertIsNone(world.guest.metadata)
+
+    def test_what_began_as_it_resumed_is_seen_to(self) -> None:
+        world = self.make_world()
+        world.departure.prepare('dest')
+        world.guest.host = 'dest'
+        begun = assign.begin(world.destination, world.clock)
+        world.clock.wait(1)
+        with arrival.memory_given_back(world.destination, world.reporter,
+                                       world.clock, begun):
+            pass
+        self.assertTrue(world.is_whole())
+        self.assertEqual(1, len(world.destination.called(
+            'set_balloon_kib')))
+        assigned = world.reporter.assigned.call_args.args[0]
+        self.assertGreater(assigned.seconds, 1)
+
+    def test_what_was_begun_at_an_earlier_landing_is_begun_anew(self
+                                                                ) -> None:
+        world = self.make_world()
+        world.departure.prepare('dest')
+        world.guest.host = 'dest'
+        earlier = assign.begin(world.destination, world.clock)
+        journal.write(world.destination, dataclasses.replace(
+            earlier.owed, migration='another'))
+        with arrival.memory_given_back(world.destination, world.reporter,
+                                       world.clock, earlier):
+            pass
+        self.assertTrue(world.is_whole())
+        self.assertEqual(2, len(world.destination.called(
+            'set_balloon_kib')))
+
+    def test_a_guest_that_is_owed_nothing_lands_as_ever(self) -> None:
+        world = self.make_world()
+        world.land()
+        world.reporter.event.assert_not_called()
+        self.assertEqual([('read_metadata',)], world.destination.calls)
+
+    def test_a_fault_of_novas_is_passed_on_and_the_memory_is_back(self
+                                                                  ) -> None:
+        world = self.make_world()
+        world.departure.prepare('dest')
+        self.assertRaises(ZeroDivisionError, world.land, fails=True)
+        self.assertTrue(world.is_whole())
+
+    def test_a_fault_of_ours_does_not_stop_nova_and_keeps_the_debt(self
+                                                                   ) -> None:
+        for call in range(1, 7):
+            world = self.make_world()
+            world.departure.prepare('dest')
+            world.destination.fault_at[call] = fakes.libvirt_fault(
+                exceptions.LibvirtFault, 'no')
+            world.land()
+            world.reporter.not_assigned.assert_called_once()
+            self.assertIsNotNone(world.guest.metadata)
+
+    def test_an_entry_that_makes_no_sense_is_told_of_and_kept(self) -> None:
+        world = self.make_world()
+        world.guest.metadata = '<owed format="2"/>'
+        world.land()
+        world.reporter.not_assigned.assert_called_once()
+        self.assertEqual('<owed format="2"/>', world.guest.metadata)
+
+    def test_a_late_guest_does_not_keep_nova_waiting(self) -> None:
+        world = self.make_world(deflate_kib_per_second=1 * MIB)
+        world.departure.prepare('dest')
+        landed_at = world.clock.now()
+        world.land()
+        self.assertAlmostEqual(give_back.WAIT_SECONDS,
+                               world.clock.now() - landed_at, delta=0.2)
+        self.assertEqual(1, self.thread.call_count)

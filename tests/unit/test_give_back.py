@@ -1,0 +1,103 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Giving back, for as long as it takes."""
+
+import datetime
+from typing import Any
+
+from nova_freemem import assign
+from nova_freemem import exceptions
+from nova_freemem import give_back
+from nova_freemem import journal
+from tests.unit import fakes
+from tests.unit import journey
+from tests.unit.fakes import GIB
+from tests.unit.fakes import MIB
+
+
+class GiveBackTest(journey.JourneyTestCase):
+
+    def make_owed(self, **guest: Any) -> journey.World:
+        """:returns: a world whose guest misses 3 GiB."""
+        world = self.make_world(**guest)
+        journal.write(world.source, journal.Owed(
+            4 * GIB, 'other', datetime.datetime.now(datetime.UTC),
+            journey.UUID, 10))
+        world.guest.actual_kib = world.guest.target_kib = 1 * GIB
+        world.guest.touched_kib = 0
+        return world
+
+    def begin(self, world: journey.World) -> assign.Assignment | None:
+        return give_back.begin(world.source, world.reporter, world.clock)
+
+    def test_what_is_owed_is_back(self) -> None:
+        world = self.make_owed()
+        self.assertIsNone(give_back.see_to(self.begin(world),
+                                           world.reporter))
+        self.assertTrue(world.is_whole())
+        self.thread.assert_not_called()
+
+    def test_nothing_owed_is_nothing_to_see_to(self) -> None:
+        self.assertIsNone(self.begin(self.make_world()))
+
+    def test_a_guest_that_has_left_is_none_to_complain_of(self) -> None:
+        world = self.make_owed()
+        world.guest.host = 'dest'
+        self.assertIsNone(self.begin(world))
+        world.reporter.not_assigned.assert_not_called()
+
+    def test_what_cannot_begin_is_told_of(self) -> None:
+        for fault in (fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
+                      RuntimeError('ours')):
+            world = self.make_owed()
+            world.source.fault_at[len(world.source.calls) + 3] = fault
+            self.assertIsNone(self.begin(world))
+            world.reporter.not_assigned.assert_called_once_with(fault)
+            self.assertIsNotNone(world.guest.metadata)
+
+    def test_a_slow_guest_is_seen_to_by_a_thread(self) -> None:
+        world = self.make_owed(deflate_kib_per_second=30 * MIB)
+        started_at = world.clock.now()
+        watcher = give_back.see_to(self.begin(world), world.reporter)
+        self.assertAlmostEqual(give_back.WAIT_SECONDS,
+                               world.clock.now() - started_at, delta=0.1)
+        self.assertTrue(watcher.is_alive())
+        watcher.join()
+        self.assertTrue(world.is_whole())
+        self.assertEqual(
+            [False, True],
+            [call.args[0].complete for call
+             in world.reporter.assigned.call_args_list])
+
+    def test_patience_ends_and_the_debt_stands(self) -> None:
+        world = self.make_owed(takes_up_to_kib=2 * GIB)
+        give_back.see_to(self.begin(world), world.reporter).join()
+        self.assertFalse(world.reporter.assigned.call_args.args[0].complete)
+        self.assertIsNotNone(world.guest.metadata)
+        self.assertEqual(4 * GIB, world.guest.target_kib)
+
+    def test_a_guest_that_leaves_meanwhile_takes_its_debt_along(self
+                                                                ) -> None:
+        world = self.make_owed(deflate_kib_per_second=30 * MIB)
+        watcher = give_back.see_to(self.begin(world), world.reporter)
+        world.guest.host = 'dest'
+        watcher.join()
+        world.reporter.not_assigned.assert_not_called()
+        self.assertIsNotNone(world.guest.metadata)
+
+    def test_no_thread_to_spare_is_told_of(self) -> None:
+        world = self.make_owed(deflate_kib_per_second=30 * MIB)
+        self.have_no_threads()
+        self.assertIsNone(give_back.see_to(self.begin(world),
+                                           world.reporter))
+        world.reporter.not_assigned.assert_called_once()
