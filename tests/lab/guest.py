@@ -165,14 +165,18 @@ class Guest:
         self._refuse_more_than_available(mib)
         self.do('dirty', str(mib), *([] if free else ['keep']), seconds=120)
 
-    def fill_fragmented(self, mib: int, piece_kib: int = 4) -> None:
-        """Have memory written to, and every other piece of it freed.
+    def fill_fragmented(
+        self, mib: int, piece_kib: int = 4, kept_kib: int = 4
+    ) -> None:
+        """Have memory written to, and freed in pieces.
 
         :param piece_kib: the size of a free block; one of less than 2 MiB
             is no business of free page reporting.
+        :param kept_kib: what is kept between two of them.
         """
         self._refuse_more_than_available(mib)
-        self.do('fragment', str(mib), str(piece_kib), seconds=120)
+        sizes = map(str, (mib, piece_kib, kept_kib))
+        self.do('fragment', *sizes, seconds=120)
 
     def fill_cache(self, mib: int) -> None:
         """Have a file of the guest's disk read into its page cache.

@@ -12,7 +12,7 @@
 
 """Can this machine do what is asked, before anything is changed?
 
-``python3 -m tests.lab.preflight demo|test|<a command of the lab> ARGS...``
+``python3 -m tests.lab.preflight demo|bench|test|<a command of the lab> ...``
 
 Answers with one line and exit code 2 where it cannot. It needs nothing but
 the standard library and changes nothing.
@@ -26,6 +26,7 @@ import pathlib
 import platform
 import sys
 
+from tests.bench import arguments as bench_arguments
 from tests.lab import arguments
 from tests.lab import errors
 from tests.lab import layout
@@ -77,6 +78,9 @@ def needed(words: list[str]) -> Need:
         _refuse_unwritable('--json', chosen.json)
         _refuse_unwritable('--png', chosen.png)
         return _cloud(chosen.memory_mib)
+    if name == 'bench':
+        bench_arguments.parse(rest)
+        return Need(bench_arguments.MEMORY_MIB, _ROOM_MIB)
     if name == 'test':
         return _needed_by_tests(rest)
     if name not in arguments.COMMANDS:

@@ -13,23 +13,24 @@
  */
 
 /*
- * Write to memory, free every other piece of it, and keep the rest, so that
- * what is free is in blocks of one piece (smaller than the 2 MiB that free
- * page reporting wants).
+ * Write to memory, free it in pieces, and keep what is between them (as much
+ * as a piece, or less), so that what is free is in blocks of one piece
+ * (smaller than the 2 MiB that free page reporting wants).
  */
 
 #include "memory.h"
 
 int main(int argc, char **argv)
 {
-    if (argc != 3)
-        errx(2, "usage: fragment MIB PIECE_KIB");
+    if (argc != 3 && argc != 4)
+        errx(2, "usage: fragment MIB PIECE_KIB [KEPT_KIB]");
 
     size_t bytes = count_argument("MIB", argv[1]) << 20;
     size_t piece = count_argument("PIECE_KIB", argv[2]) << 10;
+    size_t kept = argc < 4 ? piece : count_argument("KEPT_KIB", argv[3]) << 10;
 
-    if (piece % PAGE_BYTES != 0)
-        errx(2, "PIECE_KIB: %s is not a multiple of 4", argv[2]);
+    if (piece % PAGE_BYTES != 0 || kept % PAGE_BYTES != 0)
+        errx(2, "PIECE_KIB and KEPT_KIB: not multiples of 4");
 
     char *memory = map_memory(bytes);
 
@@ -37,7 +38,7 @@ int main(int argc, char **argv)
     if (madvise(memory, bytes, MADV_NOHUGEPAGE) != 0)
         err(1, "cannot do without huge pages");
     touch_pages(memory, bytes);
-    for (size_t at = 0; at + piece <= bytes; at += 2 * piece)
+    for (size_t at = 0; at + piece <= bytes; at += piece + kept)
         if (madvise(memory + at, piece, MADV_DONTNEED) != 0)
             err(1, "cannot free a piece");
     stay();

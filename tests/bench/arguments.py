@@ -1,0 +1,170 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the benchmark's command accepts, by the standard library."""
+
+import argparse
+from collections.abc import Mapping
+from collections.abc import Sequence
+import pathlib
+
+from tests.bench import matrix
+from tests.bench import scenarios
+from tests.lab import arguments as lab_arguments
+from tests.lab import errors
+
+#: The folder of the pictures and figures unless another is asked for.
+OUT = 'freemem-bench'
+#: The guest's memory: the bars are about a guest of this size.
+MEMORY_MIB = 4096
+
+_REPORTING = {'on': True, 'off': False}
+_MOST_ROUNDS = 100
+
+
+def _rounds(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_ROUNDS:
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"'{text}' is not a whole number between 1 and {_MOST_ROUNDS}"
+    )
+
+
+def _file(text: str) -> pathlib.Path:
+    """Read the name of a file that can be written."""
+    file = pathlib.Path(text).absolute()
+    if file.is_dir() or not file.parent.is_dir():
+        raise argparse.ArgumentTypeError(f'{text} cannot be written')
+    return file
+
+
+def _folder(text: str) -> pathlib.Path:
+    """Read the name of a folder that is there or can be made."""
+    folder = pathlib.Path(text).absolute()
+    there = folder if folder.exists() else folder.parent
+    if not there.is_dir():
+        raise argparse.ArgumentTypeError(f'{text} cannot be made')
+    return folder
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add what the benchmark accepts."""
+    parser.add_argument(
+        '--quick',
+        action='store_true',
+        help='a few situations that most bars are about, one round: below'
+        ' ten minutes on two cores',
+    )
+    parser.add_argument(
+        '--rounds',
+        metavar='N',
+        type=_rounds,
+        help='how often each method is measured in each situation'
+        f' (default: {matrix.ROUNDS}, {matrix.QUICK_ROUNDS} with --quick)',
+    )
+    for option, choices, what in (
+        ('--scenario', tuple(scenarios.SCENARIOS), 'these scenarios only'),
+        ('--method', matrix.METHODS, 'these methods only, and plain'),
+        ('--reporting', tuple(_REPORTING), 'guests that do or do not report'),
+    ):
+        parser.add_argument(option, nargs='+', choices=choices, help=what)
+    parser.add_argument(
+        '--link',
+        metavar='MBIT|none',
+        nargs='+',
+        type=lab_arguments.link_mbit,
+        help='links of these speeds only, 10^6 bits a second; none: not'
+        ' limited (default: 1000 and none)',
+    )
+    parser.add_argument(
+        '--json',
+        metavar='FILE',
+        type=_file,
+        help='where the figures go (default: bench.json in the folder)',
+    )
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        type=_folder,
+        default=OUT,
+        help=f'the folder of figures and pictures (default: {OUT})',
+    )
+
+
+def chosen(
+    request: argparse.Namespace,
+) -> Mapping[matrix.Cell, Sequence[str]]:
+    """Find what is to be measured.
+
+    :param request: as :func:`add` has it parsed.
+    :returns: the methods to measure, by cell.
+    :raises Refused: nothing is left to measure.
+    """
+    reporting = [_REPORTING[word] for word in request.reporting or _REPORTING]
+    every = (
+        matrix.QUICK
+        if request.quick
+        else dict.fromkeys(
+            matrix.cells(
+                request.scenario or scenarios.SCENARIOS,
+                reporting,
+                request.link or matrix.LINKS,
+            ),
+            matrix.METHODS,
+        )
+    )
+    found = {
+        cell: _among(methods, request.method)
+        for cell, methods in every.items()
+        if (not request.scenario or cell.scenario in request.scenario)
+        and (not request.link or cell.link_mbit in request.link)
+        and cell.reporting in reporting
+        and (not request.method or {*methods} & {*request.method})
+    }
+    if not found:
+        raise errors.Refused(
+            'tools/bench.sh: nothing of that is measured'
+            f'{" by --quick" if request.quick else ""}'
+        )
+    return found
+
+
+def _among(
+    methods: Sequence[str], wanted: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Choose methods, in their order; plain is always among them."""
+    return tuple(
+        name
+        for name in methods
+        if not wanted or name == matrix.PLAIN or name in wanted
+    )
+
+
+def rounds(request: argparse.Namespace) -> int:
+    """Tell how often each method is measured."""
+    if request.rounds:
+        return int(request.rounds)
+    return matrix.QUICK_ROUNDS if request.quick else matrix.ROUNDS
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read the words of a command.
+
+    :raises Refused: an argument is wrong, or nothing is left to measure.
+    """
+    parser = lab_arguments.Parser(prog='tools/bench.sh')
+    add(parser)
+    request = parser.parse_args(words)
+    request.json = request.json or request.out / 'bench.json'
+    request.cells = chosen(request)
+    request.rounds = rounds(request)
+    return request

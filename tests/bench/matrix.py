@@ -1,0 +1,141 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is measured: scenarios, links and methods, and in which order; pure.
+
+The standard library alone: :mod:`tests.lab.preflight` judges the words of a
+command with this before anything is installed.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+import dataclasses
+
+from tests.bench import scenarios
+
+#: How a guest is migrated, in the order they are shown; the first is what
+#: the others are compared with.
+METHODS = ('plain', 'first', 'beside', 'auto')
+PLAIN = METHODS[0]
+
+#: 10^6 bits a second; None for a link that nothing limits.
+LINKS: tuple[int | None, ...] = (1000, None)
+
+ROUNDS = 3
+QUICK_ROUNDS = 1
+
+#: What an unshaped link carries here, 10^6 bits a second: for estimates.
+_UNSHAPED_MBIT = 10_000
+# Of each run: boot, wait until the resident size is settled, look at the
+# guest before and after, end it. Measured on two cores.
+_RUN_SECONDS = 20
+_LAB_SECONDS = 15
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Cell:
+    """One situation, in which all methods are measured round by round.
+
+    :param scenario: what the guest has done before, and does meanwhile.
+    :param reporting: whether it reports free pages.
+    :param link_mbit: 10^6 bits a second; None for an unshaped link.
+    """
+
+    scenario: str
+    reporting: bool
+    link_mbit: int | None
+
+    @property
+    def link(self) -> str:
+        """The link's speed, for people."""
+        return link_name(self.link_mbit)
+
+    @property
+    def guest(self) -> str:
+        """The guest, for people."""
+        reporting = 'on' if self.reporting else 'off'
+        return f'{self.scenario}, reporting {reporting}'
+
+    def __str__(self) -> str:
+        return f'{self.guest}, {self.link}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """One run to be made."""
+
+    cell: Cell
+    round: int
+    method: str
+
+
+#: The cells of --quick with their methods: one of each kind of bar.
+QUICK = {
+    Cell('freed', False, 1000): ('plain', 'first', 'auto'),
+    Cell('cache-cold', True, 1000): ('plain', 'auto'),
+    Cell('fragmented', True, 1000): ('plain', 'auto'),
+    Cell('fresh', True, 1000): ('plain', 'auto'),
+}
+
+
+def link_name(link_mbit: int | None) -> str:
+    """Say a link's speed as people do."""
+    return 'unshaped' if link_mbit is None else f'{link_mbit / 1000:g} Gb/s'
+
+
+def cells(
+    names: Iterable[str],
+    reporting: Iterable[bool],
+    links: Iterable[int | None],
+) -> Iterator[Cell]:
+    """Combine; the link, which is set for all that follow, changes least."""
+    names, reporting = tuple(names), tuple(reporting)
+    for link_mbit in links:
+        for name in names:
+            for reports in reporting:
+                yield Cell(name, reports, link_mbit)
+
+
+def schedule(
+    cell: Cell, methods: Sequence[str], rounds: int
+) -> Iterator[Turn]:
+    """Order the runs of a cell: every method once in each round.
+
+    Each round begins with another method, so that what changes with time
+    and with place meets all of them.
+    """
+    for number in range(rounds):
+        begin = number % len(methods)
+        for method in (*methods[begin:], *methods[:begin]):
+            yield Turn(cell, number + 1, method)
+
+
+def estimate_seconds(turns: Iterable[Turn], memory_mib: int) -> float:
+    """Foretell how long runs take on two cores with emulated guests."""
+    return _LAB_SECONDS + sum(_run_seconds(turn, memory_mib) for turn in turns)
+
+
+def _run_seconds(turn: Turn, memory_mib: int) -> float:
+    scenario = scenarios.SCENARIOS[turn.cell.scenario]
+    mbit = turn.cell.link_mbit or _UNSHAPED_MBIT
+    sent_mib = memory_mib * scenario.sent_share(
+        turn.cell.reporting, turn.method == PLAIN
+    )
+    transfer_seconds = sent_mib * 1.048576 * 8 / mbit
+    prepare_seconds = scenario.prepare_seconds * memory_mib / 4096
+    return (
+        _RUN_SECONDS
+        + prepare_seconds
+        + transfer_seconds
+        + scenario.after_seconds
+    )

@@ -1,0 +1,298 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Draws what was measured: time and bytes, the bars, the guest's work."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import pathlib
+import statistics
+import textwrap
+
+from matplotlib import axes as mpl_axes
+from matplotlib import figure as mpl_figure
+
+from tests.bench import bars
+from tests.bench import figures
+from tests.bench import matrix
+from tests.bench import scenarios
+from tests.bench.results import Bench
+from tests.bench.results import Run
+
+# Told apart by people who see no red and green (Okabe and Ito), and in grey.
+_COLOURS = {
+    'plain': '#555555',
+    'first': '#e69f00',
+    'beside': '#56b4e9',
+    'auto': '#0072b2',
+}
+_MET, _MISSED = '#0072b2', '#d55e00'
+
+_BAR_HEIGHT = 0.8  # Of the room of a situation: what its bars take.
+_WORK_LEAD_SECONDS = 6.0
+_MOST_SHARE = 2.0  # Of a limit: where bars are cut off.
+_DPI = 110
+
+
+def draw(bench: Bench, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Draw everything.
+
+    :param folder: where the PNGs go.
+    :returns: the files.
+    """
+    made = []
+    for link_mbit in dict.fromkeys(c.link_mbit for c in bench.cells()):
+        speed = 'unshaped' if link_mbit is None else f'{link_mbit}mbit'
+        cells = [c for c in bench.cells() if c.link_mbit == link_mbit]
+        for name, render in (('migration', _costs), ('work', _work)):
+            file = folder / f'{name}-{speed}.png'
+            render(bench, cells).savefig(file, dpi=_DPI)
+            made.append(file)
+    file = folder / 'bars.png'
+    _bars(bench).savefig(file, dpi=_DPI)
+    return [*made, file]
+
+
+def _heading(bench: Bench, link: str) -> str:
+    return (
+        f'Live migration of a guest of {bench.memory_mib} MiB,'
+        f' link: {link}, {bench.machine["guests run by"]}'
+    )
+
+
+# --- what migrations cost
+
+
+def _costs(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
+    """Draw seconds and bytes of each situation and method."""
+    rows = sum(len(bench.methods(cell)) + 1 for cell in cells)
+    figure = mpl_figure.Figure(
+        figsize=(12, 1.6 + 0.27 * rows), layout='constrained'
+    )
+    figure.suptitle(
+        f'{_heading(bench, cells[0].link)}\n'
+        f'bars: medians (rounds: {bench.rounds}); dots: single runs',
+        fontweight='bold',
+    )
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, title, pick, form in (
+        (
+            panels[0],
+            'Seconds until the guest runs at the destination',
+            figures.seconds,
+            '.1f',
+        ),
+        (
+            panels[1],
+            'GB sent over the link',
+            lambda run: run.bytes_sent / 1e9,
+            '.2f',
+        ),
+    ):
+        _draw_costs(panel, bench, cells, pick, form)
+        panel.set_title(title, loc='left', fontsize='medium')
+    panels[0].set_yticks(
+        range(len(cells)), [_described(cell) for cell in cells]
+    )
+    panels[0].set_ylim(len(cells) - 0.5, -0.5)
+    _legend(figure, bench, cells)
+    return figure
+
+
+def _draw_costs(
+    panel: mpl_axes.Axes,
+    bench: Bench,
+    cells: Sequence[matrix.Cell],
+    pick: Callable[[Run], float],
+    form: str,
+) -> None:
+    longest = 0.0
+    for row, cell in enumerate(cells):
+        names = bench.methods(cell)
+        height = _BAR_HEIGHT / max(len(names), 3)
+        for number, method in enumerate(names):
+            values = [pick(run) for run in bench.of(cell, method)]
+            middle = statistics.median(values)
+            at = row + (number - (len(names) - 1) / 2) * height
+            panel.barh(at, middle, height=0.9 * height, color=_COLOURS[method])
+            if len(values) > 1:
+                panel.plot(
+                    values,
+                    [at] * len(values),
+                    'o',
+                    markersize=3.5,
+                    markerfacecolor='white',
+                    markeredgecolor='black',
+                    markeredgewidth=0.6,
+                )
+            panel.annotate(
+                format(middle, form),
+                (max(values), at),
+                (6, 0),
+                textcoords='offset points',
+                va='center',
+                fontsize='small',
+            )
+            longest = max(longest, *values)
+    panel.set_xlim(0, longest * 1.12)
+    panel.grid(axis='x', alpha=0.3)
+    panel.set_axisbelow(True)
+
+
+def _described(cell: matrix.Cell) -> str:
+    about = scenarios.SCENARIOS[cell.scenario].about
+    return '\n'.join([cell.guest, *textwrap.wrap(f'({about})', 44)])
+
+
+def _legend(
+    figure: mpl_figure.Figure, bench: Bench, cells: Sequence[matrix.Cell]
+) -> None:
+    used = {name for cell in cells for name in bench.methods(cell)}
+    panel = figure.axes[0]
+    handles = [
+        panel.barh(-10, 0, color=colour, label=_METHOD_NAMES[method])
+        for method, colour in _COLOURS.items()
+        if method in used
+    ]
+    figure.legend(
+        handles=handles, loc='outside lower center', ncols=len(handles)
+    )
+
+
+_METHOD_NAMES = {
+    'plain': 'plain: without the plugin',
+    'first': 'first: released before the transfer',
+    'beside': 'beside: released while it runs',
+    'auto': 'auto: as the plugin chooses',
+}
+
+
+# --- the limits
+
+
+def _bars(bench: Bench) -> mpl_figure.Figure:
+    """Draw what was measured as a share of each limit."""
+    verdicts = [one for one in bars.judge(bench) if one.figure is not None]
+    figure = mpl_figure.Figure(
+        figsize=(12, 1.4 + 0.4 * len(verdicts)), layout='constrained'
+    )
+    figure.suptitle(
+        'What must be reached: left of the line is within the limit',
+        fontweight='bold',
+    )
+    panel = figure.subplots()
+    for row, one in enumerate(verdicts):
+        share = min(_share_of_limit(one), _MOST_SHARE)
+        panel.barh(row, share, color=_MET if one.is_met else _MISSED)
+        panel.annotate(
+            f'{one.word}: {one.figure:{one.bar.form}},'
+            f' at most {one.bar.limit:{one.bar.form}}',
+            (_MOST_SHARE, row),
+            (6, 0),
+            textcoords='offset points',
+            va='center',
+            fontsize='small',
+        )
+    panel.set_yticks(
+        range(len(verdicts)),
+        [f'{one.bar.where}:\n{one.bar.what}' for one in verdicts],
+        fontsize='small',
+    )
+    panel.set_ylim(len(verdicts) - 0.5, -0.5)
+    panel.axvline(1.0, color='black')
+    panel.set_xlim(0, _MOST_SHARE + 0.8)
+    panel.set_xticks([0, 0.5, 1], ['0', '½ of the limit', 'the limit'])
+    return figure
+
+
+def _share_of_limit(one: bars.Verdict) -> float:
+    """Put a figure on the axis; below zero it is as good as zero."""
+    figure = max(one.figure or 0.0, 0.0)
+    if one.bar.limit:
+        return figure / one.bar.limit
+    return _MOST_SHARE if figure else 0.0
+
+
+# --- the guest's own work
+
+
+def _work(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
+    """Draw how fast the guest worked, around each migration."""
+    columns = min(2, len(cells))
+    rows = -(-len(cells) // columns)
+    figure = mpl_figure.Figure(
+        figsize=(12, 1.5 + 2.5 * rows), layout='constrained'
+    )
+    figure.suptitle(
+        f"{_heading(bench, cells[0].link)}\nThe guest's own work, as a"
+        ' share of what it did before; bars below: while it migrates',
+        fontweight='bold',
+    )
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for panel, cell in zip(panels, cells, strict=False):
+        _draw_work(panel, bench, cell)
+    for panel in panels[len(cells) :]:
+        panel.remove()
+    for panel in panels[max(0, len(cells) - columns) : len(cells)]:
+        panel.set_xlabel('seconds since the guest runs at the destination')
+    _work_legend(figure, bench, cells)
+    return figure
+
+
+def _draw_work(panel: mpl_axes.Axes, bench: Bench, cell: matrix.Cell) -> None:
+    scenario = scenarios.SCENARIOS[cell.scenario]
+    what = 'reads' if scenario.hot_file else 'work on memory'
+    panel.set_title(f'{cell.guest}: {what}', loc='left', fontsize='medium')
+    earliest = 0.0
+    for number, method in enumerate(bench.methods(cell)):
+        run = _middle(bench.of(cell, method))
+        if not run.pace.before:
+            continue
+        begin = -run.seconds - _WORK_LEAD_SECONDS
+        earliest = min(earliest, begin)
+        points = [
+            (at, 100 * pace / run.pace.before)
+            for at, pace in run.work
+            if begin <= at <= scenario.after_seconds
+        ]
+        colour = _COLOURS[method]
+        panel.plot(*zip(*points, strict=True), color=colour, linewidth=1.3)
+        # What it lasts, below all the lines.
+        panel.barh(
+            -8 * (number + 1), run.seconds, 6, -run.seconds, color=colour
+        )
+    panel.axvline(0, color='black', linewidth=0.8)
+    panel.axhline(100, color='black', linewidth=0.5, linestyle=':')
+    panel.set_xlim(earliest, scenario.after_seconds)
+    panel.axhline(0, color='black', linewidth=0.8)
+    panel.set_ylabel('%')
+    panel.set_yticks([0, 50, 100])
+    panel.grid(alpha=0.3)
+
+
+def _middle(runs: Sequence[Run]) -> Run:
+    """Choose the run of the median: one that was really made."""
+    return sorted(runs, key=figures.seconds)[len(runs) // 2]
+
+
+def _work_legend(
+    figure: mpl_figure.Figure, bench: Bench, cells: Sequence[matrix.Cell]
+) -> None:
+    used = {name for cell in cells for name in bench.methods(cell)}
+    handles = [
+        figure.axes[0].plot([], [], color=colour, label=_METHOD_NAMES[name])[0]
+        for name, colour in _COLOURS.items()
+        if name in used
+    ]
+    figure.legend(
+        handles=handles, loc='outside lower center', ncols=len(handles)
+    )

@@ -1,0 +1,201 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What was measured: runs, and the file that keeps them; pure."""
+
+from collections.abc import Mapping
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from tests.bench import matrix
+
+#: Changes when a figure changes its meaning.
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How fast the guest did its own work, bytes a second; None: not known.
+
+    :param before: in the seconds before the migration was asked for.
+    :param during: from then to the landing.
+    :param after: in the seconds after the landing.
+    """
+
+    before: float | None
+    during: float | None
+    after: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One migration in figures.
+
+    :param round: counted from 1.
+    :param seconds: from the first thing the method did to the guest running
+        at the destination.
+    :param delay_seconds: from that to the start of the transfer.
+    :param bytes_sent: by the source over the link, in those seconds.
+    :param downtime_ms: for how long the guest stood still, by QEMU.
+    :param rss_before_kib: resident size of its QEMU at the source.
+    :param rss_after_kib: the same at the destination, in the end.
+    :param balloon_before_kib: memory the guest had at the source.
+    :param balloon_after_kib: memory it had in the end.
+    :param back_seconds: from the landing to all memory being back; None where
+        that took longer than anybody waits.
+    :param oom_kills: by the guest's kernel.
+    :param swapped_out_pages: by the guest's kernel.
+    :param refaulted_pages: page cache it read again after dropping it.
+    :param pace: how fast the guest worked.
+    :param work: that in time: seconds since the landing, bytes a second.
+    :param cpu_seconds: of the process that ran the method, up to the landing.
+    :param load: of this machine as the run began, one-minute average.
+    :param wrong: what is wrong with the guest; nothing where it is intact.
+    :param told: what the method said of it.
+    """
+
+    scenario: str
+    reporting: bool
+    link_mbit: int | None
+    method: str
+    round: int
+    seconds: float
+    delay_seconds: float
+    bytes_sent: int
+    downtime_ms: int
+    rss_before_kib: int
+    rss_after_kib: int
+    balloon_before_kib: int
+    balloon_after_kib: int
+    back_seconds: float | None
+    oom_kills: int
+    swapped_out_pages: int
+    refaulted_pages: int
+    pace: Pace
+    work: tuple[tuple[float, float], ...]
+    cpu_seconds: float
+    load: float
+    wrong: tuple[str, ...]
+    told: tuple[str, ...]
+
+    @property
+    def cell(self) -> matrix.Cell:
+        """The situation it was measured in."""
+        return matrix.Cell(self.scenario, self.reporting, self.link_mbit)
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A run that came to nothing."""
+
+    scenario: str
+    reporting: bool
+    link_mbit: int | None
+    method: str
+    round: int
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """All that was measured at one time.
+
+    :param started: when, ISO 8601.
+    :param seconds: how long all of it took so far.
+    :param memory_mib: the guest's memory.
+    :param rounds: how often each method was to be measured.
+    :param machine: what it was measured on, and which versions.
+    :param learnt_mbit: what the plugin took each link to carry as its first
+        run that counts began, by the link's name.
+    """
+
+    started: str
+    seconds: float
+    memory_mib: int
+    rounds: int
+    machine: Mapping[str, str]
+    learnt_mbit: Mapping[str, str]
+    runs: tuple[Run, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    def cells(self) -> list[matrix.Cell]:
+        """Tell which situations were measured, in their order."""
+        return list(dict.fromkeys(run.cell for run in self.runs))
+
+    def of(self, cell: matrix.Cell, method: str) -> list[Run]:
+        """Find the runs of a method in a situation."""
+        return [
+            run
+            for run in self.runs
+            if run.cell == cell and run.method == method
+        ]
+
+    def methods(self, cell: matrix.Cell) -> list[str]:
+        """Tell which methods were measured in a situation."""
+        return [name for name in matrix.METHODS if self.of(cell, name)]
+
+
+def to_json(bench: Bench) -> str:
+    """Write it down."""
+    content = {'format': FORMAT, **dataclasses.asdict(bench)}
+    return json.dumps(_rounded(content), indent=1) + '\n'
+
+
+def _rounded(value: Any) -> Any:
+    """Write seconds to the millisecond, and so everything else."""
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in value]
+    return value
+
+
+def from_json(text: str) -> Bench:
+    """Read what to_json() wrote.
+
+    :raises ValueError: it is something else.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict) or content.pop('format', 0) != FORMAT:
+        raise ValueError(f'not the figures of a benchmark, format {FORMAT}')
+    try:
+        content['runs'] = tuple(_run(one) for one in content['runs'])
+        content['failures'] = tuple(
+            Failure(**one) for one in content['failures']
+        )
+        return Bench(**content)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f'the figures are not whole: {error}') from error
+
+
+def _run(content: dict[str, Any]) -> Run:
+    return Run(
+        **{
+            **content,
+            'pace': Pace(**content['pace']),
+            'work': tuple((at, pace) for at, pace in content['work']),
+            'wrong': tuple(content['wrong']),
+            'told': tuple(content['told']),
+        }
+    )
+
+
+def write(bench: Bench, file: pathlib.Path) -> None:
+    """Put it into a file: all of it, or what was there stays."""
+    scratch = file.with_name(f'{file.name}.new')
+    scratch.write_text(to_json(bench))
+    os.replace(scratch, file)
