@@ -51,8 +51,9 @@ class WatchedGuest(fakes.FakeGuest):
 
 @functools.cache
 def make_stand_ins() -> tuple[mock.Mock, mock.Mock]:
-    """:returns: a reporter and what is known of links; making them takes
-                 longer than a journey
+    """Make a reporter and what is known of links.
+
+    Making them takes longer than a journey.
     """
     return (mock.create_autospec(report.Reporter, instance=True),
             mock.create_autospec(link.Links, instance=True))
