@@ -21,18 +21,21 @@ import psutil
 
 from tests.lab import accelerator
 from tests.lab import host as lab_host
+from tests.lab import network
 from tests.lab import processes
 from tests.lab import steps
 from tests.lab.services import nova
 from tests.lab.services import settings
 
-# What an operator adds to enable the plugin, all of it.
+# What an operator adds to enable the plugin, all of it; and what an operator
+# of a link that carries less than its interface promises adds as well.
 _DROP_IN = """\
 [oslo_messaging_notifications]
 driver = freemem
 [freemem]
 enabled = true
 """
+_LINK_LINE = 'link_mbit = {}\n'
 
 # Each of these asks for sudo unless told otherwise; the lab is root.
 _PRIVILEGED_SECTIONS = (
@@ -84,18 +87,25 @@ class Compute:
         return self._drop_in.exists()
 
     def set_plugin(self, enabled: bool) -> None:
-        """Write or remove the plugin's drop-in; stop a compute without it.
+        """Write or remove the plugin's drop-in; stop a compute with another.
 
         :param enabled: what the next start is to find.
         """
-        if enabled == self.plugin:
+        wanted = self._operators_lines() if enabled else None
+        found = self._drop_in.read_text() if self.plugin else None
+        if wanted == found:
             return
         self.stop()
-        if enabled:
-            self._drop_in.parent.mkdir(parents=True, exist_ok=True)
-            self._drop_in.write_text(_DROP_IN)
-        else:
+        if wanted is None:
             self._drop_in.unlink()
+        else:
+            self._drop_in.parent.mkdir(parents=True, exist_ok=True)
+            self._drop_in.write_text(wanted)
+
+    def _operators_lines(self) -> str:
+        mbit = network.link_mbit(self.host.layout)
+        # A veth says of itself that it carries 10 Gb/s.
+        return _DROP_IN + (_LINK_LINE.format(mbit) if mbit else '')
 
     def start(self, cloud: connection.Connection) -> None:
         """Start it, unless it runs, and wait until it takes requests.

@@ -144,6 +144,18 @@ def set_link(mbit: int | None) -> None:
         namespaces.run(host, *command.split(), check=mbit is not None)
 
 
+def link_mbit(host: layout.HostLayout) -> int | None:
+    """Tell what a host can send over the link.
+
+    :returns: 10^6 bits a second; None for no limit.
+    """
+    show = f'tc -json qdisc show dev {LINK}'
+    for discipline in json.loads(namespaces.run(host, *show.split()).stdout):
+        if discipline['kind'] == 'tbf':
+            return int(discipline['options']['rate']) * 8 // 10**6
+    return None
+
+
 def link_bytes(host: layout.HostLayout) -> tuple[int, int]:
     """Read what a host has sent and received over the link.
 
