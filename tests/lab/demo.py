@@ -77,7 +77,10 @@ def _demonstrate(request: argparse.Namespace) -> int:
             _play(cloud, server, request, plugin) for plugin in (False, True)
         )
         events = nova_record.events(cloud, server)
+        log_lines = nova_record.log_lines(server)
     _CONSOLE.print(events)
+    for line in log_lines:
+        _say(line)
     _CONSOLE.print(
         comparison.table(
             title,

@@ -20,6 +20,7 @@ from rich import box
 from rich import table as rich_table
 
 from tests.lab import cloud as lab_cloud
+from tests.lab import layout
 from tests.lab import servers
 from tests.lab import steps
 
@@ -61,6 +62,21 @@ def events(cloud: lab_cloud.Cloud, server: servers.Server) -> rich_table.Table:
         )
         shown.add_row(one['event'], one['host'], *moments, one['result'])
     return shown
+
+
+def log_lines(server: servers.Server) -> list[str]:
+    """Find what the plugin told the operator of a server.
+
+    :returns: the lines of both nova-computes' logs, oldest first.
+    """
+    found = []
+    for host in layout.HOSTS:
+        log = layout.LAB.log / f'{host}-nova-compute.log'
+        for line in log.read_text(errors='replace').splitlines():
+            head, _, text = line.partition(f'[instance: {server.id}] ')
+            if text and ' nova_freemem.' in head:
+                found.append((head, f'nova-compute on {host}: {text}'))
+    return [line for _, line in sorted(found)]  # Each begins with its time.
 
 
 def _time_of_day(moment: str | None) -> str:
