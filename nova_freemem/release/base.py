@@ -29,7 +29,6 @@ class End(enum.Enum):
     TARGET_REACHED = 'all of it'
     NEARLY = 'the rest beside the transfer'
     NO_PROGRESS = 'the guest gives nothing more'
-    TOO_SLOW = 'the link carries the rest as fast'
     DEADLINE = 'deadline_seconds passed'
     FORCE_COMPLETE = 'the migration was forced to complete'
     TRANSFER_ENDED = 'the transfer was quicker'

@@ -99,9 +99,9 @@ def judge(seen: Sequence[Observation], plan: Plan,
     if seen[-1].actual_kib < plan.target_kib - TOLERANCE_KIB:
         return End.NOT_OURS
     end = _end_with_gain(seen, plan, order, deadline_passed)
-    if end in (None, End.TOO_SLOW) and kept_waiting \
-            and plan.mode is Mode.OVERLAPPING:
-        end = End.NEARLY if end or _nearly_there(seen, plan) else None
+    if end is None and kept_waiting and plan.mode is Mode.OVERLAPPING and (
+            _nearly_there(seen, plan) or _slower_than_link(seen, plan)):
+        end = End.NEARLY
     if end is not None and _gained_nothing(seen, plan):
         return End.NOTHING_GAINED
     return end
@@ -154,33 +154,37 @@ def _end_with_gain(seen: Sequence[Observation], plan: Plan,
         return End.FORCE_COMPLETE
     if deadline_passed:
         return End.DEADLINE
-    return _end_of_pace(seen, plan)
+    return End.NO_PROGRESS if _stalled(seen) else None
 
 
-def _end_of_pace(seen: Sequence[Observation], plan: Plan) -> End | None:
+def _before(seen: Sequence[Observation], seconds: float
+            ) -> Observation | None:
+    """Find the latest observation that is so much older than the last."""
+    return next((one for one in reversed(seen)
+                 if seen[-1].at_seconds - one.at_seconds >= seconds), None)
+
+
+def _stalled(seen: Sequence[Observation]) -> bool:
+    earlier = _before(seen, WINDOW_SECONDS)
+    return (earlier is not None
+            and earlier.actual_kib - seen[-1].actual_kib < STALL_KIB)
+
+
+def _slower_than_link(seen: Sequence[Observation], plan: Plan) -> bool:
     first, last = seen[0], seen[-1]
-    earlier = next((one for one in reversed(seen)
-                    if last.at_seconds - one.at_seconds >= WINDOW_SECONDS),
-                   None)
+    earlier = _before(seen, WINDOW_SECONDS)
     if earlier is None:
-        return None
-    if earlier.actual_kib - last.actual_kib < STALL_KIB:
-        return End.NO_PROGRESS
-    if plan.mode is Mode.BESIDE:
-        return None
+        return False
     if first.actual_kib - earlier.actual_kib < plan.never_touched_kib:
-        return None  # what comes first costs time and gains nothing
-    fall_kib = earlier.rss_kib - last.rss_kib
+        return False  # what comes first costs time and gains nothing
     carried_kib = plan.link.kib_per_second * (
         last.at_seconds - earlier.at_seconds)
-    return End.TOO_SLOW if fall_kib < carried_kib else None
+    return earlier.rss_kib - last.rss_kib < carried_kib
 
 
 def _nearly_there(seen: Sequence[Observation], plan: Plan) -> bool:
     last = seen[-1]
-    earlier = next((one for one in reversed(seen)
-                    if last.at_seconds - one.at_seconds >= PACE_SECONDS),
-                   None)
+    earlier = _before(seen, PACE_SECONDS)
     if earlier is None:
         return False
     left_kib = last.actual_kib - plan.target_kib

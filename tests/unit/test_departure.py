@@ -137,7 +137,7 @@ class FirstTest(journey.JourneyTestCase):
     def test_a_guest_that_stops_half_way_keeps_a_partial_gain(self) -> None:
         world = self.make_world(gives_down_to_kib=2 * GIB)
         self.assertTrue(world.departure.prepare('dest'))
-        self.assertEqual([End.TOO_SLOW], world.ends())
+        self.assertEqual([End.NO_PROGRESS], world.ends())
         self.assertEqual(2 * GIB, world.guest.missing_kib)
 
     def test_memory_that_the_host_does_not_gain_goes_back(self) -> None:

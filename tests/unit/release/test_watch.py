@@ -12,6 +12,8 @@
 
 """When a release ends."""
 
+from typing import Any
+
 import hypothesis
 from hypothesis import strategies
 
@@ -30,7 +32,8 @@ PLAN = make_plan(mode=Mode.BESIDE)
 
 def judge(*taken_mib: float, fall: float = 1.0, order: Order | None = None,
           deadline_passed: bool = False, plan: Plan = PLAN,
-          every_seconds: float = 1.0) -> End | None:
+          every_seconds: float = 1.0, kept_waiting: bool = False
+          ) -> End | None:
     """Judge a release of which so much was taken by each second.
 
     :param fall: share of it by which the resident size fell
@@ -40,7 +43,7 @@ def judge(*taken_mib: float, fall: float = 1.0, order: Order | None = None,
                            4 * GIB - int(mib * MIB),
                            4 * GIB - int(mib * MIB * fall))
          for tick, mib in enumerate(taken_mib)],
-        plan, order, deadline_passed)
+        plan, order, deadline_passed, kept_waiting)
 
 
 class JudgeTest(base.TestCase):
@@ -136,29 +139,41 @@ class JudgeTest(base.TestCase):
 
 
 class PaceTest(base.TestCase):
-    """A release before the transfer ends where the link is as fast."""
+    """The transfer starts where the link is as fast, or the end is near."""
 
-    first = make_plan(mode=Mode.FIRST)  # the link carries 119 MiB a second
+    plan = make_plan(mode=Mode.OVERLAPPING)  # the link carries 119 MiB/s
+
+    def judge(self, *taken_mib: float, **more: Any) -> End | None:
+        return judge(*taken_mib, **{'plan': self.plan, 'kept_waiting': True}
+                     | more)
 
     def test_as_long_as_it_is_faster_than_the_link_it_goes_on(self) -> None:
-        self.assertIsNone(judge(0, 200, 400, 600, plan=self.first))
+        self.assertIsNone(self.judge(0, 200, 400, 600))
 
-    def test_it_ends_when_the_link_would_carry_the_rest_as_fast(self
-                                                                ) -> None:
-        self.assertEqual(End.TOO_SLOW,
-                         judge(0, 400, 500, 600, plan=self.first))
+    def test_it_starts_when_the_link_would_carry_the_rest_as_fast(self
+                                                                  ) -> None:
+        self.assertEqual(End.NEARLY, self.judge(0, 400, 500, 600))
 
     def test_it_is_the_resident_size_that_counts(self) -> None:
-        self.assertEqual(End.TOO_SLOW,
-                         judge(0, 400, 800, fall=0.25, plan=self.first))
+        self.assertEqual(End.NEARLY, self.judge(0, 400, 800, fall=0.25))
+
+    def test_it_starts_when_about_a_second_is_left(self) -> None:
+        self.assertIsNone(self.judge(0, 1000, 2000))
+        self.assertEqual(End.NEARLY, self.judge(0, 1000, 2100))
 
     def test_never_touched_memory_is_waited_for(self) -> None:
-        plan = make_plan(never_touched_kib=1 * GIB)
-        self.assertIsNone(judge(0, 400, 800, 1200, fall=0, plan=plan))
-        self.assertIsNone(judge(0, 400, 800, 1200, 1210, fall=0, plan=plan))
+        plan = make_plan(never_touched_kib=1 * GIB, mode=Mode.OVERLAPPING)
+        self.assertIsNone(self.judge(0, 400, 800, 1200, fall=0, plan=plan))
+        self.assertIsNone(self.judge(0, 400, 800, 1200, 1210, fall=0,
+                                     plan=plan))
 
-    def test_beside_a_transfer_any_pace_is_a_gain(self) -> None:
-        self.assertIsNone(judge(0, 10, 20, 30))
+    def test_once_the_transfer_runs_any_pace_is_a_gain(self) -> None:
+        self.assertIsNone(self.judge(0, 10, 20, 30, kept_waiting=False))
+
+    def test_who_wants_the_fewest_bytes_waits_however_slow_it_is(self
+                                                                 ) -> None:
+        self.assertIsNone(self.judge(0, 400, 500, 600,
+                                     plan=make_plan(mode=Mode.FIRST)))
 
 
 def seen(*figures: tuple[int, int | None, int | None]
