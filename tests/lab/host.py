@@ -54,12 +54,13 @@ class Host:
     def down(self) -> None:
         """End everything in the host: guests, libvirtd, namespaces."""
         libvirtd_here = libvirtd.daemon(self.layout, [])
-        inside_pid = namespaces.pid_of(self.layout) or libvirtd_here.pid
-        if inside_pid is None:
+        pids = namespaces.pid_of(self.layout), libvirtd_here.pid
+        inside_pids = [pid for pid in pids if pid is not None]
+        if not inside_pids:
             return
         with steps.step(f'stop {self.name}'):
             network.unplug(self.layout)
-            namespaces.release(self.layout, inside_pid)
+            namespaces.release(self.layout, inside_pids)
             libvirtd_here.stop()  # Its pid file is what is left of it.
 
     @property

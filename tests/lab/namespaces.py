@@ -17,6 +17,7 @@ end with the last process inside. They have no names under ``/run/netns``,
 so that nothing of them, not even a mount point, can be left behind.
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
@@ -114,7 +115,7 @@ def run(
     return done
 
 
-def _processes(mount_namespace: str) -> Iterator[int]:
+def _processes(mount_namespace: str | None) -> Iterator[int]:
     """Find the living processes of a mount namespace."""
     for entry in pathlib.Path('/proc').iterdir():
         if not entry.name.isdigit():
@@ -125,17 +126,25 @@ def _processes(mount_namespace: str) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def release(host: layout.HostLayout, inside_pid: int) -> None:
+def _mount_namespace(pids: Iterable[int]) -> str | None:
+    """Find the mount namespace of the first of these that still lives."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            return os.readlink(f'/proc/{pid}/ns/mnt')
+    return None
+
+
+def release(host: layout.HostLayout, inside_pids: Iterable[int]) -> None:
     """End every process of a host, and so its namespaces.
 
     Guests are among them: QEMU leaves libvirtd's session, but not the host.
 
-    :param inside_pid: a process of the host; not the one that holds the
-        namespaces where that one has been killed.
+    :param inside_pids: processes of the host; some may end meanwhile, as the
+        one that holds the namespaces does where it has been killed.
     """
-    mount_namespace = os.readlink(f'/proc/{inside_pid}/ns/mnt')
+    mount_namespace = _mount_namespace(inside_pids)
     if mount_namespace == os.readlink('/proc/self/ns/mnt'):
-        why = f'pid {inside_pid} is not inside'
+        why = f'none of the pids {inside_pids} is inside'
         raise steps.LabError(f'end {host.name}', why)
     for number, grace_seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 10)):
         for inside in _processes(mount_namespace):
