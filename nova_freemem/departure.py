@@ -148,11 +148,12 @@ class Departure:
             self._domain.balloon(), self._os_type)
         if isinstance(guest, LeaveAlone):
             return guest
-        if self._domain.fresh_balloon(self._clock) is None:
+        driver = self._domain.fresh_balloon(self._clock)
+        if driver is None:
             return LeaveAlone(Reason.NO_BALLOON_DRIVER)
         try:
             memory = acquire.ask_in_turn(
-                self._engine.sources, self._domain, guest.actual_kib,
+                self._engine.sources, self._domain, guest.actual_kib, driver,
                 self._clock, deadline)
         except exceptions.NoAnswer as fault:
             return LeaveAlone(Reason.NO_ANSWER, str(fault))

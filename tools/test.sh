@@ -119,8 +119,21 @@ run_suite() {
         show_ends "$noise"
         [[ " ${rootless_suites[*]} " == *" $suite "* ]] \
             || show_ends "$lab"/log/*.log
+        "${stestr[@]}" last --suppress-attachments --no-subunit-trace \
+            >"$results/$suite.failures" 2>/dev/null || true
     fi
     count "$suite" "$status" $((SECONDS - started))
+}
+
+# What failed comes last, below all logs: who sees nothing but the end of
+# the output sees why.
+show_failures() {
+    local file
+    for file in "$results"/*.failures; do
+        [[ -s $file ]] || continue
+        printf '\n----- what failed in %s\n' "$(basename "$file" .failures)"
+        tail -n 80 "$file" | cut -c 1-500
+    done
 }
 
 main() {
@@ -136,6 +149,7 @@ main() {
     for suite in "${suites[@]}"; do
         run_suite "$suite"
     done
+    show_failures
     printf '\n%s' "$summary"
     [[ $skipped -eq 0 ]] || skips=", $skipped skipped"
     printf '%d passed, %d failed%s\n' "$passed" "$failed" "$skips"

@@ -22,6 +22,10 @@ from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
 
+# The kernel's own count: agent and driver read the same one, which moves
+# where memory is plugged in or the balloon moves between the two.
+SAME_TOTAL_SHARE = 0.01
+
 
 @dataclasses.dataclass(frozen=True)
 class FreeMemory:
@@ -83,11 +87,39 @@ class FreeMemory:
         if in_blocks_kib > maximum_kib:
             self._refuse('free blocks', in_blocks_kib, maximum_kib)
 
+    def beside(self, driver: domains.BalloonStats) -> FreeMemory:
+        """Hold it against what the balloon driver told a moment before.
+
+        Both read the same figures of one kernel. Where they differ, the
+        guest was at work meanwhile or one of them is wrong: the smaller is
+        believed.
+
+        :param driver: statistics not older than the question
+        :returns: what both can agree to
+        :raises NoAnswer: they cannot be of the same guest
+        """
+        if driver.total_kib is not None and (
+                abs(self.total_kib - driver.total_kib)
+                > SAME_TOTAL_SHARE * driver.total_kib):
+            raise exceptions.NoAnswer(
+                source=self.source,
+                problem=f'the guest claims a total of {self.total_kib:.6g} '
+                        f'KiB and its balloon driver one of '
+                        f'{driver.total_kib:.6g} KiB')
+        return dataclasses.replace(
+            self, free_kib=_smaller(self.free_kib, driver.free_kib),
+            available_kib=None if self.available_kib is None else _smaller(
+                self.available_kib, driver.available_kib))
+
     def _refuse(self, what: str, value_kib: int, limit_kib: int) -> None:
         raise exceptions.NoAnswer(
             source=self.source,
             problem=f'the guest claims {what} of {value_kib:.6g} KiB '
                     f'where at most {limit_kib} KiB can be')
+
+
+def _smaller(claimed_kib: int, driver_kib: int | None) -> int:
+    return claimed_kib if driver_kib is None else min(claimed_kib, driver_kib)
 
 
 class Source(abc.ABC):
@@ -119,13 +151,15 @@ class Source(abc.ABC):
 
 
 def ask_in_turn(sources: Iterable[Source], domain: domains.Domain,
-                maximum_kib: int, clock: clocks.Clock,
-                deadline: clocks.Deadline) -> FreeMemory:
+                maximum_kib: int, driver: domains.BalloonStats,
+                clock: clocks.Clock, deadline: clocks.Deadline
+                ) -> FreeMemory:
     """Ask one source after the other until one answers.
 
     :param sources: in the order of preference
     :param domain: the guest
     :param maximum_kib: the memory the host gave the domain
+    :param driver: what its balloon driver told a moment before
     :param clock: for waits
     :param deadline: when to give up on all of them
     :returns: the first answer that can be
@@ -139,6 +173,7 @@ def ask_in_turn(sources: Iterable[Source], domain: domains.Domain,
         try:
             memory = source.ask(domain, clock, deadline)
             memory.check(maximum_kib)
+            memory = memory.beside(driver)
         except exceptions.NoAnswer as fault:
             problems.append(str(fault))
         except exceptions.LibvirtFault as fault:

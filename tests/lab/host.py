@@ -59,8 +59,11 @@ class Host:
         if not inside_pids:
             return
         with steps.step(f'stop {self.name}'):
-            network.unplug(self.layout)
+            # While the host is plugged in, so that the clients of its
+            # libvirtd learn of its end: one that waits for an answer, be it
+            # to its goodbye, waits for ever otherwise.
             namespaces.release(self.layout, inside_pids)
+            network.unplug(self.layout)
             libvirtd_here.stop()  # Its pid file is what is left of it.
 
     @property

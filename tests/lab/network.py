@@ -122,8 +122,13 @@ def _make_pair(host: layout.HostLayout, outer: str, inner: str) -> None:
 def unplug(host: layout.HostLayout) -> None:
     """Take a host's interfaces away, both ends of each."""
     for inner in (CONTROL, LINK):
-        if _exists(_outer(host, inner)):
-            _ip('link', 'delete', _outer(host, inner))
+        outer = _outer(host, inner)
+        try:
+            _ip('link', 'delete', outer)
+        except RuntimeError:
+            # They go with the host's namespace, maybe at this moment.
+            if _exists(outer):
+                raise
 
 
 def set_link(mbit: int | None) -> None:

@@ -59,10 +59,13 @@ class JourneyTest(base.RoomTestCase):
         self.reporter = mock.create_autospec(report.Reporter, instance=True)
 
     def ask(self, name: str, memory_mib: int) -> acquire.FreeMemory:
+        driver = self.domain(name).fresh_balloon(self.clock)
+        self.assertIsNotNone(driver)
         return acquire.ask_in_turn(
             host_engine().sources,
             self.domain(name),
             memory_mib << 10,
+            driver,
             self.clock,
             clocks.Deadline(self.clock, 30),
         )

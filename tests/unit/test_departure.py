@@ -60,6 +60,14 @@ class FirstTest(journey.JourneyTestCase):
         plan = world.reporter.released.call_args.args[0]
         self.assertEqual('balloon_stats', plan.source)
 
+    def test_an_agent_of_another_guest_is_not_believed(self) -> None:
+        world = self.make_world(tells={'total_kib': 3 * GIB,
+                                       'free_kib': 2 * GIB,
+                                       'available_kib': 2 * GIB})
+        world.departure.prepare('dest')
+        plan = world.reporter.released.call_args.args[0]
+        self.assertEqual('balloon_stats', plan.source)
+
     def test_each_guest_left_alone_is_so_for_its_own_reason(self) -> None:
         silent = fakes.FakeAgent(latency_seconds=3600)
         for reason, guest in (

@@ -12,9 +12,11 @@
 
 """Who is asked, in which order, and which answers count."""
 
+import dataclasses
 from unittest import mock
 
 from nova_freemem import clock as clocks
+from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
 from tests.unit import base
@@ -87,6 +89,33 @@ class CheckTest(base.TestCase):
             1 * MIB, 0, None, None, None, -1)
 
 
+class TwoWitnessesTest(base.TestCase):
+    """The agent, and the balloon driver of the same guest."""
+
+    def test_an_agent_of_another_guest_is_not_believed(self) -> None:
+        error = self.assertRaises(
+            exceptions.NoAnswer, PLAUSIBLE.beside,
+            domains.BalloonStats(4 * GIB, total_kib=2 * GIB))
+        self.assertEqual(
+            'first: the guest claims a total of 4.1943e+06 KiB and its '
+            'balloon driver one of 2.09715e+06 KiB', str(error))
+
+    def test_of_two_figures_the_smaller_is_believed(self) -> None:
+        claimed = dataclasses.replace(PLAUSIBLE, available_kib=3 * GIB)
+        driver = domains.BalloonStats(
+            4 * GIB, total_kib=4 * GIB - 4, free_kib=1 * GIB,
+            available_kib=2 * GIB)
+        memory = claimed.beside(driver)
+        self.assertEqual((1 * GIB, 2 * GIB),
+                         (memory.free_kib, memory.available_kib))
+        self.assertEqual(memory, memory.beside(dataclasses.replace(
+            driver, free_kib=3 * GIB, available_kib=3 * GIB)))
+
+    def test_a_driver_that_tells_nothing_changes_nothing(self) -> None:
+        self.assertEqual(PLAUSIBLE, PLAUSIBLE.beside(
+            domains.BalloonStats(4 * GIB, available_kib=1 * GIB)))
+
+
 class ColdCacheTest(base.TestCase):
 
     def cold_cache_kib(self, inactive_kib: int | None,
@@ -110,8 +139,8 @@ class AskInTurnTest(base.GuestTestCase):
     def ask(self, *sources: acquire.Source, deadline_seconds: float = 5
             ) -> acquire.FreeMemory:
         return acquire.ask_in_turn(
-            sources, self.domain, 4 * GIB, self.clock,
-            clocks.Deadline(self.clock, deadline_seconds))
+            sources, self.domain, 4 * GIB, domains.BalloonStats(4 * GIB),
+            self.clock, clocks.Deadline(self.clock, deadline_seconds))
 
     def problem(self, *sources: acquire.Source, deadline_seconds: float = 5
                 ) -> str:
@@ -121,7 +150,8 @@ class AskInTurnTest(base.GuestTestCase):
 
     def test_the_first_that_answers_is_the_last_that_is_asked(self) -> None:
         second = source('second', PLAUSIBLE)
-        self.assertIs(PLAUSIBLE, self.ask(source('first', PLAUSIBLE), second))
+        self.assertEqual(PLAUSIBLE,
+                         self.ask(source('first', PLAUSIBLE), second))
         second.ask.assert_not_called()
 
     def test_silence_and_nonsense_lead_to_the_next(self) -> None:
@@ -131,8 +161,8 @@ class AskInTurnTest(base.GuestTestCase):
                 fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
                 acquire.FreeMemory('first', 8 * GIB, 1),
                 acquire.FreeMemory('first', 4 * GIB, -1)):
-            self.assertIs(PLAUSIBLE, self.ask(source('first', useless),
-                                              source('second', PLAUSIBLE)))
+            self.assertEqual(PLAUSIBLE, self.ask(
+                source('first', useless), source('second', PLAUSIBLE)))
 
     def test_why_nobody_answered_is_told_for_each(self) -> None:
         self.assertEqual(

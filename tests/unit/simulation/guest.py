@@ -59,7 +59,8 @@ class Guest(fakes.FakeGuest):
     is what could be reported.
 
     :ivar told: the statistics its driver told last, as old as their period
-    :ivar lies: what its agent multiplies free and available memory by
+    :ivar lies: what it multiplies free and available memory by when it is
+                asked; what it tells later is true
     :ivar frozen: whether its statistics never refresh
     :ivar autodeflate: whether its balloon gives way before the OOM killer
                        comes ('autodeflate' in its definition)
@@ -131,15 +132,18 @@ class Guest(fakes.FakeGuest):
     def file(self, path: str) -> str:
         if path != '/proc/meminfo':
             return super().file(path)
-        free_kib, available_kib = (
-            max(0, min(self.memory_kib, int(amount_kib * self.lies)))
-            for amount_kib in (self.free_kib, self.available_kib))
+        free_kib, available_kib = map(
+            self.claimed_kib, (self.free_kib, self.available_kib))
         return ''.join(f'{name}: {value_kib} kB\n' for name, value_kib in (
             ('MemTotal', self.memory_kib), ('MemFree', free_kib),
             ('MemAvailable', available_kib),
             ('Cached', self.hot_kib + self.cold_kib),
             ('Inactive(file)', self.cold_kib), ('Dirty', 0),
             ('Writeback', 0)))
+
+    def claimed_kib(self, amount_kib: int) -> int:
+        """Tell what it says of an amount when it is asked."""
+        return max(0, min(self.memory_kib, int(amount_kib * self.lies)))
 
     def look(self) -> None:
         left_seconds = self.clock.now() - self._looked_at_seconds
@@ -240,4 +244,10 @@ class Domain(fakes.FakeDomain):
             clock.wait(domains.FRESH_STATS_SECONDS)
             return None
         self.guest.tell()
-        return super().fresh_balloon(clock)
+        told = super().fresh_balloon(clock)
+        if told is None or told.free_kib is None \
+                or told.available_kib is None:
+            return told
+        return dataclasses.replace(
+            told, free_kib=self.guest.claimed_kib(told.free_kib),
+            available_kib=self.guest.claimed_kib(told.available_kib))
