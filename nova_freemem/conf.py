@@ -23,8 +23,10 @@ from oslo_config import types
 GROUP = 'freemem'
 
 MODES = [
-    ('auto', 'Before the transfer starts but for the last second, where that '
-             'shortens the migration as a whole; not at all elsewhere.'),
+    ('auto', 'For the shortest migration as a whole: before the transfer '
+             'starts where the guest gives much faster than the network '
+             'carries, while it runs where the guest gives more slowly, and '
+             'not at all where neither would shorten it.'),
     ('first', 'Before the transfer starts. Sends the fewest bytes and takes '
               'longer: for migration networks that are the bottleneck of '
               'many migrations.'),
@@ -76,11 +78,11 @@ OPTIONS = [
              'nova_freemem.acquire.'),
     cfg.StrOpt(
         'mode',
-        default='first', choices=MODES,
+        default='auto', choices=MODES,
         help='When memory is released.'),
     cfg.StrOpt(
         'reclaim',
-        default='free', choices=RECLAIMS,
+        default='cold', choices=RECLAIMS,
         help='What is released.'),
     cfg.StrOpt(
         'release',

@@ -160,7 +160,8 @@ class Departure:
         if self.orders.given is not None:
             return LeaveAlone(Reason.ORDERED, self.orders.given.value)
         return plans.make(memory, guest, self._engine.policy,
-                          self._engine.links.rate(dest))
+                          self._engine.links.rate(dest),
+                          self._engine.paces.pace)
 
     def _note_debt(self, plan: plans.Plan) -> None:
         journal.write(self._domain, journal.Owed(
@@ -187,6 +188,10 @@ class Departure:
                  deadline: clocks.Deadline | None) -> None:
         release = self._engine.releaser.watch(
             self._domain, plan, orders, self._clock, deadline)
+        if deadline is not None:
+            free_kib = min(release.taken_kib, plan.free_kib)
+            self._engine.paces.learn(free_kib, release.taken_kib - free_kib,
+                                     release.seconds)
         if release.end is End.NEARLY:
             return
         self._moving = False

@@ -26,6 +26,7 @@ from nova_freemem import backoff as backoffs
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem import link
+from nova_freemem import pace
 from nova_freemem.acquire import base as acquire_base
 from nova_freemem.policy import Policy
 from nova_freemem.release import base as release_base
@@ -42,6 +43,7 @@ class Engine:
     :ivar sources: who is asked what is free, in order
     :ivar releaser: who takes it
     :ivar links: what is known of the ways from this host
+    :ivar paces: what is known of how fast guests give memory
     :ivar backoff: which guests are left alone for a while
     """
 
@@ -49,6 +51,7 @@ class Engine:
     sources: tuple[acquire_base.Source, ...]
     releaser: release_base.Releaser
     links: link.Links
+    paces: pace.Paces
     backoff: backoffs.Backoff
 
     @classmethod
@@ -70,6 +73,7 @@ class Engine:
                 for name in policy.acquire),
             releaser=_load('release', RELEASE_NAMESPACE, policy.release)(),
             links=link.Links(policy.link_mbit, address),
+            paces=pace.Paces(),
             backoff=backoffs.Backoff(clocks.Clock()))
 
 

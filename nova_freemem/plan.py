@@ -19,21 +19,30 @@ import enum
 
 from nova_freemem.acquire.base import FreeMemory
 from nova_freemem.eligibility import Eligible
+from nova_freemem.eligibility import QEMU_OWN_KIB
 from nova_freemem.link import LinkRate
+from nova_freemem.pace import Pace
 from nova_freemem.policy import Policy
 from nova_freemem.reasons import LeaveAlone
 from nova_freemem.reasons import Reason
-
-# What a balloon takes in a second, KiB: free memory, and page cache that has
-# to be reclaimed. Measured under TCG with Linux 6.1 (see the manual's chapter
-# on measurements); processors with hardware support are faster.
-INFLATE_KIB_PER_SECOND = 650 * 1024
-RECLAIM_KIB_PER_SECOND = 400 * 1024
 
 # A release that is not expected to shorten the migration by this much, in
 # seconds and as a share, is within what cannot be foretold.
 LEAST_GAIN_SECONDS = 0.3
 LEAST_GAIN_SHARE = 0.1
+
+# What QEMU looks through of a guest in a second, KiB, to find pages that need
+# not be sent. Where balloon and link have shortened the queue from both ends
+# it does so once more, for what the balloon has written to. Measured under
+# TCG: 2.2 s for 4 GiB.
+LOOK_KIB_PER_SECOND = 1.9 * 1024 * 1024
+
+# A guest that stood still for so much of its last ten seconds is short of
+# memory, whatever else it says. Asked before a release alone: the reclaim of a
+# release is a stall to the guest's kernel too (47 % of the time it took to
+# take 3 GiB of cold page cache from an idle guest), so that it cannot tell
+# a guest in need from one that gives.
+MOST_STALLED_SHARE = 0.1
 
 # Between what a guest keeps and what is called pressure: its own small ups
 # and downs while it migrates.
@@ -59,6 +68,9 @@ class Plan:
     :ivar original_kib: memory it has, and is to have again
     :ivar rss_kib: its resident size before anything is taken
     :ivar target_kib: memory it is to have for now
+    :ivar free_kib: free memory in what is to be taken; the rest is cache
+    :ivar carried_kib: what it uses and keeps, which has to be transferred in
+                       any case
     :ivar never_touched_kib: of its memory, what the host does not hold:
                              never touched, or reported free
     :ivar headroom_kib: available memory below which it is under pressure
@@ -72,6 +84,8 @@ class Plan:
     original_kib: int
     rss_kib: int
     target_kib: int
+    free_kib: int
+    carried_kib: int
     never_touched_kib: int
     headroom_kib: int
     expected_saving_kib: int
@@ -85,6 +99,11 @@ class Plan:
         """What is to be taken."""
         return self.original_kib - self.target_kib
 
+    @property
+    def least_rss_kib(self) -> int:
+        """Resident size at which nothing of what it can spare is resident."""
+        return self.carried_kib + QEMU_OWN_KIB
+
     def expected_fall_kib(self, taken_kib: int) -> int:
         """Tell by how much the resident size must have fallen, at least.
 
@@ -97,16 +116,22 @@ class Plan:
         return max(0, taken_kib - self.never_touched_kib)
 
 
-def make(memory: FreeMemory, guest: Eligible, policy: Policy, link: LinkRate
-         ) -> Plan | LeaveAlone:
+def make(memory: FreeMemory, guest: Eligible, policy: Policy, link: LinkRate,
+         pace: Pace) -> Plan | LeaveAlone:
     """Decide what to take and when.
 
     :param memory: what the guest said, plausible
     :param guest: what the host knows of it
     :param policy: the host's
     :param link: what the migration network carries
+    :param pace: how fast guests of this host give memory
     :returns: the plan, or the reason for leaving the guest alone
     """
+    if memory.stalled_share is not None \
+            and memory.stalled_share > MOST_STALLED_SHARE:
+        return LeaveAlone(
+            Reason.STALLED,
+            f'{memory.stalled_share:.0%} of the last ten seconds')
     headroom_kib = policy.headroom_kib(guest.actual_kib, guest.windows)
     spare_kib = _spare_kib(memory, policy.reclaim)
     release_kib = spare_kib - int(headroom_kib * (1 + SLACK_SHARE))
@@ -115,7 +140,9 @@ def make(memory: FreeMemory, guest: Eligible, policy: Policy, link: LinkRate
             Reason.NOTHING_FREE,
             f'{_mib(spare_kib)} to spare, headroom {_mib(headroom_kib)}')
     mode = MODES[policy.mode]
-    forecast = _forecast(memory, guest, release_kib, link, mode)
+    free_kib = min(release_kib, memory.free_kib)
+    forecast = _forecast(guest, free_kib, release_kib - free_kib, link, pace,
+                         mode)
     if forecast.saving_kib < policy.min_saving_mib * 1024 or (
             mode is Mode.OVERLAPPING and not forecast.pays):
         return LeaveAlone(
@@ -127,6 +154,9 @@ def make(memory: FreeMemory, guest: Eligible, policy: Policy, link: LinkRate
         original_kib=guest.actual_kib,
         rss_kib=guest.rss_kib,
         target_kib=guest.actual_kib - release_kib,
+        free_kib=free_kib,
+        carried_kib=max(0, guest.actual_kib - memory.free_kib
+                        - (release_kib - free_kib)),
         never_touched_kib=guest.never_touched_kib,
         headroom_kib=headroom_kib,
         expected_saving_kib=forecast.saving_kib,
@@ -164,36 +194,49 @@ class _Forecast:
             LEAST_GAIN_SECONDS, LEAST_GAIN_SHARE * self.plain_seconds)
 
 
-def _forecast(memory: FreeMemory, guest: Eligible, release_kib: int,
-              link: LinkRate, mode: Mode) -> _Forecast:
+def _forecast(guest: Eligible, free_kib: int, cache_kib: int, link: LinkRate,
+              pace: Pace, mode: Mode) -> _Forecast:
     """Foretell a migration without and with a release.
 
     The guest hands out what the host does not hold first, which costs time
     and saves nothing. Beside a transfer, balloon and link shorten the queue
     from both ends after that, until the balloon has what it can get.
     """
-    from_free_kib = min(release_kib, memory.free_kib)
-    from_cache_kib = release_kib - from_free_kib
-    in_vain_kib = min(from_free_kib, guest.never_touched_kib)
-    saving_kib = min(guest.rss_kib, release_kib - in_vain_kib)
-    in_vain_seconds = in_vain_kib / INFLATE_KIB_PER_SECOND
-    useful_seconds = (
-        (from_free_kib - in_vain_kib) / INFLATE_KIB_PER_SECOND
-        + from_cache_kib / RECLAIM_KIB_PER_SECOND)
-    carried_meanwhile_kib = link.kib_per_second * in_vain_seconds
-    plain_seconds = guest.rss_kib / link.kib_per_second
+    in_vain_kib = min(free_kib, guest.never_touched_kib)
+    saving_kib = min(guest.resident_kib, free_kib - in_vain_kib + cache_kib)
+    in_vain_seconds = pace.seconds(in_vain_kib, 0)
+    useful_seconds = pace.seconds(free_kib - in_vain_kib, cache_kib)
+    plain_seconds = guest.resident_kib / link.kib_per_second
     if not saving_kib or plain_seconds <= in_vain_seconds:
         return _Forecast(saving_kib, plain_seconds, plain_seconds)
-    rest_seconds = (guest.rss_kib - saving_kib) / link.kib_per_second
-    if mode is not Mode.BESIDE:
-        return _Forecast(saving_kib, plain_seconds,
-                         in_vain_seconds + useful_seconds + rest_seconds)
-    release_rate = saving_kib / useful_seconds
-    meet_seconds = in_vain_seconds + (
-        (guest.rss_kib - carried_meanwhile_kib)
-        / (link.kib_per_second + release_rate))
-    return _Forecast(saving_kib, plain_seconds,
-                     max(meet_seconds, rest_seconds))
+    rest_kib = guest.resident_kib - saving_kib
+    apart_seconds = in_vain_seconds + useful_seconds + (
+        rest_kib / link.kib_per_second)
+    carried_meanwhile_kib = link.kib_per_second * in_vain_seconds
+    beside_seconds = in_vain_seconds + together_seconds(
+        saving_kib, max(0.0, rest_kib - carried_meanwhile_kib),
+        saving_kib / useful_seconds, link, guest.actual_kib)
+    return _Forecast(saving_kib, plain_seconds, {
+        Mode.FIRST: apart_seconds,
+        Mode.OVERLAPPING: min(apart_seconds, beside_seconds),
+        Mode.BESIDE: beside_seconds}[mode])
+
+
+def together_seconds(left_kib: float, carried_kib: float,
+                     pace_kib_per_second: float, link: LinkRate,
+                     memory_kib: int) -> float:
+    """Foretell how long balloon and link need at the same time.
+
+    :param left_kib: resident memory still to be taken
+    :param carried_kib: what has to be transferred in any case
+    :param pace_kib_per_second: what the balloon takes
+    :param link: what the migration network carries
+    :param memory_kib: the guest's memory, to be looked through once more
+    """
+    return memory_kib / LOOK_KIB_PER_SECOND + max(
+        carried_kib / link.kib_per_second,
+        (left_kib + carried_kib) / (link.kib_per_second
+                                    + pace_kib_per_second))
 
 
 def _mib(kib: int) -> str:

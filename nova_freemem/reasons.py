@@ -37,6 +37,7 @@ class Reason(enum.Enum):
     NO_RSS = 'the host does not tell the resident size of the guest'
     BACKING_OFF = 'it came under pressure in an earlier migration'
     ORDERED = 'the operator was quicker'
+    STALLED = 'its tasks have been waiting for memory'
     NOTHING_FREE = 'nothing is free beyond its headroom'
     WOULD_NOT_PAY = 'too little of what is free is resident'
 

@@ -15,7 +15,7 @@
 # Measure live migrations without and with the plugin, in its modes, of guests
 # that have done different things, and show what they cost:
 #
-#   sudo tools/bench.sh [--quick] [--rounds N] [--scenario NAME...]
+#   sudo tools/bench.sh [--quick|--bars] [--rounds N] [--scenario NAME...]
 #                       [--link MBIT|none...] [--method NAME...]
 #                       [--reporting on|off] [--json FILE] [--out DIR]
 #

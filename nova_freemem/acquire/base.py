@@ -41,8 +41,8 @@ class FreeMemory:
     :ivar inactive_file_kib: page cache that the guest's own LRU calls cold
     :ivar unwritten_kib: page cache that is dirty or being written back
     :ivar swap_free_kib: swap it has left
-    :ivar stalled_us: time all its tasks stood still for want of memory since
-                      it booted, microseconds (PSI, "full")
+    :ivar stalled_share: of the last ten seconds, in which all its tasks stood
+                         still for want of memory (PSI, "full", avg10)
     :ivar free_blocks: free memory by block size: pairs of a size in KiB and
                        the number of free blocks of that size
     """
@@ -55,7 +55,7 @@ class FreeMemory:
     inactive_file_kib: int | None = None
     unwritten_kib: int | None = None
     swap_free_kib: int | None = None
-    stalled_us: int | None = None
+    stalled_share: float | None = None
     free_blocks: tuple[tuple[int, int], ...] | None = None
 
     @property

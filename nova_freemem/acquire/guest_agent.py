@@ -50,8 +50,7 @@ _BUDDYINFO_LINE = re.compile(
     re.ASCII | re.MULTILINE)
 
 _PRESSURE_LINE = re.compile(
-    r'^full avg10=[\d.]{1,8} avg60=[\d.]{1,8} avg300=[\d.]{1,8} '
-    r'total=(\d{1,18})$', re.ASCII | re.MULTILINE)
+    r'^full avg10=(\d{1,3}\.\d{1,2}) ', re.ASCII | re.MULTILINE)
 
 # /proc/buddyinfo counts blocks in pages and does not say how large a page
 # is. Linux on x86 has pages of 4 KiB and nothing else; a guest with larger
@@ -99,7 +98,7 @@ def read_tables(source: str, tables: bytes) -> base.FreeMemory:
         inactive_file_kib=kib.get('Inactive(file)'),
         unwritten_kib=_sum(kib, 'Dirty', 'Writeback'),
         swap_free_kib=kib.get('SwapFree'),
-        stalled_us=_stalled_us(text),
+        stalled_share=_stalled_share(text),
         free_blocks=_free_blocks(text))
 
 
@@ -109,9 +108,9 @@ def _sum(kib: Mapping[str, int], *names: str) -> int | None:
     return sum(kib[name] for name in names)
 
 
-def _stalled_us(text: str) -> int | None:
+def _stalled_share(text: str) -> float | None:
     match = _PRESSURE_LINE.search(text)
-    return int(match[1]) if match else None
+    return float(match[1]) / 100 if match else None
 
 
 def _free_blocks(text: str) -> tuple[tuple[int, int], ...] | None:

@@ -27,6 +27,7 @@ class End(enum.Enum):
     """Why a release ended; its value is for people."""
 
     TARGET_REACHED = 'all of it'
+    RESIDENT_TAKEN = 'all of it that was resident'
     NEARLY = 'the rest beside the transfer'
     NO_PROGRESS = 'the guest gives nothing more'
     DEADLINE = 'deadline_seconds passed'

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import dataclasses
 
 from nova_freemem import clock as clocks
+from nova_freemem import plan as plans
 from nova_freemem.domain import BalloonStats
-from nova_freemem.plan import Mode
 from nova_freemem.plan import Plan
 from nova_freemem.release.base import End
 
@@ -41,6 +41,14 @@ STALL_KIB = 8 * 1024
 # they were looked at are looked at again (measured; see the manual).
 LEAD_SECONDS = 1.0
 PACE_SECONDS = 0.5
+
+# A transfer that starts early sends pages that would have been taken a moment
+# later: several times the bytes. It has to be foretold to be that much quicker.
+GOOD_SHARE = 0.9
+
+# How far the least resident size of a plan can be off: what QEMU has for
+# itself, and the free pages a kernel keeps back, differ (63 MiB measured).
+NEAR_KIB = 128 * 1024
 
 # Where discarding is inhibited the resident size does not fall at all; where
 # it works it falls one to one, less what the guest touches meanwhile.
@@ -99,8 +107,8 @@ def judge(seen: Sequence[Observation], plan: Plan,
     if seen[-1].actual_kib < plan.target_kib - TOLERANCE_KIB:
         return End.NOT_OURS
     end = _end_with_gain(seen, plan, order, deadline_passed)
-    if end is None and kept_waiting and plan.mode is Mode.OVERLAPPING and (
-            _nearly_there(seen, plan) or _slower_than_link(seen, plan)):
+    if end is None and kept_waiting and plan.mode is plans.Mode.OVERLAPPING \
+            and _better_begun(seen, plan):
         end = End.NEARLY
     if end is not None and _gained_nothing(seen, plan):
         return End.NOTHING_GAINED
@@ -148,6 +156,8 @@ def _end_with_gain(seen: Sequence[Observation], plan: Plan,
                    ) -> End | None:
     if seen[-1].actual_kib <= plan.target_kib + TOLERANCE_KIB:
         return End.TARGET_REACHED
+    if _nothing_resident_left(seen, plan):
+        return End.RESIDENT_TAKEN
     if order is clocks.Order.TRANSFER_ENDED:
         return End.TRANSFER_ENDED
     if order is clocks.Order.FORCE_COMPLETE:
@@ -170,27 +180,45 @@ def _stalled(seen: Sequence[Observation]) -> bool:
             and earlier.actual_kib - seen[-1].actual_kib < STALL_KIB)
 
 
-def _slower_than_link(seen: Sequence[Observation], plan: Plan) -> bool:
-    first, last = seen[0], seen[-1]
-    earlier = _before(seen, WINDOW_SECONDS)
-    if earlier is None:
+def _nothing_resident_left(seen: Sequence[Observation], plan: Plan) -> bool:
+    """Tell whether what the balloon still takes is not the host's.
+
+    The least resident size is an estimate; that the size falls no more is
+    seen.
+    """
+    last = seen[-1]
+    earlier = _before(seen, PACE_SECONDS)
+    if earlier is None or last.rss_kib > plan.least_rss_kib + NEAR_KIB:
         return False
-    if first.actual_kib - earlier.actual_kib < plan.never_touched_kib:
-        return False  # what comes first costs time and gains nothing
-    carried_kib = plan.link.kib_per_second * (
-        last.at_seconds - earlier.at_seconds)
-    return earlier.rss_kib - last.rss_kib < carried_kib
+    taken_kib = earlier.actual_kib - last.actual_kib
+    fell_kib = earlier.rss_kib - last.rss_kib
+    return (taken_kib >= STALL_KIB
+            and fell_kib < LEAST_FALL_SHARE * taken_kib)
 
 
-def _nearly_there(seen: Sequence[Observation], plan: Plan) -> bool:
+def _better_begun(seen: Sequence[Observation], plan: Plan) -> bool:
+    """Tell whether the transfer, which waits, had better start.
+
+    By the pace at which this guest gives, it waits until the end of the
+    release is near, or not at all where the guest gives so slowly that the
+    link had better help.
+    """
     last = seen[-1]
     earlier = _before(seen, PACE_SECONDS)
     if earlier is None:
         return False
-    left_kib = last.actual_kib - plan.target_kib
     pace = (earlier.actual_kib - last.actual_kib) / (
         last.at_seconds - earlier.at_seconds)
-    return left_kib <= pace * LEAD_SECONDS
+    left_kib = max(0, min(last.actual_kib - plan.target_kib,
+                          last.rss_kib - plan.least_rss_kib))
+    if left_kib <= pace * LEAD_SECONDS:
+        return True
+    if pace <= 0:
+        return False
+    apart_seconds = (left_kib / pace
+                     + plan.carried_kib / plan.link.kib_per_second)
+    return GOOD_SHARE * apart_seconds >= plans.together_seconds(
+        left_kib, plan.carried_kib, pace, plan.link, plan.original_kib)
 
 
 def _gained_nothing(seen: Sequence[Observation], plan: Plan) -> bool:

@@ -65,6 +65,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         ' ten minutes on two cores',
     )
     parser.add_argument(
+        '--bars',
+        action='store_true',
+        help='what the bars are about, and nothing else: an hour and a half',
+    )
+    parser.add_argument(
         '--rounds',
         metavar='N',
         type=_rounds,
@@ -110,10 +115,13 @@ def chosen(
     :raises Refused: nothing is left to measure.
     """
     reporting = [_REPORTING[word] for word in request.reporting or _REPORTING]
-    every = (
-        matrix.QUICK
-        if request.quick
-        else dict.fromkeys(
+    every: Mapping[matrix.Cell, Sequence[str]]
+    if request.quick:
+        every = matrix.QUICK
+    elif request.bars:
+        every = matrix.BARS
+    else:
+        every = dict.fromkeys(
             matrix.cells(
                 request.scenario or scenarios.SCENARIOS,
                 reporting,
@@ -121,7 +129,6 @@ def chosen(
             ),
             matrix.METHODS,
         )
-    )
     found = {
         cell: _among(methods, request.method)
         for cell, methods in every.items()
@@ -131,9 +138,9 @@ def chosen(
         and (not request.method or {*methods} & {*request.method})
     }
     if not found:
+        by = ' by --quick' * request.quick or ' by --bars' * request.bars
         raise errors.Refused(
-            'tools/bench.sh: nothing of that is measured'
-            f'{" by --quick" if request.quick else ""}'
+            f'tools/bench.sh: nothing of that is measured{by}'
         )
     return found
 

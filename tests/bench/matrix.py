@@ -87,6 +87,21 @@ QUICK = {
     Cell('fresh', True, 1000): ('plain', 'auto'),
 }
 
+_TIMED = ('plain', 'auto')
+
+#: The cells of --bars with their methods: what each bar is about.
+BARS = {
+    Cell('freed', False, 1000): METHODS,
+    Cell('cache-cold', True, 1000): METHODS,
+    Cell('fragmented', True, 1000): _TIMED,
+    Cell('cache-hot', True, 1000): _TIMED,
+    **{
+        Cell(name, True, link_mbit): _TIMED
+        for link_mbit in LINKS
+        for name in ('freed', 'fresh', 'full')
+    },
+}
+
 
 def link_name(link_mbit: int | None) -> str:
     """Say a link's speed as people do."""

@@ -59,6 +59,7 @@ def make_plan(**changes: Any) -> plan.Plan:
     """:returns: to take 3 of 4 GiB before the transfer, with changes."""
     values: dict[str, Any] = {
         'original_kib': 4 * GIB, 'rss_kib': 4 * GIB, 'target_kib': 1 * GIB,
+        'free_kib': 3 * GIB, 'carried_kib': 0,
         'never_touched_kib': 0, 'headroom_kib': 204 * MIB,
         'expected_saving_kib': 3 * GIB, 'expected_saving_seconds': 20.0,
         'mode': plan.Mode.FIRST,
@@ -157,7 +158,7 @@ class FakeGuest:
     clock: FakeClock
     memory_kib: int = 4 * GIB
     used_kib: int = 512 * MIB
-    touched_kib: int = 3 * GIB
+    touched_kib: int = 3 * GIB + 512 * MIB
     touched_first: bool = True
     qemu_kib: int = 60 * MIB
     inflate_kib_per_second: float = 400 * MIB
@@ -215,7 +216,7 @@ class FakeGuest:
                     f'Cached:         {64 * MIB:8} kB\n')
         if path == '/proc/pressure/memory':
             return ('some avg10=0.00 avg60=0.00 avg300=0.00 total=42\n'
-                    'full avg10=0.00 avg60=0.00 avg300=0.00 total=17\n')
+                    'full avg10=0.05 avg60=0.00 avg300=0.00 total=17\n')
         largest = self.free_kib // (4 * MIB)
         return f'Node 0, zone   Normal{"      0" * 10} {largest:6} \n'
 

@@ -25,6 +25,7 @@ from nova_freemem import departure
 from nova_freemem import engine as engines
 from nova_freemem import journal
 from nova_freemem import link
+from nova_freemem import pace
 from nova_freemem import report
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
@@ -76,7 +77,7 @@ class World:
             (guest_agent.GuestAgent('guest_agent', 5),
              balloon_stats.BalloonStats('balloon_stats', 5)),
             balloon.Balloon(),
-            links, backoff.Backoff(self.clock))
+            links, pace.Paces(), backoff.Backoff(self.clock))
         links.rate.return_value = link.LinkRate.of_mbit(
             1000, link.Origin.CONFIGURED)
         self.taken_orders: list[Order] = []

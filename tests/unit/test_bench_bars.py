@@ -139,3 +139,12 @@ class BarsTest(base.TestCase):
         )
         known = [one for one in bars.judge(bench) if one.figure is not None]
         self.assertEqual(10, len(known))
+
+    def test_bars_measures_all_that_a_bar_is_about(self) -> None:
+        bench = bench_runs.bench(
+            bench_runs.run(method, 5.0, cell)
+            for cell, methods in matrix.BARS.items()
+            for method in methods
+        )
+        unknown = [one for one in bars.judge(bench) if one.figure is None]
+        self.assertEqual([], unknown)

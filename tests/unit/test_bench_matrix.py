@@ -136,6 +136,7 @@ class ArgumentsTest(base.TestCase):
         ('--json /', '--json: / cannot be written'),
         ('--out /nowhere/at/all', '--out: /nowhere/at/all cannot be made'),
         ('--quick --scenario busy', 'nothing of that is measured by --quick'),
+        ('--bars --scenario busy', 'nothing of that is measured by --bars'),
         ('--fast', 'unrecognized arguments: --fast'),
     )
     def test_wrong_words_are_refused(self, words: str, why: str) -> None:

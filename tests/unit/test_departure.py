@@ -46,6 +46,14 @@ class FirstTest(journey.JourneyTestCase):
             world.clock.wall() - owed.taken_at.timestamp(),
             world.clock.now() - 1000, 3)
 
+    def test_what_is_not_resident_is_not_waited_for(self) -> None:
+        world = self.make_world(touched_kib=2 * GIB)
+        world.departure.prepare('dest')
+        self.assertEqual([End.RESIDENT_TAKEN], world.ends())
+        self.assertAlmostEqual(2 * GIB, world.guest.missing_kib,
+                               delta=300 * MIB)
+        self.assertEqual(world.guest.actual_kib, world.guest.target_kib)
+
     def test_it_is_written_down_before_the_first_page_is_taken(self) -> None:
         world = self.make_world()
         world.departure.prepare('dest')

@@ -33,6 +33,7 @@ from nova_freemem import driver
 from nova_freemem import engine as engines
 from nova_freemem import journal
 from nova_freemem import link
+from nova_freemem import pace
 from nova_freemem.acquire import guest_agent
 from nova_freemem.clock import Order
 from nova_freemem.release import balloon
@@ -63,7 +64,8 @@ class DriverTestCase(base.GuestTestCase):
         engine = engines.Engine(
             fakes.make_policy(mode='first', link_mbit=1000),
             (guest_agent.GuestAgent('guest_agent', 5),), balloon.Balloon(),
-            link.Links(1000, '192.0.2.1'), backoff.Backoff(self.clock))
+            link.Links(1000, '192.0.2.1'), pace.Paces(),
+            backoff.Backoff(self.clock))
         self.thread = self.patch_autospec(threading, 'Thread',
                                           side_effect=self.clock.thread)
         self.driver = driver.FreememLibvirtDriver('api', engine=engine)

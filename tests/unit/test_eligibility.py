@@ -56,8 +56,15 @@ class EligibilityTest(base.TestCase):
     def test_what_the_host_does_not_hold_is_never_touched(self) -> None:
         for rss_kib, never_touched_kib in ((3 * GIB, 1 * GIB),
                                            (5 * GIB, 0)):
-            guest = examine(balloon=BalloonStats(4 * GIB, rss_kib))
+            guest = examine(balloon=BalloonStats(
+                4 * GIB, rss_kib + eligibility.QEMU_OWN_KIB))
             self.assertEqual(never_touched_kib, guest.never_touched_kib)
+
+    def test_qemus_own_memory_is_not_the_guests(self) -> None:
+        guest = examine(balloon=BalloonStats(
+            4 * GIB, eligibility.QEMU_OWN_KIB - 1))
+        self.assertEqual((0, 4 * GIB),
+                         (guest.resident_kib, guest.never_touched_kib))
 
     def test_a_paused_guest_is_left_alone(self) -> None:
         self.assert_left_alone(Reason.NOT_RUNNING, running=False)

@@ -21,8 +21,10 @@ from hypothesis import strategies
 from nova_freemem import plan as plans
 from nova_freemem.acquire.base import FreeMemory
 from nova_freemem.eligibility import Eligible
+from nova_freemem.eligibility import QEMU_OWN_KIB
 from nova_freemem.link import LinkRate
 from nova_freemem.link import Origin
+from nova_freemem.pace import Pace
 from nova_freemem.plan import Mode
 from nova_freemem.policy import Policy
 from nova_freemem.reasons import LeaveAlone
@@ -33,22 +35,25 @@ from tests.unit.fakes import MIB
 from tests.unit.fakes import make_policy
 
 GIGABIT = LinkRate.of_mbit(1000, Origin.CONFIGURED)
+PACE = Pace()
 FAST = LinkRate.of_mbit(100_000, Origin.CONFIGURED)
+
+LOOK_SECONDS = 4 * GIB / plans.LOOK_KIB_PER_SECOND
 
 # What a guest of 4 GiB keeps by default.
 KEEPS_KIB = int(4 * GIB * 5 // 100 * (1 + plans.SLACK_SHARE))
 
 
-def make(free_kib: int, *, rss_kib: int = 4 * GIB, windows: bool = False,
+def make(free_kib: int, *, resident_kib: int = 4 * GIB, windows: bool = False,
          available_kib: int | None = None, cold_kib: int | None = None,
-         unwritten_kib: int = 0, link: LinkRate = GIGABIT, **policy: Any
-         ) -> plans.Plan | LeaveAlone:
+         unwritten_kib: int = 0, link: LinkRate = GIGABIT,
+         pace: Pace = PACE, **policy: Any) -> plans.Plan | LeaveAlone:
     """Plan for a guest of 4 GiB, wholly resident unless said otherwise."""
     memory = FreeMemory('agent', 4 * GIB, free_kib, available_kib,
                         inactive_file_kib=cold_kib,
                         unwritten_kib=unwritten_kib)
-    return plans.make(memory, Eligible(4 * GIB, rss_kib, windows),
-                      make_policy(**policy), link)
+    return plans.make(memory, Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB, windows),
+                      make_policy(**policy), link, pace)
 
 
 class AmountTest(base.TestCase):
@@ -105,6 +110,17 @@ class AmountTest(base.TestCase):
         self.assertEqual('100 MiB to spare, headroom 204 MiB',
                          decision.detail)
 
+    def test_a_guest_whose_tasks_wait_for_memory_is_left_alone(self) -> None:
+        def stalled(share: float) -> plans.Plan | LeaveAlone:
+            return plans.make(
+                FreeMemory('agent', 4 * GIB, 3 * GIB, stalled_share=share),
+                Eligible(4 * GIB, 4 * GIB), make_policy(), GIGABIT, PACE)
+
+        self.assertIsInstance(stalled(0.1), plans.Plan)
+        self.assertEqual(
+            LeaveAlone(Reason.STALLED, '25% of the last ten seconds'),
+            stalled(0.25))
+
     def test_just_the_headroom_free_leaves_the_guest_alone(self) -> None:
         self.assertEqual(Reason.NOTHING_FREE, make(KEEPS_KIB).reason)
 
@@ -117,10 +133,18 @@ class AmountTest(base.TestCase):
 
     def test_resident_size_may_fall_only_after_the_never_touched_part(
             self) -> None:
-        plan = make(3 * GIB, rss_kib=3 * GIB)
+        plan = make(3 * GIB, resident_kib=3 * GIB)
         self.assertEqual(1 * GIB, plan.never_touched_kib)
         self.assertEqual(0, plan.expected_fall_kib(GIB))
         self.assertEqual(MIB, plan.expected_fall_kib(GIB + MIB))
+
+    def test_there_is_nothing_more_to_gain_once_what_is_used_is_all_there_is(
+            self) -> None:
+        plan = make(2 * GIB, resident_kib=3 * GIB)
+        self.assertEqual(2 * GIB, plan.carried_kib)
+        self.assertEqual(QEMU_OWN_KIB + 2 * GIB, plan.least_rss_kib)
+        cold = make(1 * GIB, available_kib=3 * GIB, cold_kib=1 * GIB)
+        self.assertEqual(2 * GIB + KEEPS_KIB, cold.carried_kib)
 
     def test_a_plan_cannot_be_changed(self) -> None:
         plan = make(3 * GIB)
@@ -153,41 +177,48 @@ class ForecastTest(base.TestCase):
 
     def test_a_freshly_booted_guest_is_left_alone(self) -> None:
         detail = self.assert_left_alone(
-            make(3 * GIB + 512 * MIB, rss_kib=600 * MIB))
+            make(3 * GIB + 512 * MIB, resident_kib=600 * MIB))
         self.assertRegex(detail, r'^0 MiB resident of 3328 MiB, 0\.0 of '
                                  r'5\.0 s at 1000 Mbit/s configured$')
 
+    def seconds(self, plan: plans.Plan) -> float:
+        plain_seconds = 4 * GIB / plan.link.kib_per_second
+        return plain_seconds - plan.expected_saving_seconds
+
     def test_freed_memory_is_waited_for_and_not_carried(self) -> None:
-        plan = make(3 * GIB)
-        plain_seconds = 4 * GIB / GIGABIT.kib_per_second
-        left_seconds = plain_seconds - plan.expected_saving_seconds
+        plan = make(3 * GIB, mode='first')
         self.assertAlmostEqual(
-            plan.release_kib / plans.INFLATE_KIB_PER_SECOND
+            plan.release_kib / PACE.inflate_kib_per_second
             + (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second,
-            left_seconds)
+            self.seconds(plan))
 
     def test_beside_the_transfer_freed_memory_is_not_waited_for(self
                                                                ) -> None:
         plan = make(3 * GIB, mode='beside')
-        plain_seconds = 4 * GIB / GIGABIT.kib_per_second
-        left_seconds = plain_seconds - plan.expected_saving_seconds
         # Link and balloon shorten the queue from both ends until only what
         # the guest keeps is left, and that has to be carried.
         self.assertAlmostEqual(
-            (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second,
-            left_seconds)
+            (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second
+            + LOOK_SECONDS, self.seconds(plan))
 
     def test_on_a_link_as_fast_as_the_balloon_both_do_their_part(self
                                                                  ) -> None:
-        link = LinkRate(plans.INFLATE_KIB_PER_SECOND, Origin.CONFIGURED)
+        link = LinkRate(PACE.inflate_kib_per_second, Origin.CONFIGURED)
         plan = make(4 * GIB - 1, link=link, headroom_percent=1,
                     mode='beside')
-        plain_seconds = 4 * GIB / link.kib_per_second
-        self.assertAlmostEqual(plain_seconds / 2,
-                               plan.expected_saving_seconds)
+        self.assertAlmostEqual(
+            4 * GIB / link.kib_per_second / 2 + LOOK_SECONDS,
+            self.seconds(plan))
+
+    def test_by_itself_it_is_foretold_as_the_better_of_both(self) -> None:
+        for pace in (PACE, Pace(inflate_kib_per_second=200 * MIB)):
+            auto, first, beside = (
+                self.seconds(make(3 * GIB, mode=mode, pace=pace))
+                for mode in ('auto', 'first', 'beside'))
+            self.assertEqual(auto, min(first, beside))
 
     def test_cold_cache_comes_more_slowly_than_free_memory(self) -> None:
-        link = LinkRate(plans.INFLATE_KIB_PER_SECOND, Origin.CONFIGURED)
+        link = LinkRate(PACE.inflate_kib_per_second, Origin.CONFIGURED)
         free = make(3 * GIB, link=link, mode='beside')
         cold = make(256 * MIB, available_kib=3 * GIB, mode='beside',
                     cold_kib=3 * GIB - 256 * MIB, link=link)
@@ -197,14 +228,14 @@ class ForecastTest(base.TestCase):
 
     def test_fragments_are_resident_and_worth_it(self) -> None:
         # Free page reporting cannot return them: they are resident.
-        plan = make(3 * GIB, rss_kib=3 * GIB + 700 * MIB)
+        plan = make(3 * GIB, resident_kib=3 * GIB + 700 * MIB)
         self.assertGreater(plan.expected_saving_kib, 2 * GIB)
 
     def test_reported_memory_is_not_paid_for(self) -> None:
-        self.assert_left_alone(make(3 * GIB, rss_kib=1 * GIB + 60 * MIB))
+        self.assert_left_alone(make(3 * GIB, resident_kib=1 * GIB))
 
     def test_what_is_not_resident_comes_first_and_in_vain(self) -> None:
-        plan = make(3 * GIB, rss_kib=2 * GIB + 512 * MIB)
+        plan = make(3 * GIB, resident_kib=2 * GIB + 512 * MIB)
         self.assertEqual(1 * GIB + 512 * MIB, plan.never_touched_kib)
         self.assertEqual(plan.release_kib - plan.never_touched_kib,
                          plan.expected_saving_kib)
@@ -212,7 +243,7 @@ class ForecastTest(base.TestCase):
     def test_where_balloon_and_link_never_meet_nothing_is_won(self) -> None:
         # The link has carried all that is resident before the balloon is
         # through with what is not.
-        self.assert_left_alone(make(3 * GIB, rss_kib=1 * GIB, link=FAST))
+        self.assert_left_alone(make(3 * GIB, resident_kib=1 * GIB, link=FAST))
 
     def test_a_full_guest_is_left_alone(self) -> None:
         self.assertEqual(Reason.NOTHING_FREE,
@@ -221,6 +252,11 @@ class ForecastTest(base.TestCase):
 
     def test_a_fast_link_is_not_helped(self) -> None:
         self.assert_left_alone(make(3 * GIB, link=FAST))
+
+    def test_a_guest_that_is_slow_to_give_may_not_pay(self) -> None:
+        slow = Pace(inflate_kib_per_second=10 * MIB)
+        self.assertIsInstance(make(3 * GIB), plans.Plan)
+        self.assert_left_alone(make(3 * GIB, pace=slow))
 
     def test_a_gain_too_small_to_foretell_is_none(self) -> None:
         # 100 MiB of 4 GiB is less than a tenth of the time.
@@ -258,7 +294,7 @@ class PlanPropertiesTest(base.TestCase):
         memory = FreeMemory('agent', total_kib, free_kib, **amounts_kib)
         plan = plans.make(
             memory, Eligible(actual_kib, rss_kib, windows), policy,
-            LinkRate.of_mbit(link_mbit, Origin.CONFIGURED))
+            LinkRate.of_mbit(link_mbit, Origin.CONFIGURED), PACE)
         if isinstance(plan, LeaveAlone):
             return
         self.assertEqual(policy.headroom_kib(actual_kib, windows),
@@ -287,15 +323,15 @@ class PlanPropertiesTest(base.TestCase):
 
     @hypothesis.given(
         free_kib=strategies.integers(0, 4 * GIB),
-        rss_kib=strategies.integers(0, 5 * GIB),
+        resident_kib=strategies.integers(0, 5 * GIB),
         link_mbit=strategies.integers(1, 10 ** 6))
     def test_by_itself_nothing_is_done_that_would_not_pay(
-            self, free_kib: int, rss_kib: int, link_mbit: int) -> None:
+            self, free_kib: int, resident_kib: int, link_mbit: int) -> None:
         link = LinkRate.of_mbit(link_mbit, Origin.CONFIGURED)
-        plan = make(free_kib, rss_kib=rss_kib, link=link)
+        plan = make(free_kib, resident_kib=resident_kib, link=link)
         if isinstance(plan, plans.Plan):
             self.assertGreaterEqual(plan.expected_saving_seconds,
                                     plans.LEAST_GAIN_SECONDS)
             self.assertGreaterEqual(
                 plan.expected_saving_seconds,
-                plans.LEAST_GAIN_SHARE * rss_kib / link.kib_per_second)
+                plans.LEAST_GAIN_SHARE * resident_kib / link.kib_per_second)

@@ -67,7 +67,7 @@ class AskTest(AgentTestCase):
         self.assertEqual(3 * GIB + 512 * MIB, memory.free_kib)
         self.assertEqual(3 * GIB + 512 * MIB, memory.available_kib)
         self.assertEqual(64 * MIB, memory.page_cache_kib)
-        self.assertEqual(17, memory.stalled_us)
+        self.assertEqual(0.0005, memory.stalled_share)
         self.assertEqual((4 * MIB, 896), memory.free_blocks[-1])
         self.assertEqual(['guest-exec', 'guest-exec-status'],
                          self.guest.agent.commands)

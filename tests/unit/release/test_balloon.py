@@ -103,6 +103,9 @@ class FirstTest(BalloonTestCase):
     def test_never_touched_memory_first_is_a_success_all_the_same(self
                                                                   ) -> None:
         self.guest.touched_first = False
+        self.guest.touched_kib = 3 * GIB
+        self.plan = fakes.make_plan(
+            never_touched_kib=512 * MIB, rss_kib=self.guest.rss_kib)
         release = self.release()
         self.assertEqual(End.TARGET_REACHED, release.end)
         self.assertEqual(3 * GIB, release.taken_kib)

@@ -26,6 +26,7 @@ from nova_freemem import departure as departures
 from nova_freemem import engine as engines
 from nova_freemem import journal
 from nova_freemem import link
+from nova_freemem import pace
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
 from nova_freemem.clock import Order
@@ -165,6 +166,7 @@ class Cloud:
              balloon_stats.BalloonStats('balloon_stats', 5)),
             balloon.Balloon(),
             link.Links(self.policy.link_mbit, 'no address'),
+            pace.Paces(),
             backoff.Backoff(self.clock))
 
     def migrate(self, *, order: Order | None = None,
