@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import json
@@ -39,7 +40,6 @@ PRESSURE = '/proc/pressure/memory'
 # Both tables of a machine with 1,024 CPUs and 64 nodes are below 32 KiB.
 # An answer beyond this is no answer.
 LONGEST_TABLE_BYTES = 64 * 1024
-LONGEST_REPLY_CHARACTERS = 2 * LONGEST_TABLE_BYTES
 
 EXEC_POLL_SECONDS = 0.02
 
@@ -65,13 +65,9 @@ class GuestAgent(base.Source):
     def ask(self, domain: domains.Domain, clock: clocks.Clock,
             deadline: clocks.Deadline) -> base.FreeMemory:
         """See :meth:`nova_freemem.acquire.base.Source.ask`."""
-        conversation = _Conversation(self, domain, clock, deadline)
-        try:
-            tables = conversation.run('cat', MEMINFO, BUDDYINFO, PRESSURE)
-        except exceptions.AgentRefused:
-            tables = b''.join(conversation.read_file(path)
-                              for path in (MEMINFO, BUDDYINFO))
-        return read_tables(self.name, tables)
+        agent = Conversation(self.name, self.timeout_seconds, domain, clock,
+                             deadline)
+        return read_tables(self.name, agent.tables())
 
 
 def read_tables(source: str, tables: bytes) -> base.FreeMemory:
@@ -125,43 +121,92 @@ def _free_blocks(text: str) -> tuple[tuple[int, int], ...] | None:
         for order in range(orders))
 
 
-class _Conversation:
+class Conversation:
     """A few commands to one agent, under one timeout each."""
 
-    def __init__(self, source: GuestAgent, domain: domains.Domain,
-                 clock: clocks.Clock, deadline: clocks.Deadline) -> None:
-        self._source = source
+    def __init__(self, name: str, timeout_seconds: int,
+                 domain: domains.Domain, clock: clocks.Clock,
+                 deadline: clocks.Deadline,
+                 longest_bytes: int = LONGEST_TABLE_BYTES) -> None:
+        """Begin to talk.
+
+        :param name: who asks, for the errors
+        :param timeout_seconds: the longest wait for one answer
+        :param domain: the guest
+        :param clock: for waits
+        :param deadline: when no more is asked
+        :param longest_bytes: what one answer may carry
+        """
+        self._name = name
+        self._timeout_seconds = timeout_seconds
         self._domain = domain
         self._clock = clock
         self._deadline = deadline
+        self._longest_bytes = longest_bytes
 
-    def run(self, program: str, *arguments: str) -> bytes:
-        """Run a program in the guest and take its output."""
+    def tables(self) -> bytes:
+        """Read what :func:`read_tables` understands."""
+        try:
+            return self.run('cat', MEMINFO, BUDDYINFO, PRESSURE)
+        except exceptions.AgentRefused:
+            return self.read_file(MEMINFO) + self.read_file(BUDDYINFO)
+
+    def run(self, program: str, *arguments: str,
+            may_be_silent: bool = False) -> bytes:
+        """Run a program in the guest and take its output.
+
+        :param program: its name
+        :param arguments: its arguments
+        :param may_be_silent: whether no output is an answer
+        :returns: what it wrote, not to be trusted
+        :raises FreememError: the agent would not, or answered nonsense
+        """
         started = self._command('guest-exec', path=program,
                                 arg=list(arguments),
                                 **{'capture-output': True})
         pid = self._item(started, 'pid', int)
-        answer_by = clocks.Deadline(self._clock,
-                                    self._source.timeout_seconds)
+        answer_by = clocks.Deadline(self._clock, self._timeout_seconds)
         while not (answer_by.passed() or self._deadline.passed()):
             status = self._command('guest-exec-status', pid=pid)
             if self._item(status, 'exited', bool):
+                if may_be_silent and 'out-data' not in status:
+                    return b''
                 return self._decoded(self._item(status, 'out-data', str))
             self._clock.wait(EXEC_POLL_SECONDS)
         raise self._nonsense(f'{program} does not end in the guest')
 
     def read_file(self, path: str) -> bytes:
         """Read one short file of the guest."""
+        with self.opened(path) as handle:
+            return self.read(handle, self._longest_bytes)
+
+    @contextlib.contextmanager
+    def opened(self, path: str) -> Iterator[int]:
+        """Open a file of the guest, and close it in the end.
+
+        :param path: in the guest
+        :returns: the agent's handle, as a context manager
+        :raises FreememError: the agent would not, or answered nonsense
+        """
         handle = self._command('guest-file-open', path=path, mode='r')
         if not isinstance(handle, int):
             raise self._nonsense('the agent gave no file handle')
         try:
-            content = self._command('guest-file-read', handle=handle,
-                                    count=LONGEST_TABLE_BYTES)
-            return self._decoded(self._item(content, 'buf-b64', str))
+            yield handle
         finally:
             with contextlib.suppress(exceptions.FreememError):
                 self._send('guest-file-close', handle=handle)
+
+    def read(self, handle: int, count: int) -> bytes:
+        """Read on in a file of the guest.
+
+        :param handle: the agent's, of an open file
+        :param count: how many bytes to ask for
+        :returns: what came, not to be trusted
+        :raises FreememError: the agent would not, or answered nonsense
+        """
+        content = self._command('guest-file-read', handle=handle, count=count)
+        return self._decoded(self._item(content, 'buf-b64', str))
 
     def _command(self, name: str, **arguments: Any) -> Any:
         if self._deadline.passed():
@@ -169,12 +214,12 @@ class _Conversation:
         return self._send(name, **arguments)
 
     def _send(self, name: str, **arguments: Any) -> Any:
-        timeout_seconds = min(self._source.timeout_seconds,
+        timeout_seconds = min(self._timeout_seconds,
                               max(1, int(self._deadline.left_seconds())))
         reply = self._domain.ask_agent(
             json.dumps({'execute': name, 'arguments': arguments}),
             timeout_seconds)
-        if len(reply) > LONGEST_REPLY_CHARACTERS:
+        if len(reply) > 2 * self._longest_bytes:
             raise self._nonsense(f'the answer to {name} has '
                                  f'{len(reply)} characters')
         try:
@@ -198,4 +243,4 @@ class _Conversation:
             raise self._nonsense('the answer is not base64') from None
 
     def _nonsense(self, problem: str) -> exceptions.NoAnswer:
-        return exceptions.NoAnswer(source=self._source.name, problem=problem)
+        return exceptions.NoAnswer(source=self._name, problem=problem)

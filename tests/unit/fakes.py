@@ -370,6 +370,8 @@ def libvirt_fault(kind: type[exceptions.LibvirtFault], text: str
     return kind(doing='do this', error=text, code=1)
 
 
-def encoded(text: str) -> str:
+def encoded(content: str | bytes) -> str:
     """:returns: what the agent makes of a file."""
-    return base64.b64encode(text.encode()).decode()
+    if isinstance(content, str):
+        content = content.encode()
+    return base64.b64encode(content).decode()
