@@ -18,8 +18,8 @@ import dataclasses
 import enum
 
 from nova_freemem.acquire.base import FreeMemory
-from nova_freemem.eligibility import Eligible
 from nova_freemem.eligibility import QEMU_OWN_KIB
+from nova_freemem.eligibility import Eligible
 from nova_freemem.link import LinkRate
 from nova_freemem.pace import Pace
 from nova_freemem.policy import Policy

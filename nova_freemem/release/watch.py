@@ -42,8 +42,8 @@ STALL_KIB = 8 * 1024
 LEAD_SECONDS = 1.0
 PACE_SECONDS = 0.5
 
-# A transfer that starts early sends pages that would have been taken a moment
-# later: several times the bytes. It has to be foretold to be that much quicker.
+# A transfer that starts early sends pages that would have been taken soon:
+# several times the bytes. It has to be foretold to be that much quicker.
 GOOD_SHARE = 0.9
 
 # How far the least resident size of a plan can be off: what QEMU has for

@@ -20,8 +20,8 @@ from hypothesis import strategies
 
 from nova_freemem import plan as plans
 from nova_freemem.acquire.base import FreeMemory
-from nova_freemem.eligibility import Eligible
 from nova_freemem.eligibility import QEMU_OWN_KIB
+from nova_freemem.eligibility import Eligible
 from nova_freemem.link import LinkRate
 from nova_freemem.link import Origin
 from nova_freemem.pace import Pace
@@ -52,8 +52,8 @@ def make(free_kib: int, *, resident_kib: int = 4 * GIB, windows: bool = False,
     memory = FreeMemory('agent', 4 * GIB, free_kib, available_kib,
                         inactive_file_kib=cold_kib,
                         unwritten_kib=unwritten_kib)
-    return plans.make(memory, Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB, windows),
-                      make_policy(**policy), link, pace)
+    guest = Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB, windows)
+    return plans.make(memory, guest, make_policy(**policy), link, pace)
 
 
 class AmountTest(base.TestCase):
