@@ -113,6 +113,20 @@ class Cloud(servers.Servers):
         """Whether the plugin is enabled, by host."""
         return {one.host.name: one.plugin for one in self._computes}
 
+    def compute_cpu_seconds(self) -> float:
+        """Tell how much processor time both nova-computes have used."""
+        times = [
+            psutil.Process(pid).cpu_times()
+            for pid in (
+                processes.living_pid(
+                    layout.LAB.run / f'{one.host.name}-nova-compute.pid'
+                )
+                for one in self._computes
+            )
+            if pid
+        ]
+        return float(sum(one.user + one.system for one in times))
+
     @property
     def is_up(self) -> bool:
         """Whether Nova can be asked for something."""

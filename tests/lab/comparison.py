@@ -65,11 +65,14 @@ class Beside:
     :param nova_seconds: the whole migration by Nova's record.
     :param job_bytes: what QEMU says it sent.
     :param rss_after_kib: resident size of its QEMU in the end.
+    :param cpu_seconds: processor time of both nova-computes, from the request
+        until the guest has all its memory.
     """
 
     nova_seconds: float
     job_bytes: int
     rss_after_kib: int
+    cpu_seconds: float
 
 
 def to_json(runs: Sequence[Run]) -> str:
@@ -150,6 +153,12 @@ _ROWS: Sequence[tuple[str, Callable[[Run, Beside], Figure], str, bool]] = (
         False,
     ),
     ("Nova's record, s", lambda _, beside: beside.nova_seconds, '.0f', True),
+    (
+        'nova-compute, CPU s',
+        lambda _, beside: beside.cpu_seconds,
+        '.2f',
+        False,
+    ),
     ('sent, MB', lambda run, _: run.bytes_sent / 1e6, ',.0f', True),
     ('downtime, ms', lambda run, _: run.downtime_ms, ',', True),
     ('RSS before, KiB', lambda run, _: run.rss_before_kib, ',', False),

@@ -70,7 +70,9 @@ def play(
         guest.fill_dirty(dirtied_mib)
         before = witness.question(guest)
         rss_before_kib = guest.rss_kib()
+    cpu_seconds = cloud.compute_cpu_seconds()
     recording, phases = _migrate(cloud, server, before.balloon_kib)
+    cpu_seconds = cloud.compute_cpu_seconds() - cpu_seconds
     guest = cloud.guest(server)
     job = guest.domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
     with steps.step('examine the guest through its agent'):
@@ -95,6 +97,7 @@ def play(
             nova_seconds=nova_record.seconds(cloud, server),
             job_bytes=job[libvirt.VIR_DOMAIN_JOB_DATA_PROCESSED],
             rss_after_kib=guest.rss_kib(),
+            cpu_seconds=cpu_seconds,
         ),
         recording=recording,
         phases=phases,

@@ -36,10 +36,11 @@ RESTRICTED_MIB = 512
 
 
 def host_engine() -> engine.Engine:
-    """Load what a host with the options at their defaults loads."""
+    """Load what a host loads whose transfers wait for the release."""
     conf = cfg.ConfigOpts()
     freemem_conf.register_opts(conf)
     conf([])
+    conf.set_override('mode', 'first', freemem_conf.GROUP)
     return engine.Engine.from_conf(conf, '198.18.77.11')
 
 

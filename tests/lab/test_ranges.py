@@ -105,6 +105,8 @@ class RangesTest(base.RoomTestCase):
             original_kib=MEMORY_KIB,
             rss_kib=self.lab_guest.rss_kib(),
             target_kib=TARGET_KIB,
+            free_kib=MEMORY_KIB - TARGET_KIB,
+            carried_kib=0,
             never_touched_kib=0,
             headroom_kib=32 << 10,
             expected_saving_kib=MEMORY_KIB - TARGET_KIB,

@@ -50,7 +50,10 @@ WITH = dataclasses.replace(
     bytes_sent=221_000_000,
 )
 BESIDE = comparison.Beside(
-    nova_seconds=33, job_bytes=3_390_000_000, rss_after_kib=3_450_000
+    nova_seconds=33,
+    job_bytes=3_390_000_000,
+    rss_after_kib=3_450_000,
+    cpu_seconds=0.4,
 )
 FIELDS = (
     'scenario plugin seconds_release seconds_transfer seconds_total'
