@@ -201,10 +201,13 @@ class Departure:
         self._reporter.released(plan, release)
         if release.end is End.PRESSURE:
             self._engine.backoff.note(self._domain.uuid)
-        if release.end.gives_back:
-            self._plan = None
-            if deadline is not None:
-                self.give_back()
+        if not release.end.gives_back:
+            self._plan = dataclasses.replace(plan,
+                                             target_kib=release.target_kib)
+            return
+        self._plan = None
+        if deadline is not None:
+            self.give_back()
 
     def _stay_with(self, plan: plans.Plan, orders: clocks.Orders) -> None:
         """Be the companion's task: see that the guest can do without."""
@@ -212,7 +215,7 @@ class Departure:
             if self._moving:
                 self._release(plan, orders, None)
             if self._plan is not None and not self._engine.releaser.hold(
-                    self._domain, plan, orders, self._clock):
+                    self._domain, self._plan, orders, self._clock):
                 self._engine.backoff.note(self._domain.uuid)
                 self._reporter.needed_back(plan)
         except exceptions.DomainGone:

@@ -14,8 +14,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
@@ -52,8 +50,10 @@ class Balloon(base.Releaser):
                 kept_waiting=deadline is not None)
         steer = (domain.set_balloon_kib if deadline is not None
                  else domain.steer_balloon_kib)
-        _settle(end, seen[-1].actual_kib, plan, steer)
-        return _summary(end, seen)
+        target_kib = _target_kib(end, seen[-1].actual_kib, plan)
+        if target_kib != plan.target_kib:
+            steer(target_kib)
+        return _summary(end, seen, target_kib)
 
     def hold(self, domain: domains.Domain, plan: Plan,
              orders: clocks.Orders, clock: clocks.Clock) -> bool:
@@ -70,14 +70,17 @@ class Balloon(base.Releaser):
         return True
 
 
-def _settle(end: base.End, actual_kib: int, plan: Plan,
-            steer: Callable[[int], None]) -> None:
-    """Leave nothing moving that ought to stay."""
+def _target_kib(end: base.End, actual_kib: int, plan: Plan) -> int:
+    """Decide what the balloon is to leave: nothing moves that ought to stay.
+
+    It has moved on since it was looked at, and comes back that little.
+    """
     if end.gives_back:
-        steer(plan.original_kib)
-    elif end not in (base.End.TARGET_REACHED, base.End.NEARLY,
-                     base.End.TRANSFER_ENDED, base.End.NOT_OURS):
-        steer(min(plan.original_kib, actual_kib))
+        return plan.original_kib
+    if end in (base.End.TARGET_REACHED, base.End.NEARLY,
+               base.End.TRANSFER_ENDED, base.End.NOT_OURS):
+        return plan.target_kib
+    return min(plan.original_kib, actual_kib)
 
 
 def _look(domain: domains.Domain, clock: clocks.Clock,
@@ -99,11 +102,13 @@ def _observe(domain: domains.Domain, clock: clocks.Clock
     return watch.Observation.of(clock.now(), balloon, balloon.rss_kib)
 
 
-def _summary(end: base.End, seen: list[watch.Observation]) -> base.Release:
+def _summary(end: base.End, seen: list[watch.Observation], target_kib: int
+             ) -> base.Release:
     first, last = seen[0], seen[-1]
     return base.Release(
         end=end,
         taken_kib=max(0, first.actual_kib - last.actual_kib),
         gained_kib=max(0, first.rss_kib - last.rss_kib),
         rss_kib=last.rss_kib,
+        target_kib=target_kib,
         seconds=last.at_seconds - first.at_seconds)

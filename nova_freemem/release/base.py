@@ -52,6 +52,7 @@ class Release:
     :ivar taken_kib: what the guest gave
     :ivar gained_kib: by how much its resident size fell
     :ivar rss_kib: its resident size afterwards
+    :ivar target_kib: memory its balloon was told to leave it in the end
     :ivar seconds: how long it took
     """
 
@@ -59,6 +60,7 @@ class Release:
     taken_kib: int
     gained_kib: int
     rss_kib: int
+    target_kib: int
     seconds: float
 
 
@@ -103,7 +105,7 @@ class Releaser(abc.ABC):
         """Stay with a guest whose memory is taken, until its transfer ends.
 
         :param domain: the guest, whose transfer is under way
-        :param plan: what was taken
+        :param plan: what was taken; its target is the release's
         :param orders: the end of the transfer arrives here
         :param clock: for waits
         :returns: False where the guest needed its memory and it went back

@@ -131,7 +131,7 @@ def under_pressure(seen: Sequence[Observation], plan: Plan) -> bool:
                    if one.swapped_out_kib is not None]
     if swapped_out and swapped_out[-1] > swapped_out[0]:
         return True
-    smallest_kib = min(one.actual_kib for one in seen)
+    smallest_kib = max(plan.target_kib, min(one.actual_kib for one in seen))
     return last.actual_kib > smallest_kib + TOLERANCE_KIB
 
 

@@ -54,6 +54,24 @@ class FirstTest(journey.JourneyTestCase):
                                delta=300 * MIB)
         self.assertEqual(world.guest.actual_kib, world.guest.target_kib)
 
+    def test_a_balloon_that_moved_on_while_it_was_told_to_stop_comes_back(
+            self) -> None:
+        world = self.make_world(touched_kib=2 * GIB)
+        set_balloon_kib = world.source.set_balloon_kib
+
+        def set_late(target_kib: int, **kwargs: Any) -> None:
+            if target_kib == world.guest.actual_kib:
+                world.guest.actual_kib -= 20 * MIB
+            set_balloon_kib(target_kib, **kwargs)
+
+        self.patch(world.source, 'set_balloon_kib', set_late)
+        world.departure.prepare('dest')
+        with world.transfer():
+            world.clock.wait(20)
+            self.assertGreater(world.guest.missing_kib, 2 * GIB)
+        self.assertEqual([End.RESIDENT_TAKEN], world.ends())
+        world.reporter.needed_back.assert_not_called()
+
     def test_it_is_written_down_before_the_first_page_is_taken(self) -> None:
         world = self.make_world()
         world.departure.prepare('dest')

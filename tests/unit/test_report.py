@@ -51,7 +51,8 @@ class ReportTest(base.TestCase):
 
     def test_one_line_tells_of_a_release(self) -> None:
         self.reporter.released(self.plan, Release(
-            End.TARGET_REACHED, 3 * GIB, 2900 * MIB, 1100 * MIB, 7.68))
+            End.TARGET_REACHED, 3 * GIB, 2900 * MIB, 1100 * MIB, 1 * GIB,
+            7.68))
         self.assertEqual(
             ['INFO Released 3072 of 4096 MiB before live migration in 7.7 s '
              '(all of it; asked guest_agent); expected to save 2048 MiB and '
@@ -61,12 +62,12 @@ class ReportTest(base.TestCase):
 
     def test_no_more_is_promised_than_the_host_has_gained(self) -> None:
         self.reporter.released(self.plan, Release(
-            End.DEADLINE, 1 * GIB, 1000 * MIB, 1 * GIB, 5))
+            End.DEADLINE, 1 * GIB, 1000 * MIB, 1 * GIB, 3 * GIB, 5))
         self.assertIn('expected to save 1000 MiB', self.log.output)
 
     def test_one_line_tells_that_a_release_was_of_no_use(self) -> None:
         self.reporter.released(self.plan, Release(
-            End.NOTHING_GAINED, 1 * GIB, 0, 4 * GIB, 3))
+            End.NOTHING_GAINED, 1 * GIB, 0, 4 * GIB, 4 * GIB, 3))
         self.assertEqual(
             ['INFO Live migration carries all memory of the guest: the host '
              'gains nothing from what the guest gives after 1024 MiB in '
