@@ -27,7 +27,7 @@ from rich import table
 from tests.fuzz import run
 from tests.fuzz import targets
 
-HEADINGS = ('target', 'executions', 'seconds', 'per s', 'edges', 'lines %',
+HEADINGS = ('target', 'executions', 'seconds', 'per s', 'edges', 'lines',
             'MiB', 'findings')
 
 
