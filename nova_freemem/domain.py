@@ -32,6 +32,7 @@ from lxml import etree
 from nova_freemem import blocking
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
+from nova_freemem import untrusted
 
 METADATA_URI = 'urn:nova-freemem:journal'
 METADATA_PREFIX = 'freemem'
@@ -42,8 +43,8 @@ METADATA_PREFIX = 'freemem'
 FRESH_STATS_SECONDS = 1.0
 FRESH_STATS_POLL_SECONDS = 0.005
 
-# libvirt quotes the guest agent in its messages, and these end up in logs.
-LONGEST_ERROR_CHARACTERS = 200
+# libvirt's own type for it, an int.
+LONGEST_STATS_PERIOD_SECONDS = (1 << 31) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +81,7 @@ class BalloonStats:
         :returns: the statistics, or None where the domain has no balloon
         """
         def figure(name: str) -> int | None:
-            value = stats.get(name)
-            return value if type(value) is int and value >= 0 else None
+            return untrusted.amount(stats.get(name))
 
         actual_kib = figure('actual')
         if actual_kib is None:
@@ -119,8 +119,9 @@ class Domain:
 
     def description(self) -> etree._Element:
         """Read the live domain XML."""
-        with _translated('describe the domain'):
-            return etree.fromstring(self._handle.XMLDesc(0))
+        doing = 'describe the domain'
+        with _translated(doing), _understood(doing):
+            return untrusted.xml(self._handle.XMLDesc(0))
 
     def balloon(self) -> BalloonStats | None:
         """Read the balloon's statistics as libvirt has them.
@@ -201,12 +202,12 @@ class Domain:
         doing = 'steer the balloon'
         command = json.dumps({'execute': 'balloon',
                               'arguments': {'value': target_kib * 1024}})
-        with _translated(doing):
-            reply = json.loads(blocking.call(
-                libvirt_qemu.qemuMonitorCommand, self._handle, command, 0))
-        if 'error' in reply:
-            raise exceptions.LibvirtFault(
-                doing=doing, error=reply['error'].get('desc'), code='none')
+        with _translated(doing), _understood(doing):
+            reply = blocking.call(
+                libvirt_qemu.qemuMonitorCommand, self._handle, command, 0)
+            answer = untrusted.from_json(reply)
+            if not isinstance(answer, dict) or 'return' not in answer:
+                raise ValueError(reply)
 
     def transferred_kib(self) -> float | None:
         """Read how much memory the migration under way has sent.
@@ -215,9 +216,8 @@ class Domain:
         """
         with _translated('read the job statistics'):
             stats = self._handle.jobStats()
-        if 'memory_processed' not in stats:
-            return None
-        return float(stats['memory_processed']) / 1024
+        processed_bytes = untrusted.amount(stats.get('memory_processed'))
+        return None if processed_bytes is None else processed_bytes / 1024
 
     def ask_agent(self, command: str, timeout_seconds: int) -> str:
         """Send one command to the QEMU guest agent.
@@ -234,10 +234,10 @@ class Domain:
                 return str(blocking.call(
                     libvirt_qemu.qemuAgentCommand, self._handle, command,
                     timeout_seconds, 0))
-        except UnicodeDecodeError as error:
+        except UnicodeDecodeError:
             raise exceptions.AgentSilent(
                 doing=doing, error='the answer is not UTF-8',
-                code='none') from error
+                code='none') from None
 
     def read_metadata(self) -> str | None:
         """Read our element in the live metadata, None where absent."""
@@ -274,9 +274,25 @@ def stats_period_seconds(description: etree._Element) -> int:
 
     :param description: the domain XML
     :returns: seconds, 0 for never
+    :raises LibvirtFault: what stands there is no period
     """
     stats = description.find('./devices/memballoon/stats')
-    return 0 if stats is None else int(stats.get('period', '0'))
+    if stats is None:
+        return 0
+    with _understood('tell the statistics period'):
+        return untrusted.whole_number(stats.get('period', '0'),
+                                      LONGEST_STATS_PERIOD_SECONDS)
+
+
+def memory_kib(description: etree._Element) -> int:
+    """Read how much memory the host gave a domain.
+
+    :param description: the domain XML, in which libvirt writes KiB
+    :returns: KiB
+    :raises LibvirtFault: what stands there is no amount
+    """
+    with _understood('tell the memory of the domain'):
+        return untrusted.whole_number(description.findtext('./memory'))
 
 
 def _affect(definition: bool) -> int:
@@ -317,6 +333,17 @@ def _translated(doing: str, faults: Mapping[str, type[
         by_code = {getattr(libvirt, name): fault
                    for name, fault in faults.items()}
         fault = by_code.get(code, exceptions.LibvirtFault)
-        raise fault(
-            doing=doing, error=ascii(str(error)[:LONGEST_ERROR_CHARACTERS]),
-            code=code) from error
+        # libvirt quotes the guest agent in its messages, and a trace would
+        # show the original, unescaped and whole.
+        raise fault(doing=doing, error=untrusted.quoted(error),
+                    code=code) from None
+
+
+@contextlib.contextmanager
+def _understood(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise exceptions.LibvirtFault(
+            doing=doing, error=untrusted.quoted(error),
+            code='none') from None

@@ -77,6 +77,7 @@ def examine(running: bool, description: etree._Element,
     :param os_type: what its image says it runs
     :returns: what the host knows of the guest, or the reason to leave it
               alone
+    :raises LibvirtFault: the description lacks the guest's memory
     """
     if not running:
         return LeaveAlone(Reason.NOT_RUNNING)
@@ -87,7 +88,7 @@ def examine(running: bool, description: etree._Element,
             return LeaveAlone(reason)
     if balloon.rss_kib is None:
         return LeaveAlone(Reason.NO_RSS)
-    given_kib = int(description.findtext('./memory', '0'))
+    given_kib = domains.memory_kib(description)
     if balloon.actual_kib != given_kib:
         return LeaveAlone(
             Reason.BALLOONED_ALREADY,

@@ -26,11 +26,11 @@ from lxml import etree
 
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
+from nova_freemem import untrusted
 
 FORMAT = '1'
 LONGEST_ENTRY_CHARACTERS = 4096
-
-_PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
+LONGEST_NAME_CHARACTERS = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,29 +77,28 @@ class Owed:
         if len(text) > LONGEST_ENTRY_CHARACTERS:
             raise _unreadable(text, 'it is too long')
         try:
-            element = etree.fromstring(text, _PARSER)
-        except (etree.XMLSyntaxError, ValueError):
+            element = untrusted.xml(text)
+        except ValueError:
             raise _unreadable(text, 'it is not XML') from None
         if element.tag != 'owed':
             raise _unreadable(text, 'it is not what is owed')
         if element.get('format') != FORMAT:
             raise _unreadable(text, f'its format is not {FORMAT}')
         try:
-            attributes = {str(name): str(value)
-                          for name, value in element.attrib.items()}
             owed = cls(
-                original_kib=int(attributes['original_kib']),
-                taken_by=attributes['taken_by'],
-                taken_at=datetime.datetime.fromisoformat(
-                    attributes['taken_at']),
-                migration=attributes['migration'],
-                stats_period_seconds=int(
-                    attributes['stats_period_seconds']))
-        except (KeyError, ValueError):
+                original_kib=untrusted.whole_number(
+                    element.get('original_kib')),
+                taken_by=_name(element.get('taken_by')),
+                taken_at=_moment(element.get('taken_at')),
+                migration=_name(element.get('migration')),
+                stats_period_seconds=untrusted.whole_number(
+                    element.get('stats_period_seconds'),
+                    domains.LONGEST_STATS_PERIOD_SECONDS))
+        except (ValueError, OverflowError):
             raise _unreadable(
                 text, 'an attribute is missing or wrong') from None
-        if owed.original_kib <= 0 or owed.stats_period_seconds < 0:
-            raise _unreadable(text, 'a figure is out of bounds')
+        if not owed.original_kib:
+            raise _unreadable(text, 'it is about nothing')
         return owed
 
 
@@ -132,6 +131,21 @@ def erase(domain: domains.Domain) -> None:
     domain.erase_metadata()
 
 
+def _name(text: str | None) -> str:
+    """Take a name that can be printed; Nova allows no other."""
+    if text and len(text) <= LONGEST_NAME_CHARACTERS and (
+            text.isascii() and text.isprintable()):
+        return text
+    raise ValueError('not a name')
+
+
+def _moment(text: str | None) -> datetime.datetime:
+    moment = datetime.datetime.fromisoformat(text or '')
+    if moment.tzinfo is None:
+        raise ValueError('not known in which time zone')
+    return moment.astimezone(datetime.UTC)
+
+
 def _unreadable(text: str, problem: str) -> exceptions.JournalUnreadable:
-    return exceptions.JournalUnreadable(entry=ascii(text[:200]),
+    return exceptions.JournalUnreadable(entry=untrusted.quoted(text),
                                         problem=problem)

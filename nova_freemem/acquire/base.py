@@ -21,6 +21,7 @@ import dataclasses
 from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
+from nova_freemem import untrusted
 
 # The kernel's own count: agent and driver read the same one, which moves
 # where memory is plugged in or the balloon moves between the two.
@@ -82,6 +83,9 @@ class FreeMemory:
             if value is not None and not 0 <= value <= self.total_kib:
                 self._refuse(name.removesuffix('_kib').replace('_', ' '),
                              value, self.total_kib)
+        spare_kib = self.free_kib + self.cold_cache_kib
+        if spare_kib > self.total_kib:
+            self._refuse('free and cold', spare_kib, self.total_kib)
         in_blocks_kib = sum(size_kib * count
                             for size_kib, count in self.free_blocks or ())
         if in_blocks_kib > maximum_kib:
@@ -112,6 +116,7 @@ class FreeMemory:
                 self.available_kib, driver.available_kib))
 
     def _refuse(self, what: str, value_kib: int, limit_kib: int) -> None:
+        value_kib = min(untrusted.LARGEST, max(-untrusted.LARGEST, value_kib))
         raise exceptions.NoAnswer(
             source=self.source,
             problem=f'the guest claims {what} of {value_kib:.6g} KiB '
@@ -174,6 +179,9 @@ def ask_in_turn(sources: Iterable[Source], domain: domains.Domain,
             memory = source.ask(domain, clock, deadline)
             memory.check(maximum_kib)
             memory = memory.beside(driver)
+            if deadline.passed():
+                raise exceptions.NoAnswer(source=source.name,
+                                          problem='it answered too late')
         except exceptions.NoAnswer as fault:
             problems.append(str(fault))
         except exceptions.LibvirtFault as fault:

@@ -31,6 +31,7 @@ from typing import Any
 from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
+from nova_freemem import untrusted
 from nova_freemem.acquire import base
 
 MEMINFO = '/proc/meminfo'
@@ -189,13 +190,20 @@ class Conversation:
         :raises FreememError: the agent would not, or answered nonsense
         """
         handle = self._command('guest-file-open', path=path, mode='r')
-        if not isinstance(handle, int):
+        if untrusted.amount(handle) is None:
             raise self._nonsense('the agent gave no file handle')
+        listens = True
         try:
             yield handle
+        except exceptions.AgentSilent:
+            listens = False
+            raise
         finally:
+            # An agent that has fallen silent would not hear of it either,
+            # and libvirt would ask it for 10 s whether it listens.
             with contextlib.suppress(exceptions.FreememError):
-                self._send('guest-file-close', handle=handle)
+                if listens:
+                    self._send('guest-file-close', handle=handle)
 
     def read(self, handle: int, count: int) -> bytes:
         """Read on in a file of the guest.
@@ -223,8 +231,8 @@ class Conversation:
             raise self._nonsense(f'the answer to {name} has '
                                  f'{len(reply)} characters')
         try:
-            answer = json.loads(reply)
-        except (ValueError, RecursionError):
+            answer = untrusted.from_json(reply)
+        except ValueError:
             raise self._nonsense(f'the answer to {name} is not JSON') from None
         if not isinstance(answer, dict) or 'return' not in answer:
             raise self._nonsense(f'the answer to {name} returns nothing')
@@ -232,6 +240,8 @@ class Conversation:
 
     def _item(self, answer: Any, name: str, kind: type) -> Any:
         value = answer.get(name) if isinstance(answer, dict) else None
+        if kind is int:
+            value = untrusted.amount(value)
         if not isinstance(value, kind):
             raise self._nonsense(f'the answer lacks "{name}"')
         return value

@@ -26,6 +26,10 @@ TICK_SECONDS = 0.2
 # While memory is taken, the guest tells its statistics this often.
 STATS_PERIOD_SECONDS = 1
 
+# All of them are looked at each tick. A guest of a terabyte that gives just
+# enough to go on, beside a transfer, would have a million of them.
+MOST_OBSERVATIONS = 200
+
 
 class Balloon(base.Releaser):
     """Inflates the balloon, looks each tick, and leaves nothing moving."""
@@ -48,6 +52,8 @@ class Balloon(base.Releaser):
                 seen, plan, orders.given,
                 deadline is not None and deadline.passed(),
                 kept_waiting=deadline is not None)
+            if len(seen) > MOST_OBSERVATIONS:
+                del seen[2:MOST_OBSERVATIONS // 2:2]
         steer = (domain.set_balloon_kib if deadline is not None
                  else domain.steer_balloon_kib)
         target_kib = _target_kib(end, seen[-1].actual_kib, plan)

@@ -79,6 +79,10 @@ class FakeClock(clocks.Clock):
         heapq.heappush(self._agenda, (self._now_seconds + seconds,
                                       next(self._order), action))
 
+    def waiting(self) -> list[greenlet.greenlet]:
+        """:returns: the strands that wait."""
+        return [waiter.strand for waiter in self._waiters]
+
     def thread(self, target: Callable[..., object],
                args: tuple[Any, ...] = (), name: str = 'thread',
                daemon: bool | None = None) -> FakeThread:

@@ -21,9 +21,11 @@ import hypothesis
 from hypothesis import strategies
 import libvirt
 import libvirt_qemu
+from lxml import etree
 
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
+from tests.fuzz import oracle
 from tests.unit import base
 from tests.unit import fakes
 
@@ -125,6 +127,11 @@ class CallsTest(DomainTestCase):
             'type': 2, 'memory_processed': 3 * 1024 * 1024}
         self.assertEqual(3072.0, self.domain.transferred_kib())
 
+    def test_what_is_no_amount_was_not_sent(self) -> None:
+        for value in (None, '7', -1, 2.5, 10 ** 400):
+            self.handle.jobStats.return_value = {'memory_processed': value}
+            self.assertIsNone(self.domain.transferred_kib())
+
     def test_where_there_is_no_job_nothing_was_sent(self) -> None:
         self.handle.jobStats.return_value = {'type': 0}
         self.assertIsNone(self.domain.transferred_kib())
@@ -155,8 +162,17 @@ class SteerTest(DomainTestCase):
     def test_what_qemu_refuses_is_a_fault(self) -> None:
         self.ask.return_value = json.dumps({'error': {
             'class': 'GenericError', 'desc': 'no balloon device'}})
-        self.assertEqual('libvirt could not steer the balloon: no balloon '
-                         'device (error none)', str(self.fault()))
+        self.assertEqual(
+            "libvirt could not steer the balloon: '{\"error\": {\"class\": "
+            '"GenericError", "desc": "no balloon device"}}\' (error none)',
+            str(self.fault()))
+
+    def test_what_qemu_says_is_not_believed_to_be_json(self) -> None:
+        for reply in ('', '[]', '{}', '7', '\x1b[2J', '[' * 99_999):
+            self.ask.return_value = reply
+            fault = self.fault()
+            self.assertIs(exceptions.LibvirtFault, type(fault))
+            oracle.check_fault(fault)
 
     def test_what_libvirt_refuses_is_a_fault_like_any_other(self) -> None:
         for code, meaning in ((42, exceptions.DomainGone),
@@ -222,6 +238,34 @@ class ErrorsTest(DomainTestCase):
         self.assertNotIn('\x1b', message)
         self.assertLess(len(message), 400)
 
+    def test_not_even_the_trace_shows_what_the_guest_wrote(self) -> None:
+        # reporter.fault() logs traces, and those show what a fault comes
+        # from: libvirt's own error, with megabytes of the agent's.
+        error = libvirt_error(113, 'no\n2026 ERROR nova \x1b[2J' + 'x' * 9999)
+        oracle.check_fault(self.agent_fault(error))
+
+    def test_what_is_escaped_is_cut_all_the_same(self) -> None:
+        # Each of these takes ten characters.
+        fault = self.agent_fault(libvirt_error(113, '\U000e0001' * 9999))
+        self.assertLess(len(str(fault)), 300)
+
+    def test_a_description_that_is_none_is_a_fault_of_libvirts(self) -> None:
+        for text in ('', 'domain', '<domain>', '\ud800', '<a>&b;</a>'):
+            self.handle.XMLDesc.return_value = text
+            fault = self.assertRaises(exceptions.LibvirtFault,
+                                      self.domain.description)
+            self.assertEqual("libvirt could not describe the domain: 'not "
+                             "XML' (error none)", str(fault))
+
+    def test_figures_that_are_none_are_a_fault_of_libvirts(self) -> None:
+        for wrong in ('', 'often', '-1', '1.5', '1_0', ' 1', '\u0661',
+                      '9' * 5000, str(1 << 64)):
+            description = etree.fromstring(
+                f'<domain><memory>{wrong}</memory><devices><memballoon>'
+                f'<stats period="{wrong}"/></memballoon></devices></domain>')
+            for read in (domains.stats_period_seconds, domains.memory_kib):
+                self.assertRaises(exceptions.LibvirtFault, read, description)
+
     def test_an_answer_that_is_not_utf8_is_silence(self) -> None:
         fault = self.agent_fault(
             UnicodeDecodeError('utf-8', b'\xff', 0, 1, 'invalid'))
@@ -261,7 +305,8 @@ class BalloonStatsTest(base.TestCase):
                                                'last_update': 0}))
 
     def test_what_is_no_amount_is_absent(self) -> None:
-        for value in (None, True, '5', -1, 2.5, [], float('nan')):
+        for value in (None, True, '5', -1, 2.5, [], float('nan'), 1 << 64,
+                      10 ** 400):
             self.assertEqual(
                 domains.BalloonStats(actual_kib=1),
                 domains.BalloonStats.from_libvirt(

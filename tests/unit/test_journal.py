@@ -101,12 +101,31 @@ class UnreadableTest(base.TestCase):
 
     def test_no_memory_owed(self) -> None:
         for amount in ('0', '-4194304'):
-            self.assert_unreadable('a figure is out of bounds',
-                                   ENTRY.replace('4194304', amount))
+            self.assertRaises(exceptions.JournalUnreadable,
+                              journal.Owed.from_xml,
+                              ENTRY.replace('4194304', amount))
 
-    def test_statistics_more_often_than_ever(self) -> None:
-        self.assert_unreadable('a figure is out of bounds',
-                               ENTRY.replace('"10"', '"-1"'))
+    def test_figures_that_libvirt_would_not_take(self) -> None:
+        # They made OverflowError of the call that gives the memory back.
+        for right, wrong in (('4194304', '9' * 3000), ('4194304', 1 << 63),
+                             ('"10"', f'"{1 << 31}"'), ('"10"', '"-1"'),
+                             ('4194304', '4_194_304'), ('4194304', ' 4 '),
+                             ('4194304', '\u0664')):
+            self.assert_unreadable('an attribute is missing or wrong',
+                                   ENTRY.replace(right, str(wrong)))
+
+    def test_names_that_draw_on_the_terminal(self) -> None:
+        # Who lists what is owed prints them.
+        for name in ('', '&#10;ERROR', '&#x9b;2J', '\u202ehost1', 'h' * 256):
+            self.assert_unreadable('an attribute is missing or wrong',
+                                   ENTRY.replace('host1', name))
+
+    def test_moments_that_cannot_be_compared_with_now(self) -> None:
+        for moment in ('2026-11-02T08:00:00', '0001-01-01T00:00:00+23:59',
+                       '9999-12-31T23:59:59-23:59'):
+            self.assert_unreadable(
+                'an attribute is missing or wrong',
+                ENTRY.replace('2026-11-02T08:00:00+00:00', moment))
 
     def test_an_entry_too_long_is_not_even_parsed(self) -> None:
         message = self.assert_unreadable(

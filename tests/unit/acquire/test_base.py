@@ -88,6 +88,21 @@ class CheckTest(base.TestCase):
             'unwritten of -1 KiB where at most 1024 KiB can be',
             1 * MIB, 0, None, None, None, -1)
 
+    def test_more_free_and_cold_together_than_there_is(self) -> None:
+        # Each can be, both cannot: a guest that claimed it was planned to
+        # have less than nothing.
+        self.assert_refused(
+            'free and cold of 2000 KiB where at most 1024 KiB can be',
+            1 * MIB, 1000, None, None, 1000, 0)
+
+    def test_figures_beyond_all_measure(self) -> None:
+        self.assert_refused(
+            'a total of 9.22337e+18 KiB where at most 4194304 KiB can be',
+            10 ** 400, 0)
+        self.assert_refused(
+            'free of -9.22337e+18 KiB where at most 1024 KiB can be',
+            1 * MIB, -10 ** 400)
+
 
 class TwoWitnessesTest(base.TestCase):
     """The agent, and the balloon driver of the same guest."""
@@ -179,6 +194,17 @@ class AskInTurnTest(base.GuestTestCase):
         self.assertEqual('no source answered: first: no time left to ask',
                          self.problem(first, deadline_seconds=0))
         first.ask.assert_not_called()
+
+    def test_who_answers_too_late_might_as_well_be_silent(self) -> None:
+        late = source('first', PLAUSIBLE)
+
+        def answer(*_args: object) -> acquire.FreeMemory:
+            self.clock.wait(6)
+            return PLAUSIBLE
+
+        late.ask.side_effect = answer
+        self.assertEqual('no source answered: first: it answered too late',
+                         self.problem(late))
 
     def test_without_sources_nobody_answers(self) -> None:
         self.assertEqual('no source answered: none is set', self.problem())

@@ -96,6 +96,15 @@ class AskTest(AgentTestCase):
         self.assertRaises(exceptions.AgentRefused, self.ask)
         self.assertEqual({}, self.guest.agent.handles)
 
+    def test_a_silent_agent_is_not_even_told_to_close_its_file(self) -> None:
+        # libvirt would ask it first whether it listens, for 10 s.
+        self.guest.agent.script = [
+            fakes.libvirt_fault(exceptions.AgentRefused, 'blocked'),
+            replied(1000),
+            fakes.libvirt_fault(exceptions.AgentSilent, 'hangs')]
+        self.assertRaises(exceptions.AgentSilent, self.ask)
+        self.assertEqual('guest-file-read', self.guest.agent.commands[-1])
+
     def test_a_file_that_cannot_be_closed_was_read_all_the_same(self) -> None:
         self.guest.agent.blocked = EXEC | {'guest-file-close'}
         self.assertEqual(3 * GIB + 512 * MIB, self.ask().free_kib)
@@ -130,7 +139,8 @@ class NonsenseTest(AgentTestCase):
         self.assert_nonsense('the answer lacks "pid"', replied([{'pid': 1}]))
 
     def test_no_pid(self) -> None:
-        for value in ({}, {'pid': '1'}, {'pid': None}, {'pid': 1.5}):
+        for value in ({}, {'pid': '1'}, {'pid': None}, {'pid': 1.5},
+                      {'pid': True}, {'pid': -1}, {'pid': 10 ** 4000}):
             self.assert_nonsense('the answer lacks "pid"', replied(value))
 
     def test_no_status(self) -> None:
@@ -186,10 +196,11 @@ class NonsenseTest(AgentTestCase):
                                  opening * 20_000)
 
     def test_a_handle_that_is_none(self) -> None:
-        self.assert_nonsense(
-            'the agent gave no file handle',
-            fakes.libvirt_fault(exceptions.AgentRefused, 'blocked'),
-            replied({'handle': 3}))
+        for value in ({'handle': 3}, True, -1, 1 << 63, '3'):
+            self.assert_nonsense(
+                'the agent gave no file handle',
+                fakes.libvirt_fault(exceptions.AgentRefused, 'blocked'),
+                replied(value))
 
     def test_the_message_stays_short_whatever_the_agent_says(self) -> None:
         self.guest.agent.script = output(

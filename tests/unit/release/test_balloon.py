@@ -12,11 +12,14 @@
 
 """Taking memory from a guest, under watch."""
 
+from typing import Any
+
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.clock import Order
 from nova_freemem.plan import Mode
 from nova_freemem.release import balloon
+from nova_freemem.release import watch
 from nova_freemem.release.base import End
 from nova_freemem.release.base import Release
 from tests.unit import base
@@ -80,6 +83,32 @@ class FirstTest(BalloonTestCase):
                                delta=balloon.TICK_SECONDS)
         self.assertEqual(release.taken_kib, 4 * GIB - self.guest.actual_kib)
         self.assert_nothing_moves()
+
+    def test_a_guest_that_trickles_for_hours_is_not_remembered_whole(
+            self) -> None:
+        # 1 TiB of 16 MiB a second, beside a transfer: 18 hours, of which
+        # five minutes are enough here.
+        longest, judge = 0, watch.judge
+
+        def look(seen: list[watch.Observation], *args: Any, **kwargs: Any
+                 ) -> End | None:
+            nonlocal longest
+            longest = max(longest, len(seen))
+            return judge(seen, *args, **kwargs)
+
+        self.patch_autospec(watch, 'judge', side_effect=look)
+        self.guest = fakes.FakeGuest(
+            self.clock, memory_kib=1024 * GIB, used_kib=1 * GIB,
+            touched_kib=1023 * GIB, inflate_kib_per_second=16 * MIB)
+        self.domain = fakes.FakeDomain(self.guest)
+        self.plan = fakes.make_plan(
+            original_kib=1024 * GIB, rss_kib=1024 * GIB,
+            target_kib=2 * GIB)
+        release = self.release(deadline_seconds=300)
+        self.assertEqual(End.DEADLINE, release.end)
+        self.assertAlmostEqual(300 * 16 * MIB, release.taken_kib,
+                               delta=GIB)
+        self.assertEqual(balloon.MOST_OBSERVATIONS + 1, longest)
 
     def test_an_abort_ends_it_at_once(self) -> None:
         started_at = self.clock.now()

@@ -1,0 +1,55 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The domain's XML: who is left alone, and how often the balloon tells."""
+
+from nova_freemem import domain as domains
+from nova_freemem import eligibility
+from tests.fuzz import handle
+from tests.fuzz import oracle
+from tests.unit import fakes
+
+MODULES = ('nova_freemem.eligibility',)
+
+_BALLOON = domains.BalloonStats(actual_kib=4 * fakes.GIB,
+                                rss_kib=2 * fakes.GIB)
+_SIGNS = ('<hostdev/>', "<memballoon><stats period='{}'/></memballoon>",
+          "<interface type='vdpa'/>")
+
+
+def seeds() -> list[bytes]:
+    """:returns: the domain of a guest of Nova's, and parts of others."""
+    return [text.encode() for text in (
+        fakes.DOMAIN_XML,
+        *(f"<domain><memory unit='KiB'>4194304</memory><devices>{sign}"
+          '</devices></domain>' for sign in _SIGNS),
+        '<domain><memory>' + '9' * 4400 + '</memory><memoryBacking>'
+        "<source type='file'/></memoryBacking></domain>")]
+
+
+def run(data: bytes) -> None:
+    """Look at a domain.
+
+    :param data: its XML
+    """
+    with handle.fake_time() as clock, oracle.only_our_faults():
+        guest = handle.Handle(clock)
+        guest.xml = data.decode(errors='replace')
+        description = domains.Domain(guest).description()
+        decision = eligibility.examine(True, description, _BALLOON)
+        if isinstance(decision, eligibility.Eligible):
+            assert decision.actual_kib == _BALLOON.actual_kib
+        else:
+            oracle.check_harmless(str(decision))
+        seconds = domains.stats_period_seconds(description)
+        assert 0 <= seconds < 1 << 31, f'a period of {seconds} s'

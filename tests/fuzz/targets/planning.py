@@ -1,0 +1,95 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What a guest said made into a plan: no target below the floor."""
+
+from nova_freemem import domain as domains
+from nova_freemem import link
+from nova_freemem import pace
+from nova_freemem import plan as plans
+from nova_freemem.acquire import base as acquire
+from nova_freemem.eligibility import Eligible
+from nova_freemem.reasons import LeaveAlone
+from tests.fuzz import choices as fuzz_choices
+from tests.fuzz import oracle
+from tests.unit import fakes
+
+MODULES = ('nova_freemem.plan', 'nova_freemem.acquire.base')
+
+
+def seeds() -> list[bytes]:
+    """:returns: some sequences; there is nothing to capture here."""
+    return [b'\0', bytes(range(1, 200)), b'\x7f\xff\xf0\x01' * 9,
+            b'\x3f\x00\x7f' * 20]
+
+
+def run(data: bytes) -> None:
+    """Plan for a guest that said so.
+
+    :param data: see choices.py
+    """
+    choices = fuzz_choices.Choices(data)
+    guest = Eligible(actual_kib=1 + choices.number(8 << 20),
+                     rss_kib=choices.number(9 << 20),
+                     windows=bool(choices.number(1)))
+    memory = _memory(choices, guest.actual_kib)
+    policy = fakes.make_policy(
+        mode=choices.of(tuple(plans.MODES)),
+        reclaim=choices.of(('free', 'cold', 'available')),
+        headroom_percent=1 + choices.number(choices.of((9, 89))),
+        headroom_min_mib=32 + choices.number(choices.of((200, 4096))),
+        min_saving_mib=1 + choices.number(choices.of((64, 4096))))
+    rate = link.LinkRate(1024.0 + choices.number(1 << 25),
+                         link.Origin.REMEMBERED)
+    with oracle.only_our_faults():
+        memory.check(guest.actual_kib)
+        memory = memory.beside(_driver(choices))
+        plan = plans.make(memory, guest, policy, rate, pace.Pace(
+            1.0 + choices.number(1 << 22), 1.0 + choices.number(1 << 22)))
+        if isinstance(plan, LeaveAlone):
+            oracle.check_harmless(str(plan))
+            return
+        floor_kib = policy.headroom_kib(guest.actual_kib, guest.windows)
+        assert floor_kib <= plan.target_kib < guest.actual_kib, plan
+        assert 0 < plan.expected_saving_kib <= guest.rss_kib, plan
+        assert abs(plan.expected_saving_seconds) < 1 << 32, plan
+
+
+def _driver(choices: fuzz_choices.Choices) -> domains.BalloonStats:
+    stats = domains.BalloonStats.from_libvirt({'actual': 0} | {
+        name: choices.value() for name in ('available', 'unused', 'usable')
+        if choices.number(1)})
+    assert stats is not None
+    return stats if choices.number(1) else domains.BalloonStats(0)
+
+
+def _memory(choices: fuzz_choices.Choices, actual_kib: int
+            ) -> acquire.FreeMemory:
+    present = choices.number(255)
+
+    def figure(largest: int) -> int:
+        return choices.number(largest) if choices.number(15) else (
+            choices.amount())
+
+    def maybe(bit: int) -> int | None:
+        return figure(total_kib) if present >> bit & 1 else None
+
+    total_kib = figure(actual_kib)
+    return acquire.FreeMemory(
+        source='guest_agent', total_kib=total_kib, free_kib=figure(total_kib),
+        available_kib=maybe(0), page_cache_kib=maybe(1),
+        inactive_file_kib=maybe(2), unwritten_kib=maybe(3),
+        swap_free_kib=maybe(4),
+        stalled_share=choices.number(100) / 100 if present >> 5 & 1 else None,
+        free_blocks=((4, figure(total_kib // 8)), (4096, figure(64)))
+        if present >> 6 & 1 else None)

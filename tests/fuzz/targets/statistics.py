@@ -1,0 +1,68 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The balloon's statistics, through libvirt to the second source."""
+
+from collections.abc import Callable
+from typing import Any
+
+from nova_freemem import clock as clocks
+from nova_freemem import domain as domains
+from nova_freemem.acquire import balloon_stats
+from tests.fuzz import choices as fuzz_choices
+from tests.fuzz import handle
+from tests.fuzz import oracle
+from tests.fuzz.targets import tables
+from tests.unit import fakes
+
+MODULES = ('nova_freemem.acquire.balloon_stats', 'nova_freemem.domain')
+
+NAMES = ('actual', 'rss', 'available', 'unused', 'usable', 'disk_caches',
+         'swap_out', 'last_update')
+
+
+def seeds() -> list[bytes]:
+    """:returns: statistics that are fresh, late and never fresh."""
+    return [b'\0\x01\x00', b'\x01' * 40, b'\xff\0\x10\x04' * 12]
+
+
+def run(data: bytes) -> None:
+    """Ask a balloon that tells so.
+
+    :param data: see choices.py
+    """
+    choices = fuzz_choices.Choices(data)
+    source = balloon_stats.BalloonStats('balloon_stats', 5)
+    with handle.fake_time() as clock:
+        guest = handle.Handle(clock)
+        guest.statistics = told(choices, clock)
+        started_at = clock.now()
+        with oracle.only_our_faults():
+            tables.check(source.ask(domains.Domain(guest), clock,
+                                    clocks.Deadline(clock, 60)))
+    seconds = clock.now() - started_at
+    assert seconds <= domains.FRESH_STATS_SECONDS + 0.01, f'{seconds} s'
+
+
+def told(choices: fuzz_choices.Choices, clock: fakes.FakeClock
+         ) -> Callable[[], dict[str, Any]]:
+    """:returns: what ``memoryStats`` answers, each time anew."""
+    def statistics() -> dict[str, Any]:
+        present = choices.number(255)
+        stats = {name: choices.value() for index, name in enumerate(NAMES)
+                 if present >> index & 1}
+        if choices.number(1):
+            stats |= {'actual': 4 * fakes.GIB,
+                      'last_update': int(clock.wall())}
+        return stats
+    return statistics

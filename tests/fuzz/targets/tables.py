@@ -1,0 +1,66 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The tables of the guest's kernel, in ``guest_agent.read_tables``."""
+
+from nova_freemem.acquire import base as acquire
+from nova_freemem.acquire import guest_agent
+from tests.fuzz import oracle
+from tests.unit import fakes
+
+MODULES = ('nova_freemem.acquire.guest_agent', 'nova_freemem.acquire.base')
+
+MAXIMUM_KIB = 4 * fakes.GIB
+_PRESSURE = (b'some avg10=0.00 avg60=0.12 avg300=0.00 total=4242\n'
+             b'full avg10=0.00 avg60=0.00 avg300=0.00 total=17\n')
+
+
+def captured() -> bytes:
+    """:returns: what a machine of 24 GiB tells."""
+    return b''.join(
+        (fakes.CAPTURED / f'linux-6.18-x86_64.{name}').read_bytes()
+        for name in ('meminfo', 'buddyinfo')) + _PRESSURE
+
+
+def seeds() -> list[bytes]:
+    """:returns: captured tables, and such of a guest that is small enough."""
+    small = (b'MemTotal:  4022020 kB\nMemFree:  3958252 kB\n'
+             b'MemAvailable:  3842800 kB\nCached:  11476 kB\n'
+             b'Inactive(file):  16 kB\nDirty:  0 kB\nWriteback:  0 kB\n'
+             b'SwapFree:  0 kB\n')
+    nodes = (fakes.CAPTURED / 'constructed-two-nodes.buddyinfo').read_bytes()
+    old = (fakes.CAPTURED / 'constructed-linux-2.6.32.meminfo').read_bytes()
+    return [captured(), small + _PRESSURE, small + nodes, old,
+            b'MemTotal: 1 kB\nMemFree: 1 kB\nNode 0, zone a' + b' 1' * 33]
+
+
+def run(data: bytes) -> None:
+    """Read what a guest printed.
+
+    :param data: what it printed
+    """
+    with oracle.only_our_faults():
+        check(guest_agent.read_tables('guest_agent', data))
+
+
+def check(memory: acquire.FreeMemory) -> None:
+    """See that what is accepted can be.
+
+    :param memory: what was read
+    """
+    memory.check(MAXIMUM_KIB)
+    assert 0 < memory.total_kib <= MAXIMUM_KIB
+    assert 0 <= memory.free_kib + memory.cold_cache_kib <= memory.total_kib
+    assert memory.available_kib is None or (
+        0 <= memory.available_kib <= memory.total_kib)
+    assert len(memory.free_blocks or ()) <= 32

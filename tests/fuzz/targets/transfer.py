@@ -1,0 +1,63 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The statistics of a transfer: what the link is seen to carry."""
+
+import math
+
+from nova_freemem import clock as clocks
+from nova_freemem import companion
+from nova_freemem import domain as domains
+from nova_freemem import link
+from tests.fuzz import choices as fuzz_choices
+from tests.fuzz import handle
+from tests.fuzz import oracle
+
+MODULES = ('nova_freemem.companion', 'nova_freemem.link')
+
+TRANSFER_SECONDS = 10.0
+
+
+def seeds() -> list[bytes]:
+    """:returns: a steady transfer, and others."""
+    return [b'\x01\x10\0\0', b'\xff\x01', b'\x01\x02\x03' * 9]
+
+
+def run(data: bytes) -> None:
+    """Go along with a transfer that tells so.
+
+    :param data: see choices.py
+    """
+    choices = fuzz_choices.Choices(data)
+    sent = {'memory_processed': 0}
+
+    def job() -> dict[str, object]:
+        if not choices.number(15):
+            return {}
+        if not choices.number(7):
+            return {'memory_processed': choices.value()}
+        sent['memory_processed'] += choices.number(1 << 40)
+        return dict(sent)
+
+    links = link.Links(0, '192.0.2.1')
+    orders = clocks.Orders()
+    with handle.fake_time() as clock, oracle.only_our_faults():
+        guest = handle.Handle(clock)
+        guest.job = job
+        clock.after(TRANSFER_SECONDS,
+                    lambda: orders.give(clocks.Order.TRANSFER_ENDED))
+        companion.learn_rate(domains.Domain(guest), 'dest', links, clock,
+                             orders)
+        rate = links.rate('dest')
+        assert 0 < rate.kib_per_second < math.inf, rate
+        oracle.check_harmless(str(rate))
