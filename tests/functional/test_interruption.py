@@ -99,6 +99,7 @@ class OrderDuringTheRelease(base.LiveMigrationTestCase):
     """The guest stops half-way, and the operator does not wait for it."""
 
     CLOCK = clock.Clock
+    CONFIGURATION = base.ENABLED + 'mode = first\n'
 
     def setUp(self) -> None:
         super().setUp()

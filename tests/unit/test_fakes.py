@@ -147,6 +147,7 @@ class FakeGuestTest(base.GuestTestCase):
 
     def test_never_touched_memory_may_be_given_first(self) -> None:
         self.guest.touched_first = False
+        self.guest.touched_kib = 3 * fakes.GIB
         rss_kib = self.guest.rss_kib
         self.domain.set_balloon_kib(3 * fakes.GIB)
         self.clock.wait(60)

@@ -32,8 +32,7 @@ class PolicyTest(base.ConfTestCase):
                                      text))
 
     def test_defaults(self) -> None:
-        self.assertEqual(fakes.make_policy(mode='first', reclaim='free'),
-                         self.read(''))
+        self.assertEqual(fakes.make_policy(), self.read(''))
 
     def test_every_option_arrives(self) -> None:
         self.assertEqual(
