@@ -22,7 +22,6 @@ from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem import give_back
-from nova_freemem import journal
 from nova_freemem import report
 
 
@@ -41,7 +40,7 @@ def memory_given_back(domain: domains.Domain, reporter: report.Reporter,
     :param clock: for all waits
     :param begun: what was begun as the guest resumed here, if anything
     """
-    if begun is not None and _is_of_now(begun, domain):
+    if begun is not None and _is_of_now(begun):
         assignment: assign.Assignment | None = begun
     else:
         assignment = give_back.begin(domain, reporter, clock)
@@ -55,9 +54,9 @@ def memory_given_back(domain: domains.Domain, reporter: report.Reporter,
             give_back.see_to(assignment, reporter)
 
 
-def _is_of_now(begun: assign.Assignment, domain: domains.Domain) -> bool:
+def _is_of_now(begun: assign.Assignment) -> bool:
     """Tell whether what was begun is about this landing, not an old one."""
     try:
-        return journal.read(domain) == begun.owed
+        return begun.stands()
     except exceptions.FreememError:
         return False

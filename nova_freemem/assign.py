@@ -21,12 +21,7 @@ from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem import journal
 
-# As long as somebody waits for it, and afterwards.
 POLL_SECONDS = 0.1
-SLOW_POLL_SECONDS = 2.0
-HURRY_SECONDS = 10.0
-
-# Asking again does no harm, and mends a request that got lost.
 ASK_AGAIN_SECONDS = 5.0
 
 
@@ -68,36 +63,62 @@ class Assignment:
         self._started_at = clock.now()
         self.owed = owed
         self._before_kib = self._actual_kib()
-        self._request()
+        self.ask()
 
-    def watch(self, wait_seconds: float) -> Assigned:
-        """See that it arrives; erase the journal entry once it has.
+    def stands(self) -> bool:
+        """Tell whether what was promised is still what is owed.
+
+        :returns: False where the entry was settled, or replaced, meanwhile:
+                  then this is over
+        :raises LibvirtFault: libvirt would not
+        """
+        try:
+            return journal.read(self._domain) == self.owed
+        except exceptions.JournalUnreadable:
+            return False
+
+    def ask(self) -> None:
+        """Ask for it once more: no harm, and mends a request that got lost.
+
+        :raises LibvirtFault: libvirt would not
+        """
+        self._domain.set_balloon_kib(self.owed.original_kib, definition=True)
+
+    def look(self) -> Assigned | None:
+        """See how much has arrived; erase the entry once all has.
+
+        :returns: what came of it so far; None where it does not stand any
+                  more
+        :raises LibvirtFault: libvirt would not
+        """
+        assigned = Assigned(
+            self.owed.original_kib, self._before_kib, self._actual_kib(),
+            self._clock.now() - self._started_at)
+        if not self.stands():
+            return None
+        if assigned.complete:
+            self._domain.set_stats_period_seconds(
+                self.owed.stats_period_seconds, definition=True)
+            journal.erase(self._domain)
+        return assigned
+
+    def watch(self, wait_seconds: float) -> Assigned | None:
+        """See that it arrives, and ask again from time to time.
 
         :param wait_seconds: how long to watch, 0 for one look
-        :returns: what came of it so far; may be called again
+        :returns: as :meth:`look` does; may be called again
         :raises LibvirtFault: libvirt would not
         """
         deadline = clocks.Deadline(self._clock, wait_seconds)
         ask_again = clocks.Deadline(self._clock, ASK_AGAIN_SECONDS)
         while True:
-            assigned = Assigned(
-                self.owed.original_kib, self._before_kib, self._actual_kib(),
-                self._clock.now() - self._started_at)
-            if assigned.complete:
-                self._domain.set_stats_period_seconds(
-                    self.owed.stats_period_seconds, definition=True)
-                journal.erase(self._domain)
-                return assigned
-            if deadline.passed():
+            assigned = self.look()
+            if assigned is None or assigned.complete or deadline.passed():
                 return assigned
             if ask_again.passed():
-                self._request()
+                self.ask()
                 ask_again = clocks.Deadline(self._clock, ASK_AGAIN_SECONDS)
-            self._clock.wait(POLL_SECONDS if assigned.seconds < HURRY_SECONDS
-                             else SLOW_POLL_SECONDS)
-
-    def _request(self) -> None:
-        self._domain.set_balloon_kib(self.owed.original_kib, definition=True)
+            self._clock.wait(POLL_SECONDS)
 
     def _actual_kib(self) -> int:
         balloon = self._domain.balloon()

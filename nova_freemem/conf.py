@@ -136,6 +136,14 @@ OPTIONS = [
         help='Longest time, in seconds, that asking and releasing together '
              'may keep a migration waiting. When it passes, what has been '
              'released by then stays released and the transfer starts.'),
+    cfg.Opt(
+        'reconcile_interval_seconds',
+        type=WholeNumber(min=5, max=3600),
+        default=60,
+        help='How often, in seconds, all guests of this host are looked '
+             'through for one that is still owed memory, because something '
+             'failed. That is also done as nova-compute starts and as soon '
+             'as a guest runs here.'),
 ]
 
 

@@ -23,7 +23,6 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-import threading
 
 from nova_freemem import clock as clocks
 from nova_freemem import companion
@@ -70,7 +69,8 @@ class Departure:
         self._began_at = 0.0
         self._moving = False
         self._companion: companion.Companion | None = None
-        self._giving_back: threading.Thread | None = None
+        self._owed: journal.Owed | None = None
+        self._late = False
         self.orders = clocks.Orders()
 
     def prepare(self, dest: str) -> bool:
@@ -123,22 +123,24 @@ class Departure:
     def give_back(self) -> None:
         """Give back, here, what the guest is owed.
 
-        Does nothing where it is owed nothing, has left, or is slow to take
-        back what it has been promised already.
+        Does nothing where it is owed nothing, has left, or is late to take
+        back what it has been promised: that is the reconciler's then.
         """
         if self._companion is not None:
             self._companion.stop()
-        if self._giving_back is not None and self._giving_back.is_alive():
+        if self._late:
             return
         assignment = give_back.begin(self._domain, self._reporter,
                                      self._clock)
         if assignment is not None:
-            self._giving_back = give_back.see_to(assignment, self._reporter)
+            self._late = give_back.see_to(assignment, self._reporter)
 
     def _decide(self, dest: str, deadline: clocks.Deadline
                 ) -> plans.Plan | LeaveAlone:
         if dest == self._host:
             return LeaveAlone(Reason.SAME_HOST)
+        if self._domain.read_metadata() is not None:
+            return LeaveAlone(Reason.OWED)
         left_seconds = self._engine.backoff.left_seconds(self._domain.uuid)
         if left_seconds:
             return LeaveAlone(Reason.BACKING_OFF,
@@ -164,13 +166,24 @@ class Departure:
                           self._engine.paces.pace)
 
     def _note_debt(self, plan: plans.Plan) -> None:
-        journal.write(self._domain, journal.Owed(
+        self._owed = journal.Owed(
             original_kib=plan.original_kib, taken_by=self._host,
             taken_at=datetime.datetime.fromtimestamp(
                 self._clock.wall(), datetime.UTC),
             migration=self._migration,
             stats_period_seconds=domains.stats_period_seconds(
-                self._domain.description())))
+                self._domain.description()))
+        journal.write(self._domain, self._owed)
+
+    def _keep_the_debt(self) -> None:
+        """See that the debt still stands in writing.
+
+        Somebody else, the operator's command for one, may have found the
+        guest whole between the note and the balloon's first step.
+        """
+        if (self._owed is not None and self._plan is not None
+                and self._domain.read_metadata() is None):
+            journal.write(self._domain, self._owed)
 
     def _begin(self, plan: plans.Plan, deadline: clocks.Deadline) -> None:
         self._note_debt(plan)
@@ -183,6 +196,7 @@ class Departure:
         self._moving = True
         if plan.mode is not plans.Mode.BESIDE:
             self._release(plan, self.orders, deadline)
+        self._keep_the_debt()
 
     def _release(self, plan: plans.Plan, orders: clocks.Orders,
                  deadline: clocks.Deadline | None) -> None:

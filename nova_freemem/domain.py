@@ -10,11 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The only module that calls libvirt.
-
-Error codes are translated here, once. What they mean was read in libvirt's
-sources and provoked on libvirt 11.3 with QEMU 10.0.
-"""
+"""One guest as libvirt has it: nobody else speaks to libvirt about guests."""
 
 from __future__ import annotations
 
@@ -22,6 +18,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import dataclasses
+import enum
 import json
 from typing import Any
 
@@ -33,6 +30,12 @@ from nova_freemem import blocking
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem import untrusted
+from nova_freemem.translation import AGENT_FAULTS
+from nova_freemem.translation import JOB_FAULTS
+from nova_freemem.translation import MetadataAbsent
+from nova_freemem.translation import MigratesIn
+from nova_freemem.translation import translated
+from nova_freemem.translation import understood
 
 METADATA_URI = 'urn:nova-freemem:journal'
 METADATA_PREFIX = 'freemem'
@@ -45,6 +48,22 @@ FRESH_STATS_POLL_SECONDS = 0.005
 
 # libvirt's own type for it, an int.
 LONGEST_STATS_PERIOD_SECONDS = (1 << 31) - 1
+
+# What a domain is paused or runs for while its memory is under way.
+_PAUSED_IN_FLIGHT = ('VIR_DOMAIN_PAUSED_MIGRATION',
+                     'VIR_DOMAIN_PAUSED_STARTING_UP',
+                     'VIR_DOMAIN_PAUSED_POSTCOPY',
+                     'VIR_DOMAIN_PAUSED_POSTCOPY_FAILED')
+_RUNNING_IN_FLIGHT = ('VIR_DOMAIN_RUNNING_POSTCOPY',
+                      'VIR_DOMAIN_RUNNING_POSTCOPY_FAILED')
+
+
+class Situation(enum.Enum):
+    """Whether a guest can take memory; its value is for people."""
+
+    RUNNING = 'runs'
+    STANDING_STILL = 'is paused'
+    IN_FLIGHT = 'is being migrated, or another job holds it'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,13 +133,38 @@ class Domain:
 
     def is_running(self) -> bool:
         """Tell whether the guest runs, as opposed to paused or off."""
-        with _translated('read the state'):
+        with translated('read the state'):
             return bool(self._handle.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
+
+    def situation(self) -> Situation:
+        """Tell whether the guest runs, stands still, or is in flight.
+
+        :raises DomainBusy: its job does not let us ask; takes 30 s to come
+        """
+        with translated('read the state'):
+            state, reason = self._handle.state()[:2]
+        running = state == libvirt.VIR_DOMAIN_RUNNING
+        reasons = _RUNNING_IN_FLIGHT if running else _PAUSED_IN_FLIGHT
+        if (state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED)
+                and reason in [getattr(libvirt, name) for name in reasons
+                               if hasattr(libvirt, name)]):
+            return Situation.IN_FLIGHT
+        if self._has_job():
+            return Situation.IN_FLIGHT
+        return Situation.RUNNING if running else Situation.STANDING_STILL
+
+    def _has_job(self) -> bool:
+        try:
+            with translated('read the job statistics', JOB_FAULTS):
+                stats = self._handle.jobStats()
+        except MigratesIn:
+            return True
+        return bool(stats['type'] != libvirt.VIR_DOMAIN_JOB_NONE)
 
     def description(self) -> etree._Element:
         """Read the live domain XML."""
         doing = 'describe the domain'
-        with _translated(doing), _understood(doing):
+        with translated(doing), understood(doing):
             return untrusted.xml(self._handle.XMLDesc(0))
 
     def balloon(self) -> BalloonStats | None:
@@ -131,7 +175,7 @@ class Domain:
 
         :returns: the statistics, or None where there is no balloon
         """
-        with _translated('read the memory statistics'):
+        with translated('read the memory statistics'):
             return BalloonStats.from_libvirt(self._handle.memoryStats())
 
     def fresh_balloon(self, clock: clocks.Clock) -> BalloonStats | None:
@@ -173,7 +217,7 @@ class Domain:
         :param definition: mend the persistent definition as well
         :raises DomainBusy: a migration is under way; takes 30 s to come
         """
-        with _translated('set the statistics period'):
+        with translated('set the statistics period'):
             self._handle.setMemoryStatsPeriod(seconds, _affect(definition))
 
     def set_balloon_kib(self, target_kib: int, *, definition: bool = False
@@ -186,7 +230,7 @@ class Domain:
         :raises DomainBusy: a migration is under way; takes 30 s to come
         :raises TargetRefused: zero, or above the domain's maximum
         """
-        with _translated('set the balloon'):
+        with translated('set the balloon'):
             self._handle.setMemoryFlags(target_kib, _affect(definition))
 
     def steer_balloon_kib(self, target_kib: int) -> None:
@@ -202,7 +246,7 @@ class Domain:
         doing = 'steer the balloon'
         command = json.dumps({'execute': 'balloon',
                               'arguments': {'value': target_kib * 1024}})
-        with _translated(doing), _understood(doing):
+        with translated(doing), understood(doing):
             reply = blocking.call(
                 libvirt_qemu.qemuMonitorCommand, self._handle, command, 0)
             answer = untrusted.from_json(reply)
@@ -214,7 +258,7 @@ class Domain:
 
         :returns: KiB, None where no migration is under way
         """
-        with _translated('read the job statistics'):
+        with translated('read the job statistics'):
             stats = self._handle.jobStats()
         processed_bytes = untrusted.amount(stats.get('memory_processed'))
         return None if processed_bytes is None else processed_bytes / 1024
@@ -230,7 +274,7 @@ class Domain:
         """
         doing = 'ask the guest agent'
         try:
-            with _translated(doing, _AGENT_FAULTS):
+            with translated(doing, AGENT_FAULTS):
                 return str(blocking.call(
                     libvirt_qemu.qemuAgentCommand, self._handle, command,
                     timeout_seconds, 0))
@@ -242,11 +286,11 @@ class Domain:
     def read_metadata(self) -> str | None:
         """Read our element in the live metadata, None where absent."""
         try:
-            with _translated('read the metadata'):
+            with translated('read the metadata'):
                 return str(self._handle.metadata(
                     libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_URI,
                     libvirt.VIR_DOMAIN_AFFECT_LIVE))
-        except _MetadataAbsent:
+        except MetadataAbsent:
             return None
 
     def write_metadata(self, element: str) -> None:
@@ -262,8 +306,8 @@ class Domain:
                            | libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
     def _set_metadata(self, element: str | None, flags: int) -> None:
-        with contextlib.suppress(_MetadataAbsent), \
-                _translated('write the metadata'):
+        with contextlib.suppress(MetadataAbsent), \
+                translated('write the metadata'):
             self._handle.setMetadata(
                 libvirt.VIR_DOMAIN_METADATA_ELEMENT, element,
                 METADATA_PREFIX, METADATA_URI, flags)
@@ -279,7 +323,7 @@ def stats_period_seconds(description: etree._Element) -> int:
     stats = description.find('./devices/memballoon/stats')
     if stats is None:
         return 0
-    with _understood('tell the statistics period'):
+    with understood('tell the statistics period'):
         return untrusted.whole_number(stats.get('period', '0'),
                                       LONGEST_STATS_PERIOD_SECONDS)
 
@@ -291,7 +335,7 @@ def memory_kib(description: etree._Element) -> int:
     :returns: KiB
     :raises LibvirtFault: what stands there is no amount
     """
-    with _understood('tell the memory of the domain'):
+    with understood('tell the memory of the domain'):
         return untrusted.whole_number(description.findtext('./memory'))
 
 
@@ -300,50 +344,3 @@ def _affect(definition: bool) -> int:
     if definition:
         flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG
     return flags
-
-
-class _MetadataAbsent(exceptions.LibvirtFault):
-    """Nobody wrote metadata of ours."""
-
-
-_FAULTS = {
-    'VIR_ERR_INVALID_ARG': exceptions.TargetRefused,
-    'VIR_ERR_NO_DOMAIN': exceptions.DomainGone,
-    'VIR_ERR_OPERATION_INVALID': exceptions.OperationInvalid,
-    'VIR_ERR_OPERATION_TIMEOUT': exceptions.DomainBusy,
-    'VIR_ERR_NO_DOMAIN_METADATA': _MetadataAbsent,
-}
-_AGENT_FAULTS = {
-    'VIR_ERR_NO_DOMAIN': exceptions.DomainGone,
-    'VIR_ERR_OPERATION_INVALID': exceptions.AgentSilent,
-    'VIR_ERR_ARGUMENT_UNSUPPORTED': exceptions.AgentSilent,
-    'VIR_ERR_AGENT_UNRESPONSIVE': exceptions.AgentSilent,
-    'VIR_ERR_AGENT_COMMAND_TIMEOUT': exceptions.AgentSilent,
-    'VIR_ERR_AGENT_COMMAND_FAILED': exceptions.AgentRefused,
-}
-
-
-@contextlib.contextmanager
-def _translated(doing: str, faults: Mapping[str, type[
-        exceptions.LibvirtFault]] = _FAULTS) -> Iterator[None]:
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        code = error.get_error_code()
-        by_code = {getattr(libvirt, name): fault
-                   for name, fault in faults.items()}
-        fault = by_code.get(code, exceptions.LibvirtFault)
-        # libvirt quotes the guest agent in its messages, and a trace would
-        # show the original, unescaped and whole.
-        raise fault(doing=doing, error=untrusted.quoted(error),
-                    code=code) from None
-
-
-@contextlib.contextmanager
-def _understood(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise exceptions.LibvirtFault(
-            doing=doing, error=untrusted.quoted(error),
-            code='none') from None

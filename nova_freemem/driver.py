@@ -15,8 +15,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
-import threading
 from typing import Any
 
 import nova.conf
@@ -25,15 +25,22 @@ from nova.virt.libvirt import driver
 from oslo_log import log as logging
 
 from nova_freemem import arrival
-from nova_freemem import assign
+from nova_freemem import claims as claim_registry
 from nova_freemem import clock as clocks
 from nova_freemem import departure as departures
 from nova_freemem import domain as domains
+from nova_freemem import hypervisor
+from nova_freemem import reconcile
 from nova_freemem import report
 from nova_freemem.engine import Engine
+from nova_freemem.reasons import LeaveAlone
+from nova_freemem.reasons import Reason
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
+
+# Longer than the reconciler looks at a guest, unless libvirt keeps it.
+CLAIM_SECONDS = 5.0
 
 
 class FreememLibvirtDriver(driver.LibvirtDriver):
@@ -52,8 +59,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         super().__init__(virtapi, read_only)
         self._engine = engine
         self._departures: dict[str, departures.Departure] = {}
-        self._begun: dict[str, assign.Assignment] = {}
         self._clock = clocks.Clock()
+        self._claims = claim_registry.Claims(self._clock)
+        self._reconciler = reconcile.Reconciler(
+            hypervisor.Hypervisor(lambda: self._host.get_connection()),
+            self._claims, self._clock,
+            engine.policy.reconcile_interval_seconds)
 
     def init_host(self, host: str) -> None:
         """See :meth:`nova.virt.driver.ComputeDriver.init_host`."""
@@ -61,6 +72,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         LOG.info('nova_freemem is at work: guests are asked by %s, memory is '
                  'released by %s.', ', '.join(self._engine.policy.acquire),
                  self._engine.policy.release)
+        self._reconciler.start()
+
+    def cleanup_host(self, host: str) -> None:
+        """See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`."""
+        self._reconciler.stop()
+        super().cleanup_host(host)
 
     def live_migration(self, context: Any, instance: Any, dest: str,
                        post_method: Callable[..., None],
@@ -71,30 +88,31 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration`.
         """
-        departure = self._departure(context, instance, migrate_data)
-        if departure is None:
-            super().live_migration(context, instance, dest, post_method,
-                                   recover_method, block_migration,
-                                   migrate_data)
-            return
+        with self._claimed(instance.uuid) as ours:
+            departure = self._departure(context, instance, migrate_data, ours)
+            if departure is None:
+                super().live_migration(
+                    context, instance, dest, post_method, recover_method,
+                    block_migration, migrate_data)
+                return
 
-        def recover(*args: Any, **kwargs: Any) -> None:
-            departure.give_back()
-            recover_method(*args, **kwargs)
+            def recover(*args: Any, **kwargs: Any) -> None:
+                departure.give_back()
+                recover_method(*args, **kwargs)
 
-        self._departures[instance.uuid] = departure
-        try:
-            if departure.prepare(dest):
-                with departure.transfer(dest):
-                    super().live_migration(
-                        context, instance, dest, post_method, recover,
-                        block_migration, migrate_data)
-            else:
-                recover_method(context, instance, dest, migrate_data,
-                               migration_status='cancelled')
-        finally:
-            self._departures.pop(instance.uuid, None)
-            departure.give_back()
+            self._departures[instance.uuid] = departure
+            try:
+                if departure.prepare(dest):
+                    with departure.transfer(dest):
+                        super().live_migration(
+                            context, instance, dest, post_method, recover,
+                            block_migration, migrate_data)
+                else:
+                    recover_method(context, instance, dest, migrate_data,
+                                   migration_status='cancelled')
+            finally:
+                self._departures.pop(instance.uuid, None)
+                departure.give_back()
 
     def live_migration_abort(self, instance: Any) -> None:
         """Abort a release that is under way, or Nova's transfer.
@@ -122,13 +140,14 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         See :meth:`nova.virt.driver.ComputeDriver.
         post_live_migration_at_destination`.
         """
-        with self._arrival(context, instance):
+        with (self._claimed(instance.uuid) as ours,
+              self._arrival(context, instance, ours)):
             super().post_live_migration_at_destination(
                 context, instance, network_info, block_migration,
                 block_device_info)
 
     def emit_event(self, event: Any) -> None:
-        """Give memory back as soon as a guest that landed here runs.
+        """Have a guest looked at as soon as it runs here.
 
         Nova's own steps after a landing begin a second or two later, and
         never where the source failed meanwhile. What is begun here is seen
@@ -136,35 +155,30 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         See :meth:`nova.virt.driver.ComputeDriver.emit_event`.
         """
         if (isinstance(event, virtevent.LifecycleEvent)
-                and event.get_transition() == virtevent.EVENT_LIFECYCLE_RESUMED
-                and event.get_instance_uuid() not in self._departures):
-            thread = threading.Thread(
-                target=self._begin_to_give_back, name='freemem-landed',
-                args=(event.get_instance_uuid(),), daemon=True)
-            with contextlib.suppress(RuntimeError):  # no thread to spare
-                thread.start()
+                and event.get_transition()
+                == virtevent.EVENT_LIFECYCLE_RESUMED):
+            self._reconciler.look_at(event.get_instance_uuid())
         super().emit_event(event)
 
-    def _begin_to_give_back(self, uuid: str) -> None:
+    @contextlib.contextmanager
+    def _claimed(self, uuid: str) -> Iterator[bool]:
+        """Keep the reconciler from a guest, and have it look afterwards."""
         try:
-            domain = domains.Domain(
-                self._host.get_connection().lookupByUUIDString(uuid))
-            assignment = assign.begin(domain, self._clock)
-        except Exception as fault:
-            LOG.debug('Giving memory back to %(uuid)s is left to Nova\'s '
-                      'steps after its landing: %(fault)s',
-                      {'uuid': uuid, 'fault': fault})
-        else:
-            if assignment is not None:
-                self._begun[uuid] = assignment
+            with self._claims.claim(uuid, CLAIM_SECONDS) as ours:
+                yield ours
+        finally:
+            self._reconciler.look_at(uuid)
 
     def _ordered(self, instance: Any, order: clocks.Order) -> bool:
         departure = self._departures.get(instance.uuid)
         return departure is not None and departure.orders.give(order)
 
-    def _departure(self, context: Any, instance: Any, migrate_data: Any
-                   ) -> departures.Departure | None:
+    def _departure(self, context: Any, instance: Any, migrate_data: Any,
+                   ours: bool) -> departures.Departure | None:
         reporter = report.Reporter(context, instance, CONF.host)
+        if not ours:
+            reporter.left_alone(LeaveAlone(Reason.OWED))
+            return None
         try:
             return departures.Departure(
                 self._domain(instance), self._engine, reporter, CONF.host,
@@ -173,13 +187,15 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             reporter.fault('Looking at the guest', fault)
             return None
 
-    def _arrival(self, context: Any, instance: Any
+    def _arrival(self, context: Any, instance: Any, ours: bool
                  ) -> contextlib.AbstractContextManager[None]:
+        if not ours:
+            return contextlib.nullcontext()
         reporter = report.Reporter(context, instance, CONF.host)
         try:
             return arrival.memory_given_back(
                 self._domain(instance), reporter, self._clock,
-                self._begun.pop(instance.uuid, None))
+                self._reconciler.hand_over(instance.uuid))
         except Exception as fault:
             reporter.not_assigned(fault)
             return contextlib.nullcontext()

@@ -10,14 +10,13 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Give back what is owed, and keep at it for as long as it takes.
+"""Give back what is owed, for as long as Nova's own steps may wait.
 
-Nothing in here raises: this is what is done when something went wrong.
+Nothing in here raises: this is what is done when something went wrong. What
+takes longer is the reconciler's.
 """
 
 from __future__ import annotations
-
-import threading
 
 from nova_freemem import assign
 from nova_freemem import clock as clocks
@@ -25,10 +24,7 @@ from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem import report
 
-# How long Nova's own steps wait for a guest to take its memory back; after
-# that a thread of its own goes on watching.
 WAIT_SECONDS = 10.0
-PATIENCE_SECONDS = 3600.0
 
 
 def begin(domain: domains.Domain, reporter: report.Reporter,
@@ -39,47 +35,33 @@ def begin(domain: domains.Domain, reporter: report.Reporter,
     :param reporter: tells what went wrong
     :param clock: for the watch
     :returns: what to see to; None where nothing is owed, the guest has
-              left, or it could not be done and that was told
+              left, or it could not be done
     """
     try:
         return assign.begin(domain, clock)
-    except exceptions.DomainGone:
-        return None
+    except (exceptions.DomainGone, exceptions.JournalUnreadable):
+        return None  # of what cannot be read, the reconciler tells, once
     except Exception as fault:
         reporter.not_assigned(fault)
         return None
 
 
-def see_to(assignment: assign.Assignment, reporter: report.Reporter
-           ) -> threading.Thread | None:
-    """Watch for as long as Nova may wait, and beside it where that is short.
+def see_to(assignment: assign.Assignment, reporter: report.GuestReporter
+           ) -> bool:
+    """Watch for as long as Nova may wait.
 
     :param assignment: what was begun
     :param reporter: tells what came of it
-    :returns: the thread that goes on watching, if one has to
+    :returns: whether the guest is late, and the rest is the reconciler's
     """
-    if _watch(assignment, reporter, WAIT_SECONDS):
-        return None
-    watcher = threading.Thread(
-        target=_watch, name='freemem-assign', daemon=True,
-        args=(assignment, reporter, PATIENCE_SECONDS))
     try:
-        watcher.start()
-    except RuntimeError as fault:
-        reporter.not_assigned(fault)
-        return None
-    return watcher
-
-
-def _watch(assignment: assign.Assignment, reporter: report.Reporter,
-           wait_seconds: float) -> bool:
-    """Watch, and tell whether there is nothing left to watch."""
-    try:
-        assigned = assignment.watch(wait_seconds)
+        assigned = assignment.watch(WAIT_SECONDS)
     except exceptions.DomainGone:
-        return True  # what is owed has left with it
+        return False  # what is owed has left with it
     except Exception as fault:
         reporter.not_assigned(fault)
-        return True
+        return False
+    if assigned is None:
+        return False
     reporter.assigned(assigned)
-    return assigned.complete
+    return not assigned.complete

@@ -38,6 +38,7 @@ class Policy:
     min_saving_mib: int
     agent_timeout_seconds: int
     deadline_seconds: int
+    reconcile_interval_seconds: int
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Policy:

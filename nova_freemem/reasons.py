@@ -25,6 +25,7 @@ class Reason(enum.Enum):
     NO_BALLOON = 'the domain has no memory balloon'
     NO_BALLOON_DRIVER = ('no balloon driver of the guest answers: it has '
                          'none, or it hangs')
+    OWED = ('it is owed memory from before, and gets that first')
     BALLOONED_ALREADY = ('the balloon is inflated already, and not by this '
                          'migration')
     PINNED_MEMORY = ('its memory is locked, in huge pages or in a file, so '

@@ -35,7 +35,60 @@ SKIP_EVENT = 'compute_freemem_skip_{reason}'
 KIB_PER_MIB = 1024
 
 
-class Reporter:
+class GuestReporter:
+    """Tells, in the log, of what one guest is owed."""
+
+    def __init__(self, uuid: str) -> None:
+        """Speak for one guest.
+
+        :param uuid: the instance's
+        """
+        self._uuid = uuid
+
+    def assigned(self, assigned: Assigned) -> None:
+        """Tell what the guest got back.
+
+        :param assigned: what came of it
+        """
+        if assigned.complete:
+            LOG.info('Gave memory back to the guest in %(seconds).1f s: '
+                     '%(before)d -> %(after)d KiB.',
+                     {'seconds': assigned.seconds,
+                      'before': assigned.before_kib,
+                      'after': assigned.after_kib}, instance_uuid=self._uuid)
+            return
+        LOG.warning(
+            'The guest is slow to take its memory back: it has %(after)d of '
+            '%(original)d KiB after %(seconds).0f s. What is owed stays '
+            'written in its domain, and asking goes on.',
+            {'after': assigned.after_kib, 'original': assigned.original_kib,
+             'seconds': assigned.seconds}, instance_uuid=self._uuid)
+
+    def not_assigned(self, fault: Exception) -> None:
+        """Tell that memory could not be given back, and how to mend it.
+
+        :param fault: why
+        """
+        LOG.error(
+            'Could not give memory back to the guest: %(fault)s. It may run '
+            'with less memory than it was given. It is tried again as long '
+            'as nova-compute runs, and by "nova-freemem assign %(uuid)s" on '
+            'this host at any time.',
+            {'fault': fault, 'uuid': self._uuid}, instance_uuid=self._uuid)
+
+    def unreadable(self, fault: Exception) -> None:
+        """Tell that nobody knows what the guest is owed, and who decides.
+
+        :param fault: what is wrong with its journal entry
+        """
+        LOG.error(
+            'What the guest is owed is not known: %(fault)s. Nothing is '
+            'done. To give it all the memory that its domain may have and '
+            'settle the entry: "nova-freemem settle %(uuid)s" on this host.',
+            {'fault': fault, 'uuid': self._uuid}, instance_uuid=self._uuid)
+
+
+class Reporter(GuestReporter):
     """Tells of one instance's migration on one host."""
 
     def __init__(self, context: Any, instance: Any, host: str) -> None:
@@ -46,6 +99,7 @@ class Reporter:
         :param instance: the Nova instance
         :param host: this host's name
         """
+        super().__init__(instance.uuid)
         self._context = context
         self._instance = instance
         self._host = host
@@ -121,39 +175,6 @@ class Reporter:
             {'original': plan.original_kib // KIB_PER_MIB},
             instance=self._instance)
 
-    def assigned(self, assigned: Assigned) -> None:
-        """Tell what the guest got back.
-
-        :param assigned: what came of it
-        """
-        if assigned.complete:
-            LOG.info('Gave memory back to the guest in %(seconds).1f s: '
-                     '%(before)d -> %(after)d KiB.',
-                     {'seconds': assigned.seconds,
-                      'before': assigned.before_kib,
-                      'after': assigned.after_kib}, instance=self._instance)
-            return
-        LOG.warning(
-            'The guest is slow to take its memory back: it has %(after)d of '
-            '%(original)d KiB after %(seconds).0f s. What is owed stays '
-            'written in its domain, and asking goes on.',
-            {'after': assigned.after_kib, 'original': assigned.original_kib,
-             'seconds': assigned.seconds}, instance=self._instance)
-
-    def not_assigned(self, fault: Exception) -> None:
-        """Tell that memory could not be given back, and how to mend it.
-
-        :param fault: why
-        """
-        LOG.error(
-            'Could not give memory back to the guest: %(fault)s. It may run '
-            'with less memory than it was given. See what it is owed with '
-            '"virsh metadata %(uuid)s --uri urn:nova-freemem:journal", and '
-            'give it back with "virsh setmem %(uuid)s <original_kib> --live '
-            '--config".',
-            {'fault': fault, 'uuid': self._instance.uuid},
-            instance=self._instance)
-
     def fault(self, doing: str, fault: Exception) -> None:
         """Tell of a fault of ours, with its trace.
 
@@ -167,7 +188,7 @@ class Reporter:
     def _record(self, method: str, name: str) -> None:
         try:
             getattr(objects.InstanceActionEvent, method)(
-                self._context, self._instance.uuid, name, want_result=False,
+                self._context, self._uuid, name, want_result=False,
                 **({'host': self._host} if method == 'event_start' else {}))
         except Exception as fault:
             LOG.debug('Could not record %(name)s: %(fault)s',

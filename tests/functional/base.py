@@ -104,7 +104,18 @@ class LiveMigrationTestCase(base.ServersTestBase):
         :returns: its libvirtd
         """
         self.start_compute(hostname=name)
+        self._end_with_the_test(name)
         return fakelibvirt.Connection.hosts[name]
+
+    def restart_host(self, name: str) -> None:
+        """Start a nova-compute anew; its libvirtd and its guests run on."""
+        self.restart_compute_service(name)
+        self._end_with_the_test(name)
+
+    def _end_with_the_test(self, name: str) -> None:
+        driver = self.computes[name].driver
+        if hasattr(driver, '_reconciler'):
+            self.addCleanup(driver._reconciler.stop)
 
     def _boot(self) -> dict[str, Any]:
         return self._create_server(

@@ -38,6 +38,7 @@ from nova_freemem import policy
 from tests.unit.fake_clock import FakeClock
 
 CAPTURED = pathlib.Path(__file__).parent / 'captured'
+UUID = '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
 DOMAIN_XML = (CAPTURED / 'constructed-nova-34-domain.xml').read_text()
 
 MIB = 1024
@@ -51,7 +52,8 @@ def make_policy(**changes: Any) -> policy.Policy:
         'mode': 'auto', 'reclaim': 'cold', 'headroom_percent': 5,
         'headroom_min_mib': 128, 'headroom_windows_mib': 1024,
         'link_mbit': 0, 'min_saving_mib': 64,
-        'agent_timeout_seconds': 5, 'deadline_seconds': 120}
+        'agent_timeout_seconds': 5, 'deadline_seconds': 120,
+        'reconcile_interval_seconds': 60}
     return policy.Policy(**(values | changes))
 
 
@@ -272,9 +274,11 @@ class FakeDomain:
     :ivar fault_at: faults to raise, once, by the number of the call
     """
 
-    def __init__(self, guest: FakeGuest, host: str = 'source') -> None:
+    def __init__(self, guest: FakeGuest, host: str = 'source',
+                 uuid: str = UUID) -> None:
         self.guest = guest
         self.host = host
+        self._uuid = uuid
         self.calls: list[tuple[Any, ...]] = []
         self.fault_at: dict[int, Exception] = {}
 
@@ -359,9 +363,46 @@ class FakeDomain:
         self._wait_for_the_job()
         self.guest.metadata = None
 
+    @_call
+    def situation(self) -> domains.Situation:
+        if self.guest.transferred_kib is not None:
+            return domains.Situation.IN_FLIGHT
+        if not self.guest.running:
+            return domains.Situation.STANDING_STILL
+        return domains.Situation.RUNNING
+
     @property
     def uuid(self) -> str:
-        return '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
+        return self._uuid
+
+
+class FakeHypervisor:
+    """The guests of one host.
+
+    :ivar looks: how often all of them were looked through
+    :ivar fault: raised instead of any answer
+    """
+
+    def __init__(self, *domains: FakeDomain) -> None:
+        self.domains = {domain.uuid: domain for domain in domains}
+        self.looks = 0
+        self.fault: Exception | None = None
+
+    def entries(self) -> dict[str, str]:
+        self.looks += 1
+        if self.fault is not None:
+            raise self.fault
+        return {uuid: domain.guest.metadata
+                for uuid, domain in self.domains.items()
+                if domain.guest.host == domain.host
+                and domain.guest.metadata is not None}
+
+    def domain(self, uuid: str) -> FakeDomain:
+        if self.fault is not None:
+            raise self.fault
+        if uuid not in self.domains:
+            raise libvirt_fault(exceptions.DomainGone, 'no domain')
+        return self.domains[uuid]
 
 
 def libvirt_fault(kind: type[exceptions.LibvirtFault], text: str

@@ -21,11 +21,13 @@ from unittest import mock
 
 from nova_freemem import arrival
 from nova_freemem import backoff
+from nova_freemem import claims
 from nova_freemem import departure
 from nova_freemem import engine as engines
 from nova_freemem import journal
 from nova_freemem import link
 from nova_freemem import pace
+from nova_freemem import reconcile
 from nova_freemem import report
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
@@ -88,6 +90,15 @@ class World:
         self.departure = departure.Departure(
             self.source, self.engine, self.reporter, 'source', UUID,
             os_type, self.clock)
+
+    def start_compute(self, host: str) -> reconcile.Reconciler:
+        """Let nova-compute start on a host, and look for what is owed."""
+        reconciler = reconcile.Reconciler(
+            fakes.FakeHypervisor(fakes.FakeDomain(self.guest, host)),
+            claims.Claims(self.clock), self.clock,
+            self.engine.policy.reconcile_interval_seconds)
+        reconciler.start()
+        return reconciler
 
     def order_after(self, seconds: float, order: Order) -> None:
         def give() -> None:

@@ -91,7 +91,7 @@ class ArrivalTest(journey.JourneyTestCase):
 
     def test_a_fault_of_ours_does_not_stop_nova_and_keeps_the_debt(self
                                                                    ) -> None:
-        for call in range(1, 7):
+        for call in range(1, 8):
             world = self.make_world()
             world.departure.prepare('dest')
             world.destination.fault_at[call] = fakes.libvirt_fault(
@@ -100,11 +100,10 @@ class ArrivalTest(journey.JourneyTestCase):
             world.reporter.not_assigned.assert_called_once()
             self.assertIsNotNone(world.guest.metadata)
 
-    def test_an_entry_that_makes_no_sense_is_told_of_and_kept(self) -> None:
+    def test_an_entry_that_makes_no_sense_is_kept(self) -> None:
         world = self.make_world()
         world.guest.metadata = '<owed format="2"/>'
         world.land()
-        world.reporter.not_assigned.assert_called_once()
         self.assertEqual('<owed format="2"/>', world.guest.metadata)
 
     def test_a_late_guest_does_not_keep_nova_waiting(self) -> None:
@@ -114,4 +113,4 @@ class ArrivalTest(journey.JourneyTestCase):
         world.land()
         self.assertAlmostEqual(give_back.WAIT_SECONDS,
                                world.clock.now() - landed_at, delta=0.2)
-        self.assertEqual(1, self.thread.call_count)
+        self.thread.assert_not_called()

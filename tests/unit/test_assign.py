@@ -12,6 +12,7 @@
 
 """Giving memory back, and seeing that it arrives."""
 
+import dataclasses
 import datetime
 
 from nova_freemem import assign
@@ -70,6 +71,22 @@ class AssignTest(base.GuestTestCase):
         self.assertRaises(exceptions.DomainBusy, assignment.watch, 10)
         self.assertIsNotNone(self.guest.metadata)
 
+    def test_a_debt_that_somebody_else_settled_is_settled(self) -> None:
+        assignment = assign.begin(self.domain, self.clock)
+        self.clock.after(1, lambda: setattr(self.guest, 'metadata', None))
+        self.assertIsNone(assignment.watch(60))
+        self.assertEqual([], self.domain.called('erase_metadata'))
+
+    def test_a_newer_debt_is_not_taken_for_the_old_one(self) -> None:
+        assignment = assign.begin(self.domain, self.clock)
+        self.clock.wait(60)
+        for entry in ('<owed format="2"/>', dataclasses.replace(
+                assignment.owed, migration='another').to_xml()):
+            self.guest.metadata = entry
+            self.assertFalse(assignment.stands())
+            self.assertIsNone(assignment.look())
+            self.assertEqual(entry, self.guest.metadata)
+
     def test_the_debt_stands_until_the_last_kibibyte_is_back(self) -> None:
         self.guest.takes_up_to_kib = 4 * GIB - 1
         assigned = assign.begin(self.domain, self.clock).watch(10)
@@ -93,7 +110,7 @@ class AssignTest(base.GuestTestCase):
         self.assertTrue(assigned.complete)
         self.assertEqual(1 * GIB, assigned.before_kib)
         self.assertAlmostEqual(30.72, assigned.seconds,
-                               delta=assign.SLOW_POLL_SECONDS)
+                               delta=assign.POLL_SECONDS)
         self.assertIsNone(self.guest.metadata)
 
     def test_a_promise_that_got_lost_is_renewed(self) -> None:
@@ -130,7 +147,7 @@ class AssignTest(base.GuestTestCase):
                           self.domain, self.clock)
 
     def test_a_fault_of_libvirt_keeps_the_debt(self) -> None:
-        for call in (1, 2, 3, 4, 5):
+        for call in (1, 2, 3, 4, 5, 6, 7):
             self.domain.calls.clear()
             self.domain.fault_at[call] = fakes.libvirt_fault(
                 exceptions.DomainBusy, 'busy')

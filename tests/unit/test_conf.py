@@ -44,7 +44,7 @@ class ConfTest(base.ConfTestCase):
         numbers = [option for option in freemem_conf.OPTIONS
                    if isinstance(option.default, int)
                    and not isinstance(option.default, bool)]
-        self.assertEqual(7, len(numbers))
+        self.assertEqual(8, len(numbers))
         for option in numbers:
             self.assertLess(option.type.min, option.type.max, option.name)
             self.assertLessEqual(option.type.min, option.default)

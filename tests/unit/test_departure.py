@@ -12,6 +12,8 @@
 
 """A guest that leaves, on good days and on bad ones."""
 
+import dataclasses
+import functools
 from typing import Any
 
 import testtools
@@ -20,13 +22,23 @@ from nova_freemem import exceptions
 from nova_freemem import give_back
 from nova_freemem import journal
 from nova_freemem import link
+from nova_freemem import plan as plans
 from nova_freemem.clock import Order
 from nova_freemem.reasons import Reason
+from nova_freemem.release import balloon
 from nova_freemem.release.base import End
 from tests.unit import fakes
 from tests.unit import journey
 from tests.unit.fakes import GIB
 from tests.unit.fakes import MIB
+
+
+class WatchedByAnEraser(balloon.Balloon):
+    """Somebody finds the guest whole as its balloon is about to move."""
+
+    def start(self, domain: fakes.FakeDomain, plan: plans.Plan) -> None:
+        super().start(domain, plan)
+        domain.guest.metadata = None
 
 
 class FirstTest(journey.JourneyTestCase):
@@ -191,8 +203,8 @@ class FirstTest(journey.JourneyTestCase):
         self.assertEqual([End.DEADLINE], world.ends())
         self.assertAlmostEqual(120, world.clock.now() - started_at, delta=1)
 
-    def test_a_slow_guest_is_waited_for_once_and_watched_beside(self
-                                                                ) -> None:
+    def test_a_slow_guest_is_waited_for_once_and_left_to_the_reconciler(
+            self) -> None:
         world = self.make_world(deflate_kib_per_second=30 * MIB)
         world.order_after(3, Order.ABORT)
         started_at = world.clock.now()
@@ -200,31 +212,11 @@ class FirstTest(journey.JourneyTestCase):
         world.departure.give_back()
         self.assertAlmostEqual(3 + give_back.WAIT_SECONDS,
                                world.clock.now() - started_at, delta=0.3)
-        self.assertEqual(1, self.thread.call_count)
         self.assertEqual(4 * GIB, world.guest.target_kib)
         self.assertIsNotNone(world.guest.metadata)
+        world.start_compute('source')
         world.clock.wait(60)
         self.assertTrue(world.is_whole())
-
-    def test_a_watcher_that_found_an_end_does_not_keep_others_away(self
-                                                                   ) -> None:
-        world = self.make_world(deflate_kib_per_second=1 * MIB)
-        world.order_after(3, Order.ABORT)
-        world.departure.prepare('dest')
-        world.source.fault_at[len(world.source.calls) + 1] = (
-            fakes.libvirt_fault(exceptions.LibvirtFault, 'no'))
-        world.clock.wait(5)
-        world.reporter.not_assigned.assert_called_once()
-        world.guest.deflate_kib_per_second = 10 * GIB
-        world.departure.give_back()
-        self.assertTrue(world.is_whole())
-
-    def test_a_host_without_threads_to_spare_is_told_of(self) -> None:
-        world = self.make_world(deflate_kib_per_second=1 * MIB)
-        self.have_no_threads()
-        world.order_after(3, Order.ABORT)
-        self.assertFalse(world.departure.prepare('dest'))
-        self.assertTrue(world.reporter.not_assigned.called)
 
     def test_a_guest_that_left_is_none_to_complain_of(self) -> None:
         world = self.make_world()
@@ -253,9 +245,30 @@ class FirstTest(journey.JourneyTestCase):
         self.assertTrue(again.departure.prepare('dest'))
         with again.transfer():
             pass
-        self.assertEqual([Reason.BALLOONED_ALREADY], again.reasons())
+        self.assertEqual([Reason.OWED], again.reasons())
         again.departure.give_back()
         self.assertTrue(again.is_whole())
+
+    def test_an_entry_of_somebody_else_is_not_written_over(self) -> None:
+        world = self.make_world()
+        world.guest.metadata = '<owed format="2"/>'
+        self.assertTrue(world.departure.prepare('dest'))
+        world.departure.give_back()
+        self.assertEqual('<owed format="2"/>', world.guest.metadata)
+        self.assertEqual(4 * GIB, world.guest.target_kib)
+        self.assertFalse(world.reporter.fault.called)
+
+    def test_a_debt_that_somebody_erased_is_written_down_again(self
+                                                               ) -> None:
+        for mode in ('first', 'auto', 'beside'):
+            world = self.make_world(mode=mode)
+            world.guest.look = functools.partial(fakes.FakeGuest.look,
+                                                 world.guest)
+            world.departure._engine = dataclasses.replace(
+                world.engine, releaser=WatchedByAnEraser())
+            world.departure.prepare('dest')
+            world.land()
+            self.assertTrue(world.is_whole(), mode)
 
     def test_windows_keeps_what_its_driver_needs(self) -> None:
         world = self.make_world(os_type='windows')

@@ -25,6 +25,7 @@ from lxml import etree
 
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
+from nova_freemem.domain import Situation
 from tests.fuzz import oracle
 from tests.unit import base
 from tests.unit import fakes
@@ -65,6 +66,50 @@ class CallsTest(DomainTestCase):
             self.handle.state.return_value = [state, 1]
             self.assertEqual(state == libvirt.VIR_DOMAIN_RUNNING,
                              self.domain.is_running())
+
+    def test_it_runs_or_stands_still(self) -> None:
+        self.handle.jobStats.return_value = {'type': 0}
+        for state, situation in (
+                (libvirt.VIR_DOMAIN_RUNNING, Situation.RUNNING),
+                (libvirt.VIR_DOMAIN_PAUSED, Situation.STANDING_STILL),
+                (libvirt.VIR_DOMAIN_CRASHED, Situation.STANDING_STILL)):
+            self.handle.state.return_value = [state, 1]
+            self.assertIs(situation, self.domain.situation())
+
+    def test_it_is_in_flight_while_a_job_holds_it(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        for kind in (libvirt.VIR_DOMAIN_JOB_BOUNDED,
+                     libvirt.VIR_DOMAIN_JOB_UNBOUNDED):
+            self.handle.jobStats.return_value = {'type': kind}
+            self.assertIs(Situation.IN_FLIGHT, self.domain.situation())
+
+    def test_it_is_in_flight_where_it_migrates_to(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.handle.jobStats.side_effect = libvirt_error(
+            libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+            'migration statistics are available only on the source host')
+        self.assertIs(Situation.IN_FLIGHT, self.domain.situation())
+
+    def test_it_is_in_flight_by_what_it_is_paused_or_runs_for(self) -> None:
+        for state, reason in (
+                (libvirt.VIR_DOMAIN_PAUSED,
+                 libvirt.VIR_DOMAIN_PAUSED_MIGRATION),
+                (libvirt.VIR_DOMAIN_PAUSED,
+                 libvirt.VIR_DOMAIN_PAUSED_STARTING_UP),
+                (libvirt.VIR_DOMAIN_PAUSED,
+                 libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED),
+                (libvirt.VIR_DOMAIN_RUNNING,
+                 libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)):
+            self.handle.state.return_value = [state, reason]
+            self.assertIs(Situation.IN_FLIGHT, self.domain.situation())
+        self.handle.jobStats.assert_not_called()
+
+    def test_a_job_that_cannot_be_read_is_a_fault_like_any_other(self
+                                                                 ) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.handle.jobStats.side_effect = libvirt_error(
+            libvirt.VIR_ERR_OPERATION_TIMEOUT)
+        self.assertRaises(exceptions.DomainBusy, self.domain.situation)
 
     def test_it_is_known_by_its_uuid(self) -> None:
         self.handle.UUIDString.return_value = 'an-uuid'

@@ -12,6 +12,7 @@
 
 """Our part in the steps of Nova's live migration."""
 
+from collections.abc import Callable
 import contextlib
 import datetime
 import threading
@@ -28,9 +29,12 @@ from nova.virt.libvirt import guest as nova_guest
 from nova.virt.libvirt import host as nova_host
 
 from nova_freemem import backoff
+from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
 from nova_freemem import driver
 from nova_freemem import engine as engines
+from nova_freemem import exceptions
+from nova_freemem import hypervisor
 from nova_freemem import journal
 from nova_freemem import link
 from nova_freemem import pace
@@ -40,8 +44,17 @@ from nova_freemem.release import balloon
 from tests.unit import base
 from tests.unit import fakes
 from tests.unit.fakes import GIB
+from tests.unit.fakes import MIB
 
 UUID = '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
+
+
+def owe(guest: fakes.FakeGuest) -> None:
+    """Take 3 of 4 GiB from a guest, and write it down."""
+    guest.metadata = journal.Owed(
+        4 * GIB, 'source', datetime.datetime.now(datetime.UTC), UUID, 10
+        ).to_xml()
+    guest.actual_kib = guest.target_kib = 1 * GIB
 
 
 class DriverTestCase(base.GuestTestCase):
@@ -55,8 +68,9 @@ class DriverTestCase(base.GuestTestCase):
         self.addCleanup(conf.clear_override, 'host')
         stock = nova_driver.LibvirtDriver
         self.stock = {name: self.patch_autospec(stock, name) for name in (
-            '__init__', 'init_host', 'live_migration', 'live_migration_abort',
-            'live_migration_force_complete', 'emit_event',
+            '__init__', 'init_host', 'cleanup_host', 'live_migration',
+            'live_migration_abort', 'live_migration_force_complete',
+            'emit_event',
             'post_live_migration_at_destination')}
         event = objects.InstanceActionEvent
         self.event_start = self.patch_autospec(event, 'event_start')
@@ -68,8 +82,11 @@ class DriverTestCase(base.GuestTestCase):
             backoff.Backoff(self.clock))
         self.thread = self.patch_autospec(threading, 'Thread',
                                           side_effect=self.clock.thread)
+        self.patch_autospec(clocks, 'Clock', return_value=self.clock)
+        self.patch_autospec(hypervisor, 'Hypervisor', side_effect=self.found)
+        self.hypervisor = fakes.FakeHypervisor()
+        self.hypervisor.domains[UUID] = self.domain
         self.driver = driver.FreememLibvirtDriver('api', engine=engine)
-        self.driver._clock = self.clock
         self.find_domain = self.patch_autospec(
             driver.FreememLibvirtDriver, '_domain', return_value=self.domain)
         self.context = context.RequestContext(is_admin=False)
@@ -77,6 +94,10 @@ class DriverTestCase(base.GuestTestCase):
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData(
             migration=objects.Migration(uuid=UUID))
         self.post, self.recover = mock.Mock(), mock.Mock()
+
+    def found(self, connect: Callable[[], Any]) -> fakes.FakeHypervisor:
+        self.connect = connect
+        return self.hypervisor
 
     def events(self) -> list[str]:
         return [call.args[2] for call in self.event_start.call_args_list]
@@ -231,6 +252,34 @@ class LiveMigrationTest(DriverTestCase):
                 self.assert_whole()
 
 
+    def test_a_guest_that_is_being_paid_is_left_alone(self) -> None:
+        with self.driver._claims.claim(UUID):
+            self.migrate()
+        self.stock['live_migration'].assert_called_once_with(
+            self.driver, self.context, self.instance, 'dest', self.post,
+            self.recover, True, self.migrate_data)
+        self.assertEqual([], self.domain.calls)
+        self.assertEqual(['compute_freemem_skip_owed'], self.events())
+
+    def test_what_cannot_be_given_back_now_the_reconciler_gives_back(
+            self) -> None:
+        self.driver.init_host('source')
+
+        def fail(*_args: Any) -> None:
+            calls = len(self.domain.calls)
+            self.domain.fault_at = dict.fromkeys(
+                range(calls + 1, calls + 20),
+                fakes.libvirt_fault(exceptions.DomainBusy, 'busy'))
+            raise ZeroDivisionError
+
+        self.stock['live_migration'].side_effect = fail
+        self.assertRaises(ZeroDivisionError, self.migrate)
+        self.assertGreater(self.guest.missing_kib, 0)
+        self.domain.fault_at.clear()
+        self.clock.wait(7)
+        self.assert_whole()
+
+
 class OtherMethodsTest(DriverTestCase):
 
     def test_a_host_tells_that_it_is_at_work(self) -> None:
@@ -240,6 +289,28 @@ class OtherMethodsTest(DriverTestCase):
             ['INFO nova_freemem is at work: guests are asked by guest_agent, '
              'balloon_stats, memory is released by balloon.'],
             self.log_lines('INFO'))
+
+    def test_what_is_owed_as_it_starts_is_paid_once_it_has_started(self
+                                                                   ) -> None:
+        owe(self.guest)
+        self.driver.init_host('source')
+        self.assertEqual(1 * GIB, self.guest.target_kib)
+        self.clock.wait(7)
+        self.assert_whole()
+
+    def test_where_nova_cannot_start_nothing_of_ours_does(self) -> None:
+        self.stock['init_host'].side_effect = ZeroDivisionError
+        self.assertRaises(ZeroDivisionError, self.driver.init_host, 'source')
+        self.thread.assert_not_called()
+
+    def test_it_ends_with_nova_compute(self) -> None:
+        self.driver.init_host('source')
+        self.clock.wait(1)
+        self.driver.cleanup_host('source')
+        self.stock['cleanup_host'].assert_called_once_with(self.driver,
+                                                           'source')
+        self.clock.wait(600)
+        self.assertEqual(1, self.hypervisor.looks)
 
     def test_nova_is_built_as_it_builds_itself(self) -> None:
         self.stock['__init__'].assert_called_once_with(self.driver, 'api',
@@ -293,73 +364,100 @@ class LandedTest(DriverTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.guest.metadata = journal.Owed(
-            4 * GIB, 'source', datetime.datetime.now(datetime.UTC), UUID, 10
-            ).to_xml()
-        self.guest.actual_kib = self.guest.target_kib = 1 * GIB
-        self.driver._host = mock.create_autospec(nova_host.Host,
-                                                 instance=True)
-        self.lookup = (self.driver._host.get_connection.return_value
-                       .lookupByUUIDString)
-        self.patch_autospec(domains, 'Domain', return_value=self.domain)
+        owe(self.guest)
+        self.driver.init_host('source')
+        self.domain.fault_at[1] = fakes.libvirt_fault(
+            exceptions.DomainGone, 'not yet')
+        self.clock.wait(1)
+        self.domain.calls.clear()
 
     def emit(self, transition: int = event.EVENT_LIFECYCLE_RESUMED,
              uuid: str = UUID) -> None:
         emitted = event.LifecycleEvent(uuid, transition)
         self.driver.emit_event(emitted)
         self.stock['emit_event'].assert_called_with(self.driver, emitted)
-        self.clock.wait(0.1)
+        self.clock.wait(0.01)
+
+    def arrive(self) -> None:
+        self.driver.post_live_migration_at_destination(
+            self.context, self.instance, [])
 
     def test_a_guest_that_landed_gets_its_memory_as_soon_as_it_runs(self
                                                                     ) -> None:
         self.emit()
-        self.lookup.assert_called_once_with(UUID)
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
     def test_novas_own_steps_see_to_what_began(self) -> None:
         self.emit()
-        self.driver.post_live_migration_at_destination(
-            self.context, self.instance, [])
+        self.arrive()
         self.assert_whole()
         self.assertEqual(1, len(self.domain.called('set_balloon_kib')))
-        self.assertEqual({}, self.driver._begun)
+        self.clock.wait(600)
+        self.assertEqual(1, len(self.domain.called('erase_metadata')))
+
+    def test_where_novas_own_steps_never_come_it_is_paid_as_well(self
+                                                                 ) -> None:
+        self.emit()
+        self.clock.wait(7)
+        self.assert_whole()
+
+    def test_a_late_guest_is_the_reconcilers_when_novas_steps_are_done(
+            self) -> None:
+        self.guest.deflate_kib_per_second = 100 * MIB
+        self.emit()
+        self.arrive()
+        self.assertIsNotNone(self.guest.metadata)
+        self.clock.wait(50)
+        self.assert_whole()
+
+    def test_novas_steps_do_not_wait_for_a_reconciler_that_hangs(self
+                                                                 ) -> None:
+        started_at = self.clock.now()
+        with self.driver._claims.claim(UUID):
+            self.arrive()
+        self.assertEqual(driver.CLAIM_SECONDS, self.clock.now() - started_at)
+        name = 'post_live_migration_at_destination'
+        self.assertEqual(1, self.stock[name].call_count)
+        self.assertEqual([], self.domain.calls)
 
     def test_a_guest_that_is_owed_nothing_is_let_run(self) -> None:
         self.guest.metadata = None
         self.emit()
         self.assertEqual([('read_metadata',)], self.domain.calls)
-        self.assertEqual({}, self.driver._begun)
 
     def test_a_guest_that_departs_from_here_keeps_what_was_taken(self
                                                                  ) -> None:
-        self.driver._departures[UUID] = mock.sentinel.departure
-        self.emit()
+        with self.driver._claims.claim(UUID):
+            self.emit()
         self.assertEqual([], self.domain.calls)
-        self.thread.assert_not_called()
+
+    def test_one_that_is_paused_and_resumed_as_it_departs_keeps_it_too(
+            self) -> None:
+        self.guest = fakes.FakeGuest(self.clock)
+        self.domain.guest = self.guest
+        self.clock.after(2, lambda: self.driver.emit_event(
+            event.LifecycleEvent(UUID, event.EVENT_LIFECYCLE_RESUMED)))
+        self.stock['live_migration'].side_effect = (
+            lambda *_a: self.assertGreater(self.guest.missing_kib, 3 * GIB))
+        self.migrate()
+        self.stock['live_migration'].assert_called_once()
+        self.assert_whole()
 
     def test_other_events_are_novas_alone(self) -> None:
         for transition in (event.EVENT_LIFECYCLE_STARTED,
                            event.EVENT_LIFECYCLE_PAUSED,
                            event.EVENT_LIFECYCLE_MIGRATION_COMPLETED):
             self.emit(transition)
-        self.thread.assert_not_called()
         self.driver.emit_event(event.Event())
-        self.thread.assert_not_called()
+        self.clock.wait(0.01)
+        self.assertEqual([], self.domain.calls)
 
     def test_a_fault_leaves_it_to_novas_own_steps(self) -> None:
         self.domain.fault_at[1] = ZeroDivisionError()
         self.emit()
         self.assertEqual([], self.log_lines('ERROR'))
-        self.driver.post_live_migration_at_destination(
-            self.context, self.instance, [])
+        self.arrive()
         self.assert_whole()
-
-    def test_a_thread_that_cannot_start_keeps_no_event_from_nova(self
-                                                                 ) -> None:
-        self.thread.side_effect = None
-        self.thread.return_value.start.side_effect = RuntimeError('no thread')
-        self.emit()
-        self.assertEqual(1 * GIB, self.guest.target_kib)
 
 
 class DomainTest(base.TestCase):
@@ -368,7 +466,7 @@ class DomainTest(base.TestCase):
         found = mock.create_autospec(nova_guest.Guest, instance=True)
         found._domain = mock.sentinel.handle
         self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
-        ours = driver.FreememLibvirtDriver('api', engine=None)
+        ours = driver.FreememLibvirtDriver('api', engine=mock.Mock())
         ours._host = mock.create_autospec(nova_host.Host, instance=True)
         ours._host.get_guest.return_value = found
         instance = object()
@@ -376,3 +474,10 @@ class DomainTest(base.TestCase):
         self.assertIsInstance(domain, domains.Domain)
         self.assertIs(mock.sentinel.handle, domain._handle)
         ours._host.get_guest.assert_called_once_with(instance)
+
+    def test_so_is_the_connection(self) -> None:
+        self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
+        ours = driver.FreememLibvirtDriver('api', engine=mock.Mock())
+        ours._host = mock.create_autospec(nova_host.Host, instance=True)
+        connection = ours._reconciler._hypervisor._connect()
+        self.assertIs(ours._host.get_connection.return_value, connection)

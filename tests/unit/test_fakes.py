@@ -19,6 +19,7 @@ import threading
 
 from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
+from nova_freemem import hypervisor
 from tests.unit import base
 from tests.unit import fake_clock
 from tests.unit import fakes
@@ -45,6 +46,13 @@ class SignaturesTest(base.TestCase):
         self.assertEqual(set(real), set(fake) - {'called'})
         for name, method in real.items():
             if callable(method):
+                self.assertEqual(signature(method), signature(fake[name]),
+                                 name)
+
+    def test_fake_hypervisor_offers_what_the_real_one_does(self) -> None:
+        fake = public(fakes.FakeHypervisor)
+        for name, method in public(hypervisor.Hypervisor).items():
+            if name != 'at':
                 self.assertEqual(signature(method), signature(fake[name]),
                                  name)
 

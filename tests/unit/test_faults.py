@@ -18,7 +18,6 @@ import hypothesis
 from hypothesis import strategies
 
 from nova_freemem import exceptions
-from nova_freemem import give_back
 from nova_freemem.clock import Order
 from tests.unit import fakes
 from tests.unit import journey
@@ -114,9 +113,7 @@ class FaultTest(journey.JourneyTestCase):
                 world.land()
         world.departure.give_back()
         world.source.fault_at.clear()
-        world.clock.wait(give_back.PATIENCE_SECONDS + 60)
         world.guest.takes_up_to_kib = 1 << 40
-        world.departure.give_back()
-        if world.guest.host == 'dest':
-            world.land()
+        world.start_compute(world.guest.host)
+        world.clock.wait(60)
         self.assertTrue(world.is_whole())

@@ -42,10 +42,10 @@ class GiveBackTest(journey.JourneyTestCase):
 
     def test_what_is_owed_is_back(self) -> None:
         world = self.make_owed()
-        self.assertIsNone(give_back.see_to(self.begin(world),
-                                           world.reporter))
+        self.assertFalse(give_back.see_to(self.begin(world),
+                                          world.reporter))
         self.assertTrue(world.is_whole())
-        self.thread.assert_not_called()
+        self.assertTrue(world.reporter.assigned.call_args.args[0].complete)
 
     def test_nothing_owed_is_nothing_to_see_to(self) -> None:
         self.assertIsNone(self.begin(self.make_world()))
@@ -65,39 +65,38 @@ class GiveBackTest(journey.JourneyTestCase):
             world.reporter.not_assigned.assert_called_once_with(fault)
             self.assertIsNotNone(world.guest.metadata)
 
-    def test_a_slow_guest_is_seen_to_by_a_thread(self) -> None:
+    def test_of_an_entry_that_makes_no_sense_the_reconciler_tells(self
+                                                                  ) -> None:
+        world = self.make_owed()
+        world.guest.metadata = '<owed format="2"/>'
+        self.assertIsNone(self.begin(world))
+        world.reporter.not_assigned.assert_not_called()
+
+    def test_a_slow_guest_is_waited_for_no_longer_than_nova_may(self
+                                                                ) -> None:
         world = self.make_owed(deflate_kib_per_second=30 * MIB)
         started_at = world.clock.now()
-        watcher = give_back.see_to(self.begin(world), world.reporter)
+        self.assertTrue(give_back.see_to(self.begin(world), world.reporter))
         self.assertAlmostEqual(give_back.WAIT_SECONDS,
                                world.clock.now() - started_at, delta=0.1)
-        self.assertTrue(watcher.is_alive())
-        watcher.join()
-        self.assertTrue(world.is_whole())
-        self.assertEqual(
-            [False, True],
-            [call.args[0].complete for call
-             in world.reporter.assigned.call_args_list])
-
-    def test_patience_ends_and_the_debt_stands(self) -> None:
-        world = self.make_owed(takes_up_to_kib=2 * GIB)
-        give_back.see_to(self.begin(world), world.reporter).join()
         self.assertFalse(world.reporter.assigned.call_args.args[0].complete)
-        self.assertIsNotNone(world.guest.metadata)
         self.assertEqual(4 * GIB, world.guest.target_kib)
+        self.assertIsNotNone(world.guest.metadata)
+        self.thread.assert_not_called()
 
     def test_a_guest_that_leaves_meanwhile_takes_its_debt_along(self
                                                                 ) -> None:
         world = self.make_owed(deflate_kib_per_second=30 * MIB)
-        watcher = give_back.see_to(self.begin(world), world.reporter)
-        world.guest.host = 'dest'
-        watcher.join()
+        assignment = self.begin(world)
+        world.clock.after(1, lambda: setattr(world.guest, 'host', 'dest'))
+        self.assertFalse(give_back.see_to(assignment, world.reporter))
         world.reporter.not_assigned.assert_not_called()
         self.assertIsNotNone(world.guest.metadata)
 
-    def test_no_thread_to_spare_is_told_of(self) -> None:
+    def test_what_somebody_else_has_settled_is_nothing_to_tell_of(self
+                                                                  ) -> None:
         world = self.make_owed(deflate_kib_per_second=30 * MIB)
-        self.have_no_threads()
-        self.assertIsNone(give_back.see_to(self.begin(world),
-                                           world.reporter))
-        world.reporter.not_assigned.assert_called_once()
+        assignment = self.begin(world)
+        world.guest.metadata = None
+        self.assertFalse(give_back.see_to(assignment, world.reporter))
+        world.reporter.assigned.assert_not_called()

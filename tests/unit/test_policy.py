@@ -37,13 +37,14 @@ class PolicyTest(base.ConfTestCase):
     def test_every_option_arrives(self) -> None:
         self.assertEqual(
             policy.Policy(('balloon_stats',), 'other', 'first', 'free', 10,
-                          64, 2048, 25000, 1, 2, 3),
+                          64, 2048, 25000, 1, 2, 3, 30),
             self.read('acquire = balloon_stats\nrelease = other\n'
                       'mode = first\nreclaim = free\n'
                       'headroom_percent = 10\nheadroom_min_mib = 64\n'
                       'headroom_windows_mib = 2048\nlink_mbit = 25000\n'
                       'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
-                      'deadline_seconds = 3'))
+                      'deadline_seconds = 3\n'
+                      'reconcile_interval_seconds = 30'))
 
     def test_a_wrong_value_is_named_with_its_option_and_bounds(self) -> None:
         for option, low, high in (
@@ -53,7 +54,8 @@ class PolicyTest(base.ConfTestCase):
                 ('link_mbit', 0, 1000000),
                 ('min_saving_mib', 1, 1048576),
                 ('agent_timeout_seconds', 1, 60),
-                ('deadline_seconds', 2, 3600)):
+                ('deadline_seconds', 2, 3600),
+                ('reconcile_interval_seconds', 5, 3600)):
             for value in (str(low - 1), str(high + 1), 'some', ''):
                 self.assertEqual(
                     f'[freemem] {option}: {value!r} is not a whole number '

@@ -67,6 +67,9 @@ class Reporter:
     def assigned(self, assigned: Any) -> None:
         pass
 
+    def unreadable(self, fault: Exception) -> None:
+        self.faults.append(fault)
+
     def not_assigned(self, fault: Exception) -> None:
         self.faults.append(fault)
 

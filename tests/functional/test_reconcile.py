@@ -1,0 +1,152 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Guests that are owed memory when something had failed get it back."""
+
+import contextlib
+import io
+import threading
+
+import fixtures
+
+from nova_freemem import hypervisor
+from nova_freemem.cli import main
+from tests.functional import base
+from tests.functional import fakelibvirt
+from tests.functional import surroundings
+
+
+class OwedTestCase(base.LiveMigrationTestCase):
+    """Nobody gave the guest its memory back where it landed."""
+
+    def start_host(self, name: str) -> fakelibvirt.Connection:
+        """Start a nova-compute, with the plugin at the source alone."""
+        if name == 'source':
+            return super().start_host(name)
+        with surroundings.StockNova():
+            return super().start_host(name)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.migrate()
+        self.assertLess(self.guest.balloon_kib, base.MEMORY_KIB)
+
+    def wait_until_whole(self) -> None:
+        """The guest has everything back, and nothing is written down."""
+        landed = self.domain_at(self.destination)
+        self.wait_for([], lambda: base.journal_entries(landed, base.LIVE))
+        self.assert_whole(self.destination)
+
+
+class NextStart(OwedTestCase):
+    def test_nova_compute_with_the_plugin_pays(self) -> None:
+        self.restart_host('destination')
+        self.wait_until_whole()
+        [line] = self.log_lines('INFO')[1:]
+        self.assertIn(f'-> {base.MEMORY_KIB} KiB', line)
+
+    def test_guest_in_flight_is_not_touched(self) -> None:
+        domain, looked = self.domain_at(self.destination), []
+        stats = domain.jobStats
+        domain.jobStats = lambda flags=0: looked.append(flags) or stats(flags)
+        with domain._job():
+            del self.destination.calls[:]
+            self.restart_host('destination')
+            self.wait_for(True, lambda: bool(looked))
+            changed = {call[0] for call in self.destination.calls}
+            self.assertNotIn('setMemoryFlags', changed)
+            self.assertNotIn('setMetadata', changed)
+        self.computes['destination'].driver._reconciler.look_at(
+            self.server['id']
+        )
+        self.wait_until_whole()
+
+    def test_entry_nobody_can_read_is_the_operators(self) -> None:
+        domain = self.domain_at(self.destination)
+        domain.setMetadata(2, '<owed format="2"/>', 'f', base.JOURNAL_URI)
+        self.restart_host('destination')
+        self.wait_for(1, lambda: len(self.log_lines('ERROR')))
+        self.assertIn(
+            f'nova-freemem settle {self.server["id"]}',
+            self.log_lines('ERROR')[0],
+        )
+        self.assertLess(self.guest.balloon_kib, base.MEMORY_KIB)
+
+
+class Interval(OwedTestCase):
+    CONFIGURATION = base.ENABLED + 'reconcile_interval_seconds = 5\n'
+
+    def test_debt_that_comes_to_light_later_is_paid(self) -> None:
+        domain = self.domain_at(self.destination)
+        entry = domain.metadata(2, base.JOURNAL_URI)
+        domain.setMetadata(2, None, None, base.JOURNAL_URI)
+        self.restart_host('destination')
+        domain.setMetadata(2, entry, 'freemem', base.JOURNAL_URI)
+        self.wait_until_whole()
+
+
+class PluginSwitchedOff(OwedTestCase):
+    """The operator's command needs libvirt, and nothing of Nova."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        host = hypervisor.Hypervisor(lambda: self.destination)
+        self.useFixture(
+            fixtures.MockPatchObject(
+                hypervisor.Hypervisor, 'at', autospec=True, return_value=host
+            )
+        )
+
+    def run_command(self, *words: str) -> tuple[int, str, str]:
+        """Run ``nova-freemem`` on the host where the guest is.
+
+        :returns: exit code, what it said, and what it complained of
+        """
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main.main(words)
+        return code, out.getvalue(), err.getvalue()
+
+    def test_command_pays_what_is_owed(self) -> None:
+        _code, said, _complaints = self.run_command('owed')
+        self.assertIn(self.server['id'], said)
+        self.assertIn(str(base.MEMORY_KIB), said)
+        code, said, complaints = self.run_command('assign', '--all')
+        self.assertEqual(0, code, complaints)
+        self.assert_whole(self.destination)
+        _code, said, _complaints = self.run_command('assign', '--all')
+        self.assertEqual('No guest of this host is owed memory.\n', said)
+
+    def test_command_settles_what_cannot_be_read(self) -> None:
+        domain = self.domain_at(self.destination)
+        domain.setMetadata(2, '<owed format="2"/>', 'f', base.JOURNAL_URI)
+        code, _said, complaints = self.run_command('assign', '--all')
+        self.assertEqual(1, code)
+        self.assertIn('nova-freemem settle', complaints)
+        code, _said, complaints = self.run_command('settle', self.server['id'])
+        self.assertEqual(0, code, complaints)
+        self.assert_whole(self.destination)
+
+
+class Threads(base.LiveMigrationTestCase):
+    def test_none_is_left_when_nova_compute_has_ended(self) -> None:
+        self.migrate()
+        for name in ('source', 'destination'):
+            self.computes[name].stop()
+        self.wait_for(
+            [],
+            lambda: [
+                thread.name
+                for thread in threading.enumerate()
+                if thread.name.startswith('freemem')
+            ],
+        )

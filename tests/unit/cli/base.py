@@ -1,0 +1,75 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Running the operator's command, on a host that is none."""
+
+import contextlib
+import datetime
+import io
+from typing import Any
+
+from nova_freemem import clock as clocks
+from nova_freemem import hypervisor
+from nova_freemem import journal
+from nova_freemem.cli import main
+from tests.unit import base
+from tests.unit import fakes
+from tests.unit.fakes import GIB
+
+UUID = fakes.UUID
+OTHER_UUID = '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2'
+UNREADABLE = '<owed format="2" original_kib="1"/>'
+
+
+class CommandTestCase(base.TestCase):
+    """A host of which a test says what guests it has."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = fakes.FakeClock()
+        self.host = fakes.FakeHypervisor()
+        self.patch_autospec(clocks, 'Clock', return_value=self.clock)
+        self.connect = self.patch_autospec(hypervisor.Hypervisor, 'at',
+                                           return_value=self.host)
+
+    def add_guest(self, uuid: str = UUID, **behaviour: Any
+                  ) -> fakes.FakeGuest:
+        """:returns: a guest that misses 3 of 4 GiB."""
+        guest = fakes.FakeGuest(self.clock, **behaviour)
+        guest.metadata = journal.Owed(
+            4 * GIB, 'host1', datetime.datetime(
+                2026, 11, 2, 8, 0, tzinfo=datetime.UTC), 'a migration',
+            10).to_xml()
+        guest.actual_kib = guest.target_kib = guest.definition_kib = 1 * GIB
+        guest.touched_kib = 0
+        guest.stats_period_seconds = 1
+        self.host.domains[uuid] = fakes.FakeDomain(guest, 'source', uuid)
+        return guest
+
+    def run_command(self, *words: str) -> int:
+        """:returns: the exit code; what it said is kept."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = main.main(words)
+            except SystemExit as end:  # argparse has refused
+                code = end.code
+        self.out, self.err = out.getvalue(), err.getvalue()
+        self.assertNotIn('Traceback', self.out + self.err)
+        return code
+
+    def assert_whole(self, guest: fakes.FakeGuest) -> None:
+        self.assertEqual(
+            (0, None, 4 * GIB, 10, 10),
+            (guest.missing_kib, guest.metadata, guest.definition_kib,
+             guest.stats_period_seconds,
+             guest.definition_stats_period_seconds))

@@ -1,0 +1,96 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Whom to pay now, whom later, and whom never."""
+
+import datetime
+
+import hypothesis
+from hypothesis import strategies
+
+from nova_freemem import due
+from nova_freemem import journal
+from nova_freemem.domain import Situation
+from nova_freemem.due import Tries
+from nova_freemem.due import Verdict
+from tests.unit import base
+from tests.unit.fakes import GIB
+
+OWED = journal.Owed(4 * GIB, 'host1', datetime.datetime.now(datetime.UTC),
+                    'uuid', 10)
+
+
+class JudgeTest(base.TestCase):
+
+    def test_a_guest_that_runs_and_is_owed_is_paid_now(self) -> None:
+        self.assertIs(Verdict.NOW,
+                      due.judge(OWED, Situation.RUNNING, Tries(), 0.0))
+
+    def test_one_in_flight_or_paused_is_paid_later(self) -> None:
+        for situation in (Situation.IN_FLIGHT, Situation.STANDING_STILL):
+            self.assertIs(Verdict.LATER,
+                          due.judge(OWED, situation, Tries(), 0.0))
+
+    def test_one_that_was_tried_in_vain_has_to_wait_for_its_turn(self
+                                                                 ) -> None:
+        tries = Tries().once_more(1000.0)
+        for now, verdict in ((1000.0, Verdict.LATER), (1000.1, Verdict.NOW)):
+            self.assertIs(verdict,
+                          due.judge(OWED, Situation.RUNNING, tries, now))
+
+    def test_an_entry_that_cannot_be_read_is_never_acted_on(self) -> None:
+        for situation in Situation:
+            self.assertIs(Verdict.NEVER,
+                          due.judge(None, situation, Tries(), 1e9))
+
+
+class TriesTest(base.TestCase):
+
+    def pauses(self, number: int, longest_seconds: float) -> list[float]:
+        tries, now, pauses = Tries(), 0.0, []
+        for _time in range(number):
+            tries = tries.once_more(now, longest_seconds)
+            pauses.append(round(tries.next_at_seconds - now, 6))
+            now = tries.next_at_seconds
+        return pauses
+
+    def test_each_pause_is_twice_as_long_up_to_a_bound(self) -> None:
+        self.assertEqual([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0],
+                         self.pauses(8, 5.0))
+
+    def test_the_bound_holds_for_ever(self) -> None:
+        pauses = self.pauses(5000, due.LONGEST_SECONDS)
+        self.assertEqual(3600.0, pauses[-1])
+        self.assertEqual(sorted(pauses), pauses)
+
+    def test_one_in_flight_is_looked_at_again_within_the_interval(self
+                                                                  ) -> None:
+        tries = Tries()
+        for _time in range(20):
+            tries = due.tries_after(Situation.IN_FLIGHT, tries, 7.0, 60.0)
+        self.assertEqual(67.0, tries.next_at_seconds)
+
+    def test_one_that_is_paused_begins_anew_when_it_runs(self) -> None:
+        tries = Tries().once_more(7.0)
+        self.assertEqual(Tries(), due.tries_after(
+            Situation.STANDING_STILL, tries, 7.0, 60.0))
+        self.assertEqual(tries, due.tries_after(
+            Situation.RUNNING, tries, 7.0, 60.0))
+
+    @hypothesis.given(times=strategies.integers(0, 2000),
+                      now=strategies.floats(0, 1e9))
+    def test_it_is_always_somebodys_turn_again(self, times: int, now: float
+                                               ) -> None:
+        tries = Tries(times).once_more(now)
+        self.assertGreaterEqual(tries.next_at_seconds, now)
+        self.assertLessEqual(tries.next_at_seconds,
+                             now + due.LONGEST_SECONDS)
