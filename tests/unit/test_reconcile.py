@@ -129,6 +129,30 @@ class StartTest(ReconcilerTestCase):
             [guest.target_kib for guest in guests])
 
 
+class LandingTest(ReconcilerTestCase):
+    """A guest that runs again here, and has its memory in a moment."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.reconciler.start()
+        self.clock.wait(1)
+        self.guest = self.add_guest(deflate_kib_per_second=100.0 * GIB)
+        self.reconciler.look_at(fakes.UUID)
+        self.clock.wait(2)
+        self.guest.look()
+
+    def test_novas_own_steps_take_over_what_was_begun(self) -> None:
+        self.assertEqual(0, self.guest.missing_kib)
+        self.assertIsNotNone(self.guest.metadata)
+        begun = self.reconciler.hand_over(fakes.UUID)
+        self.assertTrue(begun.watch(0).complete)
+        self.assert_whole(self.guest)
+
+    def test_it_is_settled_where_they_never_come(self) -> None:
+        self.clock.wait(reconcile.LANDING_SECONDS)
+        self.assert_whole(self.guest)
+
+
 class IntervalTest(ReconcilerTestCase):
 
     def setUp(self) -> None:
