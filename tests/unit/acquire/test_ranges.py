@@ -101,6 +101,12 @@ class ReadingAgent(fakes.FakeAgent):
         return guest.file(path).encode() if content is None else content
 
 
+def talkative() -> ReadingAgent:
+    """:returns: the agent of the guest of 4 GiB."""
+    return ReadingAgent(files={ranges.KPAGEFLAGS: TABLE,
+                               ranges.AUXV: auxv(4096)})
+
+
 EXEC = frozenset({'guest-exec', 'guest-exec-status'})
 FILES = frozenset({'guest-file-open', 'guest-file-read', 'guest-file-close'})
 
@@ -111,8 +117,7 @@ class RangesTestCase(base.GuestTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.agent = self.guest.agent = ReadingAgent(files={
-            ranges.KPAGEFLAGS: TABLE, ranges.AUXV: auxv(4096)})
+        self.agent = self.guest.agent = talkative()
 
     def ask(self) -> ranges.PageRanges:
         return ranges.ask(
