@@ -126,7 +126,8 @@ def ask_ranges(domain: domains.Domain, clock: clocks.Clock) -> Shown:
     """
     found = page_ranges.ask(
         guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS), domain,
-        domains.memory_kib(domain.description()), clock, clocks.Deadline(clock, DEADLINE_SECONDS))
+        domains.memory_kib(domain.description()), clock,
+        clocks.Deadline(clock, DEADLINE_SECONDS))
     return {
         'page_kib': found.page_kib,
         'asked_for_seconds': round(found.seconds, 2),
