@@ -30,15 +30,15 @@ TOLERANCE_KIB = 1024
 # What is looked back on to tell a rate.
 WINDOW_SECONDS = 2.0
 
-# The slowest release measured took 400 MiB/s. A guest that gives less than
+# The slowest release measured took 200 MiB/s. A guest that gives less than
 # this in a window has nothing more to give (one page each 5 s has been
 # reported as progress elsewhere; it is none).
 STALL_KIB = 8 * 1024
 
 # Between the request for a transfer and its first byte QEMU is started at the
-# destination; about a second here, which the end of a release can share.
-# A longer overlap costs more than it gains: pages that the balloon takes after
-# they were looked at are looked at again (measured; see the manual).
+# destination; about a second here, which the end of a release can share. Two
+# and three seconds took as long, within noise, and sent half as much again and
+# nearly twice as much.
 LEAD_SECONDS = 1.0
 PACE_SECONDS = 0.5
 
