@@ -174,7 +174,7 @@ class PaceTest(base.TestCase):
     def test_one_that_slows_down_is_helped_from_then_on(self) -> None:
         little = make_plan(mode=Mode.OVERLAPPING, carried_kib=100 * MIB)
         self.assertIsNone(self.judge(0, 1000, plan=little))
-        self.assertEqual(End.NEARLY, self.judge(0, 1000, 1200, plan=little))
+        self.assertEqual(End.NEARLY, self.judge(0, 1000, 1100, plan=little))
 
     def test_it_starts_when_about_a_second_is_left(self) -> None:
         little = make_plan(mode=Mode.OVERLAPPING, carried_kib=100 * MIB)
