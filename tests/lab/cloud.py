@@ -24,6 +24,7 @@ from tests.lab import compute
 from tests.lab import control_plane
 from tests.lab import images
 from tests.lab import layout
+from tests.lab import lock
 from tests.lab import network
 from tests.lab import processes
 from tests.lab import room
@@ -33,7 +34,7 @@ from tests.lab.services import catalogue
 
 # All that is ever in the lab's state folder.
 _CONTENT = {
-    *('run', 'log', 'instances', 'password', 'openrc'),
+    *('run', 'log', 'instances', 'password', 'openrc', 'lock'),
     *('mariadb', 'rabbitmq'),
     *('keystone', 'placement', 'glance', 'neutron', 'nova'),
     *layout.HOSTS,
@@ -64,8 +65,10 @@ class Cloud(servers.Servers):
         :param link_mbit: 10^6 bits a second of the migration link, each
             way; None for no limit.
         :raises LabError: something did not come up.
+        :raises Refused: another process has the lab.
         """
         _refuse_foreign_folder()
+        lock.take()
         network.make_bridges()
         steps.in_parallel(
             functools.partial(control_plane.bring_up, self._state),
@@ -81,9 +84,11 @@ class Cloud(servers.Servers):
 
         :param keep_databases: leave the databases and the images for the
             next up(); the guests end in any case.
+        :raises Refused: another process has the lab.
         """
         _refuse_foreign_folder()
-        steps.in_parallel(*(one.stop for one in self._computes))
+        lock.take()
+        steps.in_parallel(*(one.stop for one in self.computes))
         room.down()
         control_plane.take_down()
         if not keep_databases:
@@ -105,13 +110,13 @@ class Cloud(servers.Servers):
             one.start(self.api)
 
         steps.in_parallel(
-            *(functools.partial(apply, one) for one in self._computes)
+            *(functools.partial(apply, one) for one in self.computes)
         )
 
     @property
     def plugins(self) -> Mapping[str, bool]:
         """Whether the plugin is enabled, by host."""
-        return {one.host.name: one.plugin for one in self._computes}
+        return {one.host.name: one.plugin for one in self.computes}
 
     def compute_cpu_seconds(self) -> float:
         """Tell how much processor time both nova-computes have used."""
@@ -152,7 +157,8 @@ class Cloud(servers.Servers):
         return found
 
     @functools.cached_property
-    def _computes(self) -> list[compute.Compute]:
+    def computes(self) -> list[compute.Compute]:
+        """The nova-compute of each host."""
         return [compute.Compute(host, self._state) for host in room.hosts()]
 
 

@@ -25,6 +25,7 @@ import struct
 import subprocess
 
 from tests.lab import layout
+from tests.lab import lock
 
 _DEBIAN_VERSIONS = ('12', '13')
 _IP_FREEBIND = 15  # linux/in.h: bind an address that is not there yet.
@@ -61,6 +62,13 @@ def check_rights(user: int) -> Iterator[str]:
         yield (
             'not root: the lab makes network namespaces and bridges (use sudo)'
         )
+
+
+def check_lock() -> Iterator[str]:
+    """Find another process that has the lab."""
+    taken = lock.complaint()
+    if taken:
+        yield taken
 
 
 def check_memory(meminfo: str, wanted_mib: int) -> Iterator[str]:

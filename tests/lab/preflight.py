@@ -52,11 +52,13 @@ class Need:
     :param guest_mib: the memory of its guest.
     :param lab_mib: what the lab around it takes, unless it is up already.
     :param cloud: whether the control plane's ports are wanted.
+    :param alone: whether no other process may have the lab meanwhile.
     """
 
     guest_mib: int = 0
     lab_mib: int = 0
     cloud: bool = False
+    alone: bool = False
 
     def memory_mib(self, lab_is_up: bool) -> int:
         """Add it up; while it migrates, a guest is on both hosts."""
@@ -80,7 +82,7 @@ def needed(words: list[str]) -> Need:
         return _cloud(chosen.memory_mib)
     if name == 'bench':
         bench_arguments.parse(rest)
-        return Need(bench_arguments.MEMORY_MIB, _ROOM_MIB)
+        return Need(bench_arguments.MEMORY_MIB, _ROOM_MIB, alone=True)
     if name == 'test':
         return _needed_by_tests(rest)
     if name not in arguments.COMMANDS:
@@ -90,7 +92,10 @@ def needed(words: list[str]) -> Need:
     chosen = _parse(program, arguments.COMMANDS[name], rest)
     if name == 'up':
         return _cloud(0)
-    return Need(guest_mib=chosen.memory_mib if name == 'boot' else 0)
+    return Need(
+        guest_mib=chosen.memory_mib if name == 'boot' else 0,
+        alone=name == 'down',
+    )
 
 
 def _known() -> str:
@@ -106,7 +111,7 @@ def _parse(
 
 
 def _cloud(guest_mib: int) -> Need:
-    return Need(guest_mib, _CLOUD_MIB, cloud=True)
+    return Need(guest_mib, _CLOUD_MIB, cloud=True, alone=True)
 
 
 def _needed_by_tests(suites: list[str]) -> Need:
@@ -115,7 +120,7 @@ def _needed_by_tests(suites: list[str]) -> Need:
             raise errors.Refused(f"'{suite}' needs no machine room")
     if 'cloud' in suites:
         return _cloud(_TEST_GUEST_MIB)
-    return Need(_TEST_GUEST_MIB, _ROOM_MIB)
+    return Need(_TEST_GUEST_MIB, _ROOM_MIB, alone=True)
 
 
 def _refuse_unwritable(option: str, file: str | None) -> None:
@@ -146,6 +151,8 @@ def complaints(need: Need) -> Iterator[str]:
     release = _OS_RELEASE.read_text() if _OS_RELEASE.exists() else ''
     yield from machine.check_system(release, kind, architecture)
     yield from machine.check_rights(os.geteuid())
+    if need.alone:
+        yield from machine.check_lock()
     lab = layout.LAB
     is_up = _is_up(lab.run)
     wanted_mib = need.memory_mib(is_up)

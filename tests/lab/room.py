@@ -19,6 +19,7 @@ from tests.lab import arguments
 from tests.lab import guest_image
 from tests.lab import host as lab_host
 from tests.lab import layout
+from tests.lab import lock
 from tests.lab import network
 from tests.lab import steps
 
@@ -39,7 +40,9 @@ def up(link_mbit: int | None = LINK_MBIT) -> list[lab_host.Host]:
 
     :param link_mbit: 10^6 bits a second each way; None for no limit.
     :returns: the hosts.
+    :raises Refused: another process has the lab.
     """
+    lock.take()
     guest_image.get()
     accelerator.virt_type()
     both = hosts()
@@ -49,7 +52,11 @@ def up(link_mbit: int | None = LINK_MBIT) -> list[lab_host.Host]:
 
 
 def down() -> None:
-    """End both hosts, and remove the networks and the hosts' folders."""
+    """End both hosts, and remove the networks and the hosts' folders.
+
+    :raises Refused: another process has the lab.
+    """
+    lock.take()
     both = hosts()
     steps.in_parallel(*(host.down for host in both))
     network.remove_bridges()
