@@ -51,11 +51,13 @@ class Compute:
 
     :param host: where it runs.
     :param state: the cloud it belongs to.
+    :ivar environment: variables of its next start, beside the lab's own.
     """
 
     def __init__(self, host: lab_host.Host, state: settings.Settings) -> None:
         self.host = host
         self._state = state
+        self.environment: dict[str, str] = {}
         # Not in the host's folder, which goes with the host: Nova keeps the
         # host's identity here, and refuses a known host without it.
         self._folder = state.folder('nova') / host.name
@@ -72,6 +74,7 @@ class Compute:
                 f'--config-dir={self._drop_in.parent}',
             ],
             log=self._state.log(name),
+            env=self.environment,
             # On SIGTERM Nova 34 waits for its libvirt event thread, which
             # sleeps for minutes.
             grace_seconds=2,
@@ -101,6 +104,22 @@ class Compute:
         else:
             self._drop_in.parent.mkdir(parents=True, exist_ok=True)
             self._drop_in.write_text(wanted)
+
+    def set_lines(self, name: str, lines: str) -> None:
+        """Write a drop-in file, or remove it; stop a compute with another.
+
+        :param name: of the file, without a suffix.
+        :param lines: what the next start is to find; none for no file.
+        """
+        file = self._drop_in.with_name(f'{name}.conf')
+        if lines == (file.read_text() if file.exists() else ''):
+            return
+        self.stop()
+        if lines:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(lines)
+        else:
+            file.unlink()
 
     def _operators_lines(self) -> str:
         mbit = network.link_mbit(self.host.layout)

@@ -161,6 +161,21 @@ def link_mbit(host: layout.HostLayout) -> int | None:
     return None
 
 
+def cut(host: layout.HostLayout) -> None:
+    """Drop whatever crosses a host's end of the link, both ways.
+
+    Taken off the bridge, the interface itself stays up: who sends sees no
+    error, as with a switch that has died.
+    """
+    _ip('link', 'set', _outer(host, LINK), 'nomaster')
+
+
+def mend(host: layout.HostLayout) -> None:
+    """Carry again what crosses a host's end of the link."""
+    bridge = layout.LAB.link_bridge
+    _ip('link', 'set', _outer(host, LINK), 'master', bridge)
+
+
 def link_bytes(host: layout.HostLayout) -> tuple[int, int]:
     """Read what a host has sent and received over the link.
 

@@ -12,7 +12,7 @@
 
 """Can this machine do what is asked, before anything is changed?
 
-``python3 -m tests.lab.preflight demo|bench|test|<a command of the lab> ...``
+``python3 -m tests.lab.preflight demo|bench|chaos|test|<a lab command> ...``
 
 Answers with one line and exit code 2 where it cannot. It needs nothing but
 the standard library and changes nothing.
@@ -27,6 +27,7 @@ import platform
 import sys
 
 from tests.bench import arguments as bench_arguments
+from tests.chaos import arguments as chaos_arguments
 from tests.lab import arguments
 from tests.lab import errors
 from tests.lab import layout
@@ -83,6 +84,9 @@ def needed(words: list[str]) -> Need:
     if name == 'bench':
         bench_arguments.parse(rest)
         return Need(bench_arguments.MEMORY_MIB, _ROOM_MIB, alone=True)
+    if name == 'chaos':
+        chaos_arguments.parse(rest)
+        return _cloud(chaos_arguments.MEMORY_MIB)
     if name == 'test':
         return _needed_by_tests(rest)
     if name not in arguments.COMMANDS:

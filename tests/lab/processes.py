@@ -227,6 +227,17 @@ def end(pid_file: pathlib.Path, grace_seconds: float = 5) -> None:
         child.poll()
 
 
+def kill(pid_file: pathlib.Path) -> None:
+    """End the process of a pid file and its session's rest, unasked.
+
+    As the kernel does when memory is short, and a machine that crashes.
+    """
+    pid = living_pid(pid_file)
+    if pid is not None:
+        _signal(_session(pid), signal.SIGKILL)
+        _wait_empty(pid, 10)
+
+
 def _signal(pids: Iterator[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,59 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""How faults are inflicted and healed, a module for each family."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import functools
+
+from tests.chaos.faults import brokers
+from tests.chaos.faults import clocks
+from tests.chaos.faults import computes
+from tests.chaos.faults import disks
+from tests.chaos.faults import emulators
+from tests.chaos.faults import guests
+from tests.chaos.faults import libvirtds
+from tests.chaos.faults import links
+from tests.chaos.faults import operators
+from tests.chaos.faults.base import Fault
+
+_BOTH = ('source', 'destination')
+
+#: What makes a fault, by its name.
+MAKE: Mapping[str, Callable[[], Fault]] = {
+    **{
+        f'{name}-{side}': functools.partial(make, side)
+        for side in _BOTH
+        for name, make in (
+            ('compute', computes.Killed),
+            ('libvirtd', libvirtds.Restarted),
+            ('qemu', emulators.Killed),
+            ('disk', disks.Full),
+        )
+    },
+    'compute-both': functools.partial(computes.Killed, *_BOTH),
+    'link-healed': links.Cut,
+    'link-cut': links.Cut,
+    'broker': brokers.Restarted,
+    'host-clock': clocks.Jumped,
+    'guest-paused': operators.Paused,
+    'server-deleted': operators.Deleted,
+    'abort': operators.Aborted,
+    'force-complete': operators.Forced,
+    'balloon-moved': operators.BalloonMoved,
+    **{
+        name: functools.partial(guests.InGuest, name)
+        for name in guests.SCRIPTS
+    },
+}

@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The guest's QEMU ends."""
+
+import contextlib
+import os
+import pathlib
+import signal
+
+import libvirt
+from openstack import exceptions as sdk_exceptions
+import psutil
+
+from tests.chaos.faults import base
+from tests.chaos.stage import Stage
+from tests.lab import host as lab_host
+from tests.lab import namespaces
+from tests.lab import steps
+
+_END_SECONDS = 45
+
+
+class Killed(base.Fault):
+    """SIGKILL, as by the kernel when memory is short.
+
+    :param side: ``source`` or ``destination``.
+    """
+
+    def __init__(self, side: str) -> None:
+        self._side = side
+
+    def inflict(self, stage: Stage) -> None:
+        """Kill the guest's QEMU on one host."""
+        os.kill(_pid(stage.host(self._side), stage.server.id), signal.SIGKILL)
+
+    def heal(self, stage: Stage) -> None:
+        """Start the guest again, if that was its end."""
+        revive(stage)
+
+
+def _pid(host: lab_host.Host, uuid: str) -> int:
+    """Find the process that runs a guest on one host."""
+    inside = _network(namespaces.pid_of(host.layout))
+    for process in psutil.process_iter(['cmdline']):
+        if uuid in (process.info['cmdline'] or []):
+            with contextlib.suppress(OSError):
+                if _network(process.pid) == inside:
+                    return process.pid
+    raise steps.LabError('kill QEMU', f'none runs on {host.name}')
+
+
+def _network(pid: int | None) -> pathlib.Path:
+    return pathlib.Path(f'/proc/{pid}/ns/net').readlink()
+
+
+def revive(stage: Stage) -> None:
+    """Start a guest that has ended or hangs, as its owner does."""
+    with contextlib.suppress(TimeoutError):
+        steps.wait_for(
+            lambda: not stage.cloud.get(stage.server).task_state,
+            'the end of the migration',
+            _END_SECONDS,
+            every_seconds=0.5,
+        )
+    if any(map(_is_well, stage.domains(stage.server.id))):
+        return
+    api = stage.cloud.api.compute
+    with contextlib.suppress(sdk_exceptions.SDKException):
+        api.reset_server_state(stage.server.id, 'active')
+        api.reboot_server(stage.server.id, 'HARD')
+        stage.wait_answering()
+
+
+def _is_well(domain: libvirt.virDomain) -> bool:
+    number, reason = domain.state()
+    return bool(
+        number == libvirt.VIR_DOMAIN_RUNNING
+        and reason != libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED
+    )

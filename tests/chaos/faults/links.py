@@ -1,0 +1,32 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The link that migrations run over carries nothing any more."""
+
+from tests.chaos.faults import base
+from tests.chaos.faults import emulators
+from tests.chaos.stage import Stage
+from tests.lab import network
+
+
+class Cut(base.Fault):
+    """Unplugged at the bridge: whoever sends sees no error."""
+
+    def inflict(self, stage: Stage) -> None:
+        """Drop everything."""
+        network.cut(stage.source.layout)
+
+    def heal(self, stage: Stage) -> None:
+        """Plug it in again; see to a guest that was torn in two."""
+        network.mend(stage.source.layout)
+        emulators.revive(stage)

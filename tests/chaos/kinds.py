@@ -1,0 +1,119 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The faults, as data: what each does by itself; the standard library alone.
+
+How each is inflicted and healed stands in the package ``faults``.
+"""
+
+import dataclasses
+import enum
+
+from tests.chaos.phases import Phase
+
+
+class Toll(enum.Enum):
+    """What a fault takes of a guest, plugin or not."""
+
+    NOTHING = 'nothing'
+    RESTART = 'its run: it starts anew'
+    GONE = 'all of it: it is deleted'
+
+
+class End(enum.Enum):
+    """How Nova's migration ends with this fault, plugin or not."""
+
+    COMPLETES = 'it completes'
+    CLEAN = 'it completes or is cancelled, and nothing is left of it'
+    ANY = 'it completes or fails'
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """One fault.
+
+    :param name: what it is called on a command line and in a file.
+    :param about: what it is called in a table.
+    :param seconds: how long it lasts before it is healed.
+    :param end: what Nova's own migration makes of it.
+    :param toll: what it takes of the guest ...
+    :param toll_from: ... from this phase on; nothing before.
+    """
+
+    name: str
+    about: str
+    seconds: float = 0.0
+    end: End = End.COMPLETES
+    toll: Toll = Toll.NOTHING
+    toll_from: Phase = Phase.BEFORE
+
+    def toll_at(self, phase: Phase) -> Toll:
+        """Tell what it takes of a guest in a phase."""
+        return self.toll if phase >= self.toll_from else Toll.NOTHING
+
+
+_ALL = (
+    Kind('compute-source', 'nova-compute killed, source', end=End.ANY),
+    Kind(
+        'compute-destination', 'nova-compute killed, destination', end=End.ANY
+    ),
+    Kind('compute-both', 'nova-compute killed, both', end=End.ANY),
+    Kind('libvirtd-source', 'libvirtd restarted, source', end=End.ANY),
+    Kind(
+        'libvirtd-destination', 'libvirtd restarted, destination', end=End.ANY
+    ),
+    Kind('qemu-source', 'QEMU killed, source', end=End.ANY, toll=Toll.RESTART),
+    Kind(
+        'qemu-destination',
+        'QEMU killed, destination',
+        end=End.ANY,
+        toll=Toll.RESTART,
+        toll_from=Phase.POST_COPY,
+    ),
+    Kind(
+        'link-healed',
+        'link cut for 8 s',
+        seconds=8,
+        end=End.ANY,
+        toll=Toll.RESTART,
+        toll_from=Phase.POST_COPY,
+    ),
+    Kind(
+        'link-cut',
+        'link cut for good',
+        seconds=45,
+        end=End.ANY,
+        toll=Toll.RESTART,
+        toll_from=Phase.POST_COPY,
+    ),
+    Kind('broker', 'RabbitMQ restarted', end=End.ANY),
+    Kind('agent-stopped', 'guest agent stopped', seconds=10),
+    Kind('agent-hung', 'guest agent hung', seconds=10),
+    Kind('agent-killed', 'guest agent killed'),
+    Kind('guest-reboots', 'guest reboots', toll=Toll.RESTART),
+    Kind('guest-panics', 'guest panics', toll=Toll.RESTART),
+    Kind('guest-needs-memory', 'guest needs its memory', seconds=5),
+    Kind('guest-paused', 'guest paused for 5 s', seconds=5),
+    Kind('server-deleted', 'server deleted', end=End.ANY, toll=Toll.GONE),
+    Kind('abort', 'migration aborted', end=End.CLEAN),
+    Kind('force-complete', 'migration forced to complete'),
+    Kind('balloon-driver', 'balloon driver unloaded for 5 s', seconds=6),
+    Kind('balloon-moved', 'another actor moves the balloon'),
+    Kind('disk-source', 'disk full, source', seconds=8, end=End.ANY),
+    Kind('disk-destination', 'disk full, destination', seconds=8, end=End.ANY),
+    Kind('guest-clock', "the guest's clock jumps by years"),
+    Kind('host-clock', "the source's clock jumps by an hour"),
+)
+
+#: All of them by name, in the order of the table.
+KINDS = {kind.name: kind for kind in _ALL}

@@ -1,0 +1,222 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""One cell: a migration, a fault as it reaches a phase, and what is left."""
+
+from collections.abc import Callable
+import contextlib
+import datetime
+import functools
+import time
+
+import libvirt
+from openstack import exceptions as sdk_exceptions
+
+from tests.chaos import account
+from tests.chaos import faults
+from tests.chaos import phases
+from tests.chaos import record
+from tests.chaos import stage as stages
+from tests.chaos.faults import base
+from tests.chaos.kinds import Toll
+from tests.chaos.matrix import Cell
+from tests.chaos.phases import Before
+from tests.chaos.phases import Phase
+from tests.chaos.phases import View
+from tests.chaos.record import Record
+from tests.chaos.stage import Stage
+from tests.chaos.watch import Watch
+from tests.lab import room
+from tests.lab import steps
+
+_FREED_MIB = 400
+_PHASE_SECONDS = 90
+_SETTLED_SECONDS = 60
+_LOOK_SECONDS = 0.25
+
+#: How long a guest may take to be whole once both hosts are in order: one
+#: interval of the computes, and what a balloon takes on a busy machine.
+PATIENCE_SECONDS = stages.RECONCILE_SECONDS + 15
+
+# 10^6 bits a second: so that the transfer takes its time where the fault is
+# to meet it.
+_SLOW_MBIT = 100
+_SLOW_PHASES = (Phase.TRANSFER, Phase.POST_COPY)
+
+# The agent runs "cat" for the plugin, with several files: this takes a while.
+_SLOW_CAT = (
+    'rm /bin/cat; printf "#!/bin/sh\\n[ \\$# -gt 1 ] && sleep 2\\n'
+    'exec busybox cat \\"\\$@\\"\\n" > /bin/cat; chmod +x /bin/cat'
+)
+_QUICK_CAT = 'ln -sf busybox /bin/cat'
+
+
+def run(cell: Cell, stage: Stage) -> Record:
+    """Run one cell.
+
+    :param stage: the cloud with its guest, whole; see
+        :mod:`tests.chaos.tidy` for afterwards.
+    :raises LabError: it came to nothing.
+    """
+    with steps.step(str(cell)):
+        return _Run(cell, stage).run()
+
+
+class _Run:
+    """What is known of a cell while it runs."""
+
+    def __init__(self, cell: Cell, stage: Stage) -> None:
+        self._cell = cell
+        self._stage = stage
+        self._fault = faults.MAKE[cell.fault]()
+        self._toll = cell.kind.toll_at(cell.phase)
+        self._logs = account.Logs()
+        self._refused: str | None = None
+
+    def run(self) -> Record:
+        stage, cell = self._stage, self._cell
+        self._before = self._prepare()
+        asked_at = datetime.datetime.now(datetime.UTC)
+        with Watch(stage.server.id, stage.source, stage.destination) as watch:
+            stage.watch = watch
+            at_start = self._fresh()
+            began = time.monotonic()
+            stage.cloud.begin_migration(
+                stage.server, to=stage.destination.name
+            )
+            self._reach(watch, at_start)
+            reached = time.monotonic()
+            hit_first = phases.now(watch.view(), at_start)
+            try:
+                self._inflict()
+                hit_last = phases.now(watch.view(), at_start)
+                watch.judge_by(self._whole_if())
+                stage.set_link(room.LINK_MBIT)
+                time.sleep(cell.kind.seconds)
+            finally:
+                with steps.step(f'heal {cell.fault}'):
+                    self._fault.heal(stage)
+            healed = time.monotonic()
+            self._settle(watch)
+            whole = watch.whole_since()
+            stage.watch = None
+        return Record(
+            phase=cell.phase.word,
+            fault=cell.fault,
+            plugin=all(stage.cloud.plugins.values()),
+            hit=(hit_first.word, hit_last.word),
+            source=stage.source.name,
+            destination=stage.destination.name,
+            refused=self._refused,
+            runs_on=tuple(host.name for host in stage.runs_on()),
+            noted=account.is_noted(stage.server.id),
+            before=self._before,
+            after=self._after(),
+            nova=account.nova(stage.cloud.api, stage.server.id, asked_at),
+            reached_seconds=reached - began,
+            healed_seconds=healed - reached,
+            whole_seconds=None if whole is None else max(0, whole - reached),
+            patience_seconds=PATIENCE_SECONDS,
+            told=self._logs.told(),
+        )
+
+    def _prepare(self) -> record.Account:
+        """Have the guest use memory and free it; get the fault ready."""
+        stage, phase = self._stage, self._cell.phase
+        guest = stage.wait_answering()
+        guest.fill_dirty(_FREED_MIB)
+        if phase is Phase.ASKED:
+            guest.do('sh', '-c', _SLOW_CAT)
+        slow = phase in _SLOW_PHASES
+        stage.set_link(_SLOW_MBIT if slow else room.LINK_MBIT)
+        self._fault.prepare(stage)
+        return account.question(guest)
+
+    def _fresh(self) -> Before:
+        """Have the guest tell its statistics: told again, it was asked."""
+        handle = self._stage.here()
+        handle.setMemoryStatsPeriod(0)
+        handle.setMemoryStatsPeriod(self._before.period_seconds[0])
+        time.sleep(1.1)
+        stats = handle.memoryStats()
+        return Before(self._before.balloon_kib, stats.get('last_update', 0))
+
+    def _reach(self, watch: Watch, at_start: Before) -> None:
+        """Wait for the phase; bring about what does not come by itself.
+
+        :raises LabError: it did not come.
+        """
+        phase = self._cell.phase
+        if phase is Phase.POST_COPY:
+            watch.wait_for(Phase.TRANSFER, at_start, _PHASE_SECONDS)
+            api = self._stage.cloud.api.compute
+            for one in api.server_migrations(self._stage.server.id):
+                api.force_complete_server_migration(
+                    one.id, self._stage.server.id
+                )
+        here = watch.wait_for(phase, at_start, _PHASE_SECONDS)
+        if here is None:
+            where = phases.now(watch.view(), at_start)
+            raise steps.LabError(
+                f'reach {phase.word}', f'it stays at {where.word}'
+            )
+
+    def _inflict(self) -> None:
+        try:
+            self._fault.inflict(self._stage)
+        except base.Refusal as refusal:
+            self._refused = str(refusal)
+            self._toll = Toll.NOTHING
+
+    def _whole_if(self) -> Callable[[View], bool]:
+        if self._toll is Toll.GONE:
+            return phases.is_gone
+        return functools.partial(
+            phases.is_whole, original_kib=self._before.balloon_kib
+        )
+
+    def _settle(self, watch: Watch) -> None:
+        """Wait until Nova has done with it and the guest is whole."""
+        with contextlib.suppress(TimeoutError):
+            steps.wait_for(
+                self._is_idle,
+                'the end of what Nova does',
+                _SETTLED_SECONDS,
+                every_seconds=0.5,
+            )
+        until = time.monotonic() + PATIENCE_SECONDS
+        while watch.whole_since() is None and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)
+
+    def _is_idle(self) -> bool:
+        try:
+            server = self._stage.cloud.api.compute.get_server(
+                self._stage.server.id
+            )
+        except sdk_exceptions.NotFoundException:
+            return True
+        except sdk_exceptions.SDKException:
+            return False
+        return not server.task_state
+
+    def _after(self) -> record.Account | None:
+        if self._toll is Toll.GONE:
+            return None
+        try:
+            guest = self._stage.wait_answering()
+            if self._cell.phase is Phase.ASKED:
+                guest.do('sh', '-c', _QUICK_CAT)
+            return account.question(guest, self._before)
+        except (steps.LabError, TimeoutError, libvirt.libvirtError):
+            return None

@@ -1,0 +1,213 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The cloud, one guest and where it is: what faults are inflicted on."""
+
+import contextlib
+import functools
+import time
+
+import libvirt
+
+from tests.chaos import arguments
+from tests.chaos.phases import State
+from tests.chaos.watch import Watch
+from tests.lab import cloud as lab_cloud
+from tests.lab import compute
+from tests.lab import guest as lab_guest
+from tests.lab import host as lab_host
+from tests.lab import network
+from tests.lab import room
+from tests.lab import servers
+from tests.lab import steps
+
+SERVER = 'freemem-chaos'
+HELD_MIB, REWRITTEN_PAGES_PER_SECOND = 32, 100
+_GUEST_SECONDS = 90
+
+#: How often the computes look at all of their guests.
+RECONCILE_SECONDS = 10
+# Release first: in the other modes some of the phases are one.
+_SETTINGS = f"""\
+[freemem]
+mode = first
+reconcile_interval_seconds = {RECONCILE_SECONDS}
+"""
+_POST_COPY = """\
+[libvirt]
+live_migration_permit_post_copy = true
+"""
+
+
+class Stage:
+    """The cloud with one guest.
+
+    :ivar server: the guest's server.
+    :ivar source: the host the guest is on before its migration.
+    :ivar destination: the other one.
+    """
+
+    def __init__(self, cloud: lab_cloud.Cloud) -> None:
+        self.cloud = cloud
+        self.source, self.destination = room.hosts()
+        self.watch: Watch | None = None
+        self._server: servers.Server | None = None
+
+    @property
+    def server(self) -> servers.Server:
+        """The guest's server."""
+        if self._server is None:
+            raise steps.LabError('find the guest', 'there is none')
+        return self._server
+
+    def host(self, side: str) -> lab_host.Host:
+        """Find a host by its part: ``source`` or ``destination``."""
+        return self.source if side == 'source' else self.destination
+
+    def compute(self, side: str) -> compute.Compute:
+        """Find the nova-compute of a host by its part."""
+        name = self.host(side).name
+        return next(
+            one for one in self.cloud.computes if one.host.name == name
+        )
+
+    # --- the guest
+
+    def boot(self) -> None:
+        """Boot a guest on the source, in the place of any other."""
+        self.clear()
+        self._server = self.cloud.boot(
+            SERVER,
+            arguments.MEMORY_MIB,
+            reporting=False,
+            host=self.source.name,
+        )
+        self.guest().hold(HELD_MIB, REWRITTEN_PAGES_PER_SECOND)
+
+    def clear(self) -> None:
+        """Be rid of every guest, whatever Nova thinks of it."""
+        for server in self.cloud.servers():
+            for domain in self.domains(server.id):
+                with contextlib.suppress(libvirt.libvirtError):
+                    if domain.isActive():
+                        domain.destroy()
+            self.cloud.delete(server)
+            for domain in self.domains(server.id):
+                with contextlib.suppress(libvirt.libvirtError):
+                    if domain.isActive():
+                        domain.destroy()
+                    domain.undefine()
+        self._server = None
+
+    @staticmethod
+    def domains(uuid: str) -> list[libvirt.virDomain]:
+        """Find what the hosts have of a guest."""
+        found = []
+        for host in room.hosts():
+            with contextlib.suppress(libvirt.libvirtError):
+                found.append(host.libvirt().lookupByUUIDString(uuid))
+        return found
+
+    def runs_on(self) -> list[lab_host.Host]:
+        """Find the hosts the guest runs on."""
+        found = []
+        for host in room.hosts():
+            with contextlib.suppress(libvirt.libvirtError):
+                domain = host.libvirt().lookupByUUIDString(self.server.id)
+                if domain.isActive():
+                    found.append(host)
+        return found
+
+    def guest(self) -> lab_guest.Guest:
+        """Reach into the guest, where it runs.
+
+        :raises LabError: it does not.
+        """
+        for domain in self.domains(self.server.id):
+            if domain.isActive():
+                return lab_guest.Guest(domain)
+        raise steps.LabError('find the guest', 'it runs on no host')
+
+    def here(self) -> libvirt.virDomain:
+        """Find the guest as it migrates: on the host where it runs."""
+        is_there = self.watch is not None and (
+            self.watch.view().destination.state is State.RUNNING
+        )
+        side = self.destination if is_there else self.source
+        return side.libvirt().lookupByUUIDString(self.server.id)
+
+    def in_guest(self, script: str) -> None:
+        """Have the guest do something, and do not wait for it."""
+        lab_guest.Guest(self.here()).ask(
+            'guest-exec',
+            {'path': 'sh', 'arg': ['-c', f'cd /; {script}']},
+        )
+
+    def wait_answering(self) -> lab_guest.Guest:
+        """Wait until the guest answers, wherever it runs."""
+
+        def answers() -> lab_guest.Guest | None:
+            try:
+                guest = self.guest()
+                guest.ask('guest-ping', timeout_seconds=2)
+            except (steps.LabError, libvirt.libvirtError):
+                return None
+            return guest
+
+        found: lab_guest.Guest = steps.wait_for(
+            answers, 'an answer of the guest agent', _GUEST_SECONDS
+        )
+        return found
+
+    # --- the hosts
+
+    def configure(self, post_copy: bool = False) -> None:
+        """Tell the computes what the faults take, from their next start.
+
+        Those that run and do not are stopped.
+
+        :param post_copy: whether Nova may use it.
+        """
+        for one in self.cloud.computes:
+            one.set_lines('faults', _SETTINGS)
+            one.set_lines('post-copy', _POST_COPY if post_copy else '')
+
+    def unconfigure(self) -> None:
+        """Have the computes as they were, from their next start on."""
+        for one in self.cloud.computes:
+            for name in ('faults', 'post-copy'):
+                one.set_lines(name, '')
+
+    def start_computes(self) -> None:
+        """Have both nova-computes run and take requests."""
+        steps.in_parallel(
+            *(
+                functools.partial(one.start, self.cloud.api)
+                for one in self.cloud.computes
+            )
+        )
+
+    def set_link(self, mbit: int | None) -> None:
+        """Limit the link, or do not."""
+        network.set_link(mbit)
+
+    def turn(self) -> None:
+        """Have the guest's host be the source."""
+        (where,) = self.runs_on()
+        if where.name != self.source.name:
+            self.source, self.destination = self.destination, self.source
+
+
+def now() -> float:
+    """Tell the time that all moments of a cell are told by."""
+    return time.monotonic()

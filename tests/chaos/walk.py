@@ -1,0 +1,36 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""A random walk through phases and faults, the same for the same seed."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import random
+
+from tests.chaos.matrix import Cell
+from tests.chaos.phases import Phase
+
+
+def steps(seed: int, cells: Sequence[Cell]) -> Iterator[Cell]:
+    """Choose cells for ever, all of them about as often; pure.
+
+    :param seed: the same number chooses the same cells.
+    :param cells: what there is to choose from. Post-copy is not: it takes
+        computes that are configured for it.
+    """
+    chooser = random.Random(seed)
+    choice = [cell for cell in cells if cell.phase is not Phase.POST_COPY]
+    choice.sort()
+    while True:
+        chooser.shuffle(choice)
+        yield from choice
