@@ -31,7 +31,8 @@ from tests.chaos.phases import Phase
 
 _LEFT_OUT = pathlib.Path(__file__).with_name('left_out.toml')
 
-# Of a cell and of the lab, on two cores with emulated guests (measured).
+# Of a cell (five took 11 to 52 s) and of the lab, on two cores with emulated
+# guests.
 _CELL_SECONDS = 35
 _LAB_SECONDS = 120
 
