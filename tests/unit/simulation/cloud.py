@@ -78,37 +78,44 @@ class Reporter:
 
 
 class Transfer:
-    """Pre-copy: what is resident goes over the link until little is left."""
+    """Pre-copy: what is resident goes over the link until little is left.
+
+    What is not resident is looked at, page by page, to find that it need not
+    be sent; and what the balloon takes, once more in a later pass, since the
+    guest's kernel has written zeros to it.
+    """
 
     def __init__(self, guest: guests.Guest) -> None:
         self._guest = guest
         self._rss_kib = guest.rss_kib
-        self._left_kib = float(guest.rss_kib)
+        self._actual_kib = guest.actual_kib
+        self._left_kib = float(guest.sendable_kib)
+        self._to_look_at_kib = 0.0
         guest.transferred_kib = 0.0
 
     @property
     def converged(self) -> bool:
         model = self._guest.model
-        return self._left_kib <= (model.link_kib_per_second
-                                  * model.downtime_seconds)
+        return (self._left_kib / model.link_kib_per_second
+                + self._to_look_at_kib / model.look_kib_per_second
+                <= model.downtime_seconds)
 
     def send_rest(self) -> None:
         """Send, while the guest stands still, what is left."""
         self._guest.transferred_kib += self._left_kib
 
     def step(self, seconds: float) -> None:
-        """Let happen what happens to memory, then send."""
+        """Let happen what happens to memory, then send, then look."""
         guest, model = self._guest, self._guest.model
+        self._see_balloon()
         change_kib = guest.rss_kib - self._rss_kib
         self._rss_kib = guest.rss_kib
         if change_kib > 0:
             self._left_kib += change_kib
         else:
-            found_kib = model.far_end_share + (1 - model.far_end_share) * min(
-                1.0, self._left_kib / max(1, self._rss_kib))
-            self._left_kib = max(0.0, self._left_kib + change_kib * found_kib)
+            self._find_gone(-change_kib)
         self._left_kib = min(
-            float(guest.rss_kib),
+            float(guest.sendable_kib),
             self._left_kib + guest.load.rewrites_kib_per_second * seconds)
         rate = model.link_kib_per_second
         if guest.balloon_moved:
@@ -116,6 +123,21 @@ class Transfer:
         sent_kib = min(self._left_kib, rate * seconds)
         self._left_kib -= sent_kib
         guest.transferred_kib += sent_kib
+        self._to_look_at_kib = max(
+            0.0, self._to_look_at_kib
+            - model.look_kib_per_second * (seconds - sent_kib / rate))
+
+    def _see_balloon(self) -> None:
+        taken_kib = self._actual_kib - self._guest.actual_kib
+        self._actual_kib = self._guest.actual_kib
+        self._to_look_at_kib += max(0, taken_kib)
+
+    def _find_gone(self, gone_kib: float) -> None:
+        """Find what need not be sent any more; it is looked at instead."""
+        far_end_share = self._guest.model.far_end_share
+        unsent_share = far_end_share + (1 - far_end_share) * min(
+            1.0, self._left_kib / max(1, self._rss_kib))
+        self._left_kib = max(0.0, self._left_kib - gone_kib * unsent_share)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +162,8 @@ class Cloud:
     :ivar starved_seconds: the longest time in which the guest had less
                            available than its headroom, missed some of its
                            memory, and nobody was giving it back
+    :ivar back_seconds: from the landing to the guest having all its memory;
+                        None until it has
     """
 
     def __init__(self, clock: FakeClock, model: Model, memory_kib: int,
@@ -159,6 +183,8 @@ class Cloud:
                         for host in ('source', 'dest')}
         self.headroom_kib = self.policy.headroom_kib(memory_kib)
         self.starved_seconds = self._starving_seconds = 0.0
+        self.back_seconds: float | None = None
+        self._landed_at_seconds: float | None = None
         self.transfer: Transfer | None = None
         self._owed_text: str | None = None
 
@@ -196,6 +222,7 @@ class Cloud:
                     landed_at = self.clock.now()
                     self.guest.transferred_kib = self.transfer = None
                     if went:
+                        self._landed_at_seconds = landed_at
                         self.guest.host = dest
                         begun = self._resume(dest)
             if went:
@@ -235,6 +262,7 @@ class Cloud:
         guest = self.guest
         if guest.missing_kib <= 0:
             self._starving_seconds = 0.0
+            self._see_memory_back()
             return
         self._check_debt()
         if (guest.available_kib < self.headroom_kib
@@ -244,6 +272,11 @@ class Cloud:
                                        self._starving_seconds)
         else:
             self._starving_seconds = 0.0
+
+    def _see_memory_back(self) -> None:
+        if self._landed_at_seconds is not None and self.back_seconds is None:
+            self.back_seconds = (self.guest.seen_at_seconds
+                                 - self._landed_at_seconds)
 
     def _check_debt(self) -> None:
         text = self.guest.metadata

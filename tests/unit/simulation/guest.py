@@ -31,6 +31,7 @@ class Load:
     """What a guest is doing, and what it will want.
 
     :ivar used_kib: in use
+    :ivar zeros_kib: what of that is nothing but zeros: resident, never sent
     :ivar hot_kib: page cache it reads over and over
     :ivar cold_kib: page cache it read once
     :ivar freed_kib: free, but resident
@@ -42,6 +43,7 @@ class Load:
     """
 
     used_kib: int
+    zeros_kib: int = 0
     hot_kib: int = 0
     cold_kib: int = 0
     freed_kib: int = 0
@@ -115,6 +117,16 @@ class Guest(fakes.FakeGuest):
     def rss_kib(self) -> int:
         return (self.qemu_kib + self.used_kib + self.hot_kib + self.cold_kib
                 + self.resident_free_kib + self._wasted_kib)
+
+    @property
+    def sendable_kib(self) -> int:
+        """What of it a transfer has to send."""
+        return self.rss_kib - self.qemu_kib - self.load.zeros_kib
+
+    @property
+    def seen_at_seconds(self) -> float:
+        """Up to when what happens to it has happened."""
+        return self._looked_at_seconds
 
     def tell(self) -> None:
         """Have the balloon driver tell its statistics."""
@@ -225,6 +237,8 @@ class Guest(fakes.FakeGuest):
         has_to_reclaim = self.free_kib <= self.model.watermark_kib
         rate = (self.model.reclaim_kib_per_second if has_to_reclaim
                 else self.model.inflate_kib_per_second)
+        if self.transferred_kib is not None:
+            rate *= self.model.busy_balloon_share
         taken_kib = self._reclaim_for(min(
             wanted_kib, int(rate * seconds),
             max(0, self.actual_kib - self.gives_down_to_kib)))
