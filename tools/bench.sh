@@ -19,6 +19,10 @@
 #                       [--link MBIT|none...] [--method NAME...]
 #                       [--reporting on|off] [--json FILE] [--out DIR]
 #
+# How far the simulation is from what was measured:
+#
+#   python -m tests.bench.fit FILE [--json OUT] [--rst OUT]
+#
 # What it needs is installed first; a wrong argument, a missing right or a
 # busy machine is answered before that, with one line and exit code 2.
 

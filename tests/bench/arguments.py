@@ -39,7 +39,7 @@ def _rounds(text: str) -> int:
     )
 
 
-def _file(text: str) -> pathlib.Path:
+def file(text: str) -> pathlib.Path:
     """Read the name of a file that can be written."""
     file = pathlib.Path(text).absolute()
     if file.is_dir() or not file.parent.is_dir():
@@ -93,7 +93,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--json',
         metavar='FILE',
-        type=_file,
+        type=file,
         help='where the figures go (default: bench.json in the folder)',
     )
     parser.add_argument(
