@@ -42,12 +42,6 @@ STALL_KIB = 8 * 1024
 LEAD_SECONDS = 1.0
 PACE_SECONDS = 0.5
 
-# A transfer that starts early sends pages that would have been taken soon: two
-# to four times the bytes. It has to be foretold to save a quarter of the time.
-# (Freed memory at 450 MiB/s: as quick either way, and a quarter of the bytes
-# if it waits. Cold page cache at 250 MiB/s: a fifth quicker if it does not.)
-GOOD_SHARE = 0.75
-
 # How far the least resident size of a plan can be off: what QEMU has for
 # itself, and the free pages a kernel keeps back, differ (63 MiB measured).
 NEAR_KIB = 128 * 1024
@@ -215,11 +209,7 @@ def _better_begun(seen: Sequence[Observation], plan: Plan) -> bool:
                           last.rss_kib - plan.least_rss_kib))
     if left_kib <= pace * LEAD_SECONDS:
         return True
-    if pace <= 0:
-        return False
-    apart_seconds = (left_kib / pace
-                     + plan.carried_kib / plan.link.kib_per_second)
-    return GOOD_SHARE * apart_seconds >= plans.together_seconds(
+    return pace > 0 and plans.better_together(
         left_kib, plan.carried_kib, pace, plan.link, plan.original_kib)
 
 

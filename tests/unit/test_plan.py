@@ -210,12 +210,21 @@ class ForecastTest(base.TestCase):
             4 * GIB / link.kib_per_second / 2 + LOOK_SECONDS,
             self.seconds(plan))
 
-    def test_by_itself_it_is_foretold_as_the_better_of_both(self) -> None:
-        for pace in (PACE, Pace(inflate_kib_per_second=200 * MIB)):
-            auto, first, beside = (
-                self.seconds(make(3 * GIB, mode=mode, pace=pace))
-                for mode in ('auto', 'first', 'beside'))
-            self.assertEqual(auto, min(first, beside))
+    def test_by_itself_it_waits_unless_much_is_won_by_not_waiting(self
+                                                                  ) -> None:
+        slow = Pace(inflate_kib_per_second=200 * MIB)
+        for pace, as_mode in ((PACE, 'first'), (slow, 'beside')):
+            self.assertEqual(
+                self.seconds(make(3 * GIB, mode=as_mode, pace=pace)),
+                self.seconds(make(3 * GIB, pace=pace)))
+
+    def test_where_waiting_takes_longer_than_no_plugin_it_does_not_wait(
+            self) -> None:
+        at_link_pace = GIGABIT.kib_per_second * 0.9
+        self.assertTrue(plans.better_together(
+            1 * GIB, 3 * GIB, at_link_pace, GIGABIT, 4 * GIB))
+        self.assertFalse(plans.better_together(
+            1 * GIB, 3 * GIB, 10 * at_link_pace, GIGABIT, 4 * GIB))
 
     def test_cold_cache_comes_more_slowly_than_free_memory(self) -> None:
         link = LinkRate(PACE.inflate_kib_per_second, Origin.CONFIGURED)

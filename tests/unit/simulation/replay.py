@@ -25,9 +25,9 @@ import threading
 from typing import Any
 from unittest import mock
 
+from nova_freemem import plan
 from nova_freemem.link import KIB_PER_SECOND_PER_MBIT
 from nova_freemem.pace import Pace
-from nova_freemem.release import watch
 from tests.unit.fake_clock import FakeClock
 from tests.unit.simulation.cloud import Cloud
 from tests.unit.simulation.guest import Load
@@ -70,7 +70,7 @@ class Situation:
     :ivar plain_kib: what a plain migration sent of that
     :ivar link_mbit: what the link carries, as the plugin was told or had
                      learnt
-    :ivar good_share: the plugin's ``watch.GOOD_SHARE`` at that time, which
+    :ivar good_share: the plugin's ``plan.GOOD_SHARE`` at that time, which
                       decides when ``auto`` starts the transfer
     """
 
@@ -80,7 +80,7 @@ class Situation:
     rss_kib: int
     plain_kib: int
     link_mbit: float
-    good_share: float = watch.GOOD_SHARE
+    good_share: float = plan.GOOD_SHARE
 
     @property
     def load(self) -> Load:
@@ -107,7 +107,7 @@ class Situation:
             self.link_mbit * KIB_PER_SECOND_PER_MBIT * model.carried_share))
         clock = FakeClock()
         with (mock.patch.object(threading, 'Thread', clock.thread),
-              mock.patch.object(watch, 'GOOD_SHARE', self.good_share)):
+              mock.patch.object(plan, 'GOOD_SHARE', self.good_share)):
             cloud = Cloud(clock, model, self.memory_kib, self.load,
                           link_mbit=int(self.link_mbit),
                           reports=self.reporting, policy=_policy(method))

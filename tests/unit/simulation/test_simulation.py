@@ -109,7 +109,7 @@ class ScenarioTest(SimulationTestCase):
         self.assertEqual([reason], cloud.reporter.reasons)
 
     def test_freed(self) -> None:
-        self.assert_saves(0.35, Load(500 * MIB, freed_kib=3 * GIB))
+        self.assert_saves(0.40, Load(500 * MIB, freed_kib=3 * GIB))
 
     def test_cold_cache(self) -> None:
         self.assert_saves(0.50, Load(500 * MIB, cold_kib=3 * GIB),
@@ -298,7 +298,7 @@ class TroubleTest(SimulationTestCase):
                 self.assertEqual([], cloud.reporter.faults)
 
     def test_a_transfer_that_fails_at_any_moment(self) -> None:
-        for tenths in range(0, 46, 2):
+        for tenths in range(0, 40, 2):
             cloud = self.make_cloud(Load(500 * MIB, freed_kib=3 * GIB))
             self.assertFalse(cloud.migrate(
                 fails_after_seconds=tenths / 10).went)
