@@ -153,6 +153,11 @@ class Departure:
         driver = self._domain.fresh_balloon(self._clock)
         if driver is None:
             return LeaveAlone(Reason.NO_BALLOON_DRIVER)
+        link = self._engine.links.rate(dest)
+        hopeless = plans.not_even_at_best(driver, guest, self._engine.policy,
+                                          link)
+        if hopeless is not None:
+            return hopeless
         try:
             memory = acquire.ask_in_turn(
                 self._engine.sources, self._domain, guest.actual_kib, driver,
@@ -161,8 +166,7 @@ class Departure:
             return LeaveAlone(Reason.NO_ANSWER, str(fault))
         if self.orders.given is not None:
             return LeaveAlone(Reason.ORDERED, self.orders.given.value)
-        return plans.make(memory, guest, self._engine.policy,
-                          self._engine.links.rate(dest),
+        return plans.make(memory, guest, self._engine.policy, link,
                           self._engine.paces.pace)
 
     def _note_debt(self, plan: plans.Plan) -> None:

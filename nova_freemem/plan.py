@@ -18,6 +18,7 @@ import dataclasses
 import enum
 
 from nova_freemem.acquire.base import FreeMemory
+from nova_freemem.domain import BalloonStats
 from nova_freemem.eligibility import QEMU_OWN_KIB
 from nova_freemem.eligibility import Eligible
 from nova_freemem.link import LinkRate
@@ -138,6 +139,92 @@ def make(memory: FreeMemory, guest: Eligible, policy: Policy, link: LinkRate,
         return LeaveAlone(
             Reason.STALLED,
             f'{memory.stalled_share:.0%} of the last ten seconds')
+    stake = _at_stake(memory, guest, policy)
+    if isinstance(stake, LeaveAlone):
+        return stake
+    mode = MODES[policy.mode]
+    forecast = _forecast(guest, stake, link, pace, mode)
+    if stake.saving_kib < policy.min_saving_mib * 1024 or (
+            mode is Mode.OVERLAPPING and not forecast.pays):
+        return _would_not_pay(stake, forecast, link)
+    return Plan(
+        original_kib=guest.actual_kib,
+        rss_kib=guest.rss_kib,
+        target_kib=guest.actual_kib - stake.release_kib,
+        free_kib=stake.free_kib,
+        carried_kib=max(0, guest.actual_kib - memory.free_kib
+                        - stake.cache_kib),
+        never_touched_kib=guest.never_touched_kib,
+        headroom_kib=stake.headroom_kib,
+        expected_saving_kib=stake.saving_kib,
+        expected_saving_seconds=forecast.saving_seconds,
+        mode=mode,
+        link=link,
+        source=memory.source)
+
+
+def not_even_at_best(driver: BalloonStats, guest: Eligible, policy: Policy,
+                     link: LinkRate) -> LeaveAlone | None:
+    """Find what no answer of the guest can change.
+
+    The balloon driver tells of free memory and page cache in 2 ms, an agent
+    in 50. Where it would not pay with all of that page cache cold, and taken
+    in no time, it need not be asked: its answer is believed where it is less
+    than the driver's.
+
+    :param driver: what the balloon driver told
+    :param guest: what the host knows of it
+    :param policy: the host's
+    :param link: what the migration network carries
+    :returns: the reason for leaving the guest alone; None where there may be
+              something to win, or the driver tells too little
+    """
+    if driver.total_kib is None or driver.free_kib is None \
+            or driver.page_cache_kib is None:
+        return None
+    stake = _at_stake(
+        FreeMemory(source='', total_kib=driver.total_kib,
+                   free_kib=driver.free_kib,
+                   available_kib=driver.available_kib,
+                   inactive_file_kib=driver.page_cache_kib, unwritten_kib=0),
+        guest, policy)
+    if isinstance(stake, LeaveAlone):
+        return stake
+    plain_seconds = guest.resident_kib / link.kib_per_second
+    forecast = _Forecast(
+        plain_seconds,
+        plain_seconds - stake.saving_kib / link.kib_per_second)
+    if stake.saving_kib < policy.min_saving_mib * 1024 or (
+            MODES[policy.mode] is Mode.OVERLAPPING and not forecast.pays):
+        return _would_not_pay(stake, forecast, link)
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stake:
+    """What can be taken from a guest, and what of it is worth taking.
+
+    :ivar headroom_kib: what it keeps available
+    :ivar free_kib: free memory to be taken
+    :ivar cache_kib: page cache to be taken
+    :ivar in_vain_kib: of the free memory, what the host does not hold: the
+                       guest hands that out first
+    :ivar saving_kib: what the host holds of all that
+    """
+
+    headroom_kib: int
+    free_kib: int
+    cache_kib: int
+    in_vain_kib: int
+    saving_kib: int
+
+    @property
+    def release_kib(self) -> int:
+        return self.free_kib + self.cache_kib
+
+
+def _at_stake(memory: FreeMemory, guest: Eligible, policy: Policy
+              ) -> _Stake | LeaveAlone:
     headroom_kib = policy.headroom_kib(guest.actual_kib, guest.windows)
     spare_kib = _spare_kib(memory, policy.reclaim)
     release_kib = spare_kib - int(headroom_kib * (1 + SLACK_SHARE))
@@ -145,31 +232,23 @@ def make(memory: FreeMemory, guest: Eligible, policy: Policy, link: LinkRate,
         return LeaveAlone(
             Reason.NOTHING_FREE,
             f'{_mib(spare_kib)} to spare, headroom {_mib(headroom_kib)}')
-    mode = MODES[policy.mode]
     free_kib = min(release_kib, memory.free_kib)
-    forecast = _forecast(guest, free_kib, release_kib - free_kib, link, pace,
-                         mode)
-    if forecast.saving_kib < policy.min_saving_mib * 1024 or (
-            mode is Mode.OVERLAPPING and not forecast.pays):
-        return LeaveAlone(
-            Reason.WOULD_NOT_PAY,
-            f'{_mib(forecast.saving_kib)} resident of {_mib(release_kib)}, '
-            f'{forecast.saving_seconds:.1f} of {forecast.plain_seconds:.1f} s '
-            f'at {link}')
-    return Plan(
-        original_kib=guest.actual_kib,
-        rss_kib=guest.rss_kib,
-        target_kib=guest.actual_kib - release_kib,
-        free_kib=free_kib,
-        carried_kib=max(0, guest.actual_kib - memory.free_kib
-                        - (release_kib - free_kib)),
-        never_touched_kib=guest.never_touched_kib,
+    in_vain_kib = min(free_kib, guest.never_touched_kib)
+    return _Stake(
         headroom_kib=headroom_kib,
-        expected_saving_kib=forecast.saving_kib,
-        expected_saving_seconds=forecast.saving_seconds,
-        mode=mode,
-        link=link,
-        source=memory.source)
+        free_kib=free_kib,
+        cache_kib=release_kib - free_kib,
+        in_vain_kib=in_vain_kib,
+        saving_kib=min(guest.resident_kib, release_kib - in_vain_kib))
+
+
+def _would_not_pay(stake: _Stake, forecast: _Forecast, link: LinkRate
+                   ) -> LeaveAlone:
+    return LeaveAlone(
+        Reason.WOULD_NOT_PAY,
+        f'{_mib(stake.saving_kib)} resident of {_mib(stake.release_kib)}, '
+        f'{forecast.saving_seconds:.1f} of {forecast.plain_seconds:.1f} s '
+        f'at {link}')
 
 
 def _spare_kib(memory: FreeMemory, reclaim: str) -> int:
@@ -186,7 +265,6 @@ def _spare_kib(memory: FreeMemory, reclaim: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Forecast:
-    saving_kib: int
     plain_seconds: float
     released_seconds: float
 
@@ -200,21 +278,21 @@ class _Forecast:
             LEAST_GAIN_SECONDS, LEAST_GAIN_SHARE * self.plain_seconds)
 
 
-def _forecast(guest: Eligible, free_kib: int, cache_kib: int, link: LinkRate,
-              pace: Pace, mode: Mode) -> _Forecast:
+def _forecast(guest: Eligible, stake: _Stake, link: LinkRate, pace: Pace,
+              mode: Mode) -> _Forecast:
     """Foretell a migration without and with a release.
 
     The guest hands out what the host does not hold first, which costs time
     and saves nothing. Beside a transfer, balloon and link shorten the queue
     from both ends after that, until the balloon has what it can get.
     """
-    in_vain_kib = min(free_kib, guest.never_touched_kib)
-    saving_kib = min(guest.resident_kib, free_kib - in_vain_kib + cache_kib)
-    in_vain_seconds = pace.seconds(in_vain_kib, 0)
-    useful_seconds = pace.seconds(free_kib - in_vain_kib, cache_kib)
+    saving_kib = stake.saving_kib
+    in_vain_seconds = pace.seconds(stake.in_vain_kib, 0)
+    useful_seconds = pace.seconds(stake.free_kib - stake.in_vain_kib,
+                                  stake.cache_kib)
     plain_seconds = guest.resident_kib / link.kib_per_second
     if not saving_kib or plain_seconds <= in_vain_seconds:
-        return _Forecast(saving_kib, plain_seconds, plain_seconds)
+        return _Forecast(plain_seconds, plain_seconds)
     rest_kib = guest.resident_kib - saving_kib
     apart_seconds = in_vain_seconds + useful_seconds + (
         rest_kib / link.kib_per_second)
@@ -226,7 +304,7 @@ def _forecast(guest: Eligible, free_kib: int, cache_kib: int, link: LinkRate,
         mode is Mode.OVERLAPPING and better_together(
             saving_kib, rest_kib, saving_kib / useful_seconds, link,
             guest.actual_kib))
-    return _Forecast(saving_kib, plain_seconds,
+    return _Forecast(plain_seconds,
                      beside_seconds if together else apart_seconds)
 
 

@@ -94,7 +94,7 @@ BARS = {
     Cell('freed', False, 1000): METHODS,
     Cell('cache-cold', True, 1000): METHODS,
     Cell('fragmented', True, 1000): _TIMED,
-    Cell('cache-hot', True, 1000): _TIMED,
+    Cell('cache-hot', False, 1000): _TIMED,
     **{
         Cell(name, True, link_mbit): _TIMED
         for link_mbit in LINKS
