@@ -168,9 +168,9 @@ def not_even_at_best(driver: BalloonStats, guest: Eligible, policy: Policy,
     """Find what no answer of the guest can change.
 
     The balloon driver tells of free memory and page cache in 2 ms, an agent
-    in 50. Where it would not pay with all of that page cache cold, and taken
-    in no time, it need not be asked: its answer is believed where it is less
-    than the driver's.
+    in 50. Where a release would not pay with all of that page cache cold, and
+    taken in no time, no agent need be asked: it is believed only where it
+    tells of less.
 
     :param driver: what the balloon driver told
     :param guest: what the host knows of it
@@ -179,8 +179,8 @@ def not_even_at_best(driver: BalloonStats, guest: Eligible, policy: Policy,
     :returns: the reason for leaving the guest alone; None where there may be
               something to win, or the driver tells too little
     """
-    if driver.total_kib is None or driver.free_kib is None \
-            or driver.page_cache_kib is None:
+    if (driver.total_kib is None or driver.free_kib is None
+            or driver.available_kib is None or driver.page_cache_kib is None):
         return None
     stake = _at_stake(
         FreeMemory(source='', total_kib=driver.total_kib,

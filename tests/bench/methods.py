@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import dataclasses
+import types
 import functools
 
 from oslo_config import cfg
@@ -142,7 +143,7 @@ class Keeper(report.Reporter):
     """
 
     def __init__(self, told: list[str]) -> None:
-        super().__init__(None, None, 'bench')
+        super().__init__(None, types.SimpleNamespace(uuid='bench'), 'bench')
         self._told = told
 
     @contextlib.contextmanager

@@ -20,6 +20,7 @@ from hypothesis import strategies
 
 from nova_freemem import plan as plans
 from nova_freemem.acquire.base import FreeMemory
+from nova_freemem.domain import BalloonStats
 from nova_freemem.eligibility import QEMU_OWN_KIB
 from nova_freemem.eligibility import Eligible
 from nova_freemem.link import LinkRate
@@ -272,6 +273,62 @@ class ForecastTest(base.TestCase):
         self.assert_left_alone(make(KEEPS_KIB + 100 * MIB))
 
 
+class AtBestTest(base.TestCase):
+    """What the balloon driver's figures alone can tell."""
+
+    def at_best(self, *, free_kib: int, resident_kib: int,
+                link: LinkRate = GIGABIT, reclaim: str = 'cold',
+                mode: str = 'auto', **tells: int | None
+                ) -> LeaveAlone | None:
+        figures = {'total_kib': 4 * GIB, 'available_kib': 4 * GIB - 1,
+                   'page_cache_kib': 50 * MIB}
+        driver = BalloonStats(4 * GIB, resident_kib + QEMU_OWN_KIB,
+                              free_kib=free_kib, **(figures | tells))
+        return plans.not_even_at_best(
+            driver, Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB),
+            make_policy(reclaim=reclaim, mode=mode), link)
+
+    def test_a_freshly_booted_guest_need_not_be_asked(self) -> None:
+        decision = self.at_best(free_kib=3 * GIB + 700 * MIB,
+                                resident_kib=300 * MIB)
+        self.assertEqual(Reason.WOULD_NOT_PAY, decision.reason)
+
+    def test_a_full_guest_need_not_be_asked(self) -> None:
+        decision = self.at_best(free_kib=150 * MIB, resident_kib=4 * GIB)
+        self.assertEqual(Reason.NOTHING_FREE, decision.reason)
+
+    def test_on_a_link_that_needs_no_time_no_guest_need_be_asked(self
+                                                                 ) -> None:
+        decision = self.at_best(free_kib=3 * GIB, resident_kib=4 * GIB,
+                                link=FAST)
+        self.assertEqual(
+            '3072 MiB resident of 3072 MiB, 0.3 of 0.3 s at 100000 Mbit/s '
+            'configured'.replace('3072', str((3 * GIB + 50 * MIB - KEEPS_KIB)
+                                             // MIB)), decision.detail)
+
+    def test_freed_memory_is_worth_a_question(self) -> None:
+        self.assertIsNone(self.at_best(free_kib=3 * GIB,
+                                       resident_kib=4 * GIB))
+
+    def test_page_cache_that_may_be_cold_is_worth_one(self) -> None:
+        about = {'free_kib': 300 * MIB, 'resident_kib': 4 * GIB,
+                 'page_cache_kib': 2 * GIB}
+        self.assertIsNone(self.at_best(**about))
+        self.assertEqual(Reason.WOULD_NOT_PAY,
+                         self.at_best(reclaim='free', **about).reason)
+
+    def test_who_insists_is_told_how_little_it_would_be(self) -> None:
+        self.assertIsNone(self.at_best(
+            free_kib=3 * GIB, resident_kib=4 * GIB, link=FAST, mode='first'))
+        self.assertIsNotNone(self.at_best(
+            free_kib=4 * GIB - 1, resident_kib=10 * MIB, mode='first'))
+
+    def test_a_driver_that_tells_too_little_decides_nothing(self) -> None:
+        for absent in ('total_kib', 'available_kib', 'page_cache_kib'):
+            self.assertIsNone(self.at_best(
+                free_kib=150 * MIB, resident_kib=4 * GIB, **{absent: None}))
+
+
 kib = strategies.integers(0, 64 * GIB)
 policies = strategies.builds(
     make_policy,
@@ -344,3 +401,29 @@ class PlanPropertiesTest(base.TestCase):
             self.assertGreaterEqual(
                 plan.expected_saving_seconds,
                 plans.LEAST_GAIN_SHARE * resident_kib / link.kib_per_second)
+
+    @hypothesis.given(
+        driver=strategies.tuples(kib, kib, kib, kib), rss_kib=kib,
+        less_kib=strategies.tuples(kib, kib, kib), unwritten_kib=kib,
+        policy=policies, link_mbit=strategies.integers(1, 10 ** 6),
+        pace=strategies.builds(
+            Pace, inflate_kib_per_second=strategies.integers(MIB, 64 * GIB)))
+    def test_who_is_not_asked_would_be_left_alone_whatever_it_said(
+            self, driver: tuple[int, ...], rss_kib: int,
+            less_kib: tuple[int, ...], unwritten_kib: int, policy: Policy,
+            link_mbit: int, pace: Pace) -> None:
+        total_kib, free_kib, available_kib, cache_kib = (
+            min(amount_kib, driver[0]) for amount_kib in driver)
+        guest = Eligible(total_kib, rss_kib)
+        link = LinkRate.of_mbit(link_mbit, Origin.CONFIGURED)
+        told = BalloonStats(total_kib, rss_kib, total_kib, free_kib,
+                            available_kib, cache_kib)
+        if plans.not_even_at_best(told, guest, policy, link) is None:
+            return
+        said = FreeMemory(
+            'agent', total_kib, max(0, free_kib - less_kib[0]),
+            max(0, available_kib - less_kib[1]),
+            inactive_file_kib=max(0, cache_kib - less_kib[2]),
+            unwritten_kib=unwritten_kib)
+        self.assertIsInstance(
+            plans.make(said, guest, policy, link, pace), LeaveAlone)
