@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import dataclasses
-import types
 import functools
+import types
 
 from oslo_config import cfg
 
