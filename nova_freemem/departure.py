@@ -26,6 +26,7 @@ import functools
 
 from nova_freemem import clock as clocks
 from nova_freemem import companion
+from nova_freemem import description as descriptions
 from nova_freemem import domain as domains
 from nova_freemem import eligibility
 from nova_freemem import exceptions
@@ -175,7 +176,7 @@ class Departure:
             taken_at=datetime.datetime.fromtimestamp(
                 self._clock.wall(), datetime.UTC),
             migration=self._migration,
-            stats_period_seconds=domains.stats_period_seconds(
+            stats_period_seconds=descriptions.stats_period_seconds(
                 self._domain.description()))
         journal.write(self._domain, self._owed)
 

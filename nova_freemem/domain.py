@@ -15,9 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Mapping
 import contextlib
-import dataclasses
 import enum
 import json
 from typing import Any
@@ -28,8 +26,10 @@ from lxml import etree
 
 from nova_freemem import blocking
 from nova_freemem import clock as clocks
+from nova_freemem import description as descriptions
 from nova_freemem import exceptions
 from nova_freemem import untrusted
+from nova_freemem.balloon import BalloonStats
 from nova_freemem.translation import AGENT_FAULTS
 from nova_freemem.translation import JOB_FAULTS
 from nova_freemem.translation import MetadataAbsent
@@ -46,9 +46,6 @@ METADATA_PREFIX = 'freemem'
 FRESH_STATS_SECONDS = 1.0
 FRESH_STATS_POLL_SECONDS = 0.005
 
-# libvirt's own type for it, an int.
-LONGEST_STATS_PERIOD_SECONDS = (1 << 31) - 1
-
 # What a domain is paused or runs for while its memory is under way.
 _PAUSED_IN_FLIGHT = ('VIR_DOMAIN_PAUSED_MIGRATION',
                      'VIR_DOMAIN_PAUSED_STARTING_UP',
@@ -64,56 +61,6 @@ class Situation(enum.Enum):
     RUNNING = 'runs'
     STANDING_STILL = 'is paused'
     IN_FLIGHT = 'is being migrated, or another job holds it'
-
-
-@dataclasses.dataclass(frozen=True)
-class BalloonStats:
-    """The balloon as the host sees it, and the guest's own figures.
-
-    Whatever the guest has not told is None: absent is not zero.
-
-    :ivar actual_kib: memory the guest has, balloon taken off
-    :ivar rss_kib: resident memory of the QEMU process
-    :ivar total_kib: what the guest's kernel manages ('available')
-    :ivar free_kib: what the guest uses for nothing at all ('unused')
-    :ivar available_kib: what it could give without swapping ('usable')
-    :ivar page_cache_kib: page cache ('disk_caches')
-    :ivar swapped_out_kib: swapped out since the guest booted
-    :ivar last_update_seconds: when the guest told, seconds since the epoch;
-                               None where it never has
-    """
-
-    actual_kib: int
-    rss_kib: int | None = None
-    total_kib: int | None = None
-    free_kib: int | None = None
-    available_kib: int | None = None
-    page_cache_kib: int | None = None
-    swapped_out_kib: int | None = None
-    last_update_seconds: int | None = None
-
-    @classmethod
-    def from_libvirt(cls, stats: Mapping[str, Any]) -> BalloonStats | None:
-        """Read what ``virDomainMemoryStats`` returned.
-
-        :param stats: its dictionary, KiB
-        :returns: the statistics, or None where the domain has no balloon
-        """
-        def figure(name: str) -> int | None:
-            return untrusted.amount(stats.get(name))
-
-        actual_kib = figure('actual')
-        if actual_kib is None:
-            return None
-        return cls(
-            actual_kib=actual_kib,
-            rss_kib=figure('rss'),
-            total_kib=figure('available'),
-            free_kib=figure('unused'),
-            available_kib=figure('usable'),
-            page_cache_kib=figure('disk_caches'),
-            swapped_out_kib=figure('swap_out'),
-            last_update_seconds=figure('last_update') or None)
 
 
 class Domain:
@@ -161,11 +108,15 @@ class Domain:
             return True
         return bool(stats['type'] != libvirt.VIR_DOMAIN_JOB_NONE)
 
-    def description(self) -> etree._Element:
-        """Read the live domain XML."""
+    def description(self, *, definition: bool = False) -> etree._Element:
+        """Read the live domain XML.
+
+        :param definition: read the persistent definition instead
+        """
         doing = 'describe the domain'
+        flags = libvirt.VIR_DOMAIN_XML_INACTIVE if definition else 0
         with translated(doing), understood(doing):
-            return untrusted.xml(self._handle.XMLDesc(0))
+            return untrusted.xml(self._handle.XMLDesc(flags))
 
     def balloon(self) -> BalloonStats | None:
         """Read the balloon's statistics as libvirt has them.
@@ -181,7 +132,8 @@ class Domain:
     def fresh_balloon(self, clock: clocks.Clock) -> BalloonStats | None:
         """Have the guest tell its statistics now, and read them.
 
-        The statistics period is put back as it was.
+        The statistics period is put back as it was; where it was off, as
+        the definition says: who is killed in here leaves it off.
 
         :param clock: for the wait, 1 s at most
         :returns: statistics not older than this call; None where the guest
@@ -201,7 +153,10 @@ class Domain:
 
     @contextlib.contextmanager
     def _statistics_asked_for(self) -> Iterator[None]:
-        seconds = stats_period_seconds(self.description())
+        seconds = (
+            descriptions.stats_period_seconds(self.description())
+            or descriptions.stats_period_seconds(
+                self.description(definition=True)))
         try:
             self.set_stats_period_seconds(0)
             self.set_stats_period_seconds(seconds or 1)
@@ -311,32 +266,6 @@ class Domain:
             self._handle.setMetadata(
                 libvirt.VIR_DOMAIN_METADATA_ELEMENT, element,
                 METADATA_PREFIX, METADATA_URI, flags)
-
-
-def stats_period_seconds(description: etree._Element) -> int:
-    """Read how often a balloon driver is to tell its statistics.
-
-    :param description: the domain XML
-    :returns: seconds, 0 for never
-    :raises LibvirtFault: what stands there is no period
-    """
-    stats = description.find('./devices/memballoon/stats')
-    if stats is None:
-        return 0
-    with understood('tell the statistics period'):
-        return untrusted.whole_number(stats.get('period', '0'),
-                                      LONGEST_STATS_PERIOD_SECONDS)
-
-
-def memory_kib(description: etree._Element) -> int:
-    """Read how much memory the host gave a domain.
-
-    :param description: the domain XML, in which libvirt writes KiB
-    :returns: KiB
-    :raises LibvirtFault: what stands there is no amount
-    """
-    with understood('tell the memory of the domain'):
-        return untrusted.whole_number(description.findtext('./memory'))
 
 
 def _affect(definition: bool) -> int:

@@ -18,7 +18,8 @@ import dataclasses
 
 from lxml import etree
 
-from nova_freemem import domain as domains
+from nova_freemem import description as descriptions
+from nova_freemem.balloon import BalloonStats
 from nova_freemem.reasons import LeaveAlone
 from nova_freemem.reasons import Reason
 
@@ -67,7 +68,7 @@ class Eligible:
 
 
 def examine(running: bool, description: etree._Element,
-            balloon: domains.BalloonStats | None,
+            balloon: BalloonStats | None,
             os_type: str | None = None) -> Eligible | LeaveAlone:
     """Decide from the outside whether a guest may be asked at all.
 
@@ -88,7 +89,7 @@ def examine(running: bool, description: etree._Element,
             return LeaveAlone(reason)
     if balloon.rss_kib is None:
         return LeaveAlone(Reason.NO_RSS)
-    given_kib = domains.memory_kib(description)
+    given_kib = descriptions.memory_kib(description)
     if balloon.actual_kib != given_kib:
         return LeaveAlone(
             Reason.BALLOONED_ALREADY,

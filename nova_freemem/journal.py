@@ -24,6 +24,7 @@ import datetime
 
 from lxml import etree
 
+from nova_freemem import description as descriptions
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem import untrusted
@@ -93,7 +94,7 @@ class Owed:
                 migration=_name(element.get('migration')),
                 stats_period_seconds=untrusted.whole_number(
                     element.get('stats_period_seconds'),
-                    domains.LONGEST_STATS_PERIOD_SECONDS))
+                    descriptions.LONGEST_STATS_PERIOD_SECONDS))
         except (ValueError, OverflowError):
             raise _unreadable(
                 text, 'an attribute is missing or wrong') from None

@@ -18,7 +18,7 @@ import dataclasses
 import enum
 
 from nova_freemem.acquire.base import FreeMemory
-from nova_freemem.domain import BalloonStats
+from nova_freemem.balloon import BalloonStats
 from nova_freemem.eligibility import QEMU_OWN_KIB
 from nova_freemem.eligibility import Eligible
 from nova_freemem.link import LinkRate

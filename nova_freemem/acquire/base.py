@@ -22,6 +22,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem import untrusted
+from nova_freemem.balloon import BalloonStats
 
 # The kernel's own count: agent and driver read the same one, which moves
 # where memory is plugged in or the balloon moves between the two.
@@ -91,7 +92,7 @@ class FreeMemory:
         if in_blocks_kib > maximum_kib:
             self._refuse('free blocks', in_blocks_kib, maximum_kib)
 
-    def beside(self, driver: domains.BalloonStats) -> FreeMemory:
+    def beside(self, driver: BalloonStats) -> FreeMemory:
         """Hold it against what the balloon driver told a moment before.
 
         Both read the same figures of one kernel. Where they differ, the
@@ -156,7 +157,7 @@ class Source(abc.ABC):
 
 
 def ask_in_turn(sources: Iterable[Source], domain: domains.Domain,
-                maximum_kib: int, driver: domains.BalloonStats,
+                maximum_kib: int, driver: BalloonStats,
                 clock: clocks.Clock, deadline: clocks.Deadline
                 ) -> FreeMemory:
     """Ask one source after the other until one answers.

@@ -24,11 +24,13 @@ from cliff import columns
 from cliff import show
 
 from nova_freemem import clock as clocks
+from nova_freemem import description as descriptions
 from nova_freemem import domain as domains
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import base as acquire
 from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire import ranges as page_ranges
+from nova_freemem.balloon import BalloonStats
 from nova_freemem.cli import base
 
 # An operator waits longer than a migration does.
@@ -87,14 +89,14 @@ def ask(domain: domains.Domain, clock: clocks.Clock) -> Shown:
     :returns: what to show
     :raises FreememError: nobody could tell
     """
-    given_kib = domains.memory_kib(domain.description())
+    given_kib = descriptions.memory_kib(domain.description())
     balloon = domain.balloon()
     driver = balloon and domain.fresh_balloon(clock)
     memory = acquire.ask_in_turn(
         (guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
          balloon_stats.BalloonStats('balloon_stats', TIMEOUT_SECONDS)),
         domain, given_kib,
-        driver or domains.BalloonStats(actual_kib=given_kib), clock,
+        driver or BalloonStats(actual_kib=given_kib), clock,
         clocks.Deadline(clock, DEADLINE_SECONDS))
     cold_cache_told = None not in (memory.inactive_file_kib,
                                    memory.unwritten_kib)
@@ -126,7 +128,7 @@ def ask_ranges(domain: domains.Domain, clock: clocks.Clock) -> Shown:
     """
     found = page_ranges.ask(
         guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS), domain,
-        domains.memory_kib(domain.description()), clock,
+        descriptions.memory_kib(domain.description()), clock,
         clocks.Deadline(clock, DEADLINE_SECONDS))
     return {
         'page_kib': found.page_kib,

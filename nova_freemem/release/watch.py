@@ -19,7 +19,7 @@ import dataclasses
 
 from nova_freemem import clock as clocks
 from nova_freemem import plan as plans
-from nova_freemem.domain import BalloonStats
+from nova_freemem.balloon import BalloonStats
 from nova_freemem.plan import Plan
 from nova_freemem.release.base import End
 

@@ -23,6 +23,7 @@ from lxml import etree
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 
+from nova_freemem import description as descriptions
 from nova_freemem import domain as domains
 from tests.chaos import record
 from tests.chaos import stage as stages
@@ -62,7 +63,7 @@ def question(
 
 
 def _period_seconds(domain: libvirt.virDomain, flags: int) -> int:
-    return domains.stats_period_seconds(
+    return descriptions.stats_period_seconds(
         etree.fromstring(domain.XMLDesc(flags))
     )
 

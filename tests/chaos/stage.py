@@ -13,6 +13,7 @@
 
 """The cloud, one guest and where it is: what faults are inflicted on."""
 
+from collections.abc import Iterator
 import contextlib
 import functools
 import time
@@ -20,6 +21,7 @@ import time
 import libvirt
 
 from tests.chaos import arguments
+from tests.chaos import looks
 from tests.chaos.phases import State
 from tests.chaos.watch import Watch
 from tests.lab import cloud as lab_cloud
@@ -34,6 +36,7 @@ from tests.lab import steps
 SERVER = 'freemem-chaos'
 HELD_MIB, REWRITTEN_PAGES_PER_SECOND = 32, 100
 _GUEST_SECONDS = 90
+_NO_GUEST = (State.OFF, State.ARRIVING)
 
 #: How often the computes look at all of their guests.
 RECONCILE_SECONDS = 10
@@ -95,8 +98,10 @@ class Stage:
         self.guest().hold(HELD_MIB, REWRITTEN_PAGES_PER_SECOND)
 
     def clear(self) -> None:
-        """Be rid of every guest, whatever Nova thinks of it."""
+        """Be rid of the guest, whatever Nova thinks of it."""
         for server in self.cloud.servers():
+            if server.name != SERVER:
+                continue
             for domain in self.domains(server.id):
                 with contextlib.suppress(libvirt.libvirtError):
                     if domain.isActive():
@@ -108,6 +113,22 @@ class Stage:
                         domain.destroy()
                     domain.undefine()
         self._server = None
+        self._free_allocations()
+
+    def _free_allocations(self) -> None:
+        """Take back what placement has given to nobody who is there.
+
+        A migration whose nova-compute was killed keeps what it had, until
+        the operator's tools find it; the hosts would fill up.
+        """
+        placement = self.cloud.api.placement
+        servers = {server.id for server in self.cloud.servers()}
+        for provider in placement.resource_providers():
+            answer = placement.get(
+                f'/resource_providers/{provider.id}/allocations'
+            )
+            for consumer in set(answer.json()['allocations']) - servers:
+                placement.delete(f'/allocations/{consumer}')
 
     @staticmethod
     def domains(uuid: str) -> list[libvirt.virDomain]:
@@ -119,24 +140,25 @@ class Stage:
         return found
 
     def runs_on(self) -> list[lab_host.Host]:
-        """Find the hosts the guest runs on."""
-        found = []
-        for host in room.hosts():
-            with contextlib.suppress(libvirt.libvirtError):
-                domain = host.libvirt().lookupByUUIDString(self.server.id)
-                if domain.isActive():
-                    found.append(host)
-        return found
+        """Find the hosts the guest runs on, or stands still on."""
+        return [host for host, _ in self._running()]
 
     def guest(self) -> lab_guest.Guest:
         """Reach into the guest, where it runs.
 
         :raises LabError: it does not.
         """
-        for domain in self.domains(self.server.id):
-            if domain.isActive():
-                return lab_guest.Guest(domain)
+        for _, domain in self._running():
+            return lab_guest.Guest(domain)
         raise steps.LabError('find the guest', 'it runs on no host')
+
+    def _running(self) -> Iterator[tuple[lab_host.Host, libvirt.virDomain]]:
+        """Find it; what waits for it at a destination is not the guest."""
+        for host in room.hosts():
+            with contextlib.suppress(libvirt.libvirtError):
+                domain = host.libvirt().lookupByUUIDString(self.server.id)
+                if looks.state(domain, arrives=True) not in _NO_GUEST:
+                    yield host, domain
 
     def here(self) -> libvirt.virDomain:
         """Find the guest as it migrates: on the host where it runs."""

@@ -46,6 +46,8 @@ def _is_reusable(stage: Stage, found: Record) -> bool:
     """Whether the guest answers, and Nova knows where it is."""
     if found.after is None or len(found.runs_on) != 1:
         return False
+    if len(stage.domains(stage.server.id)) != 1:
+        return False  # What is left at the other host would be in its way.
     hostname = {host.name: host.layout.hostname for host in stage.runs_on()}
     (where,) = found.runs_on
     is_known = found.nova.host == hostname.get(where)

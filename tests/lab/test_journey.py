@@ -20,7 +20,7 @@ from nova_freemem import arrival
 from nova_freemem import clock as clocks
 from nova_freemem import conf as freemem_conf
 from nova_freemem import departure as departures
-from nova_freemem import domain as domains
+from nova_freemem import description as descriptions
 from nova_freemem import engine
 from nova_freemem import journal
 from nova_freemem import report
@@ -134,5 +134,5 @@ class JourneyTest(base.RoomTestCase):
         self.assertEqual(MEMORY_MIB << 10, virt.persistent_memory_kib(handle))
         self.assertIsNone(journal.read(destination))
         self.assertEqual(
-            10, domains.stats_period_seconds(destination.description())
+            10, descriptions.stats_period_seconds(destination.description())
         )

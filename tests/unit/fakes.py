@@ -35,6 +35,7 @@ from nova_freemem import exceptions
 from nova_freemem import link
 from nova_freemem import plan
 from nova_freemem import policy
+from nova_freemem.balloon import BalloonStats
 from tests.unit.fake_clock import FakeClock
 
 CAPTURED = pathlib.Path(__file__).parent / 'captured'
@@ -302,16 +303,16 @@ class FakeDomain:
             f"<stats period='{self.guest.stats_period_seconds}'/>"))
 
     @_call
-    def balloon(self) -> domains.BalloonStats | None:
+    def balloon(self) -> BalloonStats | None:
         guest = self.guest
         figures: dict[str, Any] = {'actual_kib': guest.actual_kib,
                                    'rss_kib': guest.rss_kib}
-        return domains.BalloonStats(**(
+        return BalloonStats(**(
             figures | guest.statistics() | guest.tells))
 
     @_call
     def fresh_balloon(self, clock: clocks.Clock
-                      ) -> domains.BalloonStats | None:
+                      ) -> BalloonStats | None:
         if not self.guest.has_driver:
             clock.wait(domains.FRESH_STATS_SECONDS)
             return None

@@ -23,8 +23,10 @@ import libvirt
 import libvirt_qemu
 from lxml import etree
 
+from nova_freemem import description as descriptions
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
+from nova_freemem.balloon import BalloonStats
 from nova_freemem.domain import Situation
 from tests.fuzz import oracle
 from tests.unit import base
@@ -308,7 +310,8 @@ class ErrorsTest(DomainTestCase):
             description = etree.fromstring(
                 f'<domain><memory>{wrong}</memory><devices><memballoon>'
                 f'<stats period="{wrong}"/></memballoon></devices></domain>')
-            for read in (domains.stats_period_seconds, domains.memory_kib):
+            for read in (descriptions.stats_period_seconds,
+                         descriptions.memory_kib):
                 self.assertRaises(exceptions.LibvirtFault, read, description)
 
     def test_an_answer_that_is_not_utf8_is_silence(self) -> None:
@@ -337,30 +340,30 @@ class BalloonStatsTest(base.TestCase):
 
     def test_all_figures_are_read_by_their_names(self) -> None:
         self.assertEqual(
-            domains.BalloonStats(1, 2, 3, 4, 5, 6, 7, 8),
-            domains.BalloonStats.from_libvirt({
+            BalloonStats(1, 2, 3, 4, 5, 6, 7, 8),
+            BalloonStats.from_libvirt({
                 'actual': 1, 'rss': 2, 'available': 3, 'unused': 4,
                 'usable': 5, 'disk_caches': 6, 'swap_out': 7,
                 'last_update': 8, 'swap_in': 9, 'major_fault': 10}))
 
     def test_what_the_guest_has_not_told_is_absent_not_zero(self) -> None:
         self.assertEqual(
-            domains.BalloonStats(actual_kib=1, rss_kib=2),
-            domains.BalloonStats.from_libvirt({'actual': 1, 'rss': 2,
+            BalloonStats(actual_kib=1, rss_kib=2),
+            BalloonStats.from_libvirt({'actual': 1, 'rss': 2,
                                                'last_update': 0}))
 
     def test_what_is_no_amount_is_absent(self) -> None:
         for value in (None, True, '5', -1, 2.5, [], float('nan'), 1 << 64,
                       10 ** 400):
             self.assertEqual(
-                domains.BalloonStats(actual_kib=1),
-                domains.BalloonStats.from_libvirt(
+                BalloonStats(actual_kib=1),
+                BalloonStats.from_libvirt(
                     {'actual': 1, 'rss': value, 'unused': value,
                      'available': value, 'last_update': value}))
 
     def test_without_actual_there_is_no_balloon(self) -> None:
         for stats in ({}, {'rss': 2}, {'actual': None}, {'actual': True}):
-            self.assertIsNone(domains.BalloonStats.from_libvirt(stats))
+            self.assertIsNone(BalloonStats.from_libvirt(stats))
 
     @hypothesis.given(strategies.dictionaries(
         strategies.sampled_from(['actual', 'rss', 'unused', 'usable',
@@ -368,7 +371,7 @@ class BalloonStatsTest(base.TestCase):
         strategies.none() | strategies.booleans() | strategies.integers()
         | strategies.floats() | strategies.text()))
     def test_whatever_comes_is_read(self, stats: dict[str, Any]) -> None:
-        read = domains.BalloonStats.from_libvirt(stats)
+        read = BalloonStats.from_libvirt(stats)
         for value in vars(read).values() if read else ():
             self.assertTrue(value is None or value >= 0)
 
@@ -399,6 +402,14 @@ class FreshBalloonTest(DomainTestCase):
             "<stats period='10'/>", '')
         self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
         self.assertEqual([0, 1, 0], self.periods())
+
+    def test_statistics_that_a_killed_process_left_off_are_on_again(
+            self) -> None:
+        self.handle.XMLDesc.side_effect = lambda flags: (
+            fakes.DOMAIN_XML if flags & libvirt.VIR_DOMAIN_XML_INACTIVE
+            else fakes.DOMAIN_XML.replace("<stats period='10'/>", ''))
+        self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
+        self.assertEqual([0, 10, 10], self.periods())
 
     def test_statistics_are_waited_for(self) -> None:
         self.updated_at -= 10

@@ -15,7 +15,7 @@
 from lxml import etree
 
 from nova_freemem import eligibility
-from nova_freemem.domain import BalloonStats
+from nova_freemem.balloon import BalloonStats
 from nova_freemem.reasons import LeaveAlone
 from nova_freemem.reasons import Reason
 from tests.unit import base

@@ -13,15 +13,17 @@
 
 """The domain's XML: who is left alone, and how often the balloon tells."""
 
+from nova_freemem import description as descriptions
 from nova_freemem import domain as domains
 from nova_freemem import eligibility
+from nova_freemem.balloon import BalloonStats
 from tests.fuzz import handle
 from tests.fuzz import oracle
 from tests.unit import fakes
 
 MODULES = ('nova_freemem.eligibility',)
 
-_BALLOON = domains.BalloonStats(actual_kib=4 * fakes.GIB,
+_BALLOON = BalloonStats(actual_kib=4 * fakes.GIB,
                                 rss_kib=2 * fakes.GIB)
 _SIGNS = ('<hostdev/>', "<memballoon><stats period='{}'/></memballoon>",
           "<interface type='vdpa'/>")
@@ -51,5 +53,5 @@ def run(data: bytes) -> None:
             assert decision.actual_kib == _BALLOON.actual_kib
         else:
             oracle.check_harmless(str(decision))
-        seconds = domains.stats_period_seconds(description)
+        seconds = descriptions.stats_period_seconds(description)
         assert 0 <= seconds < 1 << 31, f'a period of {seconds} s'

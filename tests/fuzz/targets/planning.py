@@ -13,11 +13,11 @@
 
 """What a guest said made into a plan: no target below the floor."""
 
-from nova_freemem import domain as domains
 from nova_freemem import link
 from nova_freemem import pace
 from nova_freemem import plan as plans
 from nova_freemem.acquire import base as acquire
+from nova_freemem.balloon import BalloonStats
 from nova_freemem.eligibility import Eligible
 from nova_freemem.reasons import LeaveAlone
 from tests.fuzz import choices as fuzz_choices
@@ -65,12 +65,12 @@ def run(data: bytes) -> None:
         assert abs(plan.expected_saving_seconds) < 1 << 32, plan
 
 
-def _driver(choices: fuzz_choices.Choices) -> domains.BalloonStats:
-    stats = domains.BalloonStats.from_libvirt({'actual': 0} | {
+def _driver(choices: fuzz_choices.Choices) -> BalloonStats:
+    stats = BalloonStats.from_libvirt({'actual': 0} | {
         name: choices.value() for name in ('available', 'unused', 'usable')
         if choices.number(1)})
     assert stats is not None
-    return stats if choices.number(1) else domains.BalloonStats(0)
+    return stats if choices.number(1) else BalloonStats(0)
 
 
 def _memory(choices: fuzz_choices.Choices, actual_kib: int

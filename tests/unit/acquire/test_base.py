@@ -16,9 +16,9 @@ import dataclasses
 from unittest import mock
 
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
+from nova_freemem.balloon import BalloonStats
 from tests.unit import base
 from tests.unit import fakes
 from tests.unit.fakes import GIB
@@ -110,14 +110,14 @@ class TwoWitnessesTest(base.TestCase):
     def test_an_agent_of_another_guest_is_not_believed(self) -> None:
         error = self.assertRaises(
             exceptions.NoAnswer, PLAUSIBLE.beside,
-            domains.BalloonStats(4 * GIB, total_kib=2 * GIB))
+            BalloonStats(4 * GIB, total_kib=2 * GIB))
         self.assertEqual(
             'first: the guest claims a total of 4.1943e+06 KiB and its '
             'balloon driver one of 2.09715e+06 KiB', str(error))
 
     def test_of_two_figures_the_smaller_is_believed(self) -> None:
         claimed = dataclasses.replace(PLAUSIBLE, available_kib=3 * GIB)
-        driver = domains.BalloonStats(
+        driver = BalloonStats(
             4 * GIB, total_kib=4 * GIB - 4, free_kib=1 * GIB,
             available_kib=2 * GIB)
         memory = claimed.beside(driver)
@@ -128,7 +128,7 @@ class TwoWitnessesTest(base.TestCase):
 
     def test_a_driver_that_tells_nothing_changes_nothing(self) -> None:
         self.assertEqual(PLAUSIBLE, PLAUSIBLE.beside(
-            domains.BalloonStats(4 * GIB, available_kib=1 * GIB)))
+            BalloonStats(4 * GIB, available_kib=1 * GIB)))
 
 
 class ColdCacheTest(base.TestCase):
@@ -154,7 +154,7 @@ class AskInTurnTest(base.GuestTestCase):
     def ask(self, *sources: acquire.Source, deadline_seconds: float = 5
             ) -> acquire.FreeMemory:
         return acquire.ask_in_turn(
-            sources, self.domain, 4 * GIB, domains.BalloonStats(4 * GIB),
+            sources, self.domain, 4 * GIB, BalloonStats(4 * GIB),
             self.clock, clocks.Deadline(self.clock, deadline_seconds))
 
     def problem(self, *sources: acquire.Source, deadline_seconds: float = 5

@@ -20,6 +20,7 @@ from typing import Any
 
 from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
+from nova_freemem.balloon import BalloonStats
 from tests.unit import fakes
 from tests.unit.fake_clock import FakeClock
 from tests.unit.simulation.model import MIB
@@ -252,7 +253,7 @@ class Domain(fakes.FakeDomain):
     """Its domain, whose statistics are as old as they are told."""
 
     def fresh_balloon(self, clock: clocks.Clock
-                      ) -> domains.BalloonStats | None:
+                      ) -> BalloonStats | None:
         self.guest.look()
         if self.guest.frozen:
             clock.wait(domains.FRESH_STATS_SECONDS)

@@ -1,0 +1,93 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""On a bad day, in the middle of a migration: nothing is lost.
+
+A quick part of the matrix of tests.chaos, which has the rest.
+"""
+
+import contextlib
+from typing import ClassVar
+
+from tests.chaos import runner
+from tests.chaos import stage as stages
+from tests.chaos import tidy
+from tests.chaos import verdict
+from tests.chaos.matrix import Cell
+from tests.chaos.phases import Phase
+from tests.chaos.record import Record
+from tests.cloud import base
+
+# A fault is inflicted as soon as its phase is seen, and may be late for it.
+_ATTEMPTS = 2
+
+
+class BadDay(base.CloudTestCase):
+    """A server that has freed memory is migrated, and something fails."""
+
+    stage: ClassVar[stages.Stage | None] = None
+
+    def setUp(self) -> None:
+        super().setUp()
+        if BadDay.stage is None:
+            BadDay.stage = self._set_stage()
+
+    def _set_stage(self) -> stages.Stage:
+        """Configure the computes for faults, until the last of the tests."""
+        stage = stages.Stage(self.cloud)
+        done = contextlib.ExitStack()
+        self.addClassCleanup(done.close)
+        done.callback(stage.start_computes)
+        done.callback(stage.unconfigure)
+        done.callback(stage.clear)
+        done.callback(setattr, BadDay, 'stage', None)
+        stage.configure()
+        stage.start_computes()
+        stage.boot()
+        return stage
+
+    def assert_nothing_lost(self, phase: Phase, fault: str) -> None:
+        """Fail unless a fault at a phase ends with everything whole."""
+        for _ in range(_ATTEMPTS):
+            found = self._run(Cell(phase, fault))
+            judged = verdict.judge(found)
+            self.assertEqual((), judged.wrong, found.told)
+            if not judged.missed:
+                return
+
+    def _run(self, cell: Cell) -> Record:
+        assert self.stage is not None
+        found: Record | None = None
+        try:
+            found = runner.run(cell, self.stage)
+        finally:
+            tidy.up(self.stage, found)
+        return found
+
+    def test_the_operator_aborts_while_memory_is_taken(self) -> None:
+        self.assert_nothing_lost(Phase.MOVING, 'abort')
+
+    def test_the_guest_needs_its_memory_while_it_is_taken(self) -> None:
+        self.assert_nothing_lost(Phase.MOVING, 'guest-needs-memory')
+
+    def test_both_nova_computes_are_killed_in_mid_transfer(self) -> None:
+        self.assert_nothing_lost(Phase.TRANSFER, 'compute-both')
+
+    def test_the_arriving_guest_is_killed_in_mid_transfer(self) -> None:
+        self.assert_nothing_lost(Phase.TRANSFER, 'qemu-destination')
+
+    def test_libvirtd_restarts_at_the_source_in_mid_transfer(self) -> None:
+        self.assert_nothing_lost(Phase.TRANSFER, 'libvirtd-source')
+
+    def test_nova_compute_is_killed_where_the_guest_has_landed(self) -> None:
+        self.assert_nothing_lost(Phase.LANDED, 'compute-destination')
