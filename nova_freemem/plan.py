@@ -144,9 +144,9 @@ def make(memory: FreeMemory, guest: Eligible, policy: Policy, link: LinkRate,
         return stake
     mode = MODES[policy.mode]
     forecast = _forecast(guest, stake, link, pace, mode)
-    if stake.saving_kib < policy.min_saving_mib * 1024 or (
-            mode is Mode.OVERLAPPING and not forecast.pays):
-        return _would_not_pay(stake, forecast, link)
+    too_little = _too_little(stake, forecast, policy, link)
+    if too_little is not None:
+        return too_little
     return Plan(
         original_kib=guest.actual_kib,
         rss_kib=guest.rss_kib,
@@ -194,10 +194,7 @@ def not_even_at_best(driver: BalloonStats, guest: Eligible, policy: Policy,
     forecast = _Forecast(
         plain_seconds,
         plain_seconds - stake.saving_kib / link.kib_per_second)
-    if stake.saving_kib < policy.min_saving_mib * 1024 or (
-            MODES[policy.mode] is Mode.OVERLAPPING and not forecast.pays):
-        return _would_not_pay(stake, forecast, link)
-    return None
+    return _too_little(stake, forecast, policy, link)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,8 +239,12 @@ def _at_stake(memory: FreeMemory, guest: Eligible, policy: Policy
         saving_kib=min(guest.resident_kib, release_kib - in_vain_kib))
 
 
-def _would_not_pay(stake: _Stake, forecast: _Forecast, link: LinkRate
-                   ) -> LeaveAlone:
+def _too_little(stake: _Stake, forecast: _Forecast, policy: Policy,
+                link: LinkRate) -> LeaveAlone | None:
+    """Judge whether a release would win enough."""
+    pays = forecast.pays or MODES[policy.mode] is not Mode.OVERLAPPING
+    if pays and stake.saving_kib >= policy.min_saving_mib * 1024:
+        return None
     return LeaveAlone(
         Reason.WOULD_NOT_PAY,
         f'{_mib(stake.saving_kib)} resident of {_mib(stake.release_kib)}, '
