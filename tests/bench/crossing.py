@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from tests.bench import events
+from tests.bench.reserve import Reserve
 from tests.lab import host as lab_host
 from tests.lab import steps
 from tests.lab import virt
@@ -43,6 +44,7 @@ class Crossing:
     :param source: the host it is on.
     :param destination: the host it goes to.
     :param memory_kib: what it has, and is to have again.
+    :param reserve: what the destination is to have at hand.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Crossing:
         source: lab_host.Host,
         destination: lab_host.Host,
         memory_kib: int,
+        reserve: Reserve,
     ) -> None:
         self.domain = domain
         self.source = source
@@ -63,6 +66,7 @@ class Crossing:
         self.cpu_seconds = 0.0
         self._cpu_before = 0.0
         self._memory_kib = memory_kib
+        self._reserve = reserve
         self._landed = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -88,6 +92,7 @@ class Crossing:
 
     def transfer(self) -> None:
         """Have libvirt transfer the guest, and wait for the end of it."""
+        self._reserve.leave()
         self.transfer_at = time.monotonic()
         self.migration = virt.migrate(self.domain, self.destination)
 

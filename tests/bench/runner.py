@@ -25,6 +25,7 @@ import libvirt
 
 from tests.bench import matrix
 from tests.bench import probe
+from tests.bench import reserve
 from tests.bench import results
 from tests.bench import scenarios
 from tests.bench.crossing import Crossing
@@ -59,7 +60,8 @@ def run(
     scenario = scenarios.SCENARIOS[turn.cell.scenario]
     with _booted(turn.cell, memory_mib) as guest:
         _prepare(guest, scenario, memory_mib)
-        return _measure(turn, guest, scenario, make())
+        with reserve.held(memory_mib) as at_hand:
+            return _measure(turn, guest, scenario, make(), at_hand)
 
 
 @contextlib.contextmanager
@@ -94,6 +96,7 @@ def _measure(
     guest: lab_guest.Guest,
     scenario: scenarios.Scenario,
     method: Method,
+    at_hand: reserve.Reserve,
 ) -> results.Run:
     load, _, _ = os.getloadavg()
     before = witness.question(guest)
@@ -102,7 +105,9 @@ def _measure(
     rss_before_kib = guest.rss_kib()
     ahead_before = probe.clock_ahead_seconds(guest)
     source, destination = room.hosts()
-    crossing = Crossing(guest.domain, source, destination, before.balloon_kib)
+    crossing = Crossing(
+        guest.domain, source, destination, before.balloon_kib, at_hand
+    )
     sent_before, _ = source.link_bytes()
     crossing.cross(method)
     sent, _ = source.link_bytes()
@@ -194,8 +199,9 @@ def teach(kit_make: Callable[[], Method], memory_mib: int) -> None:
     with (
         steps.step('have the plugin learn what the link carries'),
         _booted(cell, memory_mib) as guest,
+        reserve.held(memory_mib) as at_hand,
     ):
         scenario.prepare(guest, memory_mib)
-        Crossing(guest.domain, source, destination, guest.balloon_kib()).cross(
-            kit_make()
-        )
+        Crossing(
+            guest.domain, source, destination, guest.balloon_kib(), at_hand
+        ).cross(kit_make())
