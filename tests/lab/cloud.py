@@ -126,7 +126,7 @@ class Cloud(servers.Servers):
                 processes.living_pid(
                     layout.LAB.run / f'{one.host.name}-nova-compute.pid'
                 )
-                for one in self._computes
+                for one in self.computes
             )
             if pid
         ]
