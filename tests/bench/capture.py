@@ -105,9 +105,13 @@ def of_bench(bench: results.Bench) -> Capture:
 
 def _is_complete(bench: results.Bench, cell: matrix.Cell) -> bool:
     methods = bench.methods(cell)
+    attempts: tuple[results.Run | results.Failure, ...] = (
+        *bench.runs,
+        *bench.failures,
+    )
     tried = Counter(
         one.method
-        for one in (*bench.runs, *bench.failures)
+        for one in attempts
         if (one.scenario, one.reporting, one.link_mbit)
         == (cell.scenario, cell.reporting, cell.link_mbit)
     )

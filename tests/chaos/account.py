@@ -25,6 +25,7 @@ from openstack import exceptions as sdk_exceptions
 
 from nova_freemem import description as descriptions
 from nova_freemem import domain as domains
+from nova_freemem import exceptions
 from tests.chaos import record
 from tests.chaos import stage as stages
 from tests.lab import guest as lab_guest
@@ -77,7 +78,7 @@ def _oom_kills(guest: lab_guest.Guest) -> int:
 def is_noted(uuid: str) -> bool:
     """Tell whether a host has a journal entry of a guest."""
     for handle in stages.Stage.domains(uuid):
-        with contextlib.suppress(domains.exceptions.FreememError):
+        with contextlib.suppress(exceptions.FreememError):
             if domains.Domain(handle).read_metadata() is not None:
                 return True
     return False

@@ -123,9 +123,7 @@ class JourneyTest(base.RoomTestCase):
 
     def arrive(self) -> None:
         destination = self.domain(GUEST)
-        with arrival.memory_given_back(
-            destination, self.reporter, self.clock
-        ):
+        with arrival.memory_given_back(destination, self.reporter, self.clock):
             self.assertIsNotNone(journal.read(destination))
         self.reporter.not_assigned.assert_not_called()
         (assigned,) = self.reporter.assigned.call_args.args

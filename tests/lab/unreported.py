@@ -35,7 +35,8 @@ def without(description: str) -> str:
     domain = etree.fromstring(description)
     for balloon in domain.iterfind('devices/memballoon'):
         for attribute in _SINCE_NOVA_32:
-            balloon.attrib.pop(attribute, None)
+            if attribute in balloon.attrib:
+                del balloon.attrib[attribute]
     return etree.tostring(domain, encoding='unicode')
 
 

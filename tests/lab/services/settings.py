@@ -133,10 +133,9 @@ def ini(content: Ini) -> str:
     for section, options in content.items():
         lines.append(f'[{section}]')
         for option, value in options.items():
-            several = isinstance(value, Sequence) and not isinstance(
-                value, str
-            )
-            values = value if several else [value]
+            values = [value]
+            if isinstance(value, Sequence) and not isinstance(value, str):
+                values = list(value)
             lines += [f'{option} = {one}' for one in values]
         lines.append('')
     return '\n'.join(lines)

@@ -252,6 +252,8 @@ class Guest(fakes.FakeGuest):
 class Domain(fakes.FakeDomain):
     """Its domain, whose statistics are as old as they are told."""
 
+    guest: Guest
+
     def fresh_balloon(self, clock: clocks.Clock
                       ) -> BalloonStats | None:
         self.guest.look()
