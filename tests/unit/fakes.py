@@ -297,10 +297,12 @@ class FakeDomain:
         return self.guest.running
 
     @_call
-    def description(self) -> etree._Element:
-        return etree.fromstring(self.guest.xml.replace(
-            "<stats period='10'/>",
-            f"<stats period='{self.guest.stats_period_seconds}'/>"))
+    def description(self, *, definition: bool = False) -> etree._Element:
+        guest = self.guest
+        seconds = (guest.definition_stats_period_seconds if definition
+                   else guest.stats_period_seconds)
+        return etree.fromstring(guest.xml.replace(
+            "<stats period='10'/>", f"<stats period='{seconds}'/>"))
 
     @_call
     def balloon(self) -> BalloonStats | None:

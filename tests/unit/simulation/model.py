@@ -53,18 +53,18 @@ class Model:
     :ivar step_seconds: how finely time is cut
     """
 
-    inflate_kib_per_second: float = 438_000.0
-    reclaim_kib_per_second: float = 296_000.0
-    deflate_kib_per_second: float = 972_000.0
+    inflate_kib_per_second: float = 577_000.0
+    reclaim_kib_per_second: float = 331_000.0
+    deflate_kib_per_second: float = 1_340_000.0
     report_kib_per_second: float = 640 * MIB / 2.1
     link_kib_per_second: float = 119 * MIB
-    carried_share: float = 0.963
+    carried_share: float = 0.955
     busy_link_share: float = 1.0
-    busy_balloon_share: float = 0.726
-    look_kib_per_second: float = 1_350_000.0
-    far_end_share: float = 1.0
+    busy_balloon_share: float = 0.723
+    look_kib_per_second: float = 1_450_000.0
+    far_end_share: float = 0.368
     downtime_seconds: float = 0.3
-    before_job_seconds: float = 0.501
+    before_job_seconds: float = 0.593
     after_landing_seconds: float = 1.0
     agent_seconds: float = 0.02
     qemu_kib: int = 60 * MIB
