@@ -32,7 +32,11 @@ from tests.lab import guest as lab_guest
 from tests.lab import layout
 from tests.lab import witness
 
-_PLUGIN_LINE = re.compile(r' (WARNING|ERROR) nova_freemem\S* (.*)')
+# Lines of a trace have no request.
+_PLUGIN_LINE = re.compile(
+    r' (?P<level>WARNING|ERROR) nova_freemem\S* \[(?:-|None|req-)[^]]*\]'
+    r' (?P<message>.*)'
+)
 _LONGEST_LINE = 240
 
 
@@ -144,10 +148,17 @@ class Logs:
             with file.open('rb') as stream:
                 stream.seek(end)
                 text = stream.read().decode(errors='replace')
-            for line in text.splitlines():
-                if match := _PLUGIN_LINE.search(line):
-                    found.append(f'{host}:{match[0]}'[:_LONGEST_LINE])
+            found += [f'{host}: {line}' for line in told_by_the_plugin(text)]
         return tuple(found)
+
+
+def told_by_the_plugin(log: str) -> list[str]:
+    """Pick what the plugin has warned of from a log, without traces; pure."""
+    return [
+        f'{match["level"]} {match["message"]}'[:_LONGEST_LINE]
+        for match in map(_PLUGIN_LINE.search, log.splitlines())
+        if match
+    ]
 
 
 def _log(host: str) -> pathlib.Path:
