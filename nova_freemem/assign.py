@@ -17,12 +17,18 @@ from __future__ import annotations
 import dataclasses
 
 from nova_freemem import clock as clocks
+from nova_freemem import description as descriptions
 from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem import journal
 
 POLL_SECONDS = 0.1
 ASK_AGAIN_SECONDS = 5.0
+
+# What a guest is asked to do without for a moment, so that it has something
+# to do and to tell of; its driver begins within milliseconds.
+NUDGE_KIB = 1024
+NUDGE_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Assigned:
 
     :ivar original_kib: memory the guest is to have
     :ivar before_kib: memory it had when the first request was made
-    :ivar after_kib: memory it had when the watch ended
+    :ivar after_kib: memory it had when the watch ended, and was said to have
     :ivar seconds: from the first request to the end of the watch
     """
 
@@ -78,11 +84,25 @@ class Assignment:
             return False
 
     def ask(self) -> None:
-        """Ask for it once more: no harm, and mends a request that got lost.
+        """Ask for it.
 
         :raises LibvirtFault: libvirt would not
         """
         self._domain.set_balloon_kib(self.owed.original_kib, definition=True)
+
+    def ask_again(self) -> None:
+        """Ask for a little less, and then for it: takes half a second.
+
+        A guest that was started anew with its balloon inflated has all its
+        memory, and nobody is told: its driver sees no difference to make up
+        for, and QEMU goes on showing what the driver before it said. An event
+        that libvirt missed is made good in the same way.
+
+        :raises LibvirtFault: libvirt would not
+        """
+        self._domain.set_balloon_kib(self.owed.original_kib - NUDGE_KIB)
+        self._clock.wait(NUDGE_SECONDS)
+        self.ask()
 
     def look(self) -> Assigned | None:
         """See how much has arrived; erase the entry once all has.
@@ -92,7 +112,7 @@ class Assignment:
         :raises LibvirtFault: libvirt would not
         """
         assigned = Assigned(
-            self.owed.original_kib, self._before_kib, self._actual_kib(),
+            self.owed.original_kib, self._before_kib, self._arrived_kib(),
             self._clock.now() - self._started_at)
         if not self.stands():
             return None
@@ -116,9 +136,20 @@ class Assignment:
             if assigned is None or assigned.complete or deadline.passed():
                 return assigned
             if ask_again.passed():
-                self.ask()
+                self.ask_again()
                 ask_again = clocks.Deadline(self._clock, ASK_AGAIN_SECONDS)
             self._clock.wait(POLL_SECONDS)
+
+    def _arrived_kib(self) -> int:
+        """Read what the guest has, by libvirt's description as well.
+
+        That is what its next migration makes its definition of.
+        """
+        actual_kib = self._actual_kib()
+        if actual_kib < self.owed.original_kib:
+            return actual_kib
+        return min(actual_kib, descriptions.current_memory_kib(
+            self._domain.description()))
 
     def _actual_kib(self) -> int:
         balloon = self._domain.balloon()

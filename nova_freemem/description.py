@@ -47,3 +47,16 @@ def memory_kib(description: etree._Element) -> int:
     """
     with understood('tell the memory of the domain'):
         return untrusted.whole_number(description.findtext('./memory'))
+
+
+def current_memory_kib(description: etree._Element) -> int:
+    """Read how much memory a domain has now, its balloon taken off.
+
+    libvirt is told by an event when that changes, a second late at times.
+
+    :param description: the domain XML, in which libvirt writes KiB
+    :returns: KiB
+    :raises LibvirtFault: what stands there is no amount
+    """
+    with understood('tell the current memory of the domain'):
+        return untrusted.whole_number(description.findtext('./currentMemory'))

@@ -213,10 +213,11 @@ class Reconciler:
             account.tries = Tries(
                 1, self._clock.now() + LANDING_SECONDS)
             return False
-        assignment.ask()
         assigned = assignment.look()
         if assigned is None:
             return True
+        if not assigned.complete:
+            assignment.ask_again()
         account.tries = account.tries.once_more(self._clock.now())
         if (assigned.complete
                 or account.tries.pause_seconds() >= TOLD_FROM_SECONDS):

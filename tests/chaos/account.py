@@ -79,9 +79,9 @@ def _oom_kills(guest: lab_guest.Guest) -> int:
     return int(figures['oom_kill'])
 
 
-def is_noted(uuid: str) -> bool:
-    """Tell whether a host has a journal entry of a guest."""
-    for handle in stages.Stage.domains(uuid):
+def is_noted(stage: stages.Stage) -> bool:
+    """Tell whether there is a journal entry of the guest, where it runs."""
+    for _, handle in stage.running():
         with contextlib.suppress(exceptions.FreememError):
             if domains.Domain(handle).read_metadata() is not None:
                 return True

@@ -119,7 +119,7 @@ class _Run:
             destination=stage.destination.name,
             refused=self._refused,
             runs_on=tuple(host.name for host in stage.runs_on()),
-            noted=account.is_noted(stage.server.id),
+            noted=account.is_noted(stage),
             before=self._before,
             after=self._after(),
             nova=account.nova(stage.cloud.api, stage.server.id, asked_at),

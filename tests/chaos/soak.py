@@ -118,12 +118,12 @@ def _migrate(stage: Stage, number: int, before: record.Account) -> list[str]:
     guest = stage.wait_answering()
     with contextlib.suppress(TimeoutError):  # It is found out below.
         steps.wait_for(
-            lambda: not account.is_noted(stage.server.id),
+            lambda: not account.is_noted(stage),
             'the journal',
             _PAID_SECONDS,
         )
     after = account.question(guest)
-    noted = account.is_noted(stage.server.id)
+    noted = account.is_noted(stage)
     return list(drift(number, before, after, noted))
 
 

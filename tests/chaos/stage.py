@@ -36,7 +36,11 @@ from tests.lab import steps
 SERVER = 'freemem-chaos'
 HELD_MIB, REWRITTEN_PAGES_PER_SECOND = 32, 100
 _GUEST_SECONDS = 90
-_NO_GUEST = (State.OFF, State.ARRIVING)
+_REACH_SECONDS = 10
+_OUT_OF_REACH = (
+    libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
+    libvirt.VIR_ERR_NO_DOMAIN,
+)
 
 #: How often the computes look at all of their guests.
 RECONCILE_SECONDS = 10
@@ -140,24 +144,24 @@ class Stage:
         return found
 
     def runs_on(self) -> list[lab_host.Host]:
-        """Find the hosts the guest runs on, or stands still on."""
-        return [host for host, _ in self._running()]
+        """Find the hosts the guest runs on."""
+        return [host for host, _ in self.running()]
 
     def guest(self) -> lab_guest.Guest:
         """Reach into the guest, where it runs.
 
         :raises LabError: it does not.
         """
-        for _, domain in self._running():
+        for _, domain in self.running():
             return lab_guest.Guest(domain)
         raise steps.LabError('find the guest', 'it runs on no host')
 
-    def _running(self) -> Iterator[tuple[lab_host.Host, libvirt.virDomain]]:
-        """Find it; what waits for it at a destination is not the guest."""
+    def running(self) -> Iterator[tuple[lab_host.Host, libvirt.virDomain]]:
+        """Find the guest; a paused half of a broken migration is none."""
         for host in room.hosts():
             with contextlib.suppress(libvirt.libvirtError):
                 domain = host.libvirt().lookupByUUIDString(self.server.id)
-                if looks.state(domain, arrives=True) not in _NO_GUEST:
+                if looks.state(domain, arrives=True) is State.RUNNING:
                     yield host, domain
 
     def here(self) -> libvirt.virDomain:
@@ -169,11 +173,27 @@ class Stage:
         return side.libvirt().lookupByUUIDString(self.server.id)
 
     def in_guest(self, script: str) -> None:
-        """Have the guest do something, and do not wait for it."""
-        lab_guest.Guest(self.here()).ask(
-            'guest-exec',
-            {'path': 'sh', 'arg': ['-c', f'cd /; {script}']},
-        )
+        """Have the guest do something, and do not wait for it.
+
+        A guest that has just landed is out of reach until its agent has been
+        found there.
+
+        :raises TimeoutError: it is for long.
+        """
+
+        def ask() -> bool:
+            try:
+                lab_guest.Guest(self.here()).ask(
+                    'guest-exec',
+                    {'path': 'sh', 'arg': ['-c', f'cd /; {script}']},
+                )
+            except libvirt.libvirtError as error:
+                if error.get_error_code() in _OUT_OF_REACH:
+                    return False
+                raise
+            return True
+
+        steps.wait_for(ask, 'the guest agent', _REACH_SECONDS, 0.02)
 
     def wait_answering(self) -> lab_guest.Guest:
         """Wait until the guest answers, wherever it runs."""

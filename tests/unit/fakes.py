@@ -189,6 +189,7 @@ class FakeGuest:
         self.definition_stats_period_seconds = self.stats_period_seconds
         self.least_free_kib = self.free_kib
         self._wasted_kib = 0
+        self._started_anew = False
         self._looked_at_seconds = self.clock.now()
 
     @property
@@ -228,12 +229,21 @@ class FakeGuest:
         largest = self.free_kib // (4 * MIB)
         return f'Node 0, zone   Normal{"      0" * 10} {largest:6} \n'
 
+    def start_anew(self) -> None:
+        """Boot: it has all its memory, and tells once it is asked for some."""
+        self._started_anew = True
+
     def look(self) -> None:
         """Let happen what has happened since somebody looked."""
         seconds = self.clock.now() - self._looked_at_seconds
         self._looked_at_seconds = self.clock.now()
         if not self.has_driver:
             return
+        if self._started_anew:
+            if self.target_kib >= self.memory_kib:
+                return
+            self._started_anew = False
+            self.actual_kib = self.memory_kib
         wanted_kib = self.actual_kib - self.target_kib
         if wanted_kib > 0:
             self._inflate(min(
@@ -301,8 +311,13 @@ class FakeDomain:
         guest = self.guest
         seconds = (guest.definition_stats_period_seconds if definition
                    else guest.stats_period_seconds)
-        return etree.fromstring(guest.xml.replace(
+        description = etree.fromstring(guest.xml.replace(
             "<stats period='10'/>", f"<stats period='{seconds}'/>"))
+        current = description.find('currentMemory')
+        if current is not None:
+            current.text = str(guest.definition_kib if definition
+                               else guest.actual_kib)
+        return description
 
     @_call
     def balloon(self) -> BalloonStats | None:

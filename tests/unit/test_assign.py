@@ -117,7 +117,29 @@ class AssignTest(base.GuestTestCase):
         assignment = assign.begin(self.domain, self.clock)
         self.guest.target_kib = 1 * GIB
         self.assertTrue(assignment.watch(60).complete)
-        self.assertEqual(2, len(self.domain.called('set_balloon_kib')))
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+
+    def test_a_guest_that_was_started_anew_is_brought_to_tell(self) -> None:
+        assignment = assign.begin(self.domain, self.clock)
+        self.guest.start_anew()
+        self.assertFalse(assignment.watch(1).complete)
+        assigned = assignment.watch(10)
+        self.assertTrue(assigned.complete)
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+        self.assertEqual(4 * GIB, self.guest.definition_kib)
+        self.assertIsNone(self.guest.metadata)
+
+    def test_the_debt_stands_until_libvirts_description_says_so_too(self
+                                                                    ) -> None:
+        missed = self.domain.description()
+        describe = self.patch_autospec(self.domain, 'description',
+                                       return_value=missed)
+        assignment = assign.begin(self.domain, self.clock)
+        self.assertFalse(assignment.watch(4).complete)
+        self.assertIsNotNone(self.guest.metadata)
+        missed.find('currentMemory').text = str(4 * GIB)
+        self.assertTrue(assignment.watch(4).complete)
+        self.assertGreater(describe.call_count, 1)
 
     def test_one_look_takes_no_time(self) -> None:
         assignment = assign.begin(self.domain, self.clock)
