@@ -69,10 +69,16 @@ def held(mib: int) -> Iterator[Reserve]:
             process.kill()
 
 
+def filled(size_bytes: int) -> mmap.mmap:
+    """Come by memory: map it, and write to each page."""
+    memory = mmap.mmap(-1, size_bytes)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    memory[:: mmap.PAGESIZE] = b'.' * (size_bytes // mmap.PAGESIZE)
+    return memory
+
+
 def _hold(mib: int) -> None:
-    with mmap.mmap(-1, mib << 20) as memory:
-        memory.madvise(mmap.MADV_HUGEPAGE)
-        memory[:: mmap.PAGESIZE] = b'.' * (len(memory) // mmap.PAGESIZE)
+    with filled(mib << 20) as memory:
         sys.stdout.buffer.write(_HELD)
         sys.stdout.buffer.flush()
         sys.stdin.buffer.read(len(_LEAVE))

@@ -15,7 +15,6 @@
 from collections.abc import Iterator
 from collections.abc import Mapping
 from importlib import metadata
-import mmap
 import os
 import pathlib
 import platform
@@ -25,12 +24,13 @@ import time
 import libvirt
 import psutil
 
+from tests.bench import reserve
 from tests.lab import accelerator
 from tests.lab import host as lab_host
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _CPUINFO = pathlib.Path('/proc/cpuinfo')
-_GIB, _TOUCHED = 1 << 30, 1 << 28
+_GIB, _FILLED_BYTES = 1 << 30, 1 << 28
 
 
 def describe(host: lab_host.Host) -> Mapping[str, str]:
@@ -71,11 +71,10 @@ def gib_seconds() -> float:
     host takes back what is free: then one of its guests that arrives waits
     for the memory that it fills.
     """
-    with mmap.mmap(-1, _TOUCHED) as memory:
-        memory.madvise(mmap.MADV_HUGEPAGE)
-        began = time.monotonic()
-        memory[:: mmap.PAGESIZE] = b'.' * (_TOUCHED // mmap.PAGESIZE)
-        return (time.monotonic() - began) * _GIB / _TOUCHED
+    began = time.monotonic()
+    with reserve.filled(_FILLED_BYTES):
+        seconds = time.monotonic() - began
+    return seconds * _GIB / _FILLED_BYTES
 
 
 def _processor() -> str:

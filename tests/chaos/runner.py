@@ -14,13 +14,11 @@
 """One cell: a migration, a fault as it reaches a phase, and what is left."""
 
 from collections.abc import Callable
-import contextlib
 import datetime
 import functools
 import time
 
 import libvirt
-from openstack import exceptions as sdk_exceptions
 
 from tests.chaos import account
 from tests.chaos import faults
@@ -187,28 +185,11 @@ class _Run:
 
     def _settle(self, watch: Watch) -> None:
         """Wait until Nova has done with it and the guest is whole."""
-        with contextlib.suppress(TimeoutError):
-            steps.wait_for(
-                self._is_idle,
-                'the end of what Nova does',
-                _SETTLED_SECONDS,
-                every_seconds=0.5,
-            )
+        self._stage.wait_idle(_SETTLED_SECONDS)
         until = time.monotonic() + PATIENCE_SECONDS
         while watch.whole_since() is None and time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
         time.sleep(_LOOK_SECONDS)
-
-    def _is_idle(self) -> bool:
-        try:
-            server = self._stage.cloud.api.compute.get_server(
-                self._stage.server.id
-            )
-        except sdk_exceptions.NotFoundException:
-            return True
-        except sdk_exceptions.SDKException:
-            return False
-        return not server.task_state
 
     def _after(self) -> record.Account | None:
         if self._toll is Toll.GONE:

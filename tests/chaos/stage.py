@@ -19,6 +19,7 @@ import functools
 import time
 
 import libvirt
+from openstack import exceptions as sdk_exceptions
 
 from tests.chaos import arguments
 from tests.chaos import looks
@@ -210,6 +211,25 @@ class Stage:
             answers, 'an answer of the guest agent', _GUEST_SECONDS
         )
         return found
+
+    def wait_idle(self, seconds: float) -> None:
+        """Wait until Nova does nothing with the server, if it ever does."""
+        with contextlib.suppress(TimeoutError):
+            steps.wait_for(
+                self._is_idle,
+                'the end of what Nova does',
+                seconds,
+                every_seconds=0.5,
+            )
+
+    def _is_idle(self) -> bool:
+        try:
+            server = self.cloud.get(self.server)
+        except sdk_exceptions.NotFoundException:
+            return True
+        except sdk_exceptions.SDKException:
+            return False
+        return not server.task_state
 
     # --- the hosts
 

@@ -324,12 +324,10 @@ class FakeDomain:
         guest = self.guest
         figures: dict[str, Any] = {'actual_kib': guest.actual_kib,
                                    'rss_kib': guest.rss_kib}
-        return BalloonStats(**(
-            figures | guest.statistics() | guest.tells))
+        return BalloonStats(**(figures | guest.statistics() | guest.tells))
 
     @_call
-    def fresh_balloon(self, clock: clocks.Clock
-                      ) -> BalloonStats | None:
+    def fresh_balloon(self, clock: clocks.Clock) -> BalloonStats | None:
         if not self.guest.has_driver:
             clock.wait(domains.FRESH_STATS_SECONDS)
             return None

@@ -117,7 +117,10 @@ class AssignTest(base.GuestTestCase):
         assignment = assign.begin(self.domain, self.clock)
         self.guest.target_kib = 1 * GIB
         self.assertTrue(assignment.watch(60).complete)
-        self.assertEqual(4 * GIB, self.guest.target_kib)
+        whole_kib, less_kib = 4 * GIB, 4 * GIB - assign.NUDGE_KIB
+        self.assertEqual(
+            [whole_kib, less_kib, whole_kib],
+            [call[0] for call in self.domain.called('set_balloon_kib')])
 
     def test_a_guest_that_was_started_anew_is_brought_to_tell(self) -> None:
         assignment = assign.begin(self.domain, self.clock)

@@ -22,7 +22,8 @@ _LOG = f"""\
 {_STAMP} INFO nova_freemem.report [-] {_INSTANCE} Gave memory back.
 {_STAMP} ERROR nova_freemem.report [None req-39fb045c 76ff b036 - - default\
  default] {_INSTANCE} Releasing memory of the guest failed.
-{_STAMP} ERROR nova_freemem.report {_INSTANCE} Traceback (most recent:
+{_STAMP} ERROR nova_freemem.report {_INSTANCE} Traceback (most recent\
+ call last):
 {_STAMP} ERROR nova_freemem.report {_INSTANCE}   File "departure.py", line 91
 {_STAMP} WARNING nova_freemem.reconcile [-] Could not look through the guests.
 {_STAMP} ERROR nova.compute.manager [-] {_INSTANCE} Nova's own.

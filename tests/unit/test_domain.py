@@ -350,7 +350,7 @@ class BalloonStatsTest(base.TestCase):
         self.assertEqual(
             BalloonStats(actual_kib=1, rss_kib=2),
             BalloonStats.from_libvirt({'actual': 1, 'rss': 2,
-                                               'last_update': 0}))
+                                       'last_update': 0}))
 
     def test_what_is_no_amount_is_absent(self) -> None:
         for value in (None, True, '5', -1, 2.5, [], float('nan'), 1 << 64,

@@ -17,7 +17,6 @@ The lab's hosts and this machine have one clock, which is not ours to move:
 a library that is loaded into the process moves what it sees of it.
 """
 
-import contextlib
 import hashlib
 import pathlib
 import struct
@@ -27,7 +26,6 @@ from tests.chaos.faults import base
 from tests.chaos.stage import Stage
 from tests.lab import compute
 from tests.lab import layout
-from tests.lab import steps
 
 _SOURCE = pathlib.Path(__file__).with_name('clock.c')
 _HOUR_SECONDS = 3600
@@ -54,13 +52,7 @@ class Jumped(base.Fault):
 
     def heal(self, stage: Stage) -> None:
         """Restart nova-compute with the clock that all have, in quiet."""
-        with contextlib.suppress(TimeoutError):
-            steps.wait_for(
-                lambda: not stage.cloud.get(stage.server).task_state,
-                'the end of the migration',
-                _END_SECONDS,
-                every_seconds=0.5,
-            )
+        stage.wait_idle(_END_SECONDS)
         _restart(stage, {})
 
 

@@ -66,13 +66,7 @@ def _network(pid: int | None) -> pathlib.Path:
 
 def revive(stage: Stage) -> None:
     """Start a guest that has ended or hangs, as its owner does."""
-    with contextlib.suppress(TimeoutError):
-        steps.wait_for(
-            lambda: not stage.cloud.get(stage.server).task_state,
-            'the end of the migration',
-            _END_SECONDS,
-            every_seconds=0.5,
-        )
+    stage.wait_idle(_END_SECONDS)
     if any(map(_is_well, stage.domains(stage.server.id))):
         return
     api = stage.cloud.api.compute

@@ -254,8 +254,7 @@ class Domain(fakes.FakeDomain):
 
     guest: Guest
 
-    def fresh_balloon(self, clock: clocks.Clock
-                      ) -> BalloonStats | None:
+    def fresh_balloon(self, clock: clocks.Clock) -> BalloonStats | None:
         self.guest.look()
         if self.guest.frozen:
             clock.wait(domains.FRESH_STATS_SECONDS)

@@ -35,8 +35,8 @@ from tests.unit.simulation.model import Model
 
 # What guests of the benchmark have done with shares of their memory, by the
 # names of a Load. A fragmented one keeps 4 KiB of each 256; the hot file took
-# half of what had been freed before; ``busy`` is left
-# out, for what plain sends of it is no measure of what it uses.
+# half of what had been freed before. ``busy`` is left out, for what plain
+# sends of it is no measure of what it uses.
 _SHARES: dict[str, dict[str, float]] = {
     'fresh': {},
     'full': {},
