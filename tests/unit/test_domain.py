@@ -308,10 +308,12 @@ class ErrorsTest(DomainTestCase):
         for wrong in ('', 'often', '-1', '1.5', '1_0', ' 1', '\u0661',
                       '9' * 5000, str(1 << 64)):
             description = etree.fromstring(
-                f'<domain><memory>{wrong}</memory><devices><memballoon>'
+                f'<domain><memory>{wrong}</memory>'
+                f'<currentMemory>{wrong}</currentMemory><devices><memballoon>'
                 f'<stats period="{wrong}"/></memballoon></devices></domain>')
             for read in (descriptions.stats_period_seconds,
-                         descriptions.memory_kib):
+                         descriptions.memory_kib,
+                         descriptions.current_memory_kib):
                 self.assertRaises(exceptions.LibvirtFault, read, description)
 
     def test_an_answer_that_is_not_utf8_is_silence(self) -> None:

@@ -21,10 +21,9 @@ from tests.fuzz import handle
 from tests.fuzz import oracle
 from tests.unit import fakes
 
-MODULES = ('nova_freemem.eligibility',)
+MODULES = ('nova_freemem.eligibility', 'nova_freemem.description')
 
-_BALLOON = BalloonStats(actual_kib=4 * fakes.GIB,
-                                rss_kib=2 * fakes.GIB)
+_BALLOON = BalloonStats(actual_kib=4 * fakes.GIB, rss_kib=2 * fakes.GIB)
 _SIGNS = ('<hostdev/>', "<memballoon><stats period='{}'/></memballoon>",
           "<interface type='vdpa'/>")
 

@@ -52,8 +52,12 @@ def run(data: bytes) -> None:
     rate = link.LinkRate(1024.0 + choices.number(1 << 25),
                          link.Origin.REMEMBERED)
     with oracle.only_our_faults():
+        driver = _driver(choices)
+        hopeless = plans.not_even_at_best(driver, guest, policy, rate)
+        if hopeless is not None:
+            oracle.check_harmless(str(hopeless))
         memory.check(guest.actual_kib)
-        memory = memory.beside(_driver(choices))
+        memory = memory.beside(driver)
         plan = plans.make(memory, guest, policy, rate, pace.Pace(
             1.0 + choices.number(1 << 22), 1.0 + choices.number(1 << 22)))
         if isinstance(plan, LeaveAlone):
@@ -67,7 +71,8 @@ def run(data: bytes) -> None:
 
 def _driver(choices: fuzz_choices.Choices) -> BalloonStats:
     stats = BalloonStats.from_libvirt({'actual': 0} | {
-        name: choices.value() for name in ('available', 'unused', 'usable')
+        name: choices.value()
+        for name in ('available', 'unused', 'usable', 'disk_caches')
         if choices.number(1)})
     assert stats is not None
     return stats if choices.number(1) else BalloonStats(0)

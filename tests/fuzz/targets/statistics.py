@@ -25,7 +25,8 @@ from tests.fuzz import oracle
 from tests.fuzz.targets import tables
 from tests.unit import fakes
 
-MODULES = ('nova_freemem.acquire.balloon_stats', 'nova_freemem.domain')
+MODULES = ('nova_freemem.acquire.balloon_stats', 'nova_freemem.balloon',
+           'nova_freemem.domain')
 
 NAMES = ('actual', 'rss', 'available', 'unused', 'usable', 'disk_caches',
          'swap_out', 'last_update')
