@@ -12,6 +12,7 @@
 
 """nova-compute on one of the hosts, with the plugin or without."""
 
+from collections.abc import Mapping
 import datetime
 import functools
 import pathlib
@@ -169,8 +170,9 @@ class Compute:
         if pid is None:
             end = steps.last_lines(self.daemon.log, 3)
             raise RuntimeError(f'nova-compute ended while starting: {end}')
+        # Known to a second, as the heartbeats are; the first comes later.
         started = datetime.datetime.fromtimestamp(
-            psutil.Process(pid).create_time(), datetime.UTC
+            psutil.Process(pid).create_time() + 1, datetime.UTC
         )
         hostname = self.host.layout.hostname
         services = cloud.compute.services(binary='nova-compute', host=hostname)
@@ -207,6 +209,7 @@ class Compute:
         return content | {
             'libvirt': {
                 'virt_type': accelerator.virt_type(),
+                **_cpu_mode(),
                 'live_migration_inbound_addr': place.link_address,
             },
             # The hosts share one folder of base images.
@@ -215,6 +218,18 @@ class Compute:
             'vnc': {'enabled': False},
             'spice': {'enabled': False},
         }
+
+
+def _cpu_mode() -> Mapping[str, str]:
+    """Have an emulated guest be of QEMU's own processor, on any machine.
+
+    By default Nova has it look like the host's. With "erms" among what that
+    has, the guest clears pages byte by byte, which under TCG takes it three
+    times as long (measured: 3 GiB written to in 30 s instead of 11, and
+    taken by the balloon at 155 MiB/s instead of 350).
+    """
+    is_emulated = accelerator.virt_type() == 'qemu'
+    return {'cpu_mode': 'none'} if is_emulated else {}
 
 
 def _utc(nova_time: str) -> datetime.datetime:
