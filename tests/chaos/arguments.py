@@ -31,6 +31,7 @@ _PROGRAM = 'tools/chaos.sh'
 _MOST_MINUTES = 7 * 24 * 60
 _MOST_MIGRATIONS = 100_000
 _MOST_SEED = 2**32 - 1
+_MOST_CLOUDS = 8
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -86,6 +87,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         ' ends a migration that a fault meets; kept in FILE beside the rest',
     )
     parser.add_argument(
+        '--clouds',
+        metavar='N',
+        type=_whole(1, _MOST_CLOUDS),
+        default=1,
+        help='with --matrix: on so many clouds side by side; two processors'
+        ' carry three',
+    )
+    parser.add_argument(
         '--phase',
         metavar='PHASE',
         nargs='+',
@@ -130,6 +139,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         parser.error('--rst is for --matrix')
     if request.plain and not request.matrix:
         parser.error('--plain is for --matrix')
+    if request.clouds > 1 and not request.matrix:
+        parser.error('--clouds is for --matrix')
     request.cells = matrix.cells(
         request.phase and [phases.BY_WORD[word] for word in request.phase],
         request.fault,

@@ -147,6 +147,6 @@ def plain_cells(chosen: Iterable[Cell]) -> list[Cell]:
     ]
 
 
-def estimate_seconds(count: int) -> float:
-    """Foretell how long so many cells take."""
-    return _LAB_SECONDS + count * _CELL_SECONDS
+def estimate_seconds(count: int, clouds: int) -> float:
+    """Foretell how long so many cells take on so many clouds."""
+    return _LAB_SECONDS * clouds + count * _CELL_SECONDS / clouds

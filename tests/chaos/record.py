@@ -128,11 +128,15 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A cell that came to nothing, and why."""
+    """A cell that came to nothing, and why.
+
+    :param plugin: whether the computes had the plugin.
+    """
 
     phase: str
     fault: str
     why: str
+    plugin: bool = True
 
     @property
     def cell(self) -> Cell:
@@ -155,10 +159,15 @@ class Findings:
     plain: tuple[Record, ...] = ()
 
     def plus(self, found: Record | Failure) -> 'Findings':
-        """Add a cell; what was known of it before is dropped."""
-        if isinstance(found, Record) and not found.plugin:
+        """Add a cell; what was known of it before is dropped.
+
+        What came to nothing without the plugin says nothing.
+        """
+        if not found.plugin:
             plain = [one for one in self.plain if one.cell != found.cell]
-            return dataclasses.replace(self, plain=(*plain, found))
+            if isinstance(found, Record):
+                plain.append(found)
+            return dataclasses.replace(self, plain=tuple(plain))
         records = [one for one in self.records if one.cell != found.cell]
         failures = [one for one in self.failures if one.cell != found.cell]
         if isinstance(found, Record):
@@ -169,11 +178,21 @@ class Findings:
             self, records=tuple(records), failures=tuple(failures)
         )
 
+    def plus_all(self, others: 'Findings') -> 'Findings':
+        """Add what others have found, on their machine."""
+        added = dataclasses.replace(self, machine=others.machine)
+        for found in (*others.records, *others.failures, *others.plain):
+            added = added.plus(found)
+        return added
 
-def to_json(findings: Findings) -> str:
-    """Write them down."""
+
+def to_json(findings: Findings, indent: int | None = 1) -> str:
+    """Write them down.
+
+    :param indent: None for a single line.
+    """
     content = {'format': FORMAT, **dataclasses.asdict(findings)}
-    return json.dumps(_rounded(content), indent=1) + '\n'
+    return json.dumps(_rounded(content), indent=indent) + '\n'
 
 
 def _rounded(value: Any) -> Any:

@@ -85,8 +85,8 @@ def needed(words: list[str]) -> Need:
         bench_arguments.parse(rest)
         return Need(bench_arguments.MEMORY_MIB, _ROOM_MIB, alone=True)
     if name == 'chaos':
-        chaos_arguments.parse(rest)
-        return _cloud(chaos_arguments.MEMORY_MIB)
+        clouds = chaos_arguments.parse(rest).clouds
+        return _cloud(chaos_arguments.MEMORY_MIB, clouds)
     if name == 'test':
         return _needed_by_tests(rest)
     if name not in arguments.COMMANDS:
@@ -114,8 +114,10 @@ def _parse(
     return parser.parse_args(words)
 
 
-def _cloud(guest_mib: int) -> Need:
-    return Need(guest_mib, _CLOUD_MIB, cloud=True, alone=True)
+def _cloud(guest_mib: int, count: int = 1) -> Need:
+    return Need(
+        count * guest_mib, count * _CLOUD_MIB, cloud=True, alone=True
+    )
 
 
 def _needed_by_tests(suites: list[str]) -> Need:
