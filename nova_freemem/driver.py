@@ -19,6 +19,7 @@ from collections.abc import Iterator
 import contextlib
 from typing import Any
 
+from nova import exception
 import nova.conf
 from nova.virt import event as virtevent
 from nova.virt.libvirt import driver
@@ -196,6 +197,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             return arrival.memory_given_back(
                 self._domain(instance), reporter, self._clock,
                 self._reconciler.hand_over(instance.uuid))
+        except exception.InstanceNotFound:
+            # It ended on its way. Nova complains, and there is nobody to pay.
+            return contextlib.nullcontext()
         except Exception as fault:
             reporter.not_assigned(fault)
             return contextlib.nullcontext()

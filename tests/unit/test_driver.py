@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 from nova import context
+from nova import exception
 from nova import objects
 import nova.conf
 from nova.objects import migrate_data as migrate_data_objects
@@ -350,6 +351,15 @@ class OtherMethodsTest(DriverTestCase):
         self.assertEqual(1, self.stock[name].call_count)
         (line,) = self.log_lines('ERROR')
         self.assertIn('Could not give memory back', line)
+
+    def test_a_guest_that_ended_on_its_way_is_none_to_complain_of(self
+                                                                  ) -> None:
+        self.find_domain.side_effect = exception.InstanceNotFound(
+            instance_id=UUID)
+        self.arrive()
+        name = 'post_live_migration_at_destination'
+        self.assertEqual(1, self.stock[name].call_count)
+        self.assertEqual([], self.log_lines('ERROR'))
 
     def test_a_fault_of_novas_at_the_destination_stays_novas(self) -> None:
         self.migrate_away()
