@@ -21,7 +21,6 @@ import unittest
 import libvirt
 
 from nova_freemem import domain as domains
-from nova_freemem import journal
 from tests.lab import cloud as lab_cloud
 from tests.lab import host as lab_host
 from tests.lab import layout
@@ -65,15 +64,25 @@ class CloudTestCase(unittest.TestCase):
         self.cloud = _cloud()
         self.source, self.destination = room.hosts()
 
-    def boot_used(self, memory_mib: int, freed_mib: int) -> servers.Server:
+    def boot_used(
+        self,
+        memory_mib: int,
+        freed_mib: int,
+        host: lab_host.Host | None = None,
+    ) -> servers.Server:
         """Boot a server that has used memory, and freed most of it.
 
         :param memory_mib: the server's memory.
         :param freed_mib: how much of it was dirtied and is free.
+        :param host: where; else the source.
         """
+        number = len(self.cloud.servers()) + 1
         name = self.id().rpartition('.')[2].replace('_', '-')
         server = self.cloud.boot(
-            name, memory_mib, reporting=False, host=self.source.name
+            f'{name}-{number}',
+            memory_mib,
+            reporting=False,
+            host=(host or self.source).name,
         )
         self.addCleanup(self.cloud.delete, server)
         guest = self.cloud.guest(server)
@@ -92,8 +101,12 @@ class CloudTestCase(unittest.TestCase):
         now = self.question(server)
         wrong = witness.changes(before, now) + witness.losses(before, now)
         self.assertEqual([], wrong)
+        self.assertIsNone(self.entry(server))
+
+    def entry(self, server: servers.Server) -> str | None:
+        """Read what a server's domain, where it is now, says of a debt."""
         handle = self.cloud.guest(server).domain
-        self.assertIsNone(journal.read(domains.Domain(handle)))
+        return domains.Domain(handle).read_metadata()
 
     def log_of(self, host: lab_host.Host, server: servers.Server) -> list[str]:
         """Read what a host's nova-compute told of a server."""

@@ -1,0 +1,154 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Several servers migrate at once, out of a host and into it."""
+
+from collections.abc import Iterator
+import contextlib
+import threading
+from typing import NamedTuple
+
+from nova_freemem import domain as domains
+from nova_freemem import exceptions
+from tests.cloud import base
+from tests.lab import host as lab_host
+from tests.lab import network
+from tests.lab import room
+from tests.lab import servers
+from tests.lab import witness
+
+# Nova lets one guest at a time leave a host, unless told otherwise.
+_TWO_AT_A_TIME = """\
+[DEFAULT]
+max_concurrent_live_migrations = 2
+"""
+
+
+class Journey(NamedTuple):
+    """A server, where it is and where it goes, and how its guest is."""
+
+    server: servers.Server
+    source: lab_host.Host
+    destination: lab_host.Host
+    before: witness.Witness
+
+
+class HostsThatAreDrainedAtOnce(base.CloudTestCase):
+    """Two servers leave the first host while one leaves the second."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self._configure(_TWO_AT_A_TIME)
+        self.addCleanup(self._configure, '')
+        here, there = self.source, self.destination
+        self.journeys = [
+            self._journey(here, there),
+            self._journey(here, there),
+            self._journey(there, here),
+        ]
+
+    def _configure(self, lines: str) -> None:
+        for one in self.cloud.computes:
+            one.set_lines('drain', lines)
+            one.start(self.cloud.api)
+
+    def _journey(
+        self, source: lab_host.Host, destination: lab_host.Host
+    ) -> Journey:
+        server = self.boot_used(512, 260, source)
+        return Journey(server, source, destination, self.question(server))
+
+    def test_each_guest_travels_light_and_has_everything_back(self) -> None:
+        with self._watched() as seen:
+            started = self._begin()
+            ends = self._finish(started)
+        self.assertEqual(['completed'] * 3, ends)
+        for one in self.journeys:
+            self._assert_arrived_light_and_whole(one)
+        # At some moment more than one of them was without its memory.
+        self.assertGreater(max(map(len, seen)), 1)
+
+    def test_an_abort_of_one_leaves_the_others_alone(self) -> None:
+        aborted, *others = self.journeys
+        # Slow enough for the order to arrive before the guest does.
+        network.set_link(200)
+        self.addCleanup(network.set_link, room.LINK_MBIT)
+        with self._watched() as seen:
+            started = self._begin()
+            self.wait_until(
+                'a debt to the first guest',
+                lambda: any(aborted.server.id in owed for owed in seen),
+            )
+            self.cloud.abort_migration(aborted.server)
+            first, *rest = self._finish(started)
+        self.assertIn(first, ('cancelled', 'error'))
+        self.assertEqual(
+            aborted.source.name, self.cloud.host(aborted.server).name
+        )
+        self.assert_whole(aborted.server, aborted.before)
+        self.assertEqual(['completed'] * 2, rest)
+        for one in others:
+            self._assert_arrived_light_and_whole(one)
+
+    def _begin(self) -> list[float]:
+        return [
+            self.cloud.begin_migration(one.server, to=one.destination.name)
+            for one in self.journeys
+        ]
+
+    def _finish(self, started: list[float]) -> list[str]:
+        return [
+            self.cloud.finish_migration(one.server, when).status
+            for one, when in zip(self.journeys, started, strict=True)
+        ]
+
+    def _assert_arrived_light_and_whole(self, one: Journey) -> None:
+        self.assertEqual(
+            one.destination.name, self.cloud.host(one.server).name
+        )
+        self.wait_until(
+            'the end of the debt', lambda: self.entry(one.server) is None
+        )
+        self.assert_whole(one.server, one.before)
+        lines = self.log_of(one.source, one.server)
+        released = [line for line in lines if '] Released ' in line]
+        self.assertEqual(1, len(released), lines)
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[list[frozenset[str]]]:
+        """Keep looking at who is owed memory; a set for each look."""
+        seen: list[frozenset[str]] = []
+        is_over = threading.Event()
+        thread = threading.Thread(
+            target=self._look, args=(seen, is_over), daemon=True
+        )
+        thread.start()
+        try:
+            yield seen
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _look(
+        self, seen: list[frozenset[str]], is_over: threading.Event
+    ) -> None:
+        connections = [
+            one.libvirt() for one in (self.source, self.destination)
+        ]
+        while not is_over.wait(0.05):
+            owed = set()
+            for connection in connections:
+                for handle in connection.listAllDomains():
+                    with contextlib.suppress(exceptions.FreememError):
+                        if domains.Domain(handle).read_metadata():
+                            owed.add(handle.UUIDString())
+            seen.append(frozenset(owed))

@@ -1,0 +1,110 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Hosts have different plugins, or none: whoever is owed memory gets it."""
+
+import json
+import subprocess
+
+from nova_freemem import domain as domains
+from tests.cloud import base
+from tests.lab import host as lab_host
+from tests.lab.services import settings
+
+_WHOLE_KIB = 768 * 1024
+_NEWER = '<owed format="2" bytes="805306368"/>'
+
+
+def _command(
+    host: lab_host.Host, *words: str, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Call the operator's command on a host."""
+    return host.run([settings.program('nova-freemem'), *words], check=check)
+
+
+class DestinationWithoutThePlugin(base.CloudTestCase):
+    """A guest has landed there, and is owed memory that nobody gives."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        source, destination = self.source.name, self.destination.name
+        self.addCleanup(self.cloud.plugin, True)
+        self.cloud.plugin({source: True, destination: False})
+        self.server = self.boot_used(memory_mib=768, freed_mib=400)
+        self.before = self.question(self.server)
+        migration = self.cloud.migrate(self.server, to=destination)
+        self.assertEqual('completed', migration.status)
+        now = self.question(self.server)
+        self.assertLess(now.balloon_kib, _WHOLE_KIB)
+        self.assertIsNotNone(self.entry(self.server))
+
+    def test_the_command_gives_it_all_back_without_nova(self) -> None:
+        compute = next(
+            one
+            for one in self.cloud.computes
+            if one.host.name == self.destination.name
+        )
+        compute.stop()
+        listed = _command(self.destination, 'owed', '-f', 'json')
+        (owed,) = json.loads(listed.stdout)
+        self.assertIn(self.server.id, owed.values())
+        _command(self.destination, 'assign', '--all')
+        self.assertEqual(
+            [],
+            json.loads(
+                _command(self.destination, 'owed', '-f', 'json').stdout
+            ),
+        )
+        compute.start(self.cloud.api)
+        self.assert_whole(self.server, self.before)
+
+    def test_it_has_all_back_once_the_plugin_is_enabled(self) -> None:
+        self.cloud.plugin(True)
+        self.wait_until(
+            'the end of the debt', lambda: self.entry(self.server) is None
+        )
+        self.assert_whole(self.server, self.before)
+
+    def test_it_has_all_back_where_it_goes_to_a_host_with_it(self) -> None:
+        self.cloud.migrate(self.server, to=self.source.name)
+        self.wait_until(
+            'the end of the debt', lambda: self.entry(self.server) is None
+        )
+        self.assert_whole(self.server, self.before)
+
+
+class EntryOfANewerPlugin(base.CloudTestCase):
+    """It came with the guest, from a host that has been upgraded."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = self.boot_used(memory_mib=768, freed_mib=400)
+        self.before = self.question(self.server)
+        handle = self.cloud.guest(self.server).domain
+        domains.Domain(handle).write_metadata(_NEWER)
+
+    def test_nothing_is_taken_and_the_operator_settles_it(self) -> None:
+        migration = self.cloud.migrate(self.server)
+        self.assertEqual('completed', migration.status)
+        self.assertIn('format="2"', self.entry(self.server) or '')
+        kept = self.question(self.server)
+        self.assertEqual(_WHOLE_KIB, kept.balloon_kib)
+        lines = self.log_of(self.source, self.server)
+        self.assertTrue(
+            any('carries all memory of the guest' in one for one in lines),
+            lines,
+        )
+        refused = _command(self.destination, 'assign', '--all', check=False)
+        self.assertEqual(1, refused.returncode)
+        self.assertIn(f'settle {self.server.id}', refused.stderr)
+        _command(self.destination, 'settle', self.server.id)
+        self.assert_whole(self.server, self.before)
