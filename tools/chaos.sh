@@ -14,8 +14,9 @@
 #
 # Have things go wrong while guests migrate, and see that nothing is lost:
 #
-#   sudo tools/chaos.sh --matrix [--phase PHASE...] [--fault FAULT...]
-#                       [--plain] [--json FILE] [--rst FILE]
+#   sudo tools/chaos.sh --matrix [--clouds N] [--phase PHASE...]
+#                       [--fault FAULT...] [--plain]
+#                       [--json FILE [--rest]] [--rst FILE]
 #   sudo tools/chaos.sh --seed N --minutes M [--json FILE]
 #   sudo tools/chaos.sh --soak N [--json FILE]
 #

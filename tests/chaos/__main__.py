@@ -36,6 +36,7 @@ from tests.chaos import soak
 from tests.chaos import tables
 from tests.chaos import verdict
 from tests.chaos import walk
+from tests.chaos.matrix import Cell
 from tests.chaos.record import Findings
 from tests.chaos.stage import Stage
 from tests.lab import preflight
@@ -87,11 +88,16 @@ def _say(sentence: str) -> None:
 
 
 def _run_matrix(request: argparse.Namespace) -> int:
-    findings, count = _known(request), len(request.cells)
+    findings, cells = _known(request), request.cells
+    if request.rest:
+        known = findings.plain if request.plain else findings.records
+        run = {one.cell for one in known}
+        cells = [cell for cell in cells if cell not in run]
+    count = len(cells)
     seconds = matrix.estimate_seconds(count, request.clouds)
     takes = datetime.timedelta(minutes=round(seconds / 60))
     _say(f'{count} cells: about {str(takes)[:-3]} h.')
-    for number, found in enumerate(_find(request), 1):
+    for number, found in enumerate(_find(request, cells), 1):
         _say(f'{number}/{count}')
         _tell(found)
         findings = findings.plus_all(found)
@@ -103,14 +109,16 @@ def _run_matrix(request: argparse.Namespace) -> int:
     return 1 if tables.losses(findings) or findings.failures else 0
 
 
-def _find(request: argparse.Namespace) -> Iterator[Findings]:
+def _find(
+    request: argparse.Namespace, cells: list[Cell]
+) -> Iterator[Findings]:
     plugin = not request.plain
     if request.clouds > 1:
         clouds = side_by_side.Clouds(request.clouds, plugin)
-        yield from clouds.run(request.cells)
+        yield from clouds.run(cells)
         return
     with series.stage(plugin) as stage:
-        yield from series.run(request.cells, stage)
+        yield from series.run(cells, stage)
 
 
 def _known(request: argparse.Namespace) -> Findings:
@@ -177,8 +185,7 @@ def _walk_on(request: argparse.Namespace, stage: Stage) -> int:
         findings = findings.plus_all(found)
         _write(request, findings)
         lost += [
-            f'step {number}: {cell}'
-            for cell, _wrong in tables.losses(found)
+            f'step {number}: {cell}' for cell, _wrong in tables.losses(found)
         ]
         lost += [f'step {number}: {one.cell}' for one in found.failures]
     _say(f'Seed {request.seed}: {number} steps, {len(lost)} with a loss.')

@@ -116,6 +116,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         ' are not run again stay',
     )
     parser.add_argument(
+        '--rest',
+        action='store_true',
+        help='with --matrix: what is not in FILE yet, or came to nothing',
+    )
+    parser.add_argument(
         '--rst',
         metavar='FILE',
         type=_file,
@@ -141,6 +146,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         parser.error('--plain is for --matrix')
     if request.clouds > 1 and not request.matrix:
         parser.error('--clouds is for --matrix')
+    if request.rest and not (request.matrix and request.json):
+        parser.error('--rest is for --matrix with --json')
     request.cells = matrix.cells(
         request.phase and [phases.BY_WORD[word] for word in request.phase],
         request.fault,

@@ -25,7 +25,7 @@ from tests.chaos.matrix import Cell
 from tests.chaos.phases import Phase
 
 #: Changes when a figure changes its meaning.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +79,7 @@ class Record:
     :param phase: where the fault was to be met.
     :param plugin: whether the computes had the plugin.
     :param hit: where the migration was as it began, and as it was done.
+    :param owed: whether memory had been taken, or noted, by then.
     :param source: the host the guest was on.
     :param destination: the host it went to.
     :param refused: why Nova would not have it; None where it would.
@@ -100,6 +101,7 @@ class Record:
     fault: str
     plugin: bool
     hit: tuple[str, str]
+    owed: bool
     source: str
     destination: str
     refused: str | None

@@ -98,6 +98,7 @@ class _Run:
             try:
                 self._inflict()
                 hit_last = phases.now(watch.view(), at_start)
+                owed = watch.was_owed()
                 watch.judge_by(self._whole_if())
                 stage.set_link(room.LINK_MBIT)
                 time.sleep(cell.kind.seconds)
@@ -113,6 +114,7 @@ class _Run:
             fault=cell.fault,
             plugin=all(stage.cloud.plugins.values()),
             hit=(hit_first.word, hit_last.word),
+            owed=owed,
             source=stage.source.name,
             destination=stage.destination.name,
             refused=self._refused,
@@ -177,11 +179,13 @@ class _Run:
             self._toll = Toll.NOTHING
 
     def _whole_if(self) -> Callable[[View], bool]:
-        if self._toll is Toll.GONE:
-            return phases.is_gone
-        return functools.partial(
+        is_whole = functools.partial(
             phases.is_whole, original_kib=self._before.balloon_kib
         )
+        if self._toll is not Toll.GONE:
+            return is_whole
+        # Nova does not always manage to delete a server that migrates.
+        return lambda view: phases.is_gone(view) or is_whole(view)
 
     def _settle(self, watch: Watch) -> None:
         """Wait until Nova has done with it and the guest is whole."""
@@ -192,7 +196,7 @@ class _Run:
         time.sleep(_LOOK_SECONDS)
 
     def _after(self) -> record.Account | None:
-        if self._toll is Toll.GONE:
+        if self._toll is Toll.GONE and not any(self._stage.running()):
             return None
         try:
             guest = self._stage.wait_answering()

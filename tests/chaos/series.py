@@ -71,7 +71,8 @@ def stage(plugin: bool) -> Iterator[Stage]:
 def run(cells: Iterable[Cell], on: Stage) -> Iterator[Findings]:
     """Run cells; one that comes to nothing is noted, and others go on.
 
-    A cell whose fault came too late for its phase is run once more.
+    A cell whose fault came too late for its phase is run once more; so is one
+    whose guest was left alone, with a guest that has no past.
 
     :returns: what was found in each, as it ends.
     """
@@ -79,6 +80,8 @@ def run(cells: Iterable[Cell], on: Stage) -> Iterator[Findings]:
     for cell in cells:
         found = _run_one(cell, on)
         if isinstance(found, record.Record) and verdict.judge(found).missed:
+            if found.plugin and not found.owed:
+                on.boot()
             found = _run_one(cell, on)
         yield Findings(machine).plus(found)
 

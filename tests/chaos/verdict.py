@@ -15,13 +15,17 @@
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Set
 import dataclasses
 
 from tests.chaos import matrix
 from tests.chaos.kinds import End
 from tests.chaos.kinds import Toll
+from tests.chaos.phases import Phase
 from tests.chaos.record import Account
 from tests.chaos.record import Record
+
+_NOT_DELETED = 'the server was to be deleted and is there'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,20 +59,35 @@ def judge(record: Record, plain: Iterable[Record] = ()) -> Verdict:
     :param plain: what came of faults without the plugin.
     """
     toll = record.cell.kind.toll_at(record.cell.phase)
-    if toll is Toll.GONE and record.refused is None:
+    by_itself = {
+        _ending(one)
+        for one in plain
+        if one.fault == record.fault
+        and record.cell.phase in matrix.PLAIN[one.cell.phase]
+    }
+    if toll is Toll.GONE and record.refused is None and not record.runs_on:
         wrong = list(_leftovers(record))
     else:
         wrong = [
             *_guest(record, toll),
             *_memory(record),
-            *_migration(record),
+            *_migration(record, toll),
         ]
+    if _ending(record) in by_itself:
+        wrong = [one for one in wrong if one != _NOT_DELETED]
     return Verdict(
         went=_went(record),
         wrong=tuple(wrong),
-        otherwise=tuple(_otherwise(record, plain)),
-        missed=record.cell.phase not in record.hit_phases,
+        otherwise=tuple(_otherwise(record, by_itself)),
+        missed=_missed(record),
     )
+
+
+def _missed(record: Record) -> bool:
+    """Find a fault that met nothing: too late, or a guest left alone."""
+    phase = record.cell.phase
+    left_alone = record.plugin and phase >= Phase.NOTED and not record.owed
+    return left_alone or phase not in record.hit_phases
 
 
 def _went(record: Record) -> str:
@@ -79,16 +98,10 @@ def _went(record: Record) -> str:
     return f'{word}, restarted' if restarted else word
 
 
-def _otherwise(record: Record, plain: Iterable[Record]) -> Iterator[str]:
+def _otherwise(record: Record, by_itself: Set[str]) -> Iterator[str]:
     """Hold what Nova has in the end against what it has by itself."""
-    known = {
-        _ending(one)
-        for one in plain
-        if one.fault == record.fault
-        and record.cell.phase in matrix.PLAIN[one.cell.phase]
-    }
-    if known and _ending(record) not in known:
-        ends = ', or '.join(sorted(known))
+    if by_itself and _ending(record) not in by_itself:
+        ends = ', or '.join(sorted(by_itself))
         yield f'Nova ends it with {_ending(record)}; by itself with {ends}'
 
 
@@ -101,10 +114,9 @@ def _ending(record: Record) -> str:
 
 
 def _leftovers(record: Record) -> Iterator[str]:
-    if record.runs_on:
-        yield f'the deleted guest runs on {" and ".join(record.runs_on)}'
+    """Find what is left of a guest that has ended with its server."""
     if record.nova.status is not None:
-        yield f'the deleted server is there: {record.nova.status}'
+        yield _NOT_DELETED
     for who, mib in record.nova.allocations.items():
         yield f'placement keeps {mib} MiB for {who}'
 
@@ -163,9 +175,11 @@ def differences(before: Account, after: Account) -> Iterator[str]:
         )
 
 
-def _migration(record: Record) -> Iterator[str]:
+def _migration(record: Record, toll: Toll) -> Iterator[str]:
     """Find a migration that did not end as it would have without us."""
     end = record.cell.kind.end
+    if toll is Toll.GONE and record.refused is None:
+        yield _NOT_DELETED
     nova = record.nova
     if record.refused is not None:
         end = End.COMPLETES

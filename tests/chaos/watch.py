@@ -40,6 +40,8 @@ from tests.lab import host as lab_host
 
 _STATE_SECONDS = 0.02
 _DETAIL_SECONDS = 0.03
+# Once the fault is there, nobody waits for a moment any more.
+_AFTERWARDS = 5
 # What changes seldom is asked for seldom.
 _DEFINITION_SECONDS = 0.3
 _RETRY_SECONDS = 0.1
@@ -65,6 +67,8 @@ class Watch:
         self._threads: list[threading.Thread] = []
         self._whole: list[tuple[float, bool]] = []
         self._whole_if: Callable[[View], bool] = lambda _view: False
+        self._pace = 1
+        self._was_owed = False
 
     def __enter__(self) -> Self:
         for side in self._hosts:
@@ -96,9 +100,15 @@ class Watch:
         :param whole_if: what that is.
         """
         with self._changed:
+            self._pace = _AFTERWARDS
             self._whole_if = whole_if
             self._whole = []
             self._note()
+
+    def was_owed(self) -> bool:
+        """Tell whether the guest has been owed memory since the start."""
+        with self._changed:
+            return self._was_owed
 
     def whole_since(self) -> float | None:
         """Tell since when the guest is whole; None where it is not."""
@@ -172,7 +182,7 @@ class Watch:
                 continue
             with contextlib.suppress(libvirt.libvirtError):
                 while connection.isAlive():
-                    if self._stop_wanted.wait(every_seconds):
+                    if self._stop_wanted.wait(every_seconds * self._pace):
                         break
                     with contextlib.suppress(
                         libvirt.libvirtError, exceptions.FreememError
@@ -202,6 +212,7 @@ class Watch:
                 still_seconds = now - self._moved_at[side]
                 look = dataclasses.replace(look, still_seconds=still_seconds)
             self._looks[side] = look
+            self._was_owed |= bool(look.noted)
             self._note()
             self._changed.notify_all()
 

@@ -115,9 +115,7 @@ def _parse(
 
 
 def _cloud(guest_mib: int, count: int = 1) -> Need:
-    return Need(
-        count * guest_mib, count * _CLOUD_MIB, cloud=True, alone=True
-    )
+    return Need(count * guest_mib, count * _CLOUD_MIB, cloud=True, alone=True)
 
 
 def _needed_by_tests(suites: list[str]) -> Need:

@@ -40,6 +40,12 @@ def without(description: str) -> str:
     return etree.tostring(domain, encoding='unicode')
 
 
+def reports(domain: libvirt.virDomain) -> bool:
+    """Tell whether a guest's balloon reports free pages."""
+    balloon = etree.fromstring(domain.XMLDesc()).find('devices/memballoon')
+    return balloon is not None and balloon.get('freePageReporting') == 'on'
+
+
 def take_away(domain: libvirt.virDomain) -> None:
     """Start a guest anew whose balloon does not report free pages.
 

@@ -46,6 +46,7 @@ _MOVED: dict[str, Any] = {
     'fault': 'agent-killed',
     'plugin': True,
     'hit': ('moving', 'moving'),
+    'owed': True,
     'source': 'host1',
     'destination': 'host2',
     'refused': None,

@@ -122,8 +122,24 @@ class VerdictTest(base.TestCase):
         }
         judged = self.judge(**gone, nova=_AWAY)
         self.assertEqual(('whole', 'gone'), (judged.word, judged.went))
-        judged = self.judge(**{**gone, 'runs_on': ('host2',)})
-        self.assertEqual(3, len(judged.wrong), judged.wrong)
+        judged = self.judge(**gone)
+        self.assertEqual(2, len(judged.wrong), judged.wrong)
+
+    def test_a_server_that_nova_cannot_delete_keeps_its_guest_whole(
+        self,
+    ) -> None:
+        figures: dict[str, Any] = {
+            'fault': 'server-deleted',
+            'nova': nova(status='ERROR', migration='error'),
+            'phase': 'landed',
+            'hit': ('landed', 'over'),
+        }
+        plain = [chaos_records.moved(**figures, plugin=False)]
+        self.assertEqual('lost', self.judge(**figures).word)
+        stays = chaos_records.moved(**figures)
+        self.assertEqual('whole', verdict.judge(stays, plain).word)
+        owed = chaos_records.moved(**figures, noted=True)
+        self.assertEqual('lost', verdict.judge(owed, plain).word)
 
     def test_an_end_that_nova_has_by_itself_is_as_well(self) -> None:
         figures: dict[str, Any] = {'fault': 'broker'}
@@ -153,8 +169,10 @@ class VerdictTest(base.TestCase):
         )
         self.assertEqual('whole', verdict.judge(record, [early]).word)
 
-    def test_a_fault_that_came_late_proves_nothing(self) -> None:
+    def test_a_fault_that_met_nothing_proves_nothing(self) -> None:
         judged = self.judge(hit=('transfer', 'transfer'))
+        self.assertEqual('missed', judged.word)
+        judged = self.judge(owed=False)
         self.assertEqual('missed', judged.word)
         judged = self.judge(hit=('transfer', 'transfer'), noted=True)
         self.assertEqual('lost', judged.word)

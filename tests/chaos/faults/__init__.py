@@ -56,4 +56,8 @@ MAKE: Mapping[str, Callable[[], Fault]] = {
         name: functools.partial(guests.InGuest, name)
         for name in guests.SCRIPTS
     },
+    **{
+        name: functools.partial(guests.StartsAnew, name)
+        for name in ('guest-reboots', 'guest-panics')
+    },
 }

@@ -17,8 +17,13 @@ A script in the guest does it and ends it: once its agent is gone, nobody
 can tell it anything.
 """
 
+import contextlib
+
+import libvirt
+
 from tests.chaos.faults import base
 from tests.chaos.stage import Stage
+from tests.lab import steps
 
 _AGENT = '$(cat /run/qemu-ga.pid)'
 _CHANNEL = '/dev/virtio-ports/org.qemu.guest_agent.0'
@@ -47,6 +52,10 @@ SCRIPTS = {
 }
 
 
+_BOOT_SECONDS = 90
+_BOOT_ID = '/proc/sys/kernel/random/boot_id'
+
+
 class InGuest(base.Fault):
     """A script in the guest.
 
@@ -63,3 +72,28 @@ class InGuest(base.Fault):
     def heal(self, stage: Stage) -> None:
         """Wait until the guest answers again."""
         stage.wait_answering()
+
+
+class StartsAnew(InGuest):
+    """A script that ends the guest's kernel; another one is started."""
+
+    def prepare(self, stage: Stage) -> None:
+        """Remember which kernel runs."""
+        self._before = _boot_id(stage)
+
+    def heal(self, stage: Stage) -> None:
+        """Wait until another one does."""
+        steps.wait_for(
+            lambda: _boot_id(stage) not in (None, self._before),
+            'the guest to start anew',
+            _BOOT_SECONDS,
+            0.5,
+        )
+
+
+def _boot_id(stage: Stage) -> str | None:
+    with contextlib.suppress(
+        steps.LabError, libvirt.libvirtError, TimeoutError
+    ):
+        return stage.guest().do('cat', _BOOT_ID, seconds=5).strip()
+    return None
