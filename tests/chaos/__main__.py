@@ -90,9 +90,7 @@ def _say(sentence: str) -> None:
 def _run_matrix(request: argparse.Namespace) -> int:
     findings, cells = _known(request), request.cells
     if request.rest:
-        known = findings.plain if request.plain else findings.records
-        run = {one.cell for one in known}
-        cells = [cell for cell in cells if cell not in run]
+        cells = findings.rest(cells, plugin=not request.plain)
     count = len(cells)
     seconds = matrix.estimate_seconds(count, request.clouds)
     takes = datetime.timedelta(minutes=round(seconds / 60))

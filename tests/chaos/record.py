@@ -13,6 +13,7 @@
 
 """What was found in one cell, and the file that keeps it; pure."""
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import json
@@ -179,6 +180,11 @@ class Findings:
         return dataclasses.replace(
             self, records=tuple(records), failures=tuple(failures)
         )
+
+    def rest(self, cells: Iterable[Cell], *, plugin: bool) -> list[Cell]:
+        """Tell which cells are still to be run, with the plugin or without."""
+        run = {one.cell for one in (self.records if plugin else self.plain)}
+        return [cell for cell in cells if cell not in run]
 
     def plus_all(self, others: 'Findings') -> 'Findings':
         """Add what others have found, on their machine."""

@@ -107,6 +107,9 @@ class WordsTest(base.TestCase):
         ('--soak 1 --plain', '--plain is for --matrix'),
         ('--matrix --plain --fault abort', 'none of that can be'),
         ('--soak 1 --rst x', '--rst is for --matrix'),
+        ('--soak 1 --clouds 2', '--clouds is for --matrix'),
+        ('--matrix --clouds 9', "'9' is not a whole number between 1 and 8"),
+        ('--matrix --rest', '--rest is for --matrix with --json'),
         ('--matrix --phase switch-over --fault abort', 'none of that can be'),
     )
     def test_wrong_words_are_one_line(self, words: str, why: str) -> None:
@@ -124,6 +127,13 @@ class WordsTest(base.TestCase):
     )
     def test_right_words_pass_and_want_the_lab_alone(self, words: str) -> None:
         self.assertTrue(preflight.needed(['chaos', *words.split()]).alone)
+
+    def test_each_cloud_wants_its_own_memory(self) -> None:
+        one, three = (
+            preflight.needed(['chaos', '--matrix', '--clouds', count])
+            for count in ('1', '3')
+        )
+        self.assertEqual(3 * one.memory_mib(False), three.memory_mib(False))
 
 
 class FindingsTest(base.TestCase):
@@ -156,6 +166,20 @@ class FindingsTest(base.TestCase):
         self.assertEqual([], tables.losses(findings))
         ended = record.Failure('landed', 'agent-killed', 'it ended')
         self.assertEqual(1, len(findings.plus(ended).records))
+
+    def test_the_rest_is_what_has_not_been_run_or_came_to_nothing(
+        self,
+    ) -> None:
+        cells = matrix.cells(
+            [Phase.NOTED, Phase.MOVING, Phase.TRANSFER],
+            ['agent-killed', 'broker'],
+        )
+        rest = self.findings.rest(cells, plugin=True)
+        self.assertEqual(5, len(rest))
+        self.assertNotIn(Cell(Phase.MOVING, 'agent-killed'), rest)
+        plain = self.findings.rest(cells, plugin=False)
+        self.assertEqual(5, len(plain))
+        self.assertNotIn(Cell(Phase.TRANSFER, 'agent-killed'), plain)
 
     def test_the_table_tells_outcome_and_seconds(self) -> None:
         shown = tables.grid(self.findings)
