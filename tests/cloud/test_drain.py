@@ -89,6 +89,7 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
                 lambda: any(aborted.server.id in owed for owed in seen),
             )
             self.cloud.abort_migration(aborted.server)
+            network.set_link(room.LINK_MBIT)
             first, *rest = self._finish(started)
         self.assertIn(first, ('cancelled', 'error'))
         self.assertEqual(
