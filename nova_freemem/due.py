@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 
 from nova_freemem import domain as domains
 from nova_freemem import journal
@@ -25,6 +26,9 @@ from nova_freemem import journal
 # each hour.
 FIRST_SECONDS = 0.1
 LONGEST_SECONDS = 3600.0
+
+# Longer pauses than the interval double with every so many tries.
+SLOWER = 2
 
 
 class Verdict(enum.Enum):
@@ -46,14 +50,20 @@ class Tries:
     times: int = 0
     next_at_seconds: float = 0.0
 
-    def pause_seconds(self, longest_seconds: float = LONGEST_SECONDS
-                      ) -> float:
+    def pause_seconds(self, interval_seconds: float) -> float:
         """Tell how long it is let be after the last try.
 
-        :param longest_seconds: the bound
-        :returns: twice as long each time
+        :param interval_seconds: when all guests are looked at
+        :returns: twice as long each time up to the interval, then more
+                  slowly: who could not take its memory for long is given it
+                  no more than half as long again after it can
         """
-        return min(longest_seconds, FIRST_SECONDS * 2.0 ** (self.times - 1))
+        pause_seconds = FIRST_SECONDS * 2.0 ** (self.times - 1)
+        if pause_seconds <= interval_seconds:
+            return pause_seconds
+        doublings = math.log2(pause_seconds / interval_seconds)
+        return min(LONGEST_SECONDS, interval_seconds
+                   * 2.0 ** (int(doublings) / SLOWER))
 
     def may_go_on(self, now_seconds: float) -> bool:
         """Tell whether it is the guest's turn again.
@@ -63,18 +73,26 @@ class Tries:
         """
         return now_seconds >= self.next_at_seconds
 
-    def once_more(self, now_seconds: float,
-                  longest_seconds: float = LONGEST_SECONDS) -> Tries:
+    def once_more(self, now_seconds: float, interval_seconds: float
+                  ) -> Tries:
         """Count one more.
 
         :param now_seconds: when it was made, monotonic
-        :param longest_seconds: the longest pause after it
+        :param interval_seconds: when all guests are looked at
         :returns: the tries so far
         """
         tries = Tries(min(self.times + 1, 64))
         return dataclasses.replace(
             tries, next_at_seconds=now_seconds
-            + tries.pause_seconds(longest_seconds))
+            + tries.pause_seconds(interval_seconds))
+
+    def looked_at_again(self, at_seconds: float) -> Tries:
+        """Have what a try brings seen before it counts.
+
+        :param at_seconds: when, monotonic
+        :returns: the tries so far
+        """
+        return dataclasses.replace(self, next_at_seconds=at_seconds)
 
 
 def judge(owed: journal.Owed | None, situation: domains.Situation,
@@ -109,5 +127,7 @@ def tries_after(situation: domains.Situation, tries: Tries,
     if situation is domains.Situation.RUNNING:
         return tries
     if situation is domains.Situation.IN_FLIGHT:
-        return tries.once_more(now_seconds, interval_seconds)
+        soonest = tries.once_more(now_seconds, interval_seconds)
+        return soonest.looked_at_again(min(
+            soonest.next_at_seconds, now_seconds + interval_seconds))
     return Tries()  # An event tells when it runs.

@@ -42,6 +42,9 @@ LOG = logging.getLogger(__name__)
 # begun, and show it in the server's events. They begin a second or two later.
 LANDING_SECONDS = 5.0
 
+# What a guest that was asked again makes of it is seen by then.
+ASKED_AGAIN_SECONDS = 1.0
+
 # Shorter waits belong to guests that are being paid as they should.
 TOLD_FROM_SECONDS = 10.0
 
@@ -52,11 +55,13 @@ class _Account:
 
     :ivar tries: how it went so far
     :ivar assignment: what was begun; whose the guest's claim is, his it is
+    :ivar asked_again: whether it was, and what that brings is yet to be seen
     :ivar complained_of: what was told about an entry that cannot be read
     """
 
     tries: Tries = dataclasses.field(default_factory=Tries)
     assignment: assign.Assignment | None = None
+    asked_again: bool = False
     complained_of: str | None = None
 
 
@@ -200,8 +205,7 @@ class Reconciler:
         except exceptions.DomainGone:
             return True
         except Exception as fault:
-            account.tries = account.tries.once_more(self._clock.now())
-            if account.tries.pause_seconds() >= TOLD_FROM_SECONDS:
+            if self._try_is_over(account):
                 tell.not_assigned(fault)
         return False
 
@@ -216,13 +220,25 @@ class Reconciler:
         assigned = assignment.look()
         if assigned is None:
             return True
-        if not assigned.complete:
-            assignment.ask_again()
-        account.tries = account.tries.once_more(self._clock.now())
-        if (assigned.complete
-                or account.tries.pause_seconds() >= TOLD_FROM_SECONDS):
+        if assigned.complete:
             tell.assigned(assigned)
-        return assigned.complete
+            return True
+        if not account.asked_again:
+            assignment.ask_again()
+            account.asked_again = True
+            account.tries = account.tries.looked_at_again(
+                self._clock.now() + ASKED_AGAIN_SECONDS)
+        elif self._try_is_over(account):
+            tell.assigned(assigned)
+        return False
+
+    def _try_is_over(self, account: _Account) -> bool:
+        """Let a guest be for a while, and tell whether to speak of it."""
+        account.asked_again = False
+        account.tries = account.tries.once_more(self._clock.now(),
+                                                self._interval_seconds)
+        pause_seconds = account.tries.pause_seconds(self._interval_seconds)
+        return pause_seconds >= TOLD_FROM_SECONDS
 
 
 def _read(domain: domains.Domain, account: _Account,

@@ -42,7 +42,7 @@ class JudgeTest(base.TestCase):
 
     def test_one_that_was_tried_in_vain_has_to_wait_for_its_turn(self
                                                                  ) -> None:
-        tries = Tries().once_more(1000.0)
+        tries = Tries().once_more(1000.0, 60.0)
         for now, verdict in ((1000.0, Verdict.LATER), (1000.1, Verdict.NOW)):
             self.assertIs(verdict,
                           due.judge(OWED, Situation.RUNNING, tries, now))
@@ -55,22 +55,29 @@ class JudgeTest(base.TestCase):
 
 class TriesTest(base.TestCase):
 
-    def pauses(self, number: int, longest_seconds: float) -> list[float]:
+    def pauses(self, number: int, interval_seconds: float) -> list[float]:
         tries, now, pauses = Tries(), 0.0, []
         for _time in range(number):
-            tries = tries.once_more(now, longest_seconds)
-            pauses.append(round(tries.next_at_seconds - now, 6))
+            tries = tries.once_more(now, interval_seconds)
+            pauses.append(round(tries.next_at_seconds - now, 1))
             now = tries.next_at_seconds
         return pauses
 
-    def test_each_pause_is_twice_as_long_up_to_a_bound(self) -> None:
-        self.assertEqual([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0],
-                         self.pauses(8, 5.0))
+    def test_each_pause_is_twice_as_long_up_to_the_interval(self) -> None:
+        self.assertEqual(
+            [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 7.1, 10.0, 14.1],
+            self.pauses(10, 5.0))
 
     def test_the_bound_holds_for_ever(self) -> None:
-        pauses = self.pauses(5000, due.LONGEST_SECONDS)
+        pauses = self.pauses(5000, 60.0)
         self.assertEqual(3600.0, pauses[-1])
         self.assertEqual(sorted(pauses), pauses)
+
+    def test_who_could_not_for_long_waits_half_as_long_again(self) -> None:
+        pauses = self.pauses(25, 60.0)
+        for number, pause in enumerate(pauses):
+            self.assertLessEqual(
+                pause, max(60.0, 0.53 * sum(pauses[:number])))
 
     def test_one_in_flight_is_looked_at_again_within_the_interval(self
                                                                   ) -> None:
@@ -80,7 +87,7 @@ class TriesTest(base.TestCase):
         self.assertEqual(67.0, tries.next_at_seconds)
 
     def test_one_that_is_paused_begins_anew_when_it_runs(self) -> None:
-        tries = Tries().once_more(7.0)
+        tries = Tries().once_more(7.0, 60.0)
         self.assertEqual(Tries(), due.tries_after(
             Situation.STANDING_STILL, tries, 7.0, 60.0))
         self.assertEqual(tries, due.tries_after(
@@ -90,7 +97,7 @@ class TriesTest(base.TestCase):
                       now=strategies.floats(0, 1e9))
     def test_it_is_always_somebodys_turn_again(self, times: int, now: float
                                                ) -> None:
-        tries = Tries(times).once_more(now)
+        tries = Tries(times).once_more(now, 60.0)
         self.assertGreaterEqual(tries.next_at_seconds, now)
         self.assertLessEqual(tries.next_at_seconds,
                              now + due.LONGEST_SECONDS)

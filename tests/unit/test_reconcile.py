@@ -342,6 +342,19 @@ class UnableTest(ReconcilerTestCase):
         day = self.calls('set_balloon_kib')
         self.assertAlmostEqual(2 * 23, day - first_hour, delta=2)
 
+    def test_once_it_can_it_has_everything_within_an_interval(self) -> None:
+        for number, able_after_seconds in enumerate(range(5, 120, 5)):
+            uuid = f'guest {number}'
+            guest = self.add_guest(uuid, takes_up_to_kib=2 * GIB)
+            self.reconciler.look_at(uuid)
+            if not number:
+                self.reconciler.start()
+            self.clock.wait(able_after_seconds)
+            guest.takes_up_to_kib = 1 << 40
+            guest.start_anew()
+            self.clock.wait(INTERVAL_SECONDS + 2)
+            self.assert_whole(guest)
+
     def test_that_is_said_at_a_sane_rate_for_as_long_as_it_is_so(self
                                                                  ) -> None:
         self.start(takes_up_to_kib=2 * GIB)
