@@ -16,6 +16,7 @@
 How each is inflicted and healed stands in the package ``faults``.
 """
 
+from collections.abc import Collection
 import dataclasses
 import enum
 
@@ -47,7 +48,7 @@ class Kind:
     :param seconds: how long it lasts before it is healed.
     :param end: what Nova's own migration makes of it.
     :param toll: what it takes of the guest ...
-    :param toll_from: ... from this phase on; nothing before.
+    :param toll_in: ... in these phases; nothing in others.
     """
 
     name: str
@@ -55,12 +56,17 @@ class Kind:
     seconds: float = 0.0
     end: End = End.COMPLETES
     toll: Toll = Toll.NOTHING
-    toll_from: Phase = Phase.BEFORE
+    toll_in: Collection[Phase] = tuple(Phase)
 
     def toll_at(self, phase: Phase) -> Toll:
         """Tell what it takes of a guest in a phase."""
-        return self.toll if phase >= self.toll_from else Toll.NOTHING
+        return self.toll if phase in self.toll_in else Toll.NOTHING
 
+
+_FROM_POST_COPY = tuple(one for one in Phase if one >= Phase.POST_COPY)
+# A half of the guest's memory is on each host: libvirt that loses track of it
+# leaves both paused.
+_IN_POST_COPY = (Phase.POST_COPY,)
 
 _ALL = (
     Kind('compute-source', 'nova-compute killed, source', end=End.ANY),
@@ -68,9 +74,19 @@ _ALL = (
         'compute-destination', 'nova-compute killed, destination', end=End.ANY
     ),
     Kind('compute-both', 'nova-compute killed, both', end=End.ANY),
-    Kind('libvirtd-source', 'libvirtd restarted, source', end=End.ANY),
     Kind(
-        'libvirtd-destination', 'libvirtd restarted, destination', end=End.ANY
+        'libvirtd-source',
+        'libvirtd restarted, source',
+        end=End.ANY,
+        toll=Toll.RESTART,
+        toll_in=_IN_POST_COPY,
+    ),
+    Kind(
+        'libvirtd-destination',
+        'libvirtd restarted, destination',
+        end=End.ANY,
+        toll=Toll.RESTART,
+        toll_in=_IN_POST_COPY,
     ),
     Kind('qemu-source', 'QEMU killed, source', end=End.ANY, toll=Toll.RESTART),
     Kind(
@@ -78,7 +94,7 @@ _ALL = (
         'QEMU killed, destination',
         end=End.ANY,
         toll=Toll.RESTART,
-        toll_from=Phase.POST_COPY,
+        toll_in=_FROM_POST_COPY,
     ),
     Kind(
         'link-healed',
@@ -86,7 +102,7 @@ _ALL = (
         seconds=8,
         end=End.ANY,
         toll=Toll.RESTART,
-        toll_from=Phase.POST_COPY,
+        toll_in=_FROM_POST_COPY,
     ),
     Kind(
         'link-cut',
@@ -94,7 +110,7 @@ _ALL = (
         seconds=45,
         end=End.ANY,
         toll=Toll.RESTART,
-        toll_from=Phase.POST_COPY,
+        toll_in=_FROM_POST_COPY,
     ),
     Kind('broker', 'RabbitMQ restarted', end=End.ANY),
     Kind('agent-stopped', 'guest agent stopped', seconds=10),

@@ -14,6 +14,7 @@
 """libvirtd is restarted; the guests go on."""
 
 from tests.chaos.faults import base
+from tests.chaos.faults import emulators
 from tests.chaos.stage import Stage
 from tests.lab import libvirtd
 from tests.lab import processes
@@ -36,6 +37,10 @@ class Restarted(base.Fault):
         daemon.start()
 
     def heal(self, stage: Stage) -> None:
-        """Restart its nova-compute, which the operator's tools do as well."""
+        """Restart its nova-compute, which the operator's tools do as well.
+
+        A guest that was torn in two is started again.
+        """
         processes.kill(stage.compute(self._side).daemon.pid_file)
         stage.start_computes()
+        emulators.revive(stage)
