@@ -14,6 +14,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import functools
 import threading
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from tests.lab import host as lab_host
 from tests.lab import network
 from tests.lab import room
 from tests.lab import servers
+from tests.lab import steps
 from tests.lab import witness
 
 # Nova lets one guest at a time leave a host, unless told otherwise.
@@ -59,7 +61,12 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
     def _configure(self, lines: str) -> None:
         for one in self.cloud.computes:
             one.set_lines('drain', lines)
-            one.start(self.cloud.api)
+        steps.in_parallel(
+            *(
+                functools.partial(one.start, self.cloud.api)
+                for one in self.cloud.computes
+            )
+        )
 
     def _journey(
         self, source: lab_host.Host, destination: lab_host.Host
