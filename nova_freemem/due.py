@@ -63,7 +63,7 @@ class Tries:
             return pause_seconds
         doublings = math.log2(pause_seconds / interval_seconds)
         return min(LONGEST_SECONDS, interval_seconds
-                   * 2.0 ** (int(doublings) / SLOWER))
+                   * math.exp2(int(doublings) / SLOWER))
 
     def may_go_on(self, now_seconds: float) -> bool:
         """Tell whether it is the guest's turn again.
