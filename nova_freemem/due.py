@@ -86,14 +86,6 @@ class Tries:
             tries, next_at_seconds=now_seconds
             + tries.pause_seconds(interval_seconds))
 
-    def looked_at_again(self, at_seconds: float) -> Tries:
-        """Have what a try brings seen before it counts.
-
-        :param at_seconds: when, monotonic
-        :returns: the tries so far
-        """
-        return dataclasses.replace(self, next_at_seconds=at_seconds)
-
 
 def judge(owed: journal.Owed | None, situation: domains.Situation,
           tries: Tries, now_seconds: float) -> Verdict:
@@ -127,7 +119,7 @@ def tries_after(situation: domains.Situation, tries: Tries,
     if situation is domains.Situation.RUNNING:
         return tries
     if situation is domains.Situation.IN_FLIGHT:
-        soonest = tries.once_more(now_seconds, interval_seconds)
-        return soonest.looked_at_again(min(
-            soonest.next_at_seconds, now_seconds + interval_seconds))
+        tries = tries.once_more(now_seconds, interval_seconds)
+        return dataclasses.replace(tries, next_at_seconds=min(
+            tries.next_at_seconds, now_seconds + interval_seconds))
     return Tries()  # An event tells when it runs.

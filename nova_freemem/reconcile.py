@@ -226,8 +226,9 @@ class Reconciler:
         if not account.asked_again:
             assignment.ask_again()
             account.asked_again = True
-            account.tries = account.tries.looked_at_again(
-                self._clock.now() + ASKED_AGAIN_SECONDS)
+            account.tries = dataclasses.replace(
+                account.tries, next_at_seconds=(
+                    self._clock.now() + ASKED_AGAIN_SECONDS))
         elif self._try_is_over(account):
             tell.assigned(assigned)
         return False
