@@ -14,9 +14,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-import contextlib
-
 from nova_freemem import assign
 from nova_freemem import clock as clocks
 from nova_freemem import domain as domains
@@ -25,15 +22,10 @@ from nova_freemem import give_back
 from nova_freemem import report
 
 
-@contextlib.contextmanager
-def memory_given_back(domain: domains.Domain, reporter: report.Reporter,
-                      clock: clocks.Clock,
-                      begun: assign.Assignment | None = None
-                      ) -> Iterator[None]:
-    """Give back what the guest is owed, around Nova's own first steps.
-
-    The balloon begins to deflate before them and is watched after them, so
-    that neither waits for the other.
+def assign_memory(domain: domains.Domain, reporter: report.Reporter,
+                  clock: clocks.Clock,
+                  begun: assign.Assignment | None = None) -> None:
+    """Give back what the guest is owed, and show it as a step of its own.
 
     :param domain: the guest
     :param reporter: tells of it
@@ -44,13 +36,8 @@ def memory_given_back(domain: domains.Domain, reporter: report.Reporter,
         assignment: assign.Assignment | None = begun
     else:
         assignment = give_back.begin(domain, reporter, clock)
-    if assignment is None:
-        yield
-        return
-    with reporter.event(report.ASSIGN_EVENT):
-        try:
-            yield
-        finally:
+    if assignment is not None:
+        with reporter.event(report.ASSIGN_EVENT):
             give_back.see_to(assignment, reporter)
 
 

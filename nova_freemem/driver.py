@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import threading
 from typing import Any
 
 from nova import exception
@@ -138,14 +139,19 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             ) -> None:
         """Give memory back, beside Nova's own steps after a landing.
 
+        Nova does not wait for it: until these steps are done, it takes the
+        guest for one of the source's, and would delete it there.
         See :meth:`nova.virt.driver.ComputeDriver.
         post_live_migration_at_destination`.
         """
-        with (self._claimed(instance.uuid) as ours,
-              self._arrival(context, instance, ours)):
-            super().post_live_migration_at_destination(
-                context, instance, network_info, block_migration,
-                block_device_info)
+        thread = threading.Thread(target=self._arrive, daemon=True,
+                                  args=(context, instance),
+                                  name='freemem-arrival')
+        with contextlib.suppress(RuntimeError):  # The reconciler pays then.
+            thread.start()
+        super().post_live_migration_at_destination(
+            context, instance, network_info, block_migration,
+            block_device_info)
 
     def emit_event(self, event: Any) -> None:
         """Have a guest looked at as soon as it runs here.
@@ -188,21 +194,19 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             reporter.fault('Looking at the guest', fault)
             return None
 
-    def _arrival(self, context: Any, instance: Any, ours: bool
-                 ) -> contextlib.AbstractContextManager[None]:
-        if not ours:
-            return contextlib.nullcontext()
+    def _arrive(self, context: Any, instance: Any) -> None:
         reporter = report.Reporter(context, instance, CONF.host)
-        try:
-            return arrival.memory_given_back(
-                self._domain(instance), reporter, self._clock,
-                self._reconciler.hand_over(instance.uuid))
-        except exception.InstanceNotFound:
-            # It ended on its way. Nova complains, and there is nobody to pay.
-            return contextlib.nullcontext()
-        except Exception as fault:
-            reporter.not_assigned(fault)
-            return contextlib.nullcontext()
+        with self._claimed(instance.uuid) as ours:
+            if not ours:
+                return
+            try:
+                arrival.assign_memory(
+                    self._domain(instance), reporter, self._clock,
+                    self._reconciler.hand_over(instance.uuid))
+            except exception.InstanceNotFound:
+                return  # It has ended, and there is nobody to pay.
+            except Exception as fault:
+                reporter.not_assigned(fault)
 
     def _domain(self, instance: Any) -> domains.Domain:
         return domains.Domain(self._host.get_guest(instance)._domain)

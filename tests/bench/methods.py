@@ -126,14 +126,13 @@ class Freemem(Method):
             self.told.append(f'not begun to give back: {fault}')
 
     def arrive(self, crossing: Crossing) -> None:
-        """See to it, as around Nova's steps after a landing."""
-        with arrival.memory_given_back(
+        """See to it, as beside Nova's steps after a landing."""
+        arrival.assign_memory(
             domains.Domain(crossing.arrived()),
             self._reporter,
             self._clock,
             self._begun,
-        ):
-            pass
+        )
 
 
 class Keeper(report.Reporter):

@@ -97,11 +97,13 @@ class CloudTestCase(unittest.TestCase):
     def assert_whole(
         self, server: servers.Server, before: witness.Witness
     ) -> None:
-        """Fail unless a guest is intact and has all its memory."""
+        """Fail unless a guest is intact and gets all its memory."""
+        self.wait_until(
+            'the end of the debt', lambda: self.entry(server) is None
+        )
         now = self.question(server)
         wrong = witness.changes(before, now) + witness.losses(before, now)
         self.assertEqual([], wrong)
-        self.assertIsNone(self.entry(server))
 
     def entry(self, server: servers.Server) -> str | None:
         """Read what a server's domain, where it is now, says of a debt."""

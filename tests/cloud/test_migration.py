@@ -50,18 +50,15 @@ class ServerWithFreeMemory(base.CloudTestCase):
 
     def _assert_told(self) -> None:
         """Fail unless the operator sees what was done."""
-        events = {
-            one['event']: (one['host'], one['result'])
-            for one in self._shown_events()
-        }
         source, destination = (
             place.hostname for place in layout.HOSTS.values()
         )
-        self.assertEqual(
-            (source, 'Success'), events['compute_freemem_release']
-        )
-        self.assertEqual(
-            (destination, 'Success'), events['compute_freemem_assign']
+        steps = {
+            ('compute_freemem_release', source, 'Success'),
+            ('compute_freemem_assign', destination, 'Success'),
+        }
+        self.wait_until(
+            'the end of both steps', lambda: steps <= self._shown_events()
         )
         released = self._info_lines(self.source, 'Released ')
         self.assertEqual(1, len(released), released)
@@ -72,7 +69,8 @@ class ServerWithFreeMemory(base.CloudTestCase):
             given_back[0].endswith(f'-> {whole_kib} KiB.'), given_back
         )
 
-    def _shown_events(self) -> list[dict[str, str]]:
+    def _shown_events(self) -> set[tuple[str, str, str | None]]:
+        """Ask for the migration's events: name, host and result of each."""
         command = ['server', 'event', 'list', self.server.id, '-f', 'json']
         actions = json.loads(self.cloud.openstack(command))
         requests = {one['Action']: one['Request ID'] for one in actions}
@@ -80,8 +78,10 @@ class ServerWithFreeMemory(base.CloudTestCase):
         shown = self.cloud.openstack(
             [*command, requests['live-migration'], '-f', 'json']
         )
-        events: list[dict[str, str]] = json.loads(shown)['events']
-        return events
+        return {
+            (one['event'], one['host'], one['result'])
+            for one in json.loads(shown)['events']
+        }
 
     def _info_lines(self, host: lab_host.Host, begin: str) -> list[str]:
         return [

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from importlib import metadata
 import operator
 import sys
+import threading
 import time
 from typing import Any
 from typing import ClassVar
@@ -142,13 +143,14 @@ class LiveMigrationTestCase(base.ServersTestBase):
         )
 
     def see(self, migration: str, vm_state: str, host: str) -> None:
-        """See a live migration end.
+        """See a live migration end, and whoever gives memory back then.
 
         :param migration: the status of the migration
         :param vm_state: the state of the server
         :param host: where the server is
         """
         self.wait_for((migration, vm_state, None, host), self._look)
+        self.wait_for([], lambda: threads('freemem-arrival'))
 
     def wait_for(self, expected: Any, look: Callable[[], Any]) -> None:
         """Look until what is expected is seen."""
@@ -221,6 +223,16 @@ class LiveMigrationTestCase(base.ServersTestBase):
         self.assertEqual([], journal_entries(domain, LIVE))
         self.assertEqual([], journal_entries(domain, DEFINED))
         self.assertEqual(10, domain.period_seconds)
+
+
+def threads(kind: str) -> list[str]:
+    """Find threads of the plugin's that have not ended.
+
+    :param kind: how their names begin
+    :returns: their names
+    """
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith(kind)]
 
 
 LIVE = 0

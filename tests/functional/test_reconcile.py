@@ -14,7 +14,6 @@
 
 import contextlib
 import io
-import threading
 
 import fixtures
 
@@ -142,11 +141,4 @@ class Threads(base.LiveMigrationTestCase):
         self.migrate()
         for name in ('source', 'destination'):
             self.computes[name].stop()
-        self.wait_for(
-            [],
-            lambda: [
-                thread.name
-                for thread in threading.enumerate()
-                if thread.name.startswith('freemem')
-            ],
-        )
+        self.wait_for([], lambda: base.threads('freemem'))

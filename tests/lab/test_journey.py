@@ -123,8 +123,8 @@ class JourneyTest(base.RoomTestCase):
 
     def arrive(self) -> None:
         destination = self.domain(GUEST)
-        with arrival.memory_given_back(destination, self.reporter, self.clock):
-            self.assertIsNotNone(journal.read(destination))
+        self.assertIsNotNone(journal.read(destination))
+        arrival.assign_memory(destination, self.reporter, self.clock)
         self.reporter.not_assigned.assert_not_called()
         (assigned,) = self.reporter.assigned.call_args.args
         self.assertEqual(MEMORY_MIB << 10, assigned.after_kib)

@@ -322,14 +322,21 @@ class OtherMethodsTest(DriverTestCase):
             self.context, self.instance, ['network'], block_migration=True,
             block_device_info={'info': 1})
 
-    def test_memory_is_back_when_novas_steps_at_the_destination_are_done(
-            self) -> None:
+    def test_novas_steps_at_the_destination_wait_for_nobody(self) -> None:
         self.migrate_away()
+        landed_at = self.clock.now()
         self.arrive()
         name = 'post_live_migration_at_destination'
         self.stock[name].assert_called_once_with(
             self.driver, self.context, self.instance, ['network'], True,
             {'info': 1})
+        self.assertEqual(landed_at, self.clock.now())
+
+    def test_beside_novas_steps_at_the_destination_the_memory_comes_back(
+            self) -> None:
+        self.migrate_away()
+        self.arrive()
+        self.clock.wait(10)
         self.assert_whole()
         self.assertEqual(['compute_freemem_release',
                           'compute_freemem_assign'], self.events())
@@ -347,6 +354,7 @@ class OtherMethodsTest(DriverTestCase):
     def test_a_fault_of_ours_does_not_stop_a_landing(self) -> None:
         self.find_domain.side_effect = ZeroDivisionError
         self.arrive()
+        self.clock.wait(1)
         name = 'post_live_migration_at_destination'
         self.assertEqual(1, self.stock[name].call_count)
         (line,) = self.log_lines('ERROR')
@@ -357,6 +365,7 @@ class OtherMethodsTest(DriverTestCase):
         self.find_domain.side_effect = exception.InstanceNotFound(
             instance_id=UUID)
         self.arrive()
+        self.clock.wait(1)
         name = 'post_live_migration_at_destination'
         self.assertEqual(1, self.stock[name].call_count)
         self.assertEqual([], self.log_lines('ERROR'))
@@ -366,7 +375,18 @@ class OtherMethodsTest(DriverTestCase):
         name = 'post_live_migration_at_destination'
         self.stock[name].side_effect = ZeroDivisionError
         self.assertRaises(ZeroDivisionError, self.arrive)
+        self.clock.wait(10)
         self.assert_whole()
+
+    def test_where_no_thread_starts_any_more_the_guest_lands_all_the_same(
+            self) -> None:
+        self.migrate_away()
+        self.thread.side_effect = None
+        self.thread.return_value.start.side_effect = RuntimeError('no thread')
+        self.arrive()
+        name = 'post_live_migration_at_destination'
+        self.assertEqual(1, self.stock[name].call_count)
+        self.assertIsNotNone(self.guest.metadata)
 
 
 class LandedTest(DriverTestCase):
@@ -391,13 +411,14 @@ class LandedTest(DriverTestCase):
     def arrive(self) -> None:
         self.driver.post_live_migration_at_destination(
             self.context, self.instance, [])
+        self.clock.wait(12)
 
     def test_a_guest_that_landed_gets_its_memory_as_soon_as_it_runs(self
                                                                     ) -> None:
         self.emit()
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
-    def test_novas_own_steps_see_to_what_began(self) -> None:
+    def test_what_began_is_seen_to_beside_novas_own_steps(self) -> None:
         self.emit()
         self.arrive()
         self.assert_whole()
@@ -411,8 +432,7 @@ class LandedTest(DriverTestCase):
         self.clock.wait(7)
         self.assert_whole()
 
-    def test_a_late_guest_is_the_reconcilers_when_novas_steps_are_done(
-            self) -> None:
+    def test_a_late_guest_is_the_reconcilers_in_the_end(self) -> None:
         self.guest.deflate_kib_per_second = 100 * MIB
         self.emit()
         self.arrive()
@@ -420,15 +440,22 @@ class LandedTest(DriverTestCase):
         self.clock.wait(50)
         self.assert_whole()
 
-    def test_novas_steps_do_not_wait_for_a_reconciler_that_hangs(self
-                                                                 ) -> None:
-        started_at = self.clock.now()
+    def test_what_a_hanging_reconciler_sees_to_is_left_to_it(self) -> None:
         with self.driver._claims.claim(UUID):
             self.arrive()
-        self.assertEqual(driver.CLAIM_SECONDS, self.clock.now() - started_at)
-        name = 'post_live_migration_at_destination'
-        self.assertEqual(1, self.stock[name].call_count)
         self.assertEqual([], self.domain.calls)
+
+    def test_a_guest_that_leaves_again_at_once_leaves_without_it_too(
+            self) -> None:
+        self.emit()
+        self.driver.post_live_migration_at_destination(
+            self.context, self.instance, [])
+        self.clock.wait(1)
+        self.stock['live_migration'].side_effect = (
+            lambda *_a: self.assertGreater(self.guest.missing_kib, 3 * GIB))
+        self.migrate()
+        self.stock['live_migration'].assert_called_once()
+        self.assertEqual([], self.log_lines('ERROR'))
 
     def test_a_guest_that_is_owed_nothing_is_let_run(self) -> None:
         self.guest.metadata = None

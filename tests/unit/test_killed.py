@@ -161,9 +161,8 @@ class DestinationKilledTest(KilledTestCase):
             world.guest.host = 'dest'
             world.destination.calls_left = calls
             try:
-                with arrival.memory_given_back(
-                        world.destination, world.reporter, world.clock):
-                    pass
+                arrival.assign_memory(world.destination, world.reporter,
+                                      world.clock)
                 alive = True
             except Killed:
                 pass

@@ -252,9 +252,8 @@ class Cloud:
 
     def _land(self, host: str, begun: assign.Assignment | None) -> None:
         self.clock.wait(self.model.after_landing_seconds)
-        with arrival.memory_given_back(guests.Domain(self.guest, host),
-                                       self.reporter, self.clock, begun):
-            pass
+        arrival.assign_memory(guests.Domain(self.guest, host), self.reporter,
+                              self.clock, begun)
 
     def _step(self, seconds: float) -> None:
         if self.transfer is not None:
