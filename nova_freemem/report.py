@@ -21,6 +21,7 @@ from typing import Any
 from nova import objects
 from oslo_log import log as logging
 
+from nova_freemem import exceptions
 from nova_freemem.assign import Assigned
 from nova_freemem.plan import Plan
 from nova_freemem.reasons import LeaveAlone
@@ -176,14 +177,16 @@ class Reporter(GuestReporter):
             instance=self._instance)
 
     def fault(self, doing: str, fault: Exception) -> None:
-        """Tell of a fault of ours, with its trace.
+        """Tell of a fault; of one that nobody has foreseen, with its trace.
 
         :param doing: what failed
         :param fault: why
         """
+        foreseen = isinstance(fault, exceptions.FreememError)
         LOG.error('%(doing)s failed: %(fault)s. The live migration goes on '
                   'as Nova does it.', {'doing': doing, 'fault': fault},
-                  instance=self._instance, exc_info=fault)
+                  instance=self._instance,
+                  exc_info=None if foreseen else fault)
 
     def _record(self, method: str, name: str) -> None:
         try:

@@ -21,8 +21,6 @@ import logging
 import signal
 import sys
 import time
-from typing import Any
-from typing import NoReturn
 
 import libvirt
 from rich import console as rich_console
@@ -59,7 +57,7 @@ def main() -> int:
         request was refused and nothing has been changed.
     """
     words = sys.argv[1:]
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         preflight.refuse(['bench', *words])
         return _bench(arguments.parse(words))
@@ -71,10 +69,6 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130  # As a shell says it.
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _bench(request: argparse.Namespace) -> int:

@@ -22,8 +22,6 @@ import json
 import signal
 import sys
 import time
-from typing import Any
-from typing import NoReturn
 
 from rich import console as rich_console
 
@@ -54,7 +52,7 @@ def main() -> int:
         request was refused and nothing has been changed.
     """
     words = sys.argv[1:]
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         preflight.refuse(['chaos', *words])
         return _work(arguments.parse(words))
@@ -66,10 +64,6 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130  # As a shell says it.
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _work(request: argparse.Namespace) -> int:

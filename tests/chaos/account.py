@@ -48,8 +48,7 @@ def question(
     :param before: what it said before; one that has started anew since
         holds memory anew.
     """
-    boot_id = guest.do('cat', '/proc/sys/kernel/random/boot_id').strip()
-    if before is not None and boot_id != before.boot_id:
+    if before is not None and guest.boot_id() != before.boot_id:
         guest.hold(stages.HELD_MIB, stages.REWRITTEN_PAGES_PER_SECOND)
     seen = witness.question(guest)
     return record.Account(

@@ -20,8 +20,6 @@ from collections.abc import Iterator
 import os
 import signal
 import sys
-from typing import Any
-from typing import NoReturn
 from typing import TextIO
 
 from tests.chaos import phases
@@ -36,7 +34,7 @@ def main() -> int:
 
     :returns: 0; 130 where it was told to end.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What anything else prints is not to come between.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -48,10 +46,6 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _answer(answers: TextIO, found: Findings) -> None:

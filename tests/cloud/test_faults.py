@@ -19,17 +19,12 @@ A quick part of the matrix of tests.chaos, which has the rest.
 import contextlib
 from typing import ClassVar
 
-from tests.chaos import runner
+from tests.chaos import series
 from tests.chaos import stage as stages
-from tests.chaos import tidy
 from tests.chaos import verdict
 from tests.chaos.matrix import Cell
 from tests.chaos.phases import Phase
-from tests.chaos.record import Record
 from tests.cloud import base
-
-# A fault is inflicted as soon as its phase is seen, and may be late for it.
-_ATTEMPTS = 2
 
 
 class BadDay(base.CloudTestCase):
@@ -57,22 +52,13 @@ class BadDay(base.CloudTestCase):
         return stage
 
     def assert_nothing_lost(self, phase: Phase, fault: str) -> None:
-        """Fail unless a fault at a phase ends with everything whole."""
-        for _ in range(_ATTEMPTS):
-            found = self._run(Cell(phase, fault))
-            judged = verdict.judge(found)
-            self.assertEqual((), judged.wrong, found.told)
-            if not judged.missed:
-                return
-
-    def _run(self, cell: Cell) -> Record:
+        """Fail unless a fault meets a phase and everything ends whole."""
         assert self.stage is not None
-        found: Record | None = None
-        try:
-            found = runner.run(cell, self.stage)
-        finally:
-            tidy.up(self.stage, found)
-        return found
+        (findings,) = series.run([Cell(phase, fault)], self.stage)
+        self.assertEqual((), findings.failures)
+        (found,) = findings.records
+        judged = verdict.judge(found)
+        self.assertEqual('whole', judged.word, (judged, found.told))
 
     def test_the_operator_aborts_while_memory_is_taken(self) -> None:
         self.assert_nothing_lost(Phase.MOVING, 'abort')

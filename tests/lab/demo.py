@@ -20,6 +20,7 @@ import argparse
 from collections.abc import Iterator
 import contextlib
 import pathlib
+import signal
 import sys
 
 from rich import console as rich_console
@@ -53,6 +54,7 @@ def main() -> int:
         2 where the request was refused and nothing has been changed.
     """
     words = sys.argv[1:]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = arguments.Parser(prog='tools/demo.sh')
     arguments.demo(parser)
     try:

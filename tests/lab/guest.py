@@ -25,6 +25,7 @@ import libvirt_qemu
 
 from tests.lab import steps
 
+_BOOT_ID = '/proc/sys/kernel/random/boot_id'
 _HOLD_STATUS = '/run/hold'
 _CACHE_FILE = '/data/cache'
 _AGENT_SECONDS = 10  # For one answer: an emulated guest can be slow.
@@ -142,6 +143,13 @@ class Guest:
             why = done.err.strip() or f'exit code {done.exit_code}'
             raise steps.LabError(f'{" ".join(argv)} in {self._name}', why)
         return done.out
+
+    def boot_id(self, seconds: float = 60) -> str:
+        """Read what is new at each start of the guest's kernel.
+
+        :param seconds: how long that may take.
+        """
+        return self.do('cat', _BOOT_ID, seconds=seconds).strip()
 
     def meminfo(self) -> dict[str, int]:
         """Read the guest's /proc/meminfo.

@@ -19,8 +19,6 @@ from lxml import etree
 
 from tests.lab import guest as lab_guest
 
-_BOOT_ID = '/proc/sys/kernel/random/boot_id'
-
 
 @dataclasses.dataclass(frozen=True)
 class Witness:
@@ -46,7 +44,7 @@ def question(guest: lab_guest.Guest) -> Witness:
     :param guest: it holds memory already.
     """
     return Witness(
-        boot_id=guest.do('cat', _BOOT_ID).strip(),
+        boot_id=guest.boot_id(),
         held=guest.check_held(),
         total_kib=guest.meminfo()['MemTotal'],
         balloon_kib=guest.balloon_kib(),

@@ -147,3 +147,12 @@ class ReportTest(base.TestCase):
         self.assertEqual('ERROR Asking the guest failed: oops. The live '
                          'migration goes on as Nova does it.', line)
         self.assertIn('ZeroDivisionError: oops', self.log.output)
+
+    def test_a_fault_that_was_foreseen_is_one_line(self) -> None:
+        # A server was deleted while memory was taken from its guest.
+        self.reporter.fault(
+            'Releasing memory of the guest',
+            fakes.libvirt_fault(exceptions.OperationInvalid,
+                                'domain is not running'))
+        (line,) = self.log.output.splitlines()
+        self.assertIn('domain is not running', line)

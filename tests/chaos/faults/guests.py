@@ -53,7 +53,6 @@ SCRIPTS = {
 
 
 _BOOT_SECONDS = 90
-_BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
 
 class InGuest(base.Fault):
@@ -95,5 +94,5 @@ def _boot_id(stage: Stage) -> str | None:
     with contextlib.suppress(
         steps.LabError, libvirt.libvirtError, TimeoutError
     ):
-        return stage.guest().do('cat', _BOOT_ID, seconds=5).strip()
+        return stage.guest().boot_id(seconds=5)
     return None
