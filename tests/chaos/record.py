@@ -164,13 +164,14 @@ class Findings:
     def plus(self, found: Record | Failure) -> 'Findings':
         """Add a cell; what was known of it before is dropped.
 
-        What came to nothing without the plugin says nothing.
+        Without the plugin it is kept, for Nova does not end the same thing
+        in the same way each time; what came to nothing says nothing.
         """
         if not found.plugin:
-            plain = [one for one in self.plain if one.cell != found.cell]
             if isinstance(found, Record):
-                plain.append(found)
-            return dataclasses.replace(self, plain=tuple(plain))
+                plain = (*self.plain, found)
+                return dataclasses.replace(self, plain=plain)
+            return self
         records = [one for one in self.records if one.cell != found.cell]
         failures = [one for one in self.failures if one.cell != found.cell]
         if isinstance(found, Record):

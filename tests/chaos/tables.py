@@ -72,19 +72,19 @@ def _found(record: Record, findings: Findings) -> str:
     judged = verdict.judge(record, findings.plain)
     if judged.wrong:
         return f'LOST: {judged.went}'
-    if record.whole_seconds is None:
-        return judged.went
     remarks = [
         f' ({word})'
         for word, is_so in (
             ('missed', judged.missed),
-            ('otherwise', judged.otherwise),
+            ('lost without it too', judged.by_itself),
+            ('worse', judged.worse),
             ('refused', record.refused),
         )
         if is_so
     ]
-    seconds = f'{record.whole_seconds:.1f} s'
-    return f'{judged.went} {seconds}{"".join(remarks)}'
+    whole = record.whole_seconds
+    seconds = '' if whole is None else f' {whole:.1f} s'
+    return f'{judged.went}{seconds}{"".join(remarks)}'
 
 
 def losses(findings: Findings) -> list[tuple[Cell, tuple[str, ...]]]:
@@ -95,7 +95,7 @@ def losses(findings: Findings) -> list[tuple[Cell, tuple[str, ...]]]:
     found = []
     for one in findings.records:
         judged = verdict.judge(one, findings.plain)
-        wrong = (*judged.wrong, *judged.otherwise)
+        wrong = (*judged.wrong, *judged.worse)
         if wrong:
             found.append((one.cell, (*wrong, *one.told)))
     return found
@@ -109,8 +109,8 @@ def summary(findings: Findings) -> str:
     to_run = len(matrix.cells())
     return (
         f'{len(words)} of {to_run} cells run: {words.count("whole")} whole,'
-        f' {words.count("lost")} with a loss, {words.count("otherwise")} that'
-        f' Nova by itself ends otherwise, {words.count("missed")} where the'
+        f' {words.count("lost")} with a loss, {words.count("worse")} that'
+        f' Nova by itself ends better, {words.count("missed")} where the'
         f' fault missed its phase; {len(findings.failures)} came to'
         f' nothing; {len(matrix.left_out())} are left out.'
     )

@@ -15,7 +15,7 @@
 
 from collections.abc import Iterable
 from collections.abc import Iterator
-from collections.abc import Set
+from collections.abc import Sequence
 import dataclasses
 
 from tests.chaos import matrix
@@ -34,13 +34,15 @@ class Verdict:
 
     :param went: what became of the guest, in a word.
     :param wrong: what was lost, one sentence each; none where all is well.
-    :param otherwise: how Nova ended it otherwise than without the plugin.
+    :param by_itself: what is lost without the plugin as well.
+    :param worse: how Nova ended it worse than it ever does by itself.
     :param missed: whether the fault met another phase than it was to.
     """
 
     went: str
     wrong: tuple[str, ...]
-    otherwise: tuple[str, ...]
+    by_itself: tuple[str, ...]
+    worse: tuple[str, ...]
     missed: bool
 
     @property
@@ -48,8 +50,8 @@ class Verdict:
         """Say it in a word."""
         if self.wrong:
             return 'lost'
-        if self.otherwise:
-            return 'otherwise'
+        if self.worse:
+            return 'worse'
         return 'missed' if self.missed else 'whole'
 
 
@@ -58,29 +60,32 @@ def judge(record: Record, plain: Iterable[Record] = ()) -> Verdict:
 
     :param plain: what came of faults without the plugin.
     """
-    toll = record.cell.kind.toll_at(record.cell.phase)
-    by_itself = {
-        _ending(one)
+    without = [
+        one
         for one in plain
         if one.fault == record.fault
         and record.cell.phase in matrix.PLAIN[one.cell.phase]
-    }
-    if toll is Toll.GONE and record.refused is None and not record.runs_on:
-        wrong = list(_leftovers(record))
-    else:
-        wrong = [
-            *_guest(record, toll),
-            *_memory(record),
-            *_migration(record, toll),
-        ]
-    if _ending(record) in by_itself:
-        wrong = [one for one in wrong if one != _NOT_DELETED]
+        and not _missed(one)
+    ]
+    lost = list(_losses(record))
+    lost_without = {loss for one in without for loss in _losses(one)}
     return Verdict(
         went=_went(record),
-        wrong=tuple(wrong),
-        otherwise=tuple(_otherwise(record, by_itself)),
+        wrong=tuple(one for one in lost if one not in lost_without),
+        by_itself=tuple(one for one in lost if one in lost_without),
+        worse=tuple(_worse(record, without)),
         missed=_missed(record),
     )
+
+
+def _losses(record: Record) -> Iterator[str]:
+    toll = record.cell.kind.toll_at(record.cell.phase)
+    if toll is Toll.GONE and record.refused is None and not record.runs_on:
+        yield from _leftovers(record)
+        return
+    yield from _guest(record, toll)
+    yield from _memory(record)
+    yield from _migration(record, toll)
 
 
 def _missed(record: Record) -> bool:
@@ -98,11 +103,22 @@ def _went(record: Record) -> str:
     return f'{word}, restarted' if restarted else word
 
 
-def _otherwise(record: Record, by_itself: Set[str]) -> Iterator[str]:
-    """Hold what Nova has in the end against what it has by itself."""
-    if by_itself and _ending(record) not in by_itself:
-        ends = ', or '.join(sorted(by_itself))
+def _worse(record: Record, without: Sequence[Record]) -> Iterator[str]:
+    """Hold Nova's end of it against the worst that it has by itself."""
+    if without and _goodness(record) < min(map(_goodness, without)):
+        ends = ', or '.join(sorted({_ending(one) for one in without}))
         yield f'Nova ends it with {_ending(record)}; by itself with {ends}'
+
+
+def _goodness(record: Record) -> tuple[bool, ...]:
+    """Make an end comparable: what matters most to the owner comes first."""
+    nova, after = record.nova, record.after
+    return (
+        after is not None and after.boot_id == record.before.boot_id,
+        nova.status in ('ACTIVE', None) and nova.task is None,
+        nova.migration in ('completed', None),
+        len(nova.allocations) <= 1,
+    )
 
 
 def _ending(record: Record) -> str:
@@ -118,7 +134,7 @@ def _leftovers(record: Record) -> Iterator[str]:
     if record.nova.status is not None:
         yield _NOT_DELETED
     for who, mib in record.nova.allocations.items():
-        yield f'placement keeps {mib} MiB for {who}'
+        yield f'placement keeps {mib} MiB for the {who.partition(" ")[0]}'
 
 
 def _guest(record: Record, toll: Toll) -> Iterator[str]:

@@ -125,7 +125,7 @@ class VerdictTest(base.TestCase):
         judged = self.judge(**gone)
         self.assertEqual(2, len(judged.wrong), judged.wrong)
 
-    def test_a_server_that_nova_cannot_delete_keeps_its_guest_whole(
+    def test_what_is_lost_without_the_plugin_too_is_not_its_loss(
         self,
     ) -> None:
         figures: dict[str, Any] = {
@@ -137,11 +137,16 @@ class VerdictTest(base.TestCase):
         plain = [chaos_records.moved(**figures, plugin=False)]
         self.assertEqual('lost', self.judge(**figures).word)
         stays = chaos_records.moved(**figures)
-        self.assertEqual('whole', verdict.judge(stays, plain).word)
+        judged = verdict.judge(stays, plain)
+        self.assertEqual(
+            ('whole', 1), (judged.word, len(judged.by_itself)), judged
+        )
         owed = chaos_records.moved(**figures, noted=True)
         self.assertEqual('lost', verdict.judge(owed, plain).word)
 
-    def test_an_end_that_nova_has_by_itself_is_as_well(self) -> None:
+    def test_an_end_no_worse_than_the_worst_of_novas_own_is_well(
+        self,
+    ) -> None:
         figures: dict[str, Any] = {'fault': 'broker'}
         error = nova(status='ERROR', migration='error')
         record = chaos_records.moved(**figures, nova=error)
@@ -153,11 +158,13 @@ class VerdictTest(base.TestCase):
         }
         ends_well = chaos_records.moved(**plain)
         judged = verdict.judge(record, [ends_well])
-        self.assertEqual('otherwise', judged.word)
-        self.assertIn('migration error, 1 allocations; by', *judged.otherwise)
+        self.assertEqual('worse', judged.word)
+        self.assertIn('migration error, 1 allocations; by', *judged.worse)
         ends_so = chaos_records.moved(**plain, nova=error)
         for known in ([ends_well, ends_so], []):
             self.assertEqual('whole', verdict.judge(record, known).word)
+        well = chaos_records.moved(**figures)
+        self.assertEqual('whole', verdict.judge(well, [ends_so]).word)
 
     def test_an_end_at_another_point_is_no_measure(self) -> None:
         error = nova(status='ERROR', migration='error')
