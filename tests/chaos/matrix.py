@@ -118,6 +118,7 @@ PLAIN: Mapping[Phase, frozenset[Phase]] = types.MappingProxyType(
         ),
         Phase.TRANSFER: frozenset(
             {
+                Phase.ASKED,
                 Phase.NOTED,
                 Phase.MOVING,
                 Phase.AT_TARGET,

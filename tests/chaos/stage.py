@@ -41,6 +41,7 @@ _REACH_SECONDS = 10
 _OUT_OF_REACH = (
     libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
     libvirt.VIR_ERR_NO_DOMAIN,
+    libvirt.VIR_ERR_OPERATION_INVALID,  # It does not run here any more.
 )
 
 #: How often the computes look at all of their guests.
@@ -176,8 +177,8 @@ class Stage:
     def in_guest(self, script: str) -> None:
         """Have the guest do something, and do not wait for it.
 
-        A guest that has just landed is out of reach until its agent has been
-        found there.
+        A guest that changes hosts is out of reach until its agent has been
+        found where it lands.
 
         :raises TimeoutError: it is for long.
         """
