@@ -159,6 +159,7 @@ class _Run:
         phase = self._cell.phase
         if phase is Phase.POST_COPY:
             watch.wait_for(Phase.TRANSFER, at_start, _PHASE_SECONDS)
+            self._fault.arm(self._stage)
             api = self._stage.cloud.api.compute
             for one in api.server_migrations(self._stage.server.id):
                 api.force_complete_server_migration(

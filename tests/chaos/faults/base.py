@@ -25,6 +25,10 @@ class Fault(abc.ABC):
         """Get ready, so that it takes no time then; nothing happens yet."""
         del stage
 
+    def arm(self, stage: Stage) -> None:
+        """Begin what would not reach the guest in post-copy any more."""
+        del stage
+
     @abc.abstractmethod
     def inflict(self, stage: Stage) -> None:
         """Do it.

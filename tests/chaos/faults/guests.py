@@ -18,6 +18,7 @@ can tell it anything.
 """
 
 import contextlib
+import time
 
 import libvirt
 
@@ -53,6 +54,9 @@ SCRIPTS = {
 
 
 _BOOT_SECONDS = 90
+# From the order for post-copy until it runs, on a busy machine; it takes some
+# ten seconds at the speed that the link has then.
+_POST_COPY_SECONDS = 6
 
 
 class InGuest(base.Fault):
@@ -63,10 +67,19 @@ class InGuest(base.Fault):
 
     def __init__(self, name: str) -> None:
         self._script = SCRIPTS[name]
+        self._armed_until: float | None = None
+
+    def arm(self, stage: Stage) -> None:
+        """Have it done in a while: libvirt reaches no agent in post-copy."""
+        stage.in_guest(f'sleep {_POST_COPY_SECONDS}; {self._script}')
+        self._armed_until = time.monotonic() + _POST_COPY_SECONDS
 
     def inflict(self, stage: Stage) -> None:
-        """Have it done."""
-        stage.in_guest(self._script)
+        """Have it done, or wait until it is."""
+        if self._armed_until is None:
+            stage.in_guest(self._script)
+        else:
+            time.sleep(max(0, self._armed_until - time.monotonic()))
 
     def heal(self, stage: Stage) -> None:
         """Wait until the guest answers again."""
