@@ -156,10 +156,10 @@ class _Run:
 
         :raises LabError: it did not come.
         """
-        phase = self._cell.phase
+        phase, happens_at = self._cell.phase, 0.0
         if phase is Phase.POST_COPY:
             watch.wait_for(Phase.TRANSFER, at_start, _PHASE_SECONDS)
-            self._fault.arm(self._stage)
+            happens_at = time.monotonic() + self._fault.arm(self._stage)
             api = self._stage.cloud.api.compute
             for one in api.server_migrations(self._stage.server.id):
                 api.force_complete_server_migration(
@@ -171,6 +171,7 @@ class _Run:
             raise steps.LabError(
                 f'reach {phase.word}', f'it stays at {where.word}'
             )
+        time.sleep(max(0.0, happens_at - time.monotonic()))
 
     def _inflict(self) -> None:
         try:

@@ -109,10 +109,12 @@ def summary(findings: Findings) -> str:
     to_run = len(matrix.cells())
     return (
         f'{len(words)} of {to_run} cells run: {words.count("whole")} whole,'
-        f' {words.count("lost")} with a loss, {words.count("worse")} that'
-        f' Nova by itself ends better, {words.count("missed")} where the'
-        f' fault missed its phase; {len(findings.failures)} came to'
-        f' nothing; {len(matrix.left_out())} are left out.'
+        f' {words.count("lost")} with a loss,'
+        f' {words.count("lost by itself")} with one that is there without the'
+        f' plugin too, {words.count("worse")} that Nova by itself ends better,'
+        f' {words.count("missed")} where the fault missed its phase;'
+        f' {len(findings.failures)} came to nothing;'
+        f' {len(matrix.left_out())} are left out.'
     )
 
 

@@ -52,7 +52,9 @@ class Verdict:
             return 'lost'
         if self.worse:
             return 'worse'
-        return 'missed' if self.missed else 'whole'
+        if self.missed:
+            return 'missed'
+        return 'lost by itself' if self.by_itself else 'whole'
 
 
 def judge(record: Record, plain: Iterable[Record] = ()) -> Verdict:

@@ -139,7 +139,7 @@ class VerdictTest(base.TestCase):
         stays = chaos_records.moved(**figures)
         judged = verdict.judge(stays, plain)
         self.assertEqual(
-            ('whole', 1), (judged.word, len(judged.by_itself)), judged
+            ('lost by itself', 1), (judged.word, len(judged.by_itself))
         )
         owed = chaos_records.moved(**figures, noted=True)
         self.assertEqual('lost', verdict.judge(owed, plain).word)

@@ -25,9 +25,14 @@ class Fault(abc.ABC):
         """Get ready, so that it takes no time then; nothing happens yet."""
         del stage
 
-    def arm(self, stage: Stage) -> None:
-        """Begin what would not reach the guest in post-copy any more."""
+    def arm(self, stage: Stage) -> float:
+        """Begin what would not reach the guest in post-copy any more.
+
+        :returns: the seconds until it happens by itself; 0 where nothing
+            does.
+        """
         del stage
+        return 0.0
 
     @abc.abstractmethod
     def inflict(self, stage: Stage) -> None:

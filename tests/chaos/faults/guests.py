@@ -18,7 +18,6 @@ can tell it anything.
 """
 
 import contextlib
-import time
 
 import libvirt
 
@@ -67,19 +66,18 @@ class InGuest(base.Fault):
 
     def __init__(self, name: str) -> None:
         self._script = SCRIPTS[name]
-        self._armed_until: float | None = None
+        self._is_armed = False
 
-    def arm(self, stage: Stage) -> None:
+    def arm(self, stage: Stage) -> float:
         """Have it done in a while: libvirt reaches no agent in post-copy."""
         stage.in_guest(f'sleep {_POST_COPY_SECONDS}; {self._script}')
-        self._armed_until = time.monotonic() + _POST_COPY_SECONDS
+        self._is_armed = True
+        return _POST_COPY_SECONDS
 
     def inflict(self, stage: Stage) -> None:
-        """Have it done, or wait until it is."""
-        if self._armed_until is None:
+        """Have it done, unless it is being done."""
+        if not self._is_armed:
             stage.in_guest(self._script)
-        else:
-            time.sleep(max(0, self._armed_until - time.monotonic()))
 
     def heal(self, stage: Stage) -> None:
         """Wait until the guest answers again."""
