@@ -69,6 +69,7 @@ def daemon(state: settings.Settings) -> processes.Daemon:
             '--no-defaults',
             '--user=root',
             f'--datadir={_data(state)}',
+            f'--tmpdir={_scratch(state)}',
             f'--socket={folder}/socket',
             f'--pid-file={folder}/pid',
             f'--init-file={folder}/first.sql',
@@ -93,6 +94,11 @@ def _data(state: settings.Settings) -> pathlib.Path:
     return state.folder('mariadb') / 'data'
 
 
+def _scratch(state: settings.Settings) -> pathlib.Path:
+    """Name a folder of its own: a server that starts empties it."""
+    return state.folder('mariadb') / 'tmp'
+
+
 def bring_up(state: settings.Settings) -> None:
     """Make an empty data folder where there is none, and start the server."""
     server = daemon(state)
@@ -101,6 +107,7 @@ def bring_up(state: settings.Settings) -> None:
     with steps.step('start mariadb', server.log):
         folder = state.folder('mariadb')
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _scratch(state).mkdir(exist_ok=True)
         statements = folder / 'first.sql'
         statements.touch(mode=0o600)
         statements.write_text(_first_statements(state))
@@ -111,6 +118,7 @@ def bring_up(state: settings.Settings) -> None:
                 '--user=root',
                 '--skip-test-db',
                 f'--datadir={_data(state)}',
+                f'--tmpdir={_scratch(state)}',
             ]
             processes.run(install, server.log)
         server.start()
