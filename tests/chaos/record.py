@@ -195,13 +195,15 @@ class Findings:
         return added
 
 
-def to_json(findings: Findings, indent: int | None = 1) -> str:
-    """Write them down.
+def to_json(findings: Findings) -> str:
+    """Write them down, on one line."""
+    return json.dumps(_content(findings)) + '\n'
 
-    :param indent: None for a single line.
-    """
+
+def _content(findings: Findings) -> dict[str, Any]:
     content = {'format': FORMAT, **dataclasses.asdict(findings)}
-    return json.dumps(_rounded(content), indent=indent) + '\n'
+    rounded: dict[str, Any] = _rounded(content)
+    return rounded
 
 
 def _rounded(value: Any) -> Any:
@@ -254,7 +256,19 @@ def _account(content: dict[str, Any]) -> Account:
 
 
 def write(findings: Findings, file: pathlib.Path) -> None:
-    """Put them into a file: all of them, or what was there stays."""
+    """Put them into a file, a line each: all, or what was there stays."""
     scratch = file.with_name(f'{file.name}.new')
-    scratch.write_text(to_json(findings))
+    lines = ',\n'.join(
+        f'"{name}": {_in_lines(value)}'
+        for name, value in _content(findings).items()
+    )
+    scratch.write_text(f'{{\n{lines}\n}}\n')
     os.replace(scratch, file)
+
+
+def _in_lines(value: Any) -> str:
+    """Give each cell a line, for whoever compares two files."""
+    if not isinstance(value, list):
+        return json.dumps(value)
+    lines = ',\n'.join(map(json.dumps, value))
+    return f'[\n{lines}\n]' if lines else '[]'

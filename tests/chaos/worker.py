@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _answer(answers: TextIO, found: Findings) -> None:
-    answers.write(record.to_json(found, indent=None))
+    answers.write(record.to_json(found))
     answers.flush()
 
 
