@@ -41,8 +41,8 @@ from nova_freemem.reasons import Reason
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
-# Longer than the reconciler looks at a guest, unless libvirt keeps it, and than
-# most guests take back what they need when they are to leave again at once.
+# Longer than the reconciler looks at a guest, unless libvirt keeps it; and
+# time for one that has landed, and is to leave again, to take its memory.
 CLAIM_SECONDS = 5.0
 
 
