@@ -14,6 +14,7 @@
 
 import json
 
+from openstack import exceptions as sdk_exceptions
 import tenacity
 
 from tests.cloud import base
@@ -24,6 +25,11 @@ from tests.lab import records
 from tests.lab import room
 
 _KIB_PER_MIB = 1024
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Tell whether Nova would not begin, because of the server's state."""
+    return isinstance(error.__cause__, sdk_exceptions.ConflictException)
 
 
 class ServerWithFreeMemory(base.CloudTestCase):
@@ -136,6 +142,7 @@ class ServerThatCannotMove(base.CloudTestCase):
         is, and a moment after it; the operator says that it is not.
         """
         trying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_refusal),
             stop=tenacity.stop_after_attempt(5),
             wait=tenacity.wait_fixed(1),
             reraise=True,

@@ -181,6 +181,11 @@ class FindingsTest(base.TestCase):
         self.assertEqual(5, len(plain))
         self.assertNotIn(Cell(Phase.TRANSFER, 'agent-killed'), plain)
 
+    def test_runs_without_the_plugin_add_up(self) -> None:
+        again = self.findings.plus(self.findings.plain[0])
+        self.assertEqual(len(self.findings.plain) + 1, len(again.plain))
+        self.assertEqual(self.findings.records, again.records)
+
     def test_the_table_tells_outcome_and_seconds(self) -> None:
         shown = tables.grid(self.findings)
         rows = {
