@@ -22,9 +22,12 @@ from nova_freemem import give_back
 from nova_freemem import report
 
 
-def assign_memory(domain: domains.Domain, reporter: report.Reporter,
-                  clock: clocks.Clock,
-                  begun: assign.Assignment | None = None) -> None:
+def assign_memory(
+    domain: domains.Domain,
+    reporter: report.Reporter,
+    clock: clocks.Clock,
+    begun: assign.Assignment | None = None,
+) -> None:
     """Give back what the guest is owed, and show it as a step of its own.
 
     :param domain: the guest

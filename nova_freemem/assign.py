@@ -55,8 +55,9 @@ class Assigned:
 class Assignment:
     """One guest that is owed memory and has been promised it."""
 
-    def __init__(self, domain: domains.Domain, owed: journal.Owed,
-                 clock: clocks.Clock) -> None:
+    def __init__(
+        self, domain: domains.Domain, owed: journal.Owed, clock: clocks.Clock
+    ) -> None:
         """Promise it: the balloon begins to deflate.
 
         :param domain: the guest, where no migration is under way
@@ -112,13 +113,17 @@ class Assignment:
         :raises LibvirtFault: libvirt would not
         """
         assigned = Assigned(
-            self.owed.original_kib, self._before_kib, self._arrived_kib(),
-            self._clock.now() - self._started_at)
+            self.owed.original_kib,
+            self._before_kib,
+            self._arrived_kib(),
+            self._clock.now() - self._started_at,
+        )
         if not self.stands():
             return None
         if assigned.complete:
             self._domain.set_stats_period_seconds(
-                self.owed.stats_period_seconds, definition=True)
+                self.owed.stats_period_seconds, definition=True
+            )
             journal.erase(self._domain)
         return assigned
 
@@ -148,8 +153,10 @@ class Assignment:
         actual_kib = self._actual_kib()
         if actual_kib < self.owed.original_kib:
             return actual_kib
-        return min(actual_kib, descriptions.current_memory_kib(
-            self._domain.description()))
+        return min(
+            actual_kib,
+            descriptions.current_memory_kib(self._domain.description()),
+        )
 
     def _actual_kib(self) -> int:
         balloon = self._domain.balloon()

@@ -43,7 +43,8 @@ class Backoff:
         times = self._times.get(uuid, 0)
         self._times[uuid] = times + 1
         self._until[uuid] = self._clock.now() + min(
-            LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(times, 16))
+            LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(times, 16)
+        )
 
     def left_seconds(self, uuid: str) -> float:
         """Tell how much longer a guest is to be left alone.

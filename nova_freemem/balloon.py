@@ -54,6 +54,7 @@ class BalloonStats:
         :param stats: its dictionary, KiB
         :returns: the statistics, or None where the domain has no balloon
         """
+
         def figure(name: str) -> int | None:
             return untrusted.amount(stats.get(name))
 
@@ -68,4 +69,5 @@ class BalloonStats:
             available_kib=figure('usable'),
             page_cache_kib=figure('disk_caches'),
             swapped_out_kib=figure('swap_out'),
-            last_update_seconds=figure('last_update') or None)
+            last_update_seconds=figure('last_update') or None,
+        )

@@ -40,5 +40,6 @@ def call(function: Callable[..., T], *args: Any) -> T:
     if eventlet is None or not eventlet.patcher.is_monkey_patched('thread'):
         return function(*args)
     from eventlet import tpool
+
     result: T = tpool.execute(function, *args)
     return result

@@ -38,8 +38,9 @@ class Clock:
         """Tell the seconds since the epoch, as QEMU stamps statistics."""
         return time.time()
 
-    def wait(self, seconds: float, until: threading.Event | None = None
-             ) -> None:
+    def wait(
+        self, seconds: float, until: threading.Event | None = None
+    ) -> None:
         """Let time pass.
 
         :param seconds: how long

@@ -44,9 +44,14 @@ class Companion:
         """
         self._mailboxes = [clocks.Orders() for _task in tasks]
         self._threads = [
-            threading.Thread(target=task, args=(orders,), daemon=True,
-                             name='freemem-companion')
-            for task, orders in zip(tasks, self._mailboxes, strict=True)]
+            threading.Thread(
+                target=task,
+                args=(orders,),
+                daemon=True,
+                name='freemem-companion',
+            )
+            for task, orders in zip(tasks, self._mailboxes, strict=True)
+        ]
 
     def start(self) -> None:
         """Go along."""
@@ -62,8 +67,13 @@ class Companion:
                 thread.join()
 
 
-def learn_rate(domain: domains.Domain, dest: str, links: link.Links,
-               clock: clocks.Clock, orders: clocks.Orders) -> None:
+def learn_rate(
+    domain: domains.Domain,
+    dest: str,
+    links: link.Links,
+    clock: clocks.Clock,
+    orders: clocks.Orders,
+) -> None:
     """Remember what the link carried in its best second.
 
     :param domain: the guest that is being transferred
@@ -84,8 +94,9 @@ def learn_rate(domain: domains.Domain, dest: str, links: link.Links,
         if sent_kib is None:
             continue
         if before is not None and now - before[0] >= RATE_SECONDS / 2:
-            best_rate = max(best_rate,
-                            (sent_kib - before[1]) / (now - before[0]))
+            best_rate = max(
+                best_rate, (sent_kib - before[1]) / (now - before[0])
+            )
         before = (now, sent_kib)
     if best_rate > LEAST_RATE_KIB_PER_SECOND:
         links.remember(dest, best_rate)

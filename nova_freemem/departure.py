@@ -44,9 +44,16 @@ from nova_freemem.release.base import End
 class Departure:
     """One guest, from the request to its landing elsewhere."""
 
-    def __init__(self, domain: domains.Domain, engine: Engine,
-                 reporter: report.Reporter, host: str, migration: str,
-                 os_type: str | None, clock: clocks.Clock) -> None:
+    def __init__(
+        self,
+        domain: domains.Domain,
+        engine: Engine,
+        reporter: report.Reporter,
+        host: str,
+        migration: str,
+        os_type: str | None,
+        clock: clocks.Clock,
+    ) -> None:
         """Know the guest and what may be used on it.
 
         :param domain: the guest
@@ -81,8 +88,9 @@ class Departure:
         :returns: whether the transfer is to start; False where the operator
                   aborted the migration meanwhile
         """
-        deadline = clocks.Deadline(self._clock,
-                                   self._engine.policy.deadline_seconds)
+        deadline = clocks.Deadline(
+            self._clock, self._engine.policy.deadline_seconds
+        )
         try:
             decision = self._decide(dest, deadline)
             if isinstance(decision, LeaveAlone):
@@ -103,9 +111,15 @@ class Departure:
 
         :param dest: the destination's name
         """
-        tasks: list[companion.Task] = [functools.partial(
-            companion.learn_rate, self._domain, dest, self._engine.links,
-            self._clock)]
+        tasks: list[companion.Task] = [
+            functools.partial(
+                companion.learn_rate,
+                self._domain,
+                dest,
+                self._engine.links,
+                self._clock,
+            )
+        ]
         if self._left_alone is not None:
             tasks.append(functools.partial(self._tell, self._left_alone))
         if self._plan is not None:
@@ -131,53 +145,68 @@ class Departure:
             self._companion.stop()
         if self._late:
             return
-        assignment = give_back.begin(self._domain, self._reporter,
-                                     self._clock)
+        assignment = give_back.begin(self._domain, self._reporter, self._clock)
         if assignment is not None:
             self._late = give_back.see_to(assignment, self._reporter)
 
-    def _decide(self, dest: str, deadline: clocks.Deadline
-                ) -> plans.Plan | LeaveAlone:
+    def _decide(
+        self, dest: str, deadline: clocks.Deadline
+    ) -> plans.Plan | LeaveAlone:
         if dest == self._host:
             return LeaveAlone(Reason.SAME_HOST)
         if self._domain.read_metadata() is not None:
             return LeaveAlone(Reason.OWED)
         left_seconds = self._engine.backoff.left_seconds(self._domain.uuid)
         if left_seconds:
-            return LeaveAlone(Reason.BACKING_OFF,
-                              f'for {left_seconds:.0f} s more')
+            return LeaveAlone(
+                Reason.BACKING_OFF, f'for {left_seconds:.0f} s more'
+            )
         guest = eligibility.examine(
-            self._domain.is_running(), self._domain.description(),
-            self._domain.balloon(), self._os_type)
+            self._domain.is_running(),
+            self._domain.description(),
+            self._domain.balloon(),
+            self._os_type,
+        )
         if isinstance(guest, LeaveAlone):
             return guest
         driver = self._domain.fresh_balloon(self._clock)
         if driver is None:
             return LeaveAlone(Reason.NO_BALLOON_DRIVER)
         link = self._engine.links.rate(dest)
-        hopeless = plans.not_even_at_best(driver, guest, self._engine.policy,
-                                          link)
+        hopeless = plans.not_even_at_best(
+            driver, guest, self._engine.policy, link
+        )
         if hopeless is not None:
             return hopeless
         try:
             memory = acquire.ask_in_turn(
-                self._engine.sources, self._domain, guest.actual_kib, driver,
-                self._clock, deadline)
+                self._engine.sources,
+                self._domain,
+                guest.actual_kib,
+                driver,
+                self._clock,
+                deadline,
+            )
         except exceptions.NoAnswer as fault:
             return LeaveAlone(Reason.NO_ANSWER, str(fault))
         if self.orders.given is not None:
             return LeaveAlone(Reason.ORDERED, self.orders.given.value)
-        return plans.make(memory, guest, self._engine.policy, link,
-                          self._engine.paces.pace)
+        return plans.make(
+            memory, guest, self._engine.policy, link, self._engine.paces.pace
+        )
 
     def _note_debt(self, plan: plans.Plan) -> None:
         self._owed = journal.Owed(
-            original_kib=plan.original_kib, taken_by=self._host,
+            original_kib=plan.original_kib,
+            taken_by=self._host,
             taken_at=datetime.datetime.fromtimestamp(
-                self._clock.wall(), datetime.UTC),
+                self._clock.wall(), datetime.UTC
+            ),
             migration=self._migration,
             stats_period_seconds=descriptions.stats_period_seconds(
-                self._domain.description()))
+                self._domain.description()
+            ),
+        )
         journal.write(self._domain, self._owed)
 
     def _keep_the_debt(self) -> None:
@@ -186,8 +215,11 @@ class Departure:
         Somebody else, the operator's command for one, may have found the
         guest whole between the note and the balloon's first step.
         """
-        if (self._owed is not None and self._plan is not None
-                and self._domain.read_metadata() is None):
+        if (
+            self._owed is not None
+            and self._plan is not None
+            and self._domain.read_metadata() is None
+        ):
             journal.write(self._domain, self._owed)
 
     def _begin(self, plan: plans.Plan, deadline: clocks.Deadline) -> None:
@@ -203,26 +235,34 @@ class Departure:
             self._release(plan, self.orders, deadline)
         self._keep_the_debt()
 
-    def _release(self, plan: plans.Plan, orders: clocks.Orders,
-                 deadline: clocks.Deadline | None) -> None:
+    def _release(
+        self,
+        plan: plans.Plan,
+        orders: clocks.Orders,
+        deadline: clocks.Deadline | None,
+    ) -> None:
         release = self._engine.releaser.watch(
-            self._domain, plan, orders, self._clock, deadline)
+            self._domain, plan, orders, self._clock, deadline
+        )
         if deadline is not None:
             free_kib = min(release.taken_kib, plan.free_kib)
-            self._engine.paces.learn(free_kib, release.taken_kib - free_kib,
-                                     release.seconds)
+            self._engine.paces.learn(
+                free_kib, release.taken_kib - free_kib, release.seconds
+            )
         if release.end is End.NEARLY:
             return
         self._moving = False
         release = dataclasses.replace(
-            release, seconds=self._clock.now() - self._began_at)
+            release, seconds=self._clock.now() - self._began_at
+        )
         self._event.close()
         self._reporter.released(plan, release)
         if release.end is End.PRESSURE:
             self._engine.backoff.note(self._domain.uuid)
         if not release.end.gives_back:
-            self._plan = dataclasses.replace(plan,
-                                             target_kib=release.target_kib)
+            self._plan = dataclasses.replace(
+                plan, target_kib=release.target_kib
+            )
             return
         self._plan = None
         if deadline is not None:
@@ -234,7 +274,8 @@ class Departure:
             if self._moving:
                 self._release(plan, orders, None)
             if self._plan is not None and not self._engine.releaser.hold(
-                    self._domain, self._plan, orders, self._clock):
+                self._domain, self._plan, orders, self._clock
+            ):
                 self._engine.backoff.note(self._domain.uuid)
                 self._reporter.needed_back(plan)
         except exceptions.DomainGone:

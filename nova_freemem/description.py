@@ -34,8 +34,9 @@ def stats_period_seconds(description: etree._Element) -> int:
     if stats is None:
         return 0
     with understood('tell the statistics period'):
-        return untrusted.whole_number(stats.get('period', '0'),
-                                      LONGEST_STATS_PERIOD_SECONDS)
+        return untrusted.whole_number(
+            stats.get('period', '0'), LONGEST_STATS_PERIOD_SECONDS
+        )
 
 
 def memory_kib(description: etree._Element) -> int:

@@ -47,12 +47,16 @@ FRESH_STATS_SECONDS = 1.0
 FRESH_STATS_POLL_SECONDS = 0.005
 
 # What a domain is paused or runs for while its memory is under way.
-_PAUSED_IN_FLIGHT = ('VIR_DOMAIN_PAUSED_MIGRATION',
-                     'VIR_DOMAIN_PAUSED_STARTING_UP',
-                     'VIR_DOMAIN_PAUSED_POSTCOPY',
-                     'VIR_DOMAIN_PAUSED_POSTCOPY_FAILED')
-_RUNNING_IN_FLIGHT = ('VIR_DOMAIN_RUNNING_POSTCOPY',
-                      'VIR_DOMAIN_RUNNING_POSTCOPY_FAILED')
+_PAUSED_IN_FLIGHT = (
+    'VIR_DOMAIN_PAUSED_MIGRATION',
+    'VIR_DOMAIN_PAUSED_STARTING_UP',
+    'VIR_DOMAIN_PAUSED_POSTCOPY',
+    'VIR_DOMAIN_PAUSED_POSTCOPY_FAILED',
+)
+_RUNNING_IN_FLIGHT = (
+    'VIR_DOMAIN_RUNNING_POSTCOPY',
+    'VIR_DOMAIN_RUNNING_POSTCOPY_FAILED',
+)
 
 
 class Situation(enum.Enum):
@@ -92,9 +96,14 @@ class Domain:
             state, reason = self._handle.state()[:2]
         running = state == libvirt.VIR_DOMAIN_RUNNING
         reasons = _RUNNING_IN_FLIGHT if running else _PAUSED_IN_FLIGHT
-        if (state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED)
-                and reason in [getattr(libvirt, name) for name in reasons
-                               if hasattr(libvirt, name)]):
+        if state in (
+            libvirt.VIR_DOMAIN_RUNNING,
+            libvirt.VIR_DOMAIN_PAUSED,
+        ) and reason in [
+            getattr(libvirt, name)
+            for name in reasons
+            if hasattr(libvirt, name)
+        ]:
             return Situation.IN_FLIGHT
         if self._has_job():
             return Situation.IN_FLIGHT
@@ -153,10 +162,11 @@ class Domain:
 
     @contextlib.contextmanager
     def _statistics_asked_for(self) -> Iterator[None]:
-        seconds = (
-            descriptions.stats_period_seconds(self.description())
-            or descriptions.stats_period_seconds(
-                self.description(definition=True)))
+        seconds = descriptions.stats_period_seconds(
+            self.description()
+        ) or descriptions.stats_period_seconds(
+            self.description(definition=True)
+        )
         try:
             self.set_stats_period_seconds(0)
             self.set_stats_period_seconds(seconds or 1)
@@ -164,8 +174,9 @@ class Domain:
         finally:
             self.set_stats_period_seconds(seconds)
 
-    def set_stats_period_seconds(self, seconds: int, *,
-                                 definition: bool = False) -> None:
+    def set_stats_period_seconds(
+        self, seconds: int, *, definition: bool = False
+    ) -> None:
         """Have the guest tell its statistics at another pace.
 
         :param seconds: between one time and the next, 0 for never
@@ -175,8 +186,9 @@ class Domain:
         with translated('set the statistics period'):
             self._handle.setMemoryStatsPeriod(seconds, _affect(definition))
 
-    def set_balloon_kib(self, target_kib: int, *, definition: bool = False
-                        ) -> None:
+    def set_balloon_kib(
+        self, target_kib: int, *, definition: bool = False
+    ) -> None:
         """Ask the balloon to move; it arrives later, or not at all.
 
         :param target_kib: memory the guest shall have
@@ -199,11 +211,13 @@ class Domain:
         :raises LibvirtFault: libvirt or QEMU would not
         """
         doing = 'steer the balloon'
-        command = json.dumps({'execute': 'balloon',
-                              'arguments': {'value': target_kib * 1024}})
+        command = json.dumps(
+            {'execute': 'balloon', 'arguments': {'value': target_kib * 1024}}
+        )
         with translated(doing), understood(doing):
             reply = blocking.call(
-                libvirt_qemu.qemuMonitorCommand, self._handle, command, 0)
+                libvirt_qemu.qemuMonitorCommand, self._handle, command, 0
+            )
             answer = untrusted.from_json(reply)
             if not isinstance(answer, dict) or 'return' not in answer:
                 raise ValueError(reply)
@@ -230,21 +244,31 @@ class Domain:
         doing = 'ask the guest agent'
         try:
             with translated(doing, AGENT_FAULTS):
-                return str(blocking.call(
-                    libvirt_qemu.qemuAgentCommand, self._handle, command,
-                    timeout_seconds, 0))
+                return str(
+                    blocking.call(
+                        libvirt_qemu.qemuAgentCommand,
+                        self._handle,
+                        command,
+                        timeout_seconds,
+                        0,
+                    )
+                )
         except UnicodeDecodeError:
             raise exceptions.AgentSilent(
-                doing=doing, error='the answer is not UTF-8',
-                code='none') from None
+                doing=doing, error='the answer is not UTF-8', code='none'
+            ) from None
 
     def read_metadata(self) -> str | None:
         """Read our element in the live metadata, None where absent."""
         try:
             with translated('read the metadata'):
-                return str(self._handle.metadata(
-                    libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_URI,
-                    libvirt.VIR_DOMAIN_AFFECT_LIVE))
+                return str(
+                    self._handle.metadata(
+                        libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+                        METADATA_URI,
+                        libvirt.VIR_DOMAIN_AFFECT_LIVE,
+                    )
+                )
         except MetadataAbsent:
             return None
 
@@ -257,15 +281,23 @@ class Domain:
 
     def erase_metadata(self) -> None:
         """Take our element out of the live and the persistent metadata."""
-        self._set_metadata(None, libvirt.VIR_DOMAIN_AFFECT_LIVE
-                           | libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        self._set_metadata(
+            None,
+            libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG,
+        )
 
     def _set_metadata(self, element: str | None, flags: int) -> None:
-        with contextlib.suppress(MetadataAbsent), \
-                translated('write the metadata'):
+        with (
+            contextlib.suppress(MetadataAbsent),
+            translated('write the metadata'),
+        ):
             self._handle.setMetadata(
-                libvirt.VIR_DOMAIN_METADATA_ELEMENT, element,
-                METADATA_PREFIX, METADATA_URI, flags)
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+                element,
+                METADATA_PREFIX,
+                METADATA_URI,
+                flags,
+            )
 
 
 def _affect(definition: bool) -> int:

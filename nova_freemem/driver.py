@@ -53,8 +53,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     each override ends in Nova's own method.
     """
 
-    def __init__(self, virtapi: Any, read_only: bool = False, *,
-                 engine: Engine) -> None:
+    def __init__(
+        self, virtapi: Any, read_only: bool = False, *, engine: Engine
+    ) -> None:
         """Be Nova's driver, with an engine.
 
         :param engine: policy and extensions of this host
@@ -66,15 +67,20 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._claims = claim_registry.Claims(self._clock)
         self._reconciler = reconcile.Reconciler(
             hypervisor.Hypervisor(lambda: self._host.get_connection()),
-            self._claims, self._clock,
-            engine.policy.reconcile_interval_seconds)
+            self._claims,
+            self._clock,
+            engine.policy.reconcile_interval_seconds,
+        )
 
     def init_host(self, host: str) -> None:
         """See :meth:`nova.virt.driver.ComputeDriver.init_host`."""
         super().init_host(host)
-        LOG.info('nova_freemem is at work: guests are asked by %s, memory is '
-                 'released by %s.', ', '.join(self._engine.policy.acquire),
-                 self._engine.policy.release)
+        LOG.info(
+            'nova_freemem is at work: guests are asked by %s, memory is '
+            'released by %s.',
+            ', '.join(self._engine.policy.acquire),
+            self._engine.policy.release,
+        )
         self._reconciler.start()
 
     def cleanup_host(self, host: str) -> None:
@@ -82,11 +88,16 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._reconciler.stop()
         super().cleanup_host(host)
 
-    def live_migration(self, context: Any, instance: Any, dest: str,
-                       post_method: Callable[..., None],
-                       recover_method: Callable[..., None],
-                       block_migration: bool = False,
-                       migrate_data: Any = None) -> None:
+    def live_migration(
+        self,
+        context: Any,
+        instance: Any,
+        dest: str,
+        post_method: Callable[..., None],
+        recover_method: Callable[..., None],
+        block_migration: bool = False,
+        migrate_data: Any = None,
+    ) -> None:
         """Release first, then let Nova migrate what is left.
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration`.
@@ -95,8 +106,14 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             departure = self._departure(context, instance, migrate_data, ours)
             if departure is None:
                 super().live_migration(
-                    context, instance, dest, post_method, recover_method,
-                    block_migration, migrate_data)
+                    context,
+                    instance,
+                    dest,
+                    post_method,
+                    recover_method,
+                    block_migration,
+                    migrate_data,
+                )
                 return
 
             def recover(*args: Any, **kwargs: Any) -> None:
@@ -108,11 +125,22 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 if departure.prepare(dest):
                     with departure.transfer(dest):
                         super().live_migration(
-                            context, instance, dest, post_method, recover,
-                            block_migration, migrate_data)
+                            context,
+                            instance,
+                            dest,
+                            post_method,
+                            recover,
+                            block_migration,
+                            migrate_data,
+                        )
                 else:
-                    recover_method(context, instance, dest, migrate_data,
-                                   migration_status='cancelled')
+                    recover_method(
+                        context,
+                        instance,
+                        dest,
+                        migrate_data,
+                        migration_status='cancelled',
+                    )
             finally:
                 self._departures.pop(instance.uuid, None)
                 departure.give_back()
@@ -135,9 +163,13 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             super().live_migration_force_complete(instance)
 
     def post_live_migration_at_destination(
-            self, context: Any, instance: Any, network_info: Any,
-            block_migration: bool = False, block_device_info: Any = None
-            ) -> None:
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_migration: bool = False,
+        block_device_info: Any = None,
+    ) -> None:
         """Give memory back, beside Nova's own steps after a landing.
 
         Nova does not wait for it: until these steps are done, it takes the
@@ -145,14 +177,17 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         See :meth:`nova.virt.driver.ComputeDriver.
         post_live_migration_at_destination`.
         """
-        thread = threading.Thread(target=self._arrive, daemon=True,
-                                  args=(context, instance),
-                                  name='freemem-arrival')
+        thread = threading.Thread(
+            target=self._arrive,
+            daemon=True,
+            args=(context, instance),
+            name='freemem-arrival',
+        )
         with contextlib.suppress(RuntimeError):  # The reconciler pays then.
             thread.start()
         super().post_live_migration_at_destination(
-            context, instance, network_info, block_migration,
-            block_device_info)
+            context, instance, network_info, block_migration, block_device_info
+        )
 
     def emit_event(self, event: Any) -> None:
         """Have a guest looked at as soon as it runs here.
@@ -162,9 +197,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         to there.
         See :meth:`nova.virt.driver.ComputeDriver.emit_event`.
         """
-        if (isinstance(event, virtevent.LifecycleEvent)
-                and event.get_transition()
-                == virtevent.EVENT_LIFECYCLE_RESUMED):
+        if (
+            isinstance(event, virtevent.LifecycleEvent)
+            and event.get_transition() == virtevent.EVENT_LIFECYCLE_RESUMED
+        ):
             self._reconciler.look_at(event.get_instance_uuid())
         super().emit_event(event)
 
@@ -181,16 +217,23 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         departure = self._departures.get(instance.uuid)
         return departure is not None and departure.orders.give(order)
 
-    def _departure(self, context: Any, instance: Any, migrate_data: Any,
-                   ours: bool) -> departures.Departure | None:
+    def _departure(
+        self, context: Any, instance: Any, migrate_data: Any, ours: bool
+    ) -> departures.Departure | None:
         reporter = report.Reporter(context, instance, CONF.host)
         if not ours:
             reporter.left_alone(LeaveAlone(Reason.OWED))
             return None
         try:
             return departures.Departure(
-                self._domain(instance), self._engine, reporter, CONF.host,
-                migrate_data.migration.uuid, instance.os_type, self._clock)
+                self._domain(instance),
+                self._engine,
+                reporter,
+                CONF.host,
+                migrate_data.migration.uuid,
+                instance.os_type,
+                self._clock,
+            )
         except Exception as fault:
             reporter.fault('Looking at the guest', fault)
             return None
@@ -202,8 +245,11 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 return
             try:
                 arrival.assign_memory(
-                    self._domain(instance), reporter, self._clock,
-                    self._reconciler.hand_over(instance.uuid))
+                    self._domain(instance),
+                    reporter,
+                    self._clock,
+                    self._reconciler.hand_over(instance.uuid),
+                )
             except exception.InstanceNotFound:
                 return  # It has ended, and there is nobody to pay.
             except Exception as fault:

@@ -36,7 +36,7 @@ class Verdict(enum.Enum):
 
     NOW = 'is given what it is owed'
     LATER = 'has to wait'
-    NEVER = 'is the operator\'s to decide'
+    NEVER = "is the operator's to decide"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +62,10 @@ class Tries:
         if pause_seconds <= interval_seconds:
             return pause_seconds
         doublings = math.log2(pause_seconds / interval_seconds)
-        return min(LONGEST_SECONDS, interval_seconds
-                   * math.exp2(int(doublings) / SLOWER))
+        return min(
+            LONGEST_SECONDS,
+            interval_seconds * math.exp2(int(doublings) / SLOWER),
+        )
 
     def may_go_on(self, now_seconds: float) -> bool:
         """Tell whether it is the guest's turn again.
@@ -73,8 +75,7 @@ class Tries:
         """
         return now_seconds >= self.next_at_seconds
 
-    def once_more(self, now_seconds: float, interval_seconds: float
-                  ) -> Tries:
+    def once_more(self, now_seconds: float, interval_seconds: float) -> Tries:
         """Count one more.
 
         :param now_seconds: when it was made, monotonic
@@ -83,12 +84,18 @@ class Tries:
         """
         tries = Tries(min(self.times + 1, 64))
         return dataclasses.replace(
-            tries, next_at_seconds=now_seconds
-            + tries.pause_seconds(interval_seconds))
+            tries,
+            next_at_seconds=now_seconds
+            + tries.pause_seconds(interval_seconds),
+        )
 
 
-def judge(owed: journal.Owed | None, situation: domains.Situation,
-          tries: Tries, now_seconds: float) -> Verdict:
+def judge(
+    owed: journal.Owed | None,
+    situation: domains.Situation,
+    tries: Tries,
+    now_seconds: float,
+) -> Verdict:
     """Decide whom to pay now, whom later, and whom never.
 
     :param owed: what the guest's entry says, None where it cannot be read
@@ -106,8 +113,12 @@ def judge(owed: journal.Owed | None, situation: domains.Situation,
     return Verdict.NOW
 
 
-def tries_after(situation: domains.Situation, tries: Tries,
-                now_seconds: float, interval_seconds: float) -> Tries:
+def tries_after(
+    situation: domains.Situation,
+    tries: Tries,
+    now_seconds: float,
+    interval_seconds: float,
+) -> Tries:
     """Decide when a guest that has to wait is looked at again.
 
     :param situation: what it is doing
@@ -120,6 +131,10 @@ def tries_after(situation: domains.Situation, tries: Tries,
         return tries
     if situation is domains.Situation.IN_FLIGHT:
         tries = tries.once_more(now_seconds, interval_seconds)
-        return dataclasses.replace(tries, next_at_seconds=min(
-            tries.next_at_seconds, now_seconds + interval_seconds))
+        return dataclasses.replace(
+            tries,
+            next_at_seconds=min(
+                tries.next_at_seconds, now_seconds + interval_seconds
+            ),
+        )
     return Tries()  # An event tells when it runs.

@@ -67,9 +67,12 @@ class Eligible:
         return max(0, self.actual_kib - self.resident_kib)
 
 
-def examine(running: bool, description: etree._Element,
-            balloon: BalloonStats | None,
-            os_type: str | None = None) -> Eligible | LeaveAlone:
+def examine(
+    running: bool,
+    description: etree._Element,
+    balloon: BalloonStats | None,
+    os_type: str | None = None,
+) -> Eligible | LeaveAlone:
     """Decide from the outside whether a guest may be asked at all.
 
     :param running: whether its processors run
@@ -93,8 +96,10 @@ def examine(running: bool, description: etree._Element,
     if balloon.actual_kib != given_kib:
         return LeaveAlone(
             Reason.BALLOONED_ALREADY,
-            f'it has {balloon.actual_kib} of {given_kib} KiB')
+            f'it has {balloon.actual_kib} of {given_kib} KiB',
+        )
     return Eligible(
         actual_kib=balloon.actual_kib,
         rss_kib=balloon.rss_kib,
-        windows=os_type == 'windows')
+        windows=os_type == 'windows',
+    )

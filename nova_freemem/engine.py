@@ -69,28 +69,37 @@ class Engine:
             policy=policy,
             sources=tuple(
                 _load('acquire', ACQUIRE_NAMESPACE, name)(
-                    name, policy.agent_timeout_seconds)
-                for name in policy.acquire),
+                    name, policy.agent_timeout_seconds
+                )
+                for name in policy.acquire
+            ),
             releaser=_load('release', RELEASE_NAMESPACE, policy.release)(),
             links=link.Links(policy.link_mbit, address),
             paces=pace.Paces(),
-            backoff=backoffs.Backoff(clocks.Clock()))
+            backoff=backoffs.Backoff(clocks.Clock()),
+        )
 
 
 def _load(option: str, namespace: str, name: str) -> Any:
-    def cannot_load(_manager: object, entry_point: object, fault: BaseException
-                    ) -> None:
+    def cannot_load(
+        _manager: object, entry_point: object, fault: BaseException
+    ) -> None:
         raise exceptions.ConfigInvalid(
-            option=option, problem=f'{name!r} cannot be loaded: {fault!r}')
+            option=option, problem=f'{name!r} cannot be loaded: {fault!r}'
+        )
 
     def not_installed(_names: Iterable[str]) -> None:
         installed = stevedore.ExtensionManager(namespace).entry_points_names()
         raise exceptions.ConfigInvalid(
             option=option,
             problem=f'{name!r} is not installed; there are '
-                    f'{", ".join(sorted(installed)) or "none"}')
+            f'{", ".join(sorted(installed)) or "none"}',
+        )
 
     manager: named.NamedExtensionManager[Any] = named.NamedExtensionManager(
-        namespace, [name], on_load_failure_callback=cannot_load,
-        on_missing_entrypoints_callback=not_installed)
+        namespace,
+        [name],
+        on_load_failure_callback=cannot_load,
+        on_missing_entrypoints_callback=not_installed,
+    )
     return manager[name].plugin

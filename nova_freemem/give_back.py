@@ -27,8 +27,9 @@ from nova_freemem import report
 WAIT_SECONDS = 10.0
 
 
-def begin(domain: domains.Domain, reporter: report.Reporter,
-          clock: clocks.Clock) -> assign.Assignment | None:
+def begin(
+    domain: domains.Domain, reporter: report.Reporter, clock: clocks.Clock
+) -> assign.Assignment | None:
     """Start giving back, if anything is owed.
 
     :param domain: the guest, where no migration is under way
@@ -46,8 +47,9 @@ def begin(domain: domains.Domain, reporter: report.Reporter,
         return None
 
 
-def see_to(assignment: assign.Assignment, reporter: report.GuestReporter
-           ) -> bool:
+def see_to(
+    assignment: assign.Assignment, reporter: report.GuestReporter
+) -> bool:
     """Watch for as long as Nova may wait.
 
     :param assignment: what was begun

@@ -76,7 +76,8 @@ def _entries(connection: Any) -> dict[str, str]:
     entries = {}
     with translated('list the domains'):
         handles = connection.listAllDomains(
-            libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+            libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+        )
     for handle in handles:
         domain = domains.Domain(handle)
         # It has left, or gone off, since the list was made.

@@ -58,13 +58,17 @@ class Owed:
         libvirt puts the element into our namespace itself, refuses one that
         is in it already, and takes it out again for who reads it.
         """
-        element = etree.Element('owed', attrib={
-            'format': FORMAT,
-            'original_kib': str(self.original_kib),
-            'taken_by': self.taken_by,
-            'taken_at': self.taken_at.isoformat(),
-            'migration': self.migration,
-            'stats_period_seconds': str(self.stats_period_seconds)})
+        element = etree.Element(
+            'owed',
+            attrib={
+                'format': FORMAT,
+                'original_kib': str(self.original_kib),
+                'taken_by': self.taken_by,
+                'taken_at': self.taken_at.isoformat(),
+                'migration': self.migration,
+                'stats_period_seconds': str(self.stats_period_seconds),
+            },
+        )
         return str(etree.tostring(element, encoding='unicode'))
 
     @classmethod
@@ -88,16 +92,20 @@ class Owed:
         try:
             owed = cls(
                 original_kib=untrusted.whole_number(
-                    element.get('original_kib')),
+                    element.get('original_kib')
+                ),
                 taken_by=_name(element.get('taken_by')),
                 taken_at=_moment(element.get('taken_at')),
                 migration=_name(element.get('migration')),
                 stats_period_seconds=untrusted.whole_number(
                     element.get('stats_period_seconds'),
-                    descriptions.LONGEST_STATS_PERIOD_SECONDS))
+                    descriptions.LONGEST_STATS_PERIOD_SECONDS,
+                ),
+            )
         except (ValueError, OverflowError):
             raise _unreadable(
-                text, 'an attribute is missing or wrong') from None
+                text, 'an attribute is missing or wrong'
+            ) from None
         if not owed.original_kib:
             raise _unreadable(text, 'it is about nothing')
         return owed
@@ -134,8 +142,11 @@ def erase(domain: domains.Domain) -> None:
 
 def _name(text: str | None) -> str:
     """Take a name that can be printed; Nova allows no other."""
-    if text and len(text) <= LONGEST_NAME_CHARACTERS and (
-            text.isascii() and text.isprintable()):
+    if (
+        text
+        and len(text) <= LONGEST_NAME_CHARACTERS
+        and (text.isascii() and text.isprintable())
+    ):
         return text
     raise ValueError('not a name')
 
@@ -148,5 +159,6 @@ def _moment(text: str | None) -> datetime.datetime:
 
 
 def _unreadable(text: str, problem: str) -> exceptions.JournalUnreadable:
-    return exceptions.JournalUnreadable(entry=untrusted.quoted(text),
-                                        problem=problem)
+    return exceptions.JournalUnreadable(
+        entry=untrusted.quoted(text), problem=problem
+    )

@@ -60,8 +60,10 @@ class LinkRate:
 
     def __str__(self) -> str:
         """Say the rate in Mbit/s, and its origin."""
-        return (f'{self.kib_per_second / KIB_PER_SECOND_PER_MBIT:.0f} Mbit/s '
-                f'{self.origin.value}')
+        return (
+            f'{self.kib_per_second / KIB_PER_SECOND_PER_MBIT:.0f} Mbit/s '
+            f'{self.origin.value}'
+        )
 
 
 class Links:
@@ -99,8 +101,9 @@ class Links:
         :param kib_per_second: what it carried while it was filled
         """
         before = self._seen.get(dest, kib_per_second)
-        self._seen[dest] = (NEWEST_SHARE * kib_per_second
-                            + (1 - NEWEST_SHARE) * before)
+        self._seen[dest] = (
+            NEWEST_SHARE * kib_per_second + (1 - NEWEST_SHARE) * before
+        )
 
 
 def interface_speed_mbit(address: str) -> int | None:

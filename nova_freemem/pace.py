@@ -48,11 +48,12 @@ class Pace:
         :param free_kib: free memory to take
         :param cache_kib: page cache to take after that
         """
-        return (free_kib / self.inflate_kib_per_second
-                + cache_kib / self.reclaim_kib_per_second)
+        return (
+            free_kib / self.inflate_kib_per_second
+            + cache_kib / self.reclaim_kib_per_second
+        )
 
-    def after(self, free_kib: float, cache_kib: float, seconds: float
-              ) -> Pace:
+    def after(self, free_kib: float, cache_kib: float, seconds: float) -> Pace:
         """Learn from a release that kept the transfer waiting.
 
         Free memory goes first; what a release took beyond it was cache.
@@ -66,14 +67,22 @@ class Pace:
         if free_kib + cache_kib < LEAST_TAKEN_KIB or seconds < LEAST_SECONDS:
             return self
         if cache_kib < LEAST_TAKEN_KIB:
-            return dataclasses.replace(self, inflate_kib_per_second=_mixed(
-                self.inflate_kib_per_second,
-                (free_kib + cache_kib) / seconds))
+            return dataclasses.replace(
+                self,
+                inflate_kib_per_second=_mixed(
+                    self.inflate_kib_per_second,
+                    (free_kib + cache_kib) / seconds,
+                ),
+            )
         cache_seconds = seconds - free_kib / self.inflate_kib_per_second
         if cache_seconds < LEAST_SECONDS:
             return self
-        return dataclasses.replace(self, reclaim_kib_per_second=_mixed(
-            self.reclaim_kib_per_second, cache_kib / cache_seconds))
+        return dataclasses.replace(
+            self,
+            reclaim_kib_per_second=_mixed(
+                self.reclaim_kib_per_second, cache_kib / cache_seconds
+            ),
+        )
 
 
 class Paces:
@@ -89,8 +98,7 @@ class Paces:
         """Know nothing yet but what is assumed."""
         self.pace = Pace()
 
-    def learn(self, free_kib: float, cache_kib: float, seconds: float
-              ) -> None:
+    def learn(self, free_kib: float, cache_kib: float, seconds: float) -> None:
         """Learn from a release; see :meth:`Pace.after`."""
         self.pace = self.pace.after(free_kib, cache_kib, seconds)
 

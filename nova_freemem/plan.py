@@ -64,8 +64,7 @@ class Mode(enum.Enum):
     BESIDE = 'beside'
 
 
-MODES = {'first': Mode.FIRST, 'auto': Mode.OVERLAPPING,
-         'beside': Mode.BESIDE}
+MODES = {'first': Mode.FIRST, 'auto': Mode.OVERLAPPING, 'beside': Mode.BESIDE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,8 +122,13 @@ class Plan:
         return max(0, taken_kib - self.never_touched_kib)
 
 
-def make(memory: FreeMemory, guest: Eligible, policy: Policy, link: LinkRate,
-         pace: Pace) -> Plan | LeaveAlone:
+def make(
+    memory: FreeMemory,
+    guest: Eligible,
+    policy: Policy,
+    link: LinkRate,
+    pace: Pace,
+) -> Plan | LeaveAlone:
     """Decide what to take and when.
 
     :param memory: what the guest said, plausible
@@ -134,11 +138,14 @@ def make(memory: FreeMemory, guest: Eligible, policy: Policy, link: LinkRate,
     :param pace: how fast guests of this host give memory
     :returns: the plan, or the reason for leaving the guest alone
     """
-    if memory.stalled_share is not None \
-            and memory.stalled_share > MOST_STALLED_SHARE:
+    if (
+        memory.stalled_share is not None
+        and memory.stalled_share > MOST_STALLED_SHARE
+    ):
         return LeaveAlone(
             Reason.STALLED,
-            f'{memory.stalled_share:.0%} of the last ten seconds')
+            f'{memory.stalled_share:.0%} of the last ten seconds',
+        )
     stake = _at_stake(memory, guest, policy)
     if isinstance(stake, LeaveAlone):
         return stake
@@ -152,19 +159,22 @@ def make(memory: FreeMemory, guest: Eligible, policy: Policy, link: LinkRate,
         rss_kib=guest.rss_kib,
         target_kib=guest.actual_kib - stake.release_kib,
         free_kib=stake.free_kib,
-        carried_kib=max(0, guest.actual_kib - memory.free_kib
-                        - stake.cache_kib),
+        carried_kib=max(
+            0, guest.actual_kib - memory.free_kib - stake.cache_kib
+        ),
         never_touched_kib=guest.never_touched_kib,
         headroom_kib=stake.headroom_kib,
         expected_saving_kib=stake.saving_kib,
         expected_saving_seconds=forecast.saving_seconds,
         mode=mode,
         link=link,
-        source=memory.source)
+        source=memory.source,
+    )
 
 
-def not_even_at_best(driver: BalloonStats, guest: Eligible, policy: Policy,
-                     link: LinkRate) -> LeaveAlone | None:
+def not_even_at_best(
+    driver: BalloonStats, guest: Eligible, policy: Policy, link: LinkRate
+) -> LeaveAlone | None:
     """Find what no answer of the guest can change.
 
     The balloon driver tells of free memory and page cache in 2 ms, an agent
@@ -179,21 +189,31 @@ def not_even_at_best(driver: BalloonStats, guest: Eligible, policy: Policy,
     :returns: the reason for leaving the guest alone; None where there may be
               something to win, or the driver tells too little
     """
-    if (driver.total_kib is None or driver.free_kib is None
-            or driver.available_kib is None or driver.page_cache_kib is None):
+    if (
+        driver.total_kib is None
+        or driver.free_kib is None
+        or driver.available_kib is None
+        or driver.page_cache_kib is None
+    ):
         return None
     stake = _at_stake(
-        FreeMemory(source='', total_kib=driver.total_kib,
-                   free_kib=driver.free_kib,
-                   available_kib=driver.available_kib,
-                   inactive_file_kib=driver.page_cache_kib, unwritten_kib=0),
-        guest, policy)
+        FreeMemory(
+            source='',
+            total_kib=driver.total_kib,
+            free_kib=driver.free_kib,
+            available_kib=driver.available_kib,
+            inactive_file_kib=driver.page_cache_kib,
+            unwritten_kib=0,
+        ),
+        guest,
+        policy,
+    )
     if isinstance(stake, LeaveAlone):
         return stake
     plain_seconds = guest.resident_kib / link.kib_per_second
     forecast = _Forecast(
-        plain_seconds,
-        plain_seconds - stake.saving_kib / link.kib_per_second)
+        plain_seconds, plain_seconds - stake.saving_kib / link.kib_per_second
+    )
     return _too_little(stake, forecast, policy, link)
 
 
@@ -220,15 +240,17 @@ class _Stake:
         return self.free_kib + self.cache_kib
 
 
-def _at_stake(memory: FreeMemory, guest: Eligible, policy: Policy
-              ) -> _Stake | LeaveAlone:
+def _at_stake(
+    memory: FreeMemory, guest: Eligible, policy: Policy
+) -> _Stake | LeaveAlone:
     headroom_kib = policy.headroom_kib(guest.actual_kib, guest.windows)
     spare_kib = _spare_kib(memory, policy.reclaim)
     release_kib = spare_kib - int(headroom_kib * (1 + SLACK_SHARE))
     if release_kib <= 0:
         return LeaveAlone(
             Reason.NOTHING_FREE,
-            f'{_mib(spare_kib)} to spare, headroom {_mib(headroom_kib)}')
+            f'{_mib(spare_kib)} to spare, headroom {_mib(headroom_kib)}',
+        )
     free_kib = min(release_kib, memory.free_kib)
     in_vain_kib = min(free_kib, guest.never_touched_kib)
     return _Stake(
@@ -236,11 +258,13 @@ def _at_stake(memory: FreeMemory, guest: Eligible, policy: Policy
         free_kib=free_kib,
         cache_kib=release_kib - free_kib,
         in_vain_kib=in_vain_kib,
-        saving_kib=min(guest.resident_kib, release_kib - in_vain_kib))
+        saving_kib=min(guest.resident_kib, release_kib - in_vain_kib),
+    )
 
 
-def _too_little(stake: _Stake, forecast: _Forecast, policy: Policy,
-                link: LinkRate) -> LeaveAlone | None:
+def _too_little(
+    stake: _Stake, forecast: _Forecast, policy: Policy, link: LinkRate
+) -> LeaveAlone | None:
     """Judge whether a release would win enough."""
     pays = forecast.pays or MODES[policy.mode] is not Mode.OVERLAPPING
     if pays and stake.saving_kib >= policy.min_saving_mib * 1024:
@@ -249,7 +273,8 @@ def _too_little(stake: _Stake, forecast: _Forecast, policy: Policy,
         Reason.WOULD_NOT_PAY,
         f'{_mib(stake.saving_kib)} resident of {_mib(stake.release_kib)}, '
         f'{forecast.saving_seconds:.1f} of {forecast.plain_seconds:.1f} s '
-        f'at {link}')
+        f'at {link}',
+    )
 
 
 def _spare_kib(memory: FreeMemory, reclaim: str) -> int:
@@ -276,11 +301,13 @@ class _Forecast:
     @property
     def pays(self) -> bool:
         return self.saving_seconds >= max(
-            LEAST_GAIN_SECONDS, LEAST_GAIN_SHARE * self.plain_seconds)
+            LEAST_GAIN_SECONDS, LEAST_GAIN_SHARE * self.plain_seconds
+        )
 
 
-def _forecast(guest: Eligible, stake: _Stake, link: LinkRate, pace: Pace,
-              mode: Mode) -> _Forecast:
+def _forecast(
+    guest: Eligible, stake: _Stake, link: LinkRate, pace: Pace, mode: Mode
+) -> _Forecast:
     """Foretell a migration without and with a release.
 
     The guest hands out what the host does not hold first, which costs time
@@ -289,29 +316,46 @@ def _forecast(guest: Eligible, stake: _Stake, link: LinkRate, pace: Pace,
     """
     saving_kib = stake.saving_kib
     in_vain_seconds = pace.seconds(stake.in_vain_kib, 0)
-    useful_seconds = pace.seconds(stake.free_kib - stake.in_vain_kib,
-                                  stake.cache_kib)
+    useful_seconds = pace.seconds(
+        stake.free_kib - stake.in_vain_kib, stake.cache_kib
+    )
     plain_seconds = guest.resident_kib / link.kib_per_second
     if not saving_kib or plain_seconds <= in_vain_seconds:
         return _Forecast(plain_seconds, plain_seconds)
     rest_kib = guest.resident_kib - saving_kib
-    apart_seconds = in_vain_seconds + useful_seconds + (
-        rest_kib / link.kib_per_second)
+    apart_seconds = (
+        in_vain_seconds + useful_seconds + (rest_kib / link.kib_per_second)
+    )
     carried_meanwhile_kib = link.kib_per_second * in_vain_seconds
     beside_seconds = in_vain_seconds + together_seconds(
-        saving_kib, max(0.0, rest_kib - carried_meanwhile_kib),
-        saving_kib / useful_seconds, link, guest.actual_kib)
+        saving_kib,
+        max(0.0, rest_kib - carried_meanwhile_kib),
+        saving_kib / useful_seconds,
+        link,
+        guest.actual_kib,
+    )
     together = mode is Mode.BESIDE or (
-        mode is Mode.OVERLAPPING and better_together(
-            saving_kib, rest_kib, saving_kib / useful_seconds, link,
-            guest.actual_kib))
-    return _Forecast(plain_seconds,
-                     beside_seconds if together else apart_seconds)
+        mode is Mode.OVERLAPPING
+        and better_together(
+            saving_kib,
+            rest_kib,
+            saving_kib / useful_seconds,
+            link,
+            guest.actual_kib,
+        )
+    )
+    return _Forecast(
+        plain_seconds, beside_seconds if together else apart_seconds
+    )
 
 
-def better_together(left_kib: float, carried_kib: float,
-                    pace_kib_per_second: float, link: LinkRate,
-                    memory_kib: int) -> bool:
+def better_together(
+    left_kib: float,
+    carried_kib: float,
+    pace_kib_per_second: float,
+    link: LinkRate,
+    memory_kib: int,
+) -> bool:
     """Tell whether a transfer that waits for the balloon had better start.
 
     So it had where both are done much sooner at the same time, and where it
@@ -323,17 +367,25 @@ def better_together(left_kib: float, carried_kib: float,
     :param link: what the migration network carries
     :param memory_kib: the guest's memory
     """
-    apart_seconds = (left_kib / pace_kib_per_second
-                     + carried_kib / link.kib_per_second)
+    apart_seconds = (
+        left_kib / pace_kib_per_second + carried_kib / link.kib_per_second
+    )
     plain_seconds = (left_kib + carried_kib) / link.kib_per_second
     return apart_seconds >= plain_seconds or (
-        GOOD_SHARE * apart_seconds >= together_seconds(
-            left_kib, carried_kib, pace_kib_per_second, link, memory_kib))
+        GOOD_SHARE * apart_seconds
+        >= together_seconds(
+            left_kib, carried_kib, pace_kib_per_second, link, memory_kib
+        )
+    )
 
 
-def together_seconds(left_kib: float, carried_kib: float,
-                     pace_kib_per_second: float, link: LinkRate,
-                     memory_kib: int) -> float:
+def together_seconds(
+    left_kib: float,
+    carried_kib: float,
+    pace_kib_per_second: float,
+    link: LinkRate,
+    memory_kib: int,
+) -> float:
     """Foretell how long balloon and link need at the same time.
 
     :param left_kib: resident memory still to be taken
@@ -344,8 +396,8 @@ def together_seconds(left_kib: float, carried_kib: float,
     """
     return memory_kib / LOOK_KIB_PER_SECOND + max(
         carried_kib / link.kib_per_second,
-        (left_kib + carried_kib) / (link.kib_per_second
-                                    + pace_kib_per_second))
+        (left_kib + carried_kib) / (link.kib_per_second + pace_kib_per_second),
+    )
 
 
 def _mib(kib: int) -> str:

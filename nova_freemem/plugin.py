@@ -35,8 +35,9 @@ LOG = logging.getLogger(__name__)
 class FreememNotifyDriver(notifier.Driver):
     """Put before Nova's libvirt driver what frees memory; notify nobody."""
 
-    def __init__(self, conf: cfg.ConfigOpts, topics: list[str],
-                 transport: Any) -> None:
+    def __init__(
+        self, conf: cfg.ConfigOpts, topics: list[str], transport: Any
+    ) -> None:
         """See :class:`oslo_messaging.notify.notifier.Driver`.
 
         Nova builds one for each notification format; the second finds
@@ -66,24 +67,29 @@ def hook(conf: cfg.ConfigOpts) -> None:
         return
 
     @functools.wraps(stock)
-    def load_compute_driver(virtapi: Any, compute_driver: str | None = None
-                            ) -> Any:
+    def load_compute_driver(
+        virtapi: Any, compute_driver: str | None = None
+    ) -> Any:
         return _load(conf, stock, virtapi, compute_driver)
 
     load_compute_driver._freemem_stock = stock  # type: ignore[attr-defined]
     driver.load_compute_driver = load_compute_driver
 
 
-def _load(conf: cfg.ConfigOpts, stock: Any, virtapi: Any,
-          compute_driver: str | None) -> Any:
+def _load(
+    conf: cfg.ConfigOpts, stock: Any, virtapi: Any, compute_driver: str | None
+) -> Any:
     try:
         from nova_freemem import takeover
+
         in_place = takeover.prepare(conf, compute_driver)
     except Exception as fault:
         LOG.error(
-            'nova_freemem is off: %s. Nova\'s own driver runs, and live '
+            "nova_freemem is off: %s. Nova's own driver runs, and live "
             'migrations carry all memory of their guests. Mend this and '
-            'restart nova-compute.', fault)
+            'restart nova-compute.',
+            fault,
+        )
         return stock(virtapi, compute_driver)
     with in_place:
         return stock(virtapi, compute_driver)

@@ -49,20 +49,24 @@ class Policy:
         :raises ConfigInvalid: a value is out of bounds, or two contradict
                                each other
         """
-        values = {option.dest: _value(conf, option)
-                  for option in freemem_conf.OPTIONS
-                  if option.dest != 'enabled'}
+        values = {
+            option.dest: _value(conf, option)
+            for option in freemem_conf.OPTIONS
+            if option.dest != 'enabled'
+        }
         values['acquire'] = tuple(values['acquire'])
         policy = cls(**values)
         if not policy.acquire:
             raise exceptions.ConfigInvalid(
-                option='acquire', problem='must name at least one source')
+                option='acquire', problem='must name at least one source'
+            )
         if policy.agent_timeout_seconds >= policy.deadline_seconds:
             raise exceptions.ConfigInvalid(
                 option='agent_timeout_seconds',
                 problem=f'{policy.agent_timeout_seconds} must be below '
-                        f'deadline_seconds, which is '
-                        f'{policy.deadline_seconds}')
+                f'deadline_seconds, which is '
+                f'{policy.deadline_seconds}',
+            )
         return policy
 
     def headroom_kib(self, total_kib: int, windows: bool = False) -> int:
@@ -85,8 +89,9 @@ def is_enabled(conf: cfg.ConfigOpts) -> bool:
     :returns: ``[freemem] enabled``
     :raises ConfigInvalid: it is neither true nor false
     """
-    (option,) = (option for option in freemem_conf.OPTIONS
-                 if option.dest == 'enabled')
+    (option,) = (
+        option for option in freemem_conf.OPTIONS if option.dest == 'enabled'
+    )
     return bool(_value(conf, option))
 
 
@@ -96,4 +101,5 @@ def _value(conf: cfg.ConfigOpts, option: cfg.Opt) -> Any:
     except cfg.ConfigFileValueError as error:
         problem = str(error).partition(' is not valid: ')[2]
         raise exceptions.ConfigInvalid(
-            option=option.name, problem=problem or error) from error
+            option=option.name, problem=problem or error
+        ) from error

@@ -23,15 +23,21 @@ class Reason(enum.Enum):
 
     NOT_RUNNING = 'the guest is paused or not running'
     NO_BALLOON = 'the domain has no memory balloon'
-    NO_BALLOON_DRIVER = ('no balloon driver of the guest answers: it has '
-                         'none, or it hangs')
-    OWED = ('it is owed memory from before, and gets that first')
-    BALLOONED_ALREADY = ('the balloon is inflated already, and not by this '
-                         'migration')
-    PINNED_MEMORY = ('its memory is locked, in huge pages or in a file, so '
-                     'that taking it would free nothing')
-    PASSTHROUGH_DEVICE = ('a passed-through device pins its memory, so that '
-                          'taking it would free nothing')
+    NO_BALLOON_DRIVER = (
+        'no balloon driver of the guest answers: it has none, or it hangs'
+    )
+    OWED = 'it is owed memory from before, and gets that first'
+    BALLOONED_ALREADY = (
+        'the balloon is inflated already, and not by this migration'
+    )
+    PINNED_MEMORY = (
+        'its memory is locked, in huge pages or in a file, so '
+        'that taking it would free nothing'
+    )
+    PASSTHROUGH_DEVICE = (
+        'a passed-through device pins its memory, so that '
+        'taking it would free nothing'
+    )
     CONFIDENTIAL = 'its memory is encrypted by the processor'
     SAME_HOST = 'the destination is this host'
     NO_ANSWER = 'nobody could tell what the guest has free'

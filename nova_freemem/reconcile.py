@@ -68,9 +68,13 @@ class _Account:
 class Reconciler:
     """Looks through the guests of one host, and at those it is told of."""
 
-    def __init__(self, hypervisor: hypervisors.Hypervisor,
-                 claims: claim_registry.Claims, clock: clocks.Clock,
-                 interval_seconds: float) -> None:
+    def __init__(
+        self,
+        hypervisor: hypervisors.Hypervisor,
+        claims: claim_registry.Claims,
+        clock: clocks.Clock,
+        interval_seconds: float,
+    ) -> None:
         """Be ready to start.
 
         :param hypervisor: this host's
@@ -91,14 +95,17 @@ class Reconciler:
 
     def start(self) -> None:
         """Begin, in a thread; the first look at all guests comes at once."""
-        thread = threading.Thread(target=self._run, daemon=True,
-                                  name='freemem-reconcile')
+        thread = threading.Thread(
+            target=self._run, daemon=True, name='freemem-reconcile'
+        )
         try:
             thread.start()
         except RuntimeError as fault:
-            LOG.error('Nobody looks for guests of this host that are owed '
-                      'memory: %s. "nova-freemem assign --all" does it once.',
-                      fault)
+            LOG.error(
+                'Nobody looks for guests of this host that are owed '
+                'memory: %s. "nova-freemem assign --all" does it once.',
+                fault,
+            )
 
     def stop(self) -> None:
         """End, after the guest that is being looked at."""
@@ -140,17 +147,23 @@ class Reconciler:
 
     def _tell_of_failure(self, fault: Exception) -> None:
         if not self._failing:
-            LOG.warning('Could not look through the guests for one that is '
-                        'owed memory: %s. It is tried again every %d s.',
-                        fault, self._interval_seconds)
+            LOG.warning(
+                'Could not look through the guests for one that is '
+                'owed memory: %s. It is tried again every %d s.',
+                fault,
+                self._interval_seconds,
+            )
         self._failing = True
 
     def _pause_seconds(self) -> float:
-        times = [account.tries.next_at_seconds
-                 for account in list(self._accounts.values())
-                 if account.tries.times]
-        return max(0.0, min([self._look_at_all_seconds, *times])
-                   - self._clock.now())
+        times = [
+            account.tries.next_at_seconds
+            for account in list(self._accounts.values())
+            if account.tries.times
+        ]
+        return max(
+            0.0, min([self._look_at_all_seconds, *times]) - self._clock.now()
+        )
 
     def _look_around(self) -> None:
         self._look_at_news()
@@ -168,15 +181,21 @@ class Reconciler:
     def _due(self) -> list[str]:
         now = self._clock.now()
         if now < self._look_at_all_seconds:
-            return [uuid for uuid, account in list(self._accounts.items())
-                    if account.tries.times and account.tries.may_go_on(now)]
+            return [
+                uuid
+                for uuid, account in list(self._accounts.items())
+                if account.tries.times and account.tries.may_go_on(now)
+            ]
         self._look_at_all_seconds = now + self._interval_seconds
         entries = self._hypervisor.entries()
         for settled in set(self._accounts) - set(entries):
             self._accounts.pop(settled, None)
-        return [uuid for uuid in entries
-                if uuid not in self._accounts
-                or self._accounts[uuid].tries.may_go_on(now)]
+        return [
+            uuid
+            for uuid in entries
+            if uuid not in self._accounts
+            or self._accounts[uuid].tries.may_go_on(now)
+        ]
 
     def _look(self, uuid: str) -> None:
         """Look at one guest, unless somebody sees to it or this has ended."""
@@ -200,8 +219,9 @@ class Reconciler:
             situation, now = domain.situation(), self._clock.now()
             if judge(owed, situation, account.tries, now) is Verdict.NOW:
                 return self._pay(domain, owed, account, tell)
-            account.tries = tries_after(situation, account.tries, now,
-                                        self._interval_seconds)
+            account.tries = tries_after(
+                situation, account.tries, now, self._interval_seconds
+            )
         except exceptions.DomainGone:
             return True
         except Exception as fault:
@@ -209,13 +229,17 @@ class Reconciler:
                 tell.not_assigned(fault)
         return False
 
-    def _pay(self, domain: domains.Domain, owed: journal.Owed,
-             account: _Account, tell: report.GuestReporter) -> bool:
+    def _pay(
+        self,
+        domain: domains.Domain,
+        owed: journal.Owed,
+        account: _Account,
+        tell: report.GuestReporter,
+    ) -> bool:
         assignment = account.assignment
         if assignment is None or assignment.owed != owed:
             account.assignment = assign.Assignment(domain, owed, self._clock)
-            account.tries = Tries(
-                1, self._clock.now() + LANDING_SECONDS)
+            account.tries = Tries(1, self._clock.now() + LANDING_SECONDS)
             return False
         assigned = assignment.look()
         if assigned is None:
@@ -227,8 +251,9 @@ class Reconciler:
             assignment.ask_again()
             account.asked_again = True
             account.tries = dataclasses.replace(
-                account.tries, next_at_seconds=(
-                    self._clock.now() + ASKED_AGAIN_SECONDS))
+                account.tries,
+                next_at_seconds=(self._clock.now() + ASKED_AGAIN_SECONDS),
+            )
         elif self._try_is_over(account):
             tell.assigned(assigned)
         return False
@@ -236,14 +261,16 @@ class Reconciler:
     def _try_is_over(self, account: _Account) -> bool:
         """Let a guest be for a while, and tell whether to speak of it."""
         account.asked_again = False
-        account.tries = account.tries.once_more(self._clock.now(),
-                                                self._interval_seconds)
+        account.tries = account.tries.once_more(
+            self._clock.now(), self._interval_seconds
+        )
         pause_seconds = account.tries.pause_seconds(self._interval_seconds)
         return pause_seconds >= TOLD_FROM_SECONDS
 
 
-def _read(domain: domains.Domain, account: _Account,
-          tell: report.GuestReporter) -> journal.Owed | None:
+def _read(
+    domain: domains.Domain, account: _Account, tell: report.GuestReporter
+) -> journal.Owed | None:
     """Read what is owed; complain once of what cannot be read."""
     complaint = None
     try:

@@ -52,18 +52,28 @@ class GuestReporter:
         :param assigned: what came of it
         """
         if assigned.complete:
-            LOG.info('Gave memory back to the guest in %(seconds).1f s: '
-                     '%(before)d -> %(after)d KiB.',
-                     {'seconds': assigned.seconds,
-                      'before': assigned.before_kib,
-                      'after': assigned.after_kib}, instance_uuid=self._uuid)
+            LOG.info(
+                'Gave memory back to the guest in %(seconds).1f s: '
+                '%(before)d -> %(after)d KiB.',
+                {
+                    'seconds': assigned.seconds,
+                    'before': assigned.before_kib,
+                    'after': assigned.after_kib,
+                },
+                instance_uuid=self._uuid,
+            )
             return
         LOG.warning(
             'The guest is slow to take its memory back: it has %(after)d of '
             '%(original)d KiB after %(seconds).0f s. What is owed stays '
             'written in its domain, and asking goes on.',
-            {'after': assigned.after_kib, 'original': assigned.original_kib,
-             'seconds': assigned.seconds}, instance_uuid=self._uuid)
+            {
+                'after': assigned.after_kib,
+                'original': assigned.original_kib,
+                'seconds': assigned.seconds,
+            },
+            instance_uuid=self._uuid,
+        )
 
     def not_assigned(self, fault: Exception) -> None:
         """Tell that memory could not be given back, and how to mend it.
@@ -75,7 +85,9 @@ class GuestReporter:
             'with less memory than it was given. It is tried again as long '
             'as nova-compute runs, and by "nova-freemem assign %(uuid)s" on '
             'this host at any time.',
-            {'fault': fault, 'uuid': self._uuid}, instance_uuid=self._uuid)
+            {'fault': fault, 'uuid': self._uuid},
+            instance_uuid=self._uuid,
+        )
 
     def unreadable(self, fault: Exception) -> None:
         """Tell that nobody knows what the guest is owed, and who decides.
@@ -86,7 +98,9 @@ class GuestReporter:
             'What the guest is owed is not known: %(fault)s. Nothing is '
             'done. To give it all the memory that its domain may have and '
             'settle the entry: "nova-freemem settle %(uuid)s" on this host.',
-            {'fault': fault, 'uuid': self._uuid}, instance_uuid=self._uuid)
+            {'fault': fault, 'uuid': self._uuid},
+            instance_uuid=self._uuid,
+        )
 
 
 class Reporter(GuestReporter):
@@ -125,8 +139,11 @@ class Reporter(GuestReporter):
 
         :param why: the decision
         """
-        LOG.info('Live migration carries all memory of the guest: %s.', why,
-                 instance=self._instance)
+        LOG.info(
+            'Live migration carries all memory of the guest: %s.',
+            why,
+            instance=self._instance,
+        )
         with self.event(SKIP_EVENT.format(reason=why.reason.name.lower())):
             pass
 
@@ -140,9 +157,13 @@ class Reporter(GuestReporter):
             LOG.info(
                 'Live migration carries all memory of the guest: %(end)s '
                 'after %(taken)d MiB in %(seconds).1f s.',
-                {'end': release.end.value,
-                 'taken': release.taken_kib // KIB_PER_MIB,
-                 'seconds': release.seconds}, instance=self._instance)
+                {
+                    'end': release.end.value,
+                    'taken': release.taken_kib // KIB_PER_MIB,
+                    'seconds': release.seconds,
+                },
+                instance=self._instance,
+            )
             return
         saving_kib = min(plan.expected_saving_kib, release.gained_kib)
         LOG.info(
@@ -151,18 +172,21 @@ class Reporter(GuestReporter):
             'save %(saving)d MiB and %(saving_seconds).1f s of transfer '
             '(%(link)s): the resident size fell by %(gained)d MiB to '
             '%(rss)d MiB.',
-            {'taken': release.taken_kib // KIB_PER_MIB,
-             'original': plan.original_kib // KIB_PER_MIB,
-             'seconds': release.seconds,
-             'end': release.end.value,
-             'mode': plan.mode.value,
-             'link': plan.link,
-             'saving_seconds': saving_kib / plan.link.kib_per_second,
-             'source': plan.source,
-             'saving': saving_kib // KIB_PER_MIB,
-             'gained': release.gained_kib // KIB_PER_MIB,
-             'rss': release.rss_kib // KIB_PER_MIB},
-            instance=self._instance)
+            {
+                'taken': release.taken_kib // KIB_PER_MIB,
+                'original': plan.original_kib // KIB_PER_MIB,
+                'seconds': release.seconds,
+                'end': release.end.value,
+                'mode': plan.mode.value,
+                'link': plan.link,
+                'saving_seconds': saving_kib / plan.link.kib_per_second,
+                'source': plan.source,
+                'saving': saving_kib // KIB_PER_MIB,
+                'gained': release.gained_kib // KIB_PER_MIB,
+                'rss': release.rss_kib // KIB_PER_MIB,
+            },
+            instance=self._instance,
+        )
 
     def needed_back(self, plan: Plan) -> None:
         """Tell that the guest got its memory back while it was transferred.
@@ -174,7 +198,8 @@ class Reporter(GuestReporter):
             'given all %(original)d MiB back at once. It will be left alone '
             'in its next migrations from here for a while.',
             {'original': plan.original_kib // KIB_PER_MIB},
-            instance=self._instance)
+            instance=self._instance,
+        )
 
     def fault(self, doing: str, fault: Exception) -> None:
         """Tell of a fault; of one that nobody has foreseen, with its trace.
@@ -183,17 +208,26 @@ class Reporter(GuestReporter):
         :param fault: why
         """
         foreseen = isinstance(fault, exceptions.FreememError)
-        LOG.error('%(doing)s failed: %(fault)s. The live migration goes on '
-                  'as Nova does it.', {'doing': doing, 'fault': fault},
-                  instance=self._instance,
-                  exc_info=None if foreseen else fault)
+        LOG.error(
+            '%(doing)s failed: %(fault)s. The live migration goes on '
+            'as Nova does it.',
+            {'doing': doing, 'fault': fault},
+            instance=self._instance,
+            exc_info=None if foreseen else fault,
+        )
 
     def _record(self, method: str, name: str) -> None:
         try:
             getattr(objects.InstanceActionEvent, method)(
-                self._context, self._uuid, name, want_result=False,
-                **({'host': self._host} if method == 'event_start' else {}))
+                self._context,
+                self._uuid,
+                name,
+                want_result=False,
+                **({'host': self._host} if method == 'event_start' else {}),
+            )
         except Exception as fault:
-            LOG.debug('Could not record %(name)s: %(fault)s',
-                      {'name': name, 'fault': fault},
-                      instance=self._instance)
+            LOG.debug(
+                'Could not record %(name)s: %(fault)s',
+                {'name': name, 'fault': fault},
+                instance=self._instance,
+            )

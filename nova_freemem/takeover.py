@@ -33,8 +33,9 @@ LOG = logging.getLogger(__name__)
 STOCK_DRIVER = 'libvirt.LibvirtDriver'
 
 
-def prepare(conf: cfg.ConfigOpts, compute_driver: str | None
-            ) -> contextlib.AbstractContextManager[None]:
+def prepare(
+    conf: cfg.ConfigOpts, compute_driver: str | None
+) -> contextlib.AbstractContextManager[None]:
     """Get everything ready for Nova to load its compute driver.
 
     :param conf: the service's configuration
@@ -45,27 +46,35 @@ def prepare(conf: cfg.ConfigOpts, compute_driver: str | None
     """
     apart = freemem_conf.read_apart(conf)
     if not policy.is_enabled(apart):
-        LOG.info('nova_freemem is installed but not enabled ([freemem] '
-                 'enabled is false): Nova\'s own driver runs.')
+        LOG.info(
+            'nova_freemem is installed but not enabled ([freemem] '
+            "enabled is false): Nova's own driver runs."
+        )
         return contextlib.nullcontext()
     name = compute_driver or conf.compute_driver
     if name != STOCK_DRIVER:
         raise exceptions.ConfigInvalid(
-            option='enabled', problem=f'it works with compute_driver = '
-                                      f'{STOCK_DRIVER}, not with {name}')
+            option='enabled',
+            problem=f'it works with compute_driver = '
+            f'{STOCK_DRIVER}, not with {name}',
+        )
     engine = engines.Engine.from_conf(
-        apart, conf.libvirt.live_migration_inbound_addr or conf.my_ip)
+        apart, conf.libvirt.live_migration_inbound_addr or conf.my_ip
+    )
     # Here, not on entering the context: a fault of ours is still told apart
     # from one of Nova's.
     from nova_freemem import driver
+
     freemem_conf.register_opts(conf)
-    return _in_place(functools.partial(driver.FreememLibvirtDriver,
-                                       engine=engine))
+    return _in_place(
+        functools.partial(driver.FreememLibvirtDriver, engine=engine)
+    )
 
 
 @contextlib.contextmanager
 def _in_place(ours: Callable[..., Any]) -> Iterator[None]:
     from nova.virt import libvirt
+
     stock = libvirt.LibvirtDriver
     libvirt.LibvirtDriver = ours
     try:

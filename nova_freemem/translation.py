@@ -57,8 +57,9 @@ AGENT_FAULTS = {
 
 
 @contextlib.contextmanager
-def translated(doing: str, faults: Mapping[str, type[
-        exceptions.LibvirtFault]] = FAULTS) -> Iterator[None]:
+def translated(
+    doing: str, faults: Mapping[str, type[exceptions.LibvirtFault]] = FAULTS
+) -> Iterator[None]:
     """Have libvirt's errors raised as ours.
 
     :param doing: what is done, for the message
@@ -69,13 +70,15 @@ def translated(doing: str, faults: Mapping[str, type[
         yield
     except libvirt.libvirtError as error:
         code = error.get_error_code()
-        by_code = {getattr(libvirt, name): fault
-                   for name, fault in faults.items()}
+        by_code = {
+            getattr(libvirt, name): fault for name, fault in faults.items()
+        }
         fault = by_code.get(code, exceptions.LibvirtFault)
         # libvirt quotes the guest agent in its messages, and a trace would
         # show the original, unescaped and whole.
-        raise fault(doing=doing, error=untrusted.quoted(error),
-                    code=code) from None
+        raise fault(
+            doing=doing, error=untrusted.quoted(error), code=code
+        ) from None
 
 
 @contextlib.contextmanager
@@ -89,5 +92,5 @@ def understood(doing: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise exceptions.LibvirtFault(
-            doing=doing, error=untrusted.quoted(error),
-            code='none') from None
+            doing=doing, error=untrusted.quoted(error), code='none'
+        ) from None

@@ -94,8 +94,9 @@ def xml(text: str) -> etree._Element:
     :raises ValueError: it is not XML
     """
     # A parser keeps the errors of what it parsed last: each text its own.
-    parser = etree.XMLParser(resolve_entities=False, no_network=True,
-                             huge_tree=False)
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, huge_tree=False
+    )
     try:
         return etree.fromstring(text, parser)
     except etree.XMLSyntaxError:

@@ -27,20 +27,27 @@ from nova_freemem.acquire import base
 class BalloonStats(base.Source):
     """Asks the balloon driver, by having its statistics made fresh."""
 
-    def ask(self, domain: domains.Domain, clock: clocks.Clock,
-            deadline: clocks.Deadline) -> base.FreeMemory:
+    def ask(
+        self,
+        domain: domains.Domain,
+        clock: clocks.Clock,
+        deadline: clocks.Deadline,
+    ) -> base.FreeMemory:
         """See :meth:`nova_freemem.acquire.base.Source.ask`."""
         stats = domain.fresh_balloon(clock)
         if stats is None:
             raise exceptions.NoAnswer(
-                source=self.name, problem='the balloon statistics stay stale')
+                source=self.name, problem='the balloon statistics stay stale'
+            )
         if stats.total_kib is None or stats.free_kib is None:
             raise exceptions.NoAnswer(
                 source=self.name,
-                problem='the balloon statistics lack total or free memory')
+                problem='the balloon statistics lack total or free memory',
+            )
         return base.FreeMemory(
             source=self.name,
             total_kib=stats.total_kib,
             free_kib=stats.free_kib,
             available_kib=stats.available_kib,
-            page_cache_kib=stats.page_cache_kib)
+            page_cache_kib=stats.page_cache_kib,
+        )

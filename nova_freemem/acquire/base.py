@@ -78,17 +78,26 @@ class FreeMemory:
         """
         if not 0 < self.total_kib <= maximum_kib:
             self._refuse('a total', self.total_kib, maximum_kib)
-        for name in ('free_kib', 'available_kib', 'page_cache_kib',
-                     'inactive_file_kib', 'unwritten_kib'):
+        for name in (
+            'free_kib',
+            'available_kib',
+            'page_cache_kib',
+            'inactive_file_kib',
+            'unwritten_kib',
+        ):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= self.total_kib:
-                self._refuse(name.removesuffix('_kib').replace('_', ' '),
-                             value, self.total_kib)
+                self._refuse(
+                    name.removesuffix('_kib').replace('_', ' '),
+                    value,
+                    self.total_kib,
+                )
         spare_kib = self.free_kib + self.cold_cache_kib
         if spare_kib > self.total_kib:
             self._refuse('free and cold', spare_kib, self.total_kib)
-        in_blocks_kib = sum(size_kib * count
-                            for size_kib, count in self.free_blocks or ())
+        in_blocks_kib = sum(
+            size_kib * count for size_kib, count in self.free_blocks or ()
+        )
         if in_blocks_kib > maximum_kib:
             self._refuse('free blocks', in_blocks_kib, maximum_kib)
 
@@ -104,24 +113,30 @@ class FreeMemory:
         :raises NoAnswer: they cannot be of the same guest
         """
         if driver.total_kib is not None and (
-                abs(self.total_kib - driver.total_kib)
-                > SAME_TOTAL_SHARE * driver.total_kib):
+            abs(self.total_kib - driver.total_kib)
+            > SAME_TOTAL_SHARE * driver.total_kib
+        ):
             raise exceptions.NoAnswer(
                 source=self.source,
                 problem=f'the guest claims a total of {self.total_kib:.6g} '
-                        f'KiB and its balloon driver one of '
-                        f'{driver.total_kib:.6g} KiB')
+                f'KiB and its balloon driver one of '
+                f'{driver.total_kib:.6g} KiB',
+            )
         return dataclasses.replace(
-            self, free_kib=_smaller(self.free_kib, driver.free_kib),
-            available_kib=None if self.available_kib is None else _smaller(
-                self.available_kib, driver.available_kib))
+            self,
+            free_kib=_smaller(self.free_kib, driver.free_kib),
+            available_kib=None
+            if self.available_kib is None
+            else _smaller(self.available_kib, driver.available_kib),
+        )
 
     def _refuse(self, what: str, value_kib: int, limit_kib: int) -> None:
         value_kib = min(untrusted.LARGEST, max(-untrusted.LARGEST, value_kib))
         raise exceptions.NoAnswer(
             source=self.source,
             problem=f'the guest claims {what} of {value_kib:.6g} KiB '
-                    f'where at most {limit_kib} KiB can be')
+            f'where at most {limit_kib} KiB can be',
+        )
 
 
 def _smaller(claimed_kib: int, driver_kib: int | None) -> int:
@@ -141,8 +156,12 @@ class Source(abc.ABC):
         self.timeout_seconds = timeout_seconds
 
     @abc.abstractmethod
-    def ask(self, domain: domains.Domain, clock: clocks.Clock,
-            deadline: clocks.Deadline) -> FreeMemory:
+    def ask(
+        self,
+        domain: domains.Domain,
+        clock: clocks.Clock,
+        deadline: clocks.Deadline,
+    ) -> FreeMemory:
         """Ask once.
 
         What comes back is bounded and typed, but not yet held against the
@@ -156,10 +175,14 @@ class Source(abc.ABC):
         """
 
 
-def ask_in_turn(sources: Iterable[Source], domain: domains.Domain,
-                maximum_kib: int, driver: BalloonStats,
-                clock: clocks.Clock, deadline: clocks.Deadline
-                ) -> FreeMemory:
+def ask_in_turn(
+    sources: Iterable[Source],
+    domain: domains.Domain,
+    maximum_kib: int,
+    driver: BalloonStats,
+    clock: clocks.Clock,
+    deadline: clocks.Deadline,
+) -> FreeMemory:
     """Ask one source after the other until one answers.
 
     :param sources: in the order of preference
@@ -181,13 +204,16 @@ def ask_in_turn(sources: Iterable[Source], domain: domains.Domain,
             memory.check(maximum_kib)
             memory = memory.beside(driver)
             if deadline.passed():
-                raise exceptions.NoAnswer(source=source.name,
-                                          problem='it answered too late')
+                raise exceptions.NoAnswer(
+                    source=source.name, problem='it answered too late'
+                )
         except exceptions.NoAnswer as fault:
             problems.append(str(fault))
         except exceptions.LibvirtFault as fault:
             problems.append(f'{source.name}: {fault}')
         else:
             return memory
-    raise exceptions.NoAnswer(source='no source answered',
-                              problem='; '.join(problems) or 'none is set')
+    raise exceptions.NoAnswer(
+        source='no source answered',
+        problem='; '.join(problems) or 'none is set',
+    )

@@ -44,14 +44,17 @@ LONGEST_TABLE_BYTES = 64 * 1024
 
 EXEC_POLL_SECONDS = 0.02
 
-_MEMINFO_LINE = re.compile(r'^(\w+(?:\(\w+\))?):\s+(\d{1,15}) kB$',
-                           re.ASCII | re.MULTILINE)
+_MEMINFO_LINE = re.compile(
+    r'^(\w+(?:\(\w+\))?):\s+(\d{1,15}) kB$', re.ASCII | re.MULTILINE
+)
 _BUDDYINFO_LINE = re.compile(
     r'^Node\s+\d{1,5}, zone\s+\w{1,16}((?:\s+\d{1,12}){1,32})\s*$',
-    re.ASCII | re.MULTILINE)
+    re.ASCII | re.MULTILINE,
+)
 
 _PRESSURE_LINE = re.compile(
-    r'^full avg10=(\d{1,3}\.\d{1,2}) ', re.ASCII | re.MULTILINE)
+    r'^full avg10=(\d{1,3}\.\d{1,2}) ', re.ASCII | re.MULTILINE
+)
 
 # /proc/buddyinfo counts blocks in pages and does not say how large a page
 # is. Linux on x86 has pages of 4 KiB and nothing else; a guest with larger
@@ -63,11 +66,16 @@ PAGE_KIB = 4
 class GuestAgent(base.Source):
     """Asks the agent for the kernel's memory tables."""
 
-    def ask(self, domain: domains.Domain, clock: clocks.Clock,
-            deadline: clocks.Deadline) -> base.FreeMemory:
+    def ask(
+        self,
+        domain: domains.Domain,
+        clock: clocks.Clock,
+        deadline: clocks.Deadline,
+    ) -> base.FreeMemory:
         """See :meth:`nova_freemem.acquire.base.Source.ask`."""
-        agent = Conversation(self.name, self.timeout_seconds, domain, clock,
-                             deadline)
+        agent = Conversation(
+            self.name, self.timeout_seconds, domain, clock, deadline
+        )
         return read_tables(self.name, agent.tables())
 
 
@@ -84,8 +92,9 @@ def read_tables(source: str, tables: bytes) -> base.FreeMemory:
     kib = {name: int(value) for name, value in _MEMINFO_LINE.findall(text)}
     if 'MemTotal' not in kib or 'MemFree' not in kib:
         raise exceptions.NoAnswer(
-            source=source, problem='the agent answered, but not with '
-                                   'MemTotal and MemFree')
+            source=source,
+            problem='the agent answered, but not with MemTotal and MemFree',
+        )
     return base.FreeMemory(
         source=source,
         total_kib=kib['MemTotal'],
@@ -96,7 +105,8 @@ def read_tables(source: str, tables: bytes) -> base.FreeMemory:
         unwritten_kib=_sum(kib, 'Dirty', 'Writeback'),
         swap_free_kib=kib.get('SwapFree'),
         stalled_share=_stalled_share(text),
-        free_blocks=_free_blocks(text))
+        free_blocks=_free_blocks(text),
+    )
 
 
 def _sum(kib: Mapping[str, int], *names: str) -> int | None:
@@ -111,24 +121,34 @@ def _stalled_share(text: str) -> float | None:
 
 
 def _free_blocks(text: str) -> tuple[tuple[int, int], ...] | None:
-    zones = [[int(count) for count in counts.split()]
-             for counts in _BUDDYINFO_LINE.findall(text)]
+    zones = [
+        [int(count) for count in counts.split()]
+        for counts in _BUDDYINFO_LINE.findall(text)
+    ]
     if not zones:
         return None
     orders = max(len(zone) for zone in zones)
     return tuple(
-        (PAGE_KIB << order,
-         sum(zone[order] for zone in zones if order < len(zone)))
-        for order in range(orders))
+        (
+            PAGE_KIB << order,
+            sum(zone[order] for zone in zones if order < len(zone)),
+        )
+        for order in range(orders)
+    )
 
 
 class Conversation:
     """A few commands to one agent, under one timeout each."""
 
-    def __init__(self, name: str, timeout_seconds: int,
-                 domain: domains.Domain, clock: clocks.Clock,
-                 deadline: clocks.Deadline,
-                 longest_bytes: int = LONGEST_TABLE_BYTES) -> None:
+    def __init__(
+        self,
+        name: str,
+        timeout_seconds: int,
+        domain: domains.Domain,
+        clock: clocks.Clock,
+        deadline: clocks.Deadline,
+        longest_bytes: int = LONGEST_TABLE_BYTES,
+    ) -> None:
         """Begin to talk.
 
         :param name: who asks, for the errors
@@ -152,8 +172,9 @@ class Conversation:
         except exceptions.AgentRefused:
             return self.read_file(MEMINFO) + self.read_file(BUDDYINFO)
 
-    def run(self, program: str, *arguments: str,
-            may_be_silent: bool = False) -> bytes:
+    def run(
+        self, program: str, *arguments: str, may_be_silent: bool = False
+    ) -> bytes:
         """Run a program in the guest and take its output.
 
         :param program: its name
@@ -162,9 +183,12 @@ class Conversation:
         :returns: what it wrote, not to be trusted
         :raises FreememError: the agent would not, or answered nonsense
         """
-        started = self._command('guest-exec', path=program,
-                                arg=list(arguments),
-                                **{'capture-output': True})
+        started = self._command(
+            'guest-exec',
+            path=program,
+            arg=list(arguments),
+            **{'capture-output': True},
+        )
         pid = self._item(started, 'pid', int)
         answer_by = clocks.Deadline(self._clock, self._timeout_seconds)
         while not (answer_by.passed() or self._deadline.passed()):
@@ -222,14 +246,17 @@ class Conversation:
         return self._send(name, **arguments)
 
     def _send(self, name: str, **arguments: Any) -> Any:
-        timeout_seconds = min(self._timeout_seconds,
-                              max(1, int(self._deadline.left_seconds())))
+        timeout_seconds = min(
+            self._timeout_seconds, max(1, int(self._deadline.left_seconds()))
+        )
         reply = self._domain.ask_agent(
             json.dumps({'execute': name, 'arguments': arguments}),
-            timeout_seconds)
+            timeout_seconds,
+        )
         if len(reply) > 2 * self._longest_bytes:
-            raise self._nonsense(f'the answer to {name} has '
-                                 f'{len(reply)} characters')
+            raise self._nonsense(
+                f'the answer to {name} has {len(reply)} characters'
+            )
         try:
             answer = untrusted.from_json(reply)
         except ValueError:

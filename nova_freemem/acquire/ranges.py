@@ -110,8 +110,11 @@ class PageRanges:
         The least that moved while the guest was asked: what was taken and
         freed again in that time does not show.
         """
-        figures = (self.listed_before_kib, self.free_kib,
-                   self.listed_after_kib)
+        figures = (
+            self.listed_before_kib,
+            self.free_kib,
+            self.listed_after_kib,
+        )
         return max(figures) - min(figures)
 
 
@@ -142,12 +145,16 @@ class PageFlags:
         :returns: where they are, MOST_RANGES + 1 at most
         """
         marked = bytes(value for value in range(256) if value >> bit % 8 & 1)
-        found = re.finditer(b'[' + re.escape(marked) + b']+',
-                            self._columns[bit // 8])
+        found = re.finditer(
+            b'[' + re.escape(marked) + b']+', self._columns[bit // 8]
+        )
         return tuple(
-            (run.start() * page_kib * 1024,
-             (run.end() - run.start()) * page_kib)
-            for run in itertools.islice(found, MOST_RANGES + 1))
+            (
+                run.start() * page_kib * 1024,
+                (run.end() - run.start()) * page_kib,
+            )
+            for run in itertools.islice(found, MOST_RANGES + 1)
+        )
 
     def __len__(self) -> int:
         """Tell for how many pages there are words."""
@@ -157,14 +164,24 @@ class PageFlags:
 class _Asked:
     """One conversation with the agent of one guest."""
 
-    def __init__(self, source: guest_agent.GuestAgent,
-                 domain: domains.Domain, maximum_kib: int,
-                 clock: clocks.Clock, deadline: clocks.Deadline) -> None:
+    def __init__(
+        self,
+        source: guest_agent.GuestAgent,
+        domain: domains.Domain,
+        maximum_kib: int,
+        clock: clocks.Clock,
+        deadline: clocks.Deadline,
+    ) -> None:
         self._name = source.name
         self._maximum_kib = maximum_kib
         self._agent = guest_agent.Conversation(
-            source.name, source.timeout_seconds, domain, clock, deadline,
-            longest_bytes=CHUNK_BYTES)
+            source.name,
+            source.timeout_seconds,
+            domain,
+            clock,
+            deadline,
+            longest_bytes=CHUNK_BYTES,
+        )
 
     def listed_and_total_kib(self, page_kib: int) -> tuple[int, int]:
         memory = guest_agent.read_tables(self._name, self._agent.tables())
@@ -172,8 +189,10 @@ class _Asked:
         if memory.free_blocks is None:
             raise self._nonsense('the guest does not list its free blocks')
         listed_kib = sum(kib * count for kib, count in memory.free_blocks)
-        return (listed_kib * page_kib // guest_agent.PAGE_KIB,
-                memory.total_kib)
+        return (
+            listed_kib * page_kib // guest_agent.PAGE_KIB,
+            memory.total_kib,
+        )
 
     def page_kib(self) -> int:
         """Find the page size in what the kernel told a process."""
@@ -193,39 +212,51 @@ class _Asked:
             with self._agent.opened(KPAGEFLAGS) as handle:
                 return self._collected(
                     most_pages,
-                    lambda _chunk: self._agent.read(handle, CHUNK_BYTES))
+                    lambda _chunk: self._agent.read(handle, CHUNK_BYTES),
+                )
         except exceptions.AgentRefused:
             return self._collected(most_pages, self._copied)
 
     def _copied(self, chunk: int) -> bytes:
         return self._agent.run(
-            'dd', f'if={KPAGEFLAGS}', f'bs={CHUNK_BYTES}', f'skip={chunk}',
-            'count=1', may_be_silent=True)
+            'dd',
+            f'if={KPAGEFLAGS}',
+            f'bs={CHUNK_BYTES}',
+            f'skip={chunk}',
+            'count=1',
+            may_be_silent=True,
+        )
 
-    def _collected(self, most_pages: int, read: Callable[[int], bytes]
-                   ) -> PageFlags:
+    def _collected(
+        self, most_pages: int, read: Callable[[int], bytes]
+    ) -> PageFlags:
         flags = PageFlags()
         for chunk in itertools.count():
             words = read(chunk)
             if len(words) > CHUNK_BYTES or len(words) % WORD_BYTES:
-                raise self._nonsense(f'{len(words)} bytes of {KPAGEFLAGS} '
-                                     'came where others were asked for')
+                raise self._nonsense(
+                    f'{len(words)} bytes of {KPAGEFLAGS} '
+                    'came where others were asked for'
+                )
             flags.add(words)
             if len(flags) > most_pages:
-                raise self._nonsense('the guest claims more pages than there '
-                                     'are addresses for')
+                raise self._nonsense(
+                    'the guest claims more pages than there are addresses for'
+                )
             if len(words) < CHUNK_BYTES:
                 break
         return flags
 
-    def judge(self, flags: PageFlags, total_kib: int, answer: PageRanges
-              ) -> None:
+    def judge(
+        self, flags: PageFlags, total_kib: int, answer: PageRanges
+    ) -> None:
         """Refuse what cannot be, and what tells less than the truth."""
         if max(len(answer.free), len(answer.ballooned)) > MOST_RANGES:
             raise self._nonsense(f'more than {MOST_RANGES} ranges')
         if answer.free_kib + answer.ballooned_kib > self._maximum_kib:
-            raise self._nonsense('the guest claims more free pages than it '
-                                 'has')
+            raise self._nonsense(
+                'the guest claims more free pages than it has'
+            )
         holes_kib = _total_kib(flags.ranges(NOPAGE, answer.page_kib))
         if len(flags) * answer.page_kib - holes_kib < total_kib:
             raise self._nonsense(f'{KPAGEFLAGS} ends too early')
@@ -234,15 +265,20 @@ class _Asked:
             raise self._nonsense(
                 f'the flags show {answer.free_kib} KiB free where the lists '
                 f'have {listed_kib} KiB: a kernel before 4.6, which marks '
-                'only the first page of a block, or a guest too busy')
+                'only the first page of a block, or a guest too busy'
+            )
 
     def _nonsense(self, problem: str) -> exceptions.NoAnswer:
         return exceptions.NoAnswer(source=self._name, problem=problem)
 
 
-def ask(source: guest_agent.GuestAgent, domain: domains.Domain,
-        maximum_kib: int, clock: clocks.Clock, deadline: clocks.Deadline
-        ) -> PageRanges:
+def ask(
+    source: guest_agent.GuestAgent,
+    domain: domains.Domain,
+    maximum_kib: int,
+    clock: clocks.Clock,
+    deadline: clocks.Deadline,
+) -> PageRanges:
     """Ask a guest where its free memory is.
 
     :param source: whose name and patience are used
@@ -265,7 +301,8 @@ def ask(source: guest_agent.GuestAgent, domain: domains.Domain,
         page_kib=page_kib,
         listed_before_kib=before_kib,
         listed_after_kib=after_kib,
-        seconds=clock.now() - began_at)
+        seconds=clock.now() - began_at,
+    )
     asked.judge(flags, total_kib, answer)
     return answer
 

@@ -34,10 +34,12 @@ class Assign(base.PayingCommand):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """See :meth:`cliff.command.Command.get_parser`."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('--all', action='store_true',
-                            help='All guests of this host.')
-        parser.add_argument('server', nargs='*',
-                            help='UUIDs of servers on this host.')
+        parser.add_argument(
+            '--all', action='store_true', help='All guests of this host.'
+        )
+        parser.add_argument(
+            'server', nargs='*', help='UUIDs of servers on this host.'
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
@@ -45,18 +47,28 @@ class Assign(base.PayingCommand):
         if parsed_args.all == bool(parsed_args.server):
             raise base.Refused(problem='name servers, or say --all')
         clock = clocks.Clock()
-        uuids = sorted(self.hypervisor.entries() if parsed_args.all
-                       else parsed_args.server)
+        uuids = sorted(
+            self.hypervisor.entries()
+            if parsed_args.all
+            else parsed_args.server
+        )
         if not uuids:
             print('No guest of this host is owed memory.')
         begun = {uuid: self._begin(uuid, clock) for uuid in uuids}
         deadline = clocks.Deadline(clock, parsed_args.wait_seconds)
-        return max((one if isinstance(one, int)
-                    else self.see_to(uuid, one, deadline)
-                    for uuid, one in begun.items()), default=base.DONE)
+        return max(
+            (
+                one
+                if isinstance(one, int)
+                else self.see_to(uuid, one, deadline)
+                for uuid, one in begun.items()
+            ),
+            default=base.DONE,
+        )
 
-    def _begin(self, uuid: str, clock: clocks.Clock
-               ) -> assign.Assignment | int:
+    def _begin(
+        self, uuid: str, clock: clocks.Clock
+    ) -> assign.Assignment | int:
         """Begin with one guest; tell its exit code where that is not done."""
         try:
             domain = self.hypervisor.domain(uuid)
@@ -65,12 +77,15 @@ class Assign(base.PayingCommand):
                 print(f'{uuid}: is owed nothing')
                 return base.DONE
             situation = domain.situation()
-            if (due.judge(owed, situation, due.Tries(), clock.now())
-                    is due.Verdict.NOW):
+            if (
+                due.judge(owed, situation, due.Tries(), clock.now())
+                is due.Verdict.NOW
+            ):
                 return assign.Assignment(domain, owed, clock)
             return base.not_paid(uuid, f'it {situation.value}')
         except exceptions.JournalUnreadable as fault:
             return base.not_paid(
-                uuid, f'{fault}; see "nova-freemem settle {uuid}"')
+                uuid, f'{fault}; see "nova-freemem settle {uuid}"'
+            )
         except exceptions.FreememError as fault:
             return base.not_paid(uuid, str(fault))

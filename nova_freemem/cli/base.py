@@ -53,9 +53,11 @@ class HostCommand(command.Command):
         """See :meth:`cliff.command.Command.get_parser`."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            '--uri', default=DEFAULT_URI,
+            '--uri',
+            default=DEFAULT_URI,
             help='Of libvirt, as in [libvirt] connection_uri of nova.conf '
-                 '(default: %(default)s).')
+            '(default: %(default)s).',
+        )
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
@@ -78,14 +80,21 @@ class PayingCommand(HostCommand):
         """See :meth:`cliff.command.Command.get_parser`."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            '--wait-seconds', type=whole_number, default=WAIT_SECONDS,
+            '--wait-seconds',
+            type=whole_number,
+            default=WAIT_SECONDS,
             metavar='N',
             help='How long to wait until guests have it (default: '
-                 '%(default)s). What is late then is still owed.')
+            '%(default)s). What is late then is still owed.',
+        )
         return parser
 
-    def see_to(self, uuid: str, assignment: assign.Assignment,
-               deadline: clocks.Deadline) -> int:
+    def see_to(
+        self,
+        uuid: str,
+        assignment: assign.Assignment,
+        deadline: clocks.Deadline,
+    ) -> int:
         """Wait for one guest, and say what came of it.
 
         :param uuid: the guest
@@ -102,11 +111,15 @@ class PayingCommand(HostCommand):
             return DONE
         if not assigned.complete:
             return not_paid(
-                uuid, f'it has {assigned.after_kib} of '
-                      f'{assigned.original_kib} KiB after '
-                      f'{assigned.seconds:.0f} s')
-        print(f'{uuid}: {assigned.before_kib} -> {assigned.after_kib} KiB '
-              f'in {assigned.seconds:.1f} s')
+                uuid,
+                f'it has {assigned.after_kib} of '
+                f'{assigned.original_kib} KiB after '
+                f'{assigned.seconds:.0f} s',
+            )
+        print(
+            f'{uuid}: {assigned.before_kib} -> {assigned.after_kib} KiB '
+            f'in {assigned.seconds:.1f} s'
+        )
         return DONE
 
 

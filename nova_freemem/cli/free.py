@@ -64,14 +64,17 @@ class Free(base.HostCommand, show.ShowOne):
         parser = super().get_parser(prog_name)
         parser.add_argument('server', help='UUID of a server on this host.')
         parser.add_argument(
-            '--ranges', action='store_true',
+            '--ranges',
+            action='store_true',
             help='Also ask the guest agent where the free pages are, and '
-                 'those that the balloon has: 2.8 MB of its answers for each '
-                 'GiB of memory.')
+            'those that the balloon has: 2.8 MB of its answers for each '
+            'GiB of memory.',
+        )
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[Sequence[str], Iterable[Any]]:
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Iterable[Any]]:
         """See :meth:`cliff.show.ShowOne.take_action`."""
         clock = clocks.Clock()
         domain = self.hypervisor.domain(parsed_args.server)
@@ -93,13 +96,20 @@ def ask(domain: domains.Domain, clock: clocks.Clock) -> Shown:
     balloon = domain.balloon()
     driver = balloon and domain.fresh_balloon(clock)
     memory = acquire.ask_in_turn(
-        (guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
-         balloon_stats.BalloonStats('balloon_stats', TIMEOUT_SECONDS)),
-        domain, given_kib,
-        driver or BalloonStats(actual_kib=given_kib), clock,
-        clocks.Deadline(clock, DEADLINE_SECONDS))
-    cold_cache_told = None not in (memory.inactive_file_kib,
-                                   memory.unwritten_kib)
+        (
+            guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
+            balloon_stats.BalloonStats('balloon_stats', TIMEOUT_SECONDS),
+        ),
+        domain,
+        given_kib,
+        driver or BalloonStats(actual_kib=given_kib),
+        clock,
+        clocks.Deadline(clock, DEADLINE_SECONDS),
+    )
+    cold_cache_told = None not in (
+        memory.inactive_file_kib,
+        memory.unwritten_kib,
+    )
     return {
         'told_by': memory.source,
         'has_kib': _told(balloon.actual_kib if balloon else None),
@@ -109,12 +119,15 @@ def ask(domain: domains.Domain, clock: clocks.Clock) -> Shown:
         'available_kib': _told(memory.available_kib),
         'page_cache_kib': _told(memory.page_cache_kib),
         'cold_cache_kib': _told(
-            memory.cold_cache_kib if cold_cache_told else None),
+            memory.cold_cache_kib if cold_cache_told else None
+        ),
         'swap_free_kib': _told(memory.swap_free_kib),
         'stalled_share': _told(memory.stalled_share),
         'free_blocks': _listed(
-            memory.free_blocks, ('size_kib', 'count'),
-            lambda size_kib, count: f'{count} of {size_kib} KiB'),
+            memory.free_blocks,
+            ('size_kib', 'count'),
+            lambda size_kib, count: f'{count} of {size_kib} KiB',
+        ),
     }
 
 
@@ -127,9 +140,12 @@ def ask_ranges(domain: domains.Domain, clock: clocks.Clock) -> Shown:
     :raises FreememError: it could not tell
     """
     found = page_ranges.ask(
-        guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS), domain,
-        descriptions.memory_kib(domain.description()), clock,
-        clocks.Deadline(clock, DEADLINE_SECONDS))
+        guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
+        domain,
+        descriptions.memory_kib(domain.description()),
+        clock,
+        clocks.Deadline(clock, DEADLINE_SECONDS),
+    )
     return {
         'page_kib': found.page_kib,
         'asked_for_seconds': round(found.seconds, 2),
@@ -147,16 +163,21 @@ def _told(value: float | None) -> Any:
 
 def _ranges(found: page_ranges.Ranges) -> Any:
     return _listed(
-        found, ('address', 'size_kib'),
-        lambda address, kib: f'{address:#014x} {kib} KiB')
+        found,
+        ('address', 'size_kib'),
+        lambda address, kib: f'{address:#014x} {kib} KiB',
+    )
 
 
-def _listed(pairs: tuple[tuple[int, int], ...] | None,
-            names: tuple[str, str], describe: Callable[[int, int], str]
-            ) -> Any:
+def _listed(
+    pairs: tuple[tuple[int, int], ...] | None,
+    names: tuple[str, str],
+    describe: Callable[[int, int], str],
+) -> Any:
     """Make pairs readable: a line each, or an object each."""
     if pairs is None:
         return _told(None)
     return _Readable(
         [dict(zip(names, pair, strict=True)) for pair in pairs],
-        '\n'.join(describe(*pair) for pair in pairs))
+        '\n'.join(describe(*pair) for pair in pairs),
+    )

@@ -32,7 +32,9 @@ def main(words: Sequence[str] | None = None) -> int:
               nothing was changed
     """
     words = sys.argv[1:] if words is None else words
-    shell = app.App('Give guests of this host the memory that they are owed.',
-                    metadata.version('nova-freemem'),
-                    commandmanager.CommandManager(NAMESPACE))
+    shell = app.App(
+        'Give guests of this host the memory that they are owed.',
+        metadata.version('nova-freemem'),
+        commandmanager.CommandManager(NAMESPACE),
+    )
     return shell.run(list(words) or ['help'])

@@ -23,19 +23,28 @@ from nova_freemem import exceptions
 from nova_freemem import journal
 from nova_freemem.cli import base
 
-COLUMNS = ('Server', 'Original KiB', 'Actual KiB', 'Guest', 'Taken by',
-           'Taken at', 'Migration')
+COLUMNS = (
+    'Server',
+    'Original KiB',
+    'Actual KiB',
+    'Guest',
+    'Taken by',
+    'Taken at',
+    'Migration',
+)
 
 
 class Owed(base.HostCommand, lister.Lister):
     """List the guests of this host that are owed memory."""
 
-    def take_action(self, parsed_args: argparse.Namespace
-                    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """See :meth:`cliff.lister.Lister.take_action`."""
         entries = self.hypervisor.entries()
-        return COLUMNS, (self._row(uuid, entries[uuid])
-                         for uuid in sorted(entries))
+        return COLUMNS, (
+            self._row(uuid, entries[uuid]) for uuid in sorted(entries)
+        )
 
     def _row(self, uuid: str, entry: str) -> tuple[object, ...]:
         situation, actual_kib = self._guest(uuid)
@@ -43,17 +52,25 @@ class Owed(base.HostCommand, lister.Lister):
             owed = journal.Owed.from_xml(entry)
         except exceptions.JournalUnreadable as fault:
             return (uuid, None, actual_kib, situation, str(fault), None, None)
-        return (uuid, owed.original_kib, actual_kib, situation,
-                printable(owed.taken_by), owed.taken_at.isoformat(),
-                printable(owed.migration))
+        return (
+            uuid,
+            owed.original_kib,
+            actual_kib,
+            situation,
+            printable(owed.taken_by),
+            owed.taken_at.isoformat(),
+            printable(owed.migration),
+        )
 
     def _guest(self, uuid: str) -> tuple[str, int | None]:
         """Tell what a guest does, and how much memory it has."""
         try:
             domain = self.hypervisor.domain(uuid)
             balloon = domain.balloon()
-            return (domain.situation().value,
-                    None if balloon is None else balloon.actual_kib)
+            return (
+                domain.situation().value,
+                None if balloon is None else balloon.actual_kib,
+            )
         except exceptions.FreememError as fault:
             return str(fault), None
 

@@ -42,15 +42,21 @@ class Settle(base.PayingCommand):
         parser = super().get_parser(prog_name)
         parser.add_argument('server', help='UUID of a server on this host.')
         parser.add_argument(
-            '--memory-mib', type=base.whole_number, metavar='N',
+            '--memory-mib',
+            type=base.whole_number,
+            metavar='N',
             help='Memory that the guest is to have (default: all that its '
-                 'domain may have, which is what its flavor says).')
+            'domain may have, which is what its flavor says).',
+        )
         parser.add_argument(
-            '--stats-period-seconds', type=base.whole_number, metavar='N',
+            '--stats-period-seconds',
+            type=base.whole_number,
+            metavar='N',
             default=STATS_PERIOD_SECONDS,
             help='How often its balloon driver is to tell, as in [libvirt] '
-                 'mem_stats_period_seconds of nova.conf (default: '
-                 '%(default)s).')
+            'mem_stats_period_seconds of nova.conf (default: '
+            '%(default)s).',
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
@@ -66,18 +72,24 @@ class Settle(base.PayingCommand):
         owed = journal.Owed(
             original_kib=_original_kib(domain, uuid, parsed_args.memory_mib),
             taken_by='settle',
-            taken_at=datetime.datetime.fromtimestamp(clock.wall(),
-                                                     datetime.UTC),
-            migration='settle', stats_period_seconds=(
-                parsed_args.stats_period_seconds))
+            taken_at=datetime.datetime.fromtimestamp(
+                clock.wall(), datetime.UTC
+            ),
+            migration='settle',
+            stats_period_seconds=(parsed_args.stats_period_seconds),
+        )
         journal.Owed.from_xml(owed.to_xml())  # or it is refused here
         journal.write(domain, owed)
-        return self.see_to(uuid, assign.Assignment(domain, owed, clock),
-                           clocks.Deadline(clock, parsed_args.wait_seconds))
+        return self.see_to(
+            uuid,
+            assign.Assignment(domain, owed, clock),
+            clocks.Deadline(clock, parsed_args.wait_seconds),
+        )
 
 
-def _original_kib(domain: domains.Domain, uuid: str, memory_mib: int | None
-                  ) -> int:
+def _original_kib(
+    domain: domains.Domain, uuid: str, memory_mib: int | None
+) -> int:
     """Tell what the guest is to have.
 
     :raises Refused: its domain may not have that, or nothing needs deciding
@@ -91,12 +103,12 @@ def _original_kib(domain: domains.Domain, uuid: str, memory_mib: int | None
     if not 0 < original_kib <= maximum_kib:
         raise base.Refused(
             problem=f'--memory-mib {memory_mib}: its domain may have 1 to '
-                    f'{maximum_kib // KIB_PER_MIB}')
+            f'{maximum_kib // KIB_PER_MIB}'
+        )
     return original_kib
 
 
-def _refuse_to_decide_what_is_clear(domain: domains.Domain, uuid: str
-                                    ) -> None:
+def _refuse_to_decide_what_is_clear(domain: domains.Domain, uuid: str) -> None:
     try:
         owed = journal.read(domain)
     except exceptions.JournalUnreadable:
@@ -104,5 +116,6 @@ def _refuse_to_decide_what_is_clear(domain: domains.Domain, uuid: str
     if owed is not None:
         raise base.Refused(
             problem=f'{uuid} is owed {owed.original_kib} KiB, as can be read: '
-                    f'"nova-freemem assign {uuid}", or decide by '
-                    '--memory-mib')
+            f'"nova-freemem assign {uuid}", or decide by '
+            '--memory-mib'
+        )

@@ -39,30 +39,47 @@ class Balloon(base.Releaser):
         domain.set_stats_period_seconds(STATS_PERIOD_SECONDS)
         domain.set_balloon_kib(plan.target_kib)
 
-    def watch(self, domain: domains.Domain, plan: Plan,
-              orders: clocks.Orders, clock: clocks.Clock,
-              deadline: clocks.Deadline | None) -> base.Release:
+    def watch(
+        self,
+        domain: domains.Domain,
+        plan: Plan,
+        orders: clocks.Orders,
+        clock: clocks.Clock,
+        deadline: clocks.Deadline | None,
+    ) -> base.Release:
         """See :meth:`nova_freemem.release.base.Releaser.watch`."""
-        seen = [watch.Observation(clock.now(), plan.original_kib,
-                                  plan.rss_kib)]
+        seen = [
+            watch.Observation(clock.now(), plan.original_kib, plan.rss_kib)
+        ]
         end = None
         while end is None:
             clock.wait(TICK_SECONDS, until=orders.arrived)
             end = _look(domain, clock, seen) or watch.judge(
-                seen, plan, orders.given,
+                seen,
+                plan,
+                orders.given,
                 deadline is not None and deadline.passed(),
-                kept_waiting=deadline is not None)
+                kept_waiting=deadline is not None,
+            )
             if len(seen) > MOST_OBSERVATIONS:
-                del seen[2:MOST_OBSERVATIONS // 2:2]
-        steer = (domain.set_balloon_kib if deadline is not None
-                 else domain.steer_balloon_kib)
+                del seen[2 : MOST_OBSERVATIONS // 2 : 2]
+        steer = (
+            domain.set_balloon_kib
+            if deadline is not None
+            else domain.steer_balloon_kib
+        )
         target_kib = _target_kib(end, seen[-1].actual_kib, plan)
         if target_kib != plan.target_kib:
             steer(target_kib)
         return _summary(end, seen, target_kib)
 
-    def hold(self, domain: domains.Domain, plan: Plan,
-             orders: clocks.Orders, clock: clocks.Clock) -> bool:
+    def hold(
+        self,
+        domain: domains.Domain,
+        plan: Plan,
+        orders: clocks.Orders,
+        clock: clocks.Clock,
+    ) -> bool:
         """See :meth:`nova_freemem.release.base.Releaser.hold`."""
         seen: list[watch.Observation] = []
         while not _look(domain, clock, seen):
@@ -83,14 +100,19 @@ def _target_kib(end: base.End, actual_kib: int, plan: Plan) -> int:
     """
     if end.gives_back:
         return plan.original_kib
-    if end in (base.End.TARGET_REACHED, base.End.NEARLY,
-               base.End.TRANSFER_ENDED, base.End.NOT_OURS):
+    if end in (
+        base.End.TARGET_REACHED,
+        base.End.NEARLY,
+        base.End.TRANSFER_ENDED,
+        base.End.NOT_OURS,
+    ):
         return plan.target_kib
     return min(plan.original_kib, actual_kib)
 
 
-def _look(domain: domains.Domain, clock: clocks.Clock,
-          seen: list[watch.Observation]) -> base.End | None:
+def _look(
+    domain: domains.Domain, clock: clocks.Clock, seen: list[watch.Observation]
+) -> base.End | None:
     """Look once more; a guest that has left has been transferred."""
     try:
         seen.append(_observe(domain, clock))
@@ -99,17 +121,18 @@ def _look(domain: domains.Domain, clock: clocks.Clock,
     return None
 
 
-def _observe(domain: domains.Domain, clock: clocks.Clock
-             ) -> watch.Observation:
+def _observe(domain: domains.Domain, clock: clocks.Clock) -> watch.Observation:
     balloon = domain.balloon()
     if balloon is None or balloon.rss_kib is None:
         raise exceptions.NoAnswer(
-            source='balloon', problem='the host stopped telling its size')
+            source='balloon', problem='the host stopped telling its size'
+        )
     return watch.Observation.of(clock.now(), balloon, balloon.rss_kib)
 
 
-def _summary(end: base.End, seen: list[watch.Observation], target_kib: int
-             ) -> base.Release:
+def _summary(
+    end: base.End, seen: list[watch.Observation], target_kib: int
+) -> base.Release:
     first, last = seen[0], seen[-1]
     return base.Release(
         end=end,
@@ -117,4 +140,5 @@ def _summary(end: base.End, seen: list[watch.Observation], target_kib: int
         gained_kib=max(0, first.rss_kib - last.rss_kib),
         rss_kib=last.rss_kib,
         target_kib=target_kib,
-        seconds=last.at_seconds - first.at_seconds)
+        seconds=last.at_seconds - first.at_seconds,
+    )

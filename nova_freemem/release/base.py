@@ -81,9 +81,14 @@ class Releaser(abc.ABC):
         """
 
     @abc.abstractmethod
-    def watch(self, domain: domains.Domain, plan: Plan,
-              orders: clocks.Orders, clock: clocks.Clock,
-              deadline: clocks.Deadline | None) -> Release:
+    def watch(
+        self,
+        domain: domains.Domain,
+        plan: Plan,
+        orders: clocks.Orders,
+        clock: clocks.Clock,
+        deadline: clocks.Deadline | None,
+    ) -> Release:
         """Stay with a release until it ends.
 
         :param domain: the guest
@@ -100,8 +105,13 @@ class Releaser(abc.ABC):
         """
 
     @abc.abstractmethod
-    def hold(self, domain: domains.Domain, plan: Plan,
-             orders: clocks.Orders, clock: clocks.Clock) -> bool:
+    def hold(
+        self,
+        domain: domains.Domain,
+        plan: Plan,
+        orders: clocks.Orders,
+        clock: clocks.Clock,
+    ) -> bool:
         """Stay with a guest whose memory is taken, until its transfer ends.
 
         :param domain: the guest, whose transfer is under way

@@ -72,21 +72,31 @@ class Observation:
     swapped_out_kib: int | None = None
 
     @classmethod
-    def of(cls, at_seconds: float, balloon: BalloonStats, rss_kib: int
-           ) -> Observation:
+    def of(
+        cls, at_seconds: float, balloon: BalloonStats, rss_kib: int
+    ) -> Observation:
         """Take what matters of the balloon's statistics.
 
         :param at_seconds: when they were read
         :param balloon: the statistics
         :param rss_kib: the guest's resident size
         """
-        return cls(at_seconds, balloon.actual_kib, rss_kib,
-                   balloon.available_kib, balloon.swapped_out_kib)
+        return cls(
+            at_seconds,
+            balloon.actual_kib,
+            rss_kib,
+            balloon.available_kib,
+            balloon.swapped_out_kib,
+        )
 
 
-def judge(seen: Sequence[Observation], plan: Plan,
-          order: clocks.Order | None, deadline_passed: bool,
-          kept_waiting: bool = False) -> End | None:
+def judge(
+    seen: Sequence[Observation],
+    plan: Plan,
+    order: clocks.Order | None,
+    deadline_passed: bool,
+    kept_waiting: bool = False,
+) -> End | None:
     """Decide whether a release goes on.
 
     :param seen: all observations, oldest first; one at least
@@ -103,8 +113,12 @@ def judge(seen: Sequence[Observation], plan: Plan,
     if seen[-1].actual_kib < plan.target_kib - TOLERANCE_KIB:
         return End.NOT_OURS
     end = _end_with_gain(seen, plan, order, deadline_passed)
-    if end is None and kept_waiting and plan.mode is plans.Mode.OVERLAPPING \
-            and _better_begun(seen, plan):
+    if (
+        end is None
+        and kept_waiting
+        and plan.mode is plans.Mode.OVERLAPPING
+        and _better_begun(seen, plan)
+    ):
         end = End.NEARLY
     if end is not None and _gained_nothing(seen, plan):
         return End.NOTHING_GAINED
@@ -123,8 +137,9 @@ def under_pressure(seen: Sequence[Observation], plan: Plan) -> bool:
     available_kib = _available_kib(seen)
     if available_kib is not None and available_kib < plan.headroom_kib:
         return True
-    swapped_out = [one.swapped_out_kib for one in seen
-                   if one.swapped_out_kib is not None]
+    swapped_out = [
+        one.swapped_out_kib for one in seen if one.swapped_out_kib is not None
+    ]
     if swapped_out and swapped_out[-1] > swapped_out[0]:
         return True
     smallest_kib = max(plan.target_kib, min(one.actual_kib for one in seen))
@@ -147,9 +162,12 @@ def _available_kib(seen: Sequence[Observation]) -> int | None:
     return last.available_kib - max(0, told.actual_kib - last.actual_kib)
 
 
-def _end_with_gain(seen: Sequence[Observation], plan: Plan,
-                   order: clocks.Order | None, deadline_passed: bool
-                   ) -> End | None:
+def _end_with_gain(
+    seen: Sequence[Observation],
+    plan: Plan,
+    order: clocks.Order | None,
+    deadline_passed: bool,
+) -> End | None:
     if seen[-1].actual_kib <= plan.target_kib + TOLERANCE_KIB:
         return End.TARGET_REACHED
     if _nothing_resident_left(seen, plan):
@@ -163,17 +181,24 @@ def _end_with_gain(seen: Sequence[Observation], plan: Plan,
     return End.NO_PROGRESS if _stalled(seen) else None
 
 
-def _before(seen: Sequence[Observation], seconds: float
-            ) -> Observation | None:
+def _before(seen: Sequence[Observation], seconds: float) -> Observation | None:
     """Find the latest observation that is so much older than the last."""
-    return next((one for one in reversed(seen)
-                 if seen[-1].at_seconds - one.at_seconds >= seconds), None)
+    return next(
+        (
+            one
+            for one in reversed(seen)
+            if seen[-1].at_seconds - one.at_seconds >= seconds
+        ),
+        None,
+    )
 
 
 def _stalled(seen: Sequence[Observation]) -> bool:
     earlier = _before(seen, WINDOW_SECONDS)
-    return (earlier is not None
-            and earlier.actual_kib - seen[-1].actual_kib < STALL_KIB)
+    return (
+        earlier is not None
+        and earlier.actual_kib - seen[-1].actual_kib < STALL_KIB
+    )
 
 
 def _nothing_resident_left(seen: Sequence[Observation], plan: Plan) -> bool:
@@ -188,8 +213,7 @@ def _nothing_resident_left(seen: Sequence[Observation], plan: Plan) -> bool:
         return False
     taken_kib = earlier.actual_kib - last.actual_kib
     fell_kib = earlier.rss_kib - last.rss_kib
-    return (taken_kib >= STALL_KIB
-            and fell_kib < LEAST_FALL_SHARE * taken_kib)
+    return taken_kib >= STALL_KIB and fell_kib < LEAST_FALL_SHARE * taken_kib
 
 
 def _better_begun(seen: Sequence[Observation], plan: Plan) -> bool:
@@ -204,13 +228,20 @@ def _better_begun(seen: Sequence[Observation], plan: Plan) -> bool:
     if earlier is None:
         return False
     pace = (earlier.actual_kib - last.actual_kib) / (
-        last.at_seconds - earlier.at_seconds)
-    left_kib = max(0, min(last.actual_kib - plan.target_kib,
-                          last.rss_kib - plan.least_rss_kib))
+        last.at_seconds - earlier.at_seconds
+    )
+    left_kib = max(
+        0,
+        min(
+            last.actual_kib - plan.target_kib,
+            last.rss_kib - plan.least_rss_kib,
+        ),
+    )
     if left_kib <= pace * LEAD_SECONDS:
         return True
     return pace > 0 and plans.better_together(
-        left_kib, plan.carried_kib, pace, plan.link, plan.original_kib)
+        left_kib, plan.carried_kib, pace, plan.link, plan.original_kib
+    )
 
 
 def _gained_nothing(seen: Sequence[Observation], plan: Plan) -> bool:

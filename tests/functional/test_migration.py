@@ -58,9 +58,7 @@ class GuestWithFreeMemory(WatchedTransferTestCase):
     def test_free_memory_is_not_transferred(self) -> None:
         kept_kib = self.guest.memory_kib - self.guest.free_kib
         self.migrate()
-        self.assertEqual(
-            kept_kib + HEADROOM_KIB, self.balloon_in_transfer_kib
-        )
+        self.assertEqual(kept_kib + HEADROOM_KIB, self.balloon_in_transfer_kib)
 
     def test_guest_owns_all_its_memory_after_landing(self) -> None:
         self.migrate()
@@ -100,11 +98,8 @@ class GuestWithFreeMemory(WatchedTransferTestCase):
     def test_guest_that_stops_giving_migrates_with_what_it_gave(self) -> None:
         self.guest.stops_at_kib = base.MEMORY_KIB // 2
         self.migrate()
-        self.assertEqual(
-            base.MEMORY_KIB // 2, self.balloon_in_transfer_kib
-        )
+        self.assertEqual(base.MEMORY_KIB // 2, self.balloon_in_transfer_kib)
         self.assert_whole(self.destination)
-
 
     def test_guest_has_everything_back_where_the_host_gains_nothing(
         self,
@@ -123,9 +118,7 @@ class GuestSlowToTakeItsMemoryBack(WatchedTransferTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.useFixture(
-            fixtures.MonkeyPatch(
-                f'{give_back.__name__}.WAIT_SECONDS', 0.1
-            )
+            fixtures.MonkeyPatch(f'{give_back.__name__}.WAIT_SECONDS', 0.1)
         )
         self.guest.takes_back = False
 
@@ -250,10 +243,13 @@ class ImageWithoutGuestAgent(WatchedTransferTestCase):
 
 
 class CloudWithoutBalloons(base.LiveMigrationTestCase):
-    CONFIGURATION = base.ENABLED + """
+    CONFIGURATION = (
+        base.ENABLED
+        + """
 [libvirt]
 mem_stats_period_seconds = 0
 """
+    )
 
     def test_guest_is_left_alone(self) -> None:
         self.migrate()

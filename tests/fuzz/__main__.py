@@ -27,8 +27,16 @@ from rich import table
 from tests.fuzz import run
 from tests.fuzz import targets
 
-HEADINGS = ('target', 'executions', 'seconds', 'per s', 'edges', 'lines',
-            'MiB', 'findings')
+HEADINGS = (
+    'target',
+    'executions',
+    'seconds',
+    'per s',
+    'edges',
+    'lines',
+    'MiB',
+    'findings',
+)
 
 
 def main() -> int:
@@ -47,8 +55,12 @@ def main() -> int:
     for name in arguments.targets or targets.NAMES:
         print(f'{name}: {arguments.seconds} s', file=sys.stderr)
         results.append(run.fuzz(name, arguments.seconds, place))
-    (place / 'results.json').write_text(json.dumps(
-        [dataclasses.asdict(result) for result in results], indent=2) + '\n')
+    (place / 'results.json').write_text(
+        json.dumps(
+            [dataclasses.asdict(result) for result in results], indent=2
+        )
+        + '\n'
+    )
     rows = [_row(result) for result in results]
     (place / 'table.rst').write_text(_manual(rows))
     console.Console(width=79).print(_table(rows))
@@ -57,17 +69,30 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog='tools/fuzz.sh', formatter_class=argparse.RawTextHelpFormatter,
+        prog='tools/fuzz.sh',
+        formatter_class=argparse.RawTextHelpFormatter,
         description='Fuzz what is read from guests, one target after the '
-                    'other.', epilog=f'targets: {", ".join(targets.NAMES)}')
-    parser.add_argument('targets', nargs='*', metavar='target',
-                        help='what to fuzz; all of them by default')
-    parser.add_argument('--seconds', type=int, default=60,
-                        help='how long, each (default: 60)')
-    parser.add_argument('--replay', type=pathlib.Path, metavar='FILE',
-                        help='run a target on one input, and nothing else')
-    parser.add_argument('--place', type=pathlib.Path, required=True,
-                        help=argparse.SUPPRESS)
+        'other.',
+        epilog=f'targets: {", ".join(targets.NAMES)}',
+    )
+    parser.add_argument(
+        'targets',
+        nargs='*',
+        metavar='target',
+        help='what to fuzz; all of them by default',
+    )
+    parser.add_argument(
+        '--seconds', type=int, default=60, help='how long, each (default: 60)'
+    )
+    parser.add_argument(
+        '--replay',
+        type=pathlib.Path,
+        metavar='FILE',
+        help='run a target on one input, and nothing else',
+    )
+    parser.add_argument(
+        '--place', type=pathlib.Path, required=True, help=argparse.SUPPRESS
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.targets) - set(targets.NAMES)
     if unknown:
@@ -80,17 +105,26 @@ def _arguments() -> argparse.Namespace:
 
 
 def _row(one: run.Result) -> tuple[str, ...]:
-    return (one.target, f'{one.executions:,}', f'{one.seconds:.0f}',
-            f'{one.per_second:,.0f}', str(one.edges),
-            '-' if one.lines_percent is None else f'{one.lines_percent:.0f}',
-            str(one.rss_mib), '1' if one.finding else '0')
+    return (
+        one.target,
+        f'{one.executions:,}',
+        f'{one.seconds:.0f}',
+        f'{one.per_second:,.0f}',
+        str(one.edges),
+        '-' if one.lines_percent is None else f'{one.lines_percent:.0f}',
+        str(one.rss_mib),
+        '1' if one.finding else '0',
+    )
 
 
 def _table(rows: Sequence[Sequence[str]]) -> table.Table:
     shown = table.Table(box=box.SIMPLE_HEAD)
     for heading in HEADINGS:
-        shown.add_column(heading, no_wrap=True,
-                         justify='left' if heading == 'target' else 'right')
+        shown.add_column(
+            heading,
+            no_wrap=True,
+            justify='left' if heading == 'target' else 'right',
+        )
     for row in rows:
         shown.add_row(*row)
     return shown
@@ -98,19 +132,24 @@ def _table(rows: Sequence[Sequence[str]]) -> table.Table:
 
 def _manual(rows: Sequence[Sequence[str]]) -> str:
     """:returns: the same as a simple table of reStructuredText."""
-    widths = [max(map(len, column))
-              for column in zip(HEADINGS, *rows, strict=True)]
+    widths = [
+        max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)
+    ]
     rule = ' '.join('=' * width for width in widths)
-    lines = [' '.join(map(str.ljust, row, widths)).rstrip()
-             for row in (HEADINGS, *rows)]
+    lines = [
+        ' '.join(map(str.ljust, row, widths)).rstrip()
+        for row in (HEADINGS, *rows)
+    ]
     return '\n'.join([rule, lines[0], rule, *lines[1:], rule, ''])
 
 
 def _tell_findings(results: Sequence[run.Result]) -> int:
     found = [one for one in results if one.finding]
     for one in found:
-        print(f'{one.target}: {one.finding}\n'
-              f'  again: tools/fuzz.sh --replay {one.finding} {one.target}')
+        print(
+            f'{one.target}: {one.finding}\n'
+            f'  again: tools/fuzz.sh --replay {one.finding} {one.target}'
+        )
     return 1 if found else 0
 
 

@@ -20,6 +20,7 @@ import atheris
 
 with atheris.instrument_imports(include=['nova_freemem']):
     from tests.fuzz import targets
+
     target = targets.load(sys.argv.pop(1))
 
 

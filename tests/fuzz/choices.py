@@ -20,8 +20,21 @@ T = TypeVar('T')
 
 # Where amounts change their meaning: nothing, the small, the guest of
 # planning.py and departure.py, what C and JSON can just hold or just not.
-EDGES = (0, 1, 1023, 1024, 4 << 20, (4 << 20) + 1, 8 << 20, (1 << 31) - 1,
-         1 << 32, (1 << 53) + 1, (1 << 63) - 1, (1 << 64) - 1, 10 ** 400)
+EDGES = (
+    0,
+    1,
+    1023,
+    1024,
+    4 << 20,
+    (4 << 20) + 1,
+    8 << 20,
+    (1 << 31) - 1,
+    1 << 32,
+    (1 << 53) + 1,
+    (1 << 63) - 1,
+    (1 << 64) - 1,
+    10**400,
+)
 
 
 class Choices:
@@ -57,5 +70,6 @@ class Choices:
         """:returns: what may stand where an amount belongs."""
         if self.number(7):
             return self.amount()
-        return self.of((None, True, -1, -(1 << 63), 2.5, float('nan'), '7',
-                        b'7', [], {}))
+        return self.of(
+            (None, True, -1, -(1 << 63), 2.5, float('nan'), '7', b'7', [], {})
+        )

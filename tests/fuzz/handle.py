@@ -39,8 +39,17 @@ SYNC_SECONDS = 10.0
 def error(code: int, text: str) -> libvirt.libvirtError:
     """:returns: an error as the binding raises it."""
     made = libvirt.libvirtError(text)
-    made.err = (code, libvirt.VIR_FROM_QEMU, text, libvirt.VIR_ERR_ERROR,
-                text, None, None, -1, -1)
+    made.err = (
+        code,
+        libvirt.VIR_FROM_QEMU,
+        text,
+        libvirt.VIR_ERR_ERROR,
+        text,
+        None,
+        None,
+        -1,
+        -1,
+    )
     return made
 
 
@@ -57,8 +66,10 @@ class Handle:
         self.xml = fakes.DOMAIN_XML
         self.statistics: Callable[[], dict[str, Any]] = dict
         self.job: Callable[[], dict[str, Any]] = dict
-        self.agent: Callable[[], tuple[str | Exception, float]] = (
-            lambda: ('', 0.0))
+        self.agent: Callable[[], tuple[str | Exception, float]] = lambda: (
+            '',
+            0.0,
+        )
         self.running = True
         self.owed: str | None = None
         self.targets_kib: list[int] = []
@@ -68,8 +79,12 @@ class Handle:
         return '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
 
     def state(self) -> list[int]:
-        return [libvirt.VIR_DOMAIN_RUNNING if self.running
-                else libvirt.VIR_DOMAIN_SHUTOFF, 0]
+        return [
+            libvirt.VIR_DOMAIN_RUNNING
+            if self.running
+            else libvirt.VIR_DOMAIN_SHUTOFF,
+            0,
+        ]
 
     def XMLDesc(self, flags: int) -> str:
         return self.xml
@@ -81,8 +96,7 @@ class Handle:
     def jobStats(self) -> dict[str, Any]:
         return self.job()
 
-    def setMemoryStatsPeriod(self, period: int, flags: int
-                             ) -> None:
+    def setMemoryStatsPeriod(self, period: int, flags: int) -> None:
         self._need_guest()
         assert 0 <= period < 1 << 31, f'a period of {period} s'
 
@@ -96,8 +110,9 @@ class Handle:
             raise error(libvirt.VIR_ERR_NO_DOMAIN_METADATA, 'none')
         return self.owed
 
-    def setMetadata(self, type: int, metadata: str | None,
-                    key: str, uri: str, flags: int) -> None:
+    def setMetadata(
+        self, type: int, metadata: str | None, key: str, uri: str, flags: int
+    ) -> None:
         self._need_guest()
         self.owed = metadata
 
@@ -107,7 +122,8 @@ class Handle:
         self._need_guest()
         answer, seconds = self.agent()
         patience_seconds = timeout_seconds + (
-            0 if self._listens else SYNC_SECONDS)
+            0 if self._listens else SYNC_SECONDS
+        )
         self._listens = seconds < patience_seconds
         self.clock.wait(min(seconds, patience_seconds))
         if not self._listens:
@@ -145,7 +161,8 @@ def fake_time() -> Iterator[fakes.FakeClock]:
 @contextlib.contextmanager
 def reached_by_libvirt() -> Iterator[None]:
     """Let libvirt's own functions for QEMU reach a handle."""
-    with mock.patch.object(libvirt_qemu, 'qemuAgentCommand', Handle.ask), \
-            mock.patch.object(libvirt_qemu, 'qemuMonitorCommand',
-                              Handle.steer):
+    with (
+        mock.patch.object(libvirt_qemu, 'qemuAgentCommand', Handle.ask),
+        mock.patch.object(libvirt_qemu, 'qemuMonitorCommand', Handle.steer),
+    ):
         yield

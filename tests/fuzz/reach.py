@@ -30,8 +30,11 @@ def percent(name: str, corpus: pathlib.Path) -> float:
     """
     # The seam is imported under the eye of coverage, or the lines that
     # define its functions would count as never reached.
-    for module in [one for one in sys.modules if one.split('.')[0] in (
-            'nova_freemem', 'tests') and one != __name__]:
+    for module in [
+        one
+        for one in sys.modules
+        if one.split('.')[0] in ('nova_freemem', 'tests') and one != __name__
+    ]:
         del sys.modules[module]
     measure = coverage.Coverage(data_file=None, config_file=False)
     with measure.collect():
@@ -41,7 +44,8 @@ def percent(name: str, corpus: pathlib.Path) -> float:
     reached = missing = 0
     for module in target.MODULES:
         _name, lines, _left_out, not_reached, _text = measure.analysis2(
-            sys.modules[module].__file__)
+            sys.modules[module].__file__
+        )
         reached += len(lines) - len(not_reached)
         missing += len(not_reached)
     return 100 * reached / (reached + missing)

@@ -75,21 +75,34 @@ def fuzz(name: str, seconds: int, place: pathlib.Path) -> Result:
     started_at = time.monotonic()
     with (place / f'{name}.log').open('w+') as log:
         status = subprocess.run(
-            [sys.executable, '-m', 'tests.fuzz.child', name,
-             f'-max_total_time={seconds}', f'-timeout={HANG_SECONDS}',
-             f'-rss_limit_mb={RSS_MIB}', f'-max_len={LONGEST_INPUT_BYTES}',
-             f'-artifact_prefix={findings}/', '-print_final_stats=1',
-             str(corpus)],
-            stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+            [
+                sys.executable,
+                '-m',
+                'tests.fuzz.child',
+                name,
+                f'-max_total_time={seconds}',
+                f'-timeout={HANG_SECONDS}',
+                f'-rss_limit_mb={RSS_MIB}',
+                f'-max_len={LONGEST_INPUT_BYTES}',
+                f'-artifact_prefix={findings}/',
+                '-print_final_stats=1',
+                str(corpus),
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
         log.seek(0)
         said = log.read()
     return Result(
-        target=name, executions=last_said(said, r'number_of_executed_units: '),
+        target=name,
+        executions=last_said(said, r'number_of_executed_units: '),
         seconds=time.monotonic() - started_at,
         edges=last_said(said, r'cov: '),
         rss_mib=last_said(said, r'peak_rss_mb: '),
         lines_percent=None if status else _lines_percent(name, corpus),
-        finding=finding(status, said, findings, place / f'{name}.log'))
+        finding=finding(status, said, findings, place / f'{name}.log'),
+    )
 
 
 def last_said(said: str, before: str) -> int:
@@ -97,19 +110,23 @@ def last_said(said: str, before: str) -> int:
     return int(([0, *re.findall(before + r'\s*(\d+)', said)])[-1])
 
 
-def finding(status: int, said: str, findings: pathlib.Path,
-            log: pathlib.Path) -> str | None:
+def finding(
+    status: int, said: str, findings: pathlib.Path, log: pathlib.Path
+) -> str | None:
     """Tell where the input is that does harm, None where there is none."""
     if not status:
         return None
-    written = re.findall(rf'written to ({re.escape(str(findings))}/\S+)',
-                         said)
+    written = re.findall(rf'written to ({re.escape(str(findings))}/\S+)', said)
     return written[-1] if written else f'none written: see {log}'
 
 
 def _lines_percent(name: str, corpus: pathlib.Path) -> float:
     told = subprocess.run(
         [sys.executable, '-m', 'tests.fuzz.reach', name, str(corpus)],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        check=True, env=os.environ | {'COVERAGE_CORE': 'ctrace'}).stdout
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+        env=os.environ | {'COVERAGE_CORE': 'ctrace'},
+    ).stdout
     return float(told)

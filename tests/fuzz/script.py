@@ -27,8 +27,9 @@ from typing import Any
 
 from tests.fuzz import handle
 
-_ANSWER = re.compile(r'(?:~(\d{1,4}) )?(?:!(\d{1,3}) )?(?:\*(\d{1,7}) )?',
-                     re.ASCII)
+_ANSWER = re.compile(
+    r'(?:~(\d{1,4}) )?(?:!(\d{1,3}) )?(?:\*(\d{1,7}) )?', re.ASCII
+)
 
 # libvirt carries no longer string to its client (REMOTE_STRING_MAX in
 # src/remote/remote_protocol.x, libvirt 11).
@@ -44,15 +45,17 @@ class Agent:
     def __call__(self) -> tuple[str | Exception, float]:
         """:returns: the next answer, and the seconds it takes."""
         answer = self.answers[0].decode(errors='replace')
-        del self.answers[:len(self.answers) > 1]
+        del self.answers[: len(self.answers) > 1]
         head = _ANSWER.match(answer)
         assert head is not None
         tenths, code, times = head.groups()
-        text = answer[head.end():]
+        text = answer[head.end() :]
         if times and text:
             text *= min(int(times), LONGEST_ANSWER_CHARACTERS // len(text))
-        return (handle.error(int(code), text) if code else text,
-                int(tenths or 0) / 10)
+        return (
+            handle.error(int(code), text) if code else text,
+            int(tenths or 0) / 10,
+        )
 
 
 def agent(data: bytes) -> Agent:

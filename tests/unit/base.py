@@ -30,16 +30,21 @@ class TestCase(base.BaseTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.log = self.useFixture(fixtures.FakeLogger(
-            format='%(levelname)s %(message)s'))
+        self.log = self.useFixture(
+            fixtures.FakeLogger(format='%(levelname)s %(message)s')
+        )
 
     def log_lines(self, level: str) -> list[str]:
         """:returns: the log lines of one level."""
-        return [line for line in self.log.output.splitlines()
-                if line.startswith(f'{level} ')]
+        return [
+            line
+            for line in self.log.output.splitlines()
+            if line.startswith(f'{level} ')
+        ]
 
-    def patch_autospec(self, target: Any, name: str, **kwargs: Any
-                       ) -> mock.Mock:
+    def patch_autospec(
+        self, target: Any, name: str, **kwargs: Any
+    ) -> mock.Mock:
         """:returns: the autospecced stand-in, until the test ends."""
         patcher = mock.patch.object(target, name, autospec=True, **kwargs)
         self.addCleanup(patcher.stop)
@@ -49,18 +54,20 @@ class TestCase(base.BaseTestCase):
 class ConfTestCase(TestCase):
     """A test with an operator's file."""
 
-    def conf(self, text: str, compute_driver: str = 'libvirt.LibvirtDriver'
-             ) -> cfg.ConfigOpts:
+    def conf(
+        self, text: str, compute_driver: str = 'libvirt.LibvirtDriver'
+    ) -> cfg.ConfigOpts:
         """:returns: what a service makes of a file."""
-        path = pathlib.Path(self.useFixture(fixtures.TempDir()).path,
-                            'nova.conf')
+        path = pathlib.Path(
+            self.useFixture(fixtures.TempDir()).path, 'nova.conf'
+        )
         path.write_text(text)
         conf = cfg.ConfigOpts()
-        conf.register_opt(cfg.StrOpt('compute_driver',
-                                     default=compute_driver))
+        conf.register_opt(cfg.StrOpt('compute_driver', default=compute_driver))
         conf.register_opt(cfg.StrOpt('my_ip', default='192.0.2.1'))
-        conf.register_opt(cfg.StrOpt('live_migration_inbound_addr'),
-                          group='libvirt')
+        conf.register_opt(
+            cfg.StrOpt('live_migration_inbound_addr'), group='libvirt'
+        )
         conf([], default_config_files=[str(path)], default_config_dirs=[])
         return conf
 

@@ -59,11 +59,16 @@ def connect():
     connection = libvirt.open('test:///default')
     for number in range(GUESTS):
         connection.createXML(DOMAIN.format(number), 0).setMetadata(
-            libvirt.VIR_DOMAIN_METADATA_ELEMENT, '<owed/>', 'freemem',
-            'urn:nova-freemem:journal', libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+            '<owed/>',
+            'freemem',
+            'urn:nova-freemem:journal',
+            libvirt.VIR_DOMAIN_AFFECT_LIVE,
+        )
     libvirt.virDomain.metadata = slow(libvirt.virDomain.metadata)
-    return tpool.Proxy(connection,
-                       autowrap=(libvirt.virConnect, libvirt.virDomain))
+    return tpool.Proxy(
+        connection, autowrap=(libvirt.virConnect, libvirt.virDomain)
+    )
 
 
 def main():
@@ -74,20 +79,29 @@ def main():
     """
     connection, clock = connect(), clocks.Clock()
     reconciler = reconcile.Reconciler(
-        hypervisor.Hypervisor(lambda: connection), claims.Claims(clock),
-        clock, 3600)
+        hypervisor.Hypervisor(lambda: connection),
+        claims.Claims(clock),
+        clock,
+        3600,
+    )
     reconciler.start()
     longest_seconds, complained = 0.0, 0
     while complained < GUESTS:
         before = clock.now()
         eventlet.sleep(0.001)
         longest_seconds = max(longest_seconds, clock.now() - before)
-        complained = sum(account.complained_of is not None
-                         for account in reconciler._accounts.values())
+        complained = sum(
+            account.complained_of is not None
+            for account in reconciler._accounts.values()
+        )
     reconciler.stop()
     eventlet.sleep(0.1)
-    print(longest_seconds, GUESTS * CALL_SECONDS, 'freemem-reconcile' in [
-        thread.name for thread in threading.enumerate()])
+    print(
+        longest_seconds,
+        GUESTS * CALL_SECONDS,
+        'freemem-reconcile'
+        in [thread.name for thread in threading.enumerate()],
+    )
 
 
 if __name__ == '__main__':

@@ -58,13 +58,15 @@ class FakeClock(clocks.Clock):
     def wall(self) -> float:
         return 1_790_000_000.0 + self._now_seconds
 
-    def wait(self, seconds: float, until: threading.Event | None = None
-             ) -> None:
+    def wait(
+        self, seconds: float, until: threading.Event | None = None
+    ) -> None:
         if until is not None and until.is_set():
             return
         end_seconds = self._now_seconds + seconds
-        if not self._waiters and (not self._agenda
-                                  or self._agenda[0][0] > end_seconds):
+        if not self._waiters and (
+            not self._agenda or self._agenda[0][0] > end_seconds
+        ):
             self._pass_until(end_seconds)
             return
         waiter = _Waiter(greenlet.getcurrent(), until)
@@ -76,16 +78,22 @@ class FakeClock(clocks.Clock):
 
     def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Have something happen while everybody waits, so long from now."""
-        heapq.heappush(self._agenda, (self._now_seconds + seconds,
-                                      next(self._order), action))
+        heapq.heappush(
+            self._agenda,
+            (self._now_seconds + seconds, next(self._order), action),
+        )
 
     def waiting(self) -> list[greenlet.greenlet]:
         """:returns: the strands that wait."""
         return [waiter.strand for waiter in self._waiters]
 
-    def thread(self, target: Callable[..., object],
-               args: tuple[Any, ...] = (), name: str = 'thread',
-               daemon: bool | None = None) -> FakeThread:
+    def thread(
+        self,
+        target: Callable[..., object],
+        args: tuple[Any, ...] = (),
+        name: str = 'thread',
+        daemon: bool | None = None,
+    ) -> FakeThread:
         """:returns: what stands for a ``threading.Thread`` in this time."""
         return FakeThread(self, target, args)
 
@@ -96,8 +104,14 @@ class FakeClock(clocks.Clock):
 
     def _run(self) -> None:
         while True:
-            called = next((one for one in self._waiters
-                           if one.until and one.until.is_set()), None)
+            called = next(
+                (
+                    one
+                    for one in self._waiters
+                    if one.until and one.until.is_set()
+                ),
+                None,
+            )
             if called is not None:
                 self._wake(called)
                 continue
@@ -120,8 +134,12 @@ class FakeThread:
     by a real one; what a test asserts in it, the test raises.
     """
 
-    def __init__(self, clock: FakeClock, target: Callable[..., object],
-                 args: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        clock: FakeClock,
+        target: Callable[..., object],
+        args: tuple[Any, ...],
+    ) -> None:
         self._clock = clock
         self._target = target
         self._args = args

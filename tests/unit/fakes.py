@@ -49,25 +49,38 @@ GIB = 1024 * MIB
 def make_policy(**changes: Any) -> policy.Policy:
     """:returns: the default policy of a host, with changes."""
     values: dict[str, Any] = {
-        'acquire': ('guest_agent', 'balloon_stats'), 'release': 'balloon',
-        'mode': 'auto', 'reclaim': 'cold', 'headroom_percent': 5,
-        'headroom_min_mib': 128, 'headroom_windows_mib': 1024,
-        'link_mbit': 0, 'min_saving_mib': 64,
-        'agent_timeout_seconds': 5, 'deadline_seconds': 120,
-        'reconcile_interval_seconds': 60}
+        'acquire': ('guest_agent', 'balloon_stats'),
+        'release': 'balloon',
+        'mode': 'auto',
+        'reclaim': 'cold',
+        'headroom_percent': 5,
+        'headroom_min_mib': 128,
+        'headroom_windows_mib': 1024,
+        'link_mbit': 0,
+        'min_saving_mib': 64,
+        'agent_timeout_seconds': 5,
+        'deadline_seconds': 120,
+        'reconcile_interval_seconds': 60,
+    }
     return policy.Policy(**(values | changes))
 
 
 def make_plan(**changes: Any) -> plan.Plan:
     """:returns: to take 3 of 4 GiB before the transfer, with changes."""
     values: dict[str, Any] = {
-        'original_kib': 4 * GIB, 'rss_kib': 4 * GIB, 'target_kib': 1 * GIB,
-        'free_kib': 3 * GIB, 'carried_kib': 0,
-        'never_touched_kib': 0, 'headroom_kib': 204 * MIB,
-        'expected_saving_kib': 3 * GIB, 'expected_saving_seconds': 20.0,
+        'original_kib': 4 * GIB,
+        'rss_kib': 4 * GIB,
+        'target_kib': 1 * GIB,
+        'free_kib': 3 * GIB,
+        'carried_kib': 0,
+        'never_touched_kib': 0,
+        'headroom_kib': 204 * MIB,
+        'expected_saving_kib': 3 * GIB,
+        'expected_saving_seconds': 20.0,
         'mode': plan.Mode.FIRST,
         'link': link.LinkRate.of_mbit(1000, link.Origin.ASSUMED),
-        'source': 'guest_agent'}
+        'source': 'guest_agent',
+    }
     return plan.Plan(**(values | changes))
 
 
@@ -89,8 +102,13 @@ class FakeAgent:
     commands: list[str] = dataclasses.field(default_factory=list)
     handles: dict[int, str] = dataclasses.field(default_factory=dict)
 
-    def reply(self, command: str, guest: FakeGuest, clock: FakeClock,
-              timeout_seconds: int) -> str:
+    def reply(
+        self,
+        command: str,
+        guest: FakeGuest,
+        clock: FakeClock,
+        timeout_seconds: int,
+    ) -> str:
         request = json.loads(command)
         name, arguments = request['execute'], request['arguments']
         self.commands.append(name)
@@ -100,17 +118,19 @@ class FakeAgent:
         clock.wait(self.latency_seconds)
         if self.script:
             scripted = self.script[0]
-            del self.script[:len(self.script) > 1]
+            del self.script[: len(self.script) > 1]
             if isinstance(scripted, Exception):
                 raise scripted
             return scripted
         if name in self.blocked:
-            raise libvirt_fault(exceptions.AgentRefused,
-                                f'Command {name} has been disabled')
+            raise libvirt_fault(
+                exceptions.AgentRefused, f'Command {name} has been disabled'
+            )
         return json.dumps({'return': self._answer(name, arguments, guest)})
 
-    def _answer(self, name: str, arguments: dict[str, Any],
-                guest: FakeGuest) -> Any:
+    def _answer(
+        self, name: str, arguments: dict[str, Any], guest: FakeGuest
+    ) -> Any:
         match name:
             case 'guest-exec':
                 self._running = (self.polls, arguments['arg'])
@@ -120,15 +140,23 @@ class FakeAgent:
                 self._running = (polls - 1, paths)
                 if polls > 0:
                     return {'exited': False}
-                return {'exited': True, 'exitcode': 0, 'out-data': encoded(
-                    ''.join(guest.file(path) for path in paths))}
+                return {
+                    'exited': True,
+                    'exitcode': 0,
+                    'out-data': encoded(
+                        ''.join(guest.file(path) for path in paths)
+                    ),
+                }
             case 'guest-file-open':
                 self.handles[1000] = arguments['path']
                 return 1000
             case 'guest-file-read':
                 content = guest.file(self.handles[arguments['handle']])
-                return {'count': len(content), 'eof': True,
-                        'buf-b64': encoded(content)}
+                return {
+                    'count': len(content),
+                    'eof': True,
+                    'buf-b64': encoded(content),
+                }
             case 'guest-file-close':
                 del self.handles[arguments['handle']]
                 return {}
@@ -200,8 +228,9 @@ class FakeGuest:
     @property
     def rss_kib(self) -> int:
         """What its QEMU process occupies on the host."""
-        return (self.qemu_kib + self.used_kib + self.touched_kib
-                + self._wasted_kib)
+        return (
+            self.qemu_kib + self.used_kib + self.touched_kib + self._wasted_kib
+        )
 
     @property
     def missing_kib(self) -> int:
@@ -212,20 +241,28 @@ class FakeGuest:
         """:returns: what its balloon driver told last."""
         if not self.has_driver:
             return {}
-        return {'total_kib': self.memory_kib, 'free_kib': self.free_kib,
-                'available_kib': self.free_kib, 'page_cache_kib': CACHE_KIB,
-                'swapped_out_kib': 0}
+        return {
+            'total_kib': self.memory_kib,
+            'free_kib': self.free_kib,
+            'available_kib': self.free_kib,
+            'page_cache_kib': CACHE_KIB,
+            'swapped_out_kib': 0,
+        }
 
     def file(self, path: str) -> str:
         """:returns: the content of one of its files."""
         if path == '/proc/meminfo':
-            return (f'MemTotal:       {self.memory_kib:8} kB\n'
-                    f'MemFree:        {self.free_kib:8} kB\n'
-                    f'MemAvailable:   {self.free_kib:8} kB\n'
-                    f'Cached:         {CACHE_KIB:8} kB\n')
+            return (
+                f'MemTotal:       {self.memory_kib:8} kB\n'
+                f'MemFree:        {self.free_kib:8} kB\n'
+                f'MemAvailable:   {self.free_kib:8} kB\n'
+                f'Cached:         {CACHE_KIB:8} kB\n'
+            )
         if path == '/proc/pressure/memory':
-            return ('some avg10=0.00 avg60=0.00 avg300=0.00 total=42\n'
-                    'full avg10=0.05 avg60=0.00 avg300=0.00 total=17\n')
+            return (
+                'some avg10=0.00 avg60=0.00 avg300=0.00 total=42\n'
+                'full avg10=0.05 avg60=0.00 avg300=0.00 total=17\n'
+            )
         largest = self.free_kib // (4 * MIB)
         return f'Node 0, zone   Normal{"      0" * 10} {largest:6} \n'
 
@@ -246,14 +283,20 @@ class FakeGuest:
             self.actual_kib = self.memory_kib
         wanted_kib = self.actual_kib - self.target_kib
         if wanted_kib > 0:
-            self._inflate(min(
-                wanted_kib, int(self.inflate_kib_per_second * seconds),
-                max(0, self.actual_kib - self.gives_down_to_kib),
-                self.free_kib))
+            self._inflate(
+                min(
+                    wanted_kib,
+                    int(self.inflate_kib_per_second * seconds),
+                    max(0, self.actual_kib - self.gives_down_to_kib),
+                    self.free_kib,
+                )
+            )
         else:
             self.actual_kib += min(
-                -wanted_kib, int(self.deflate_kib_per_second * seconds),
-                max(0, self.takes_up_to_kib - self.actual_kib))
+                -wanted_kib,
+                int(self.deflate_kib_per_second * seconds),
+                max(0, self.takes_up_to_kib - self.actual_kib),
+            )
 
     def _inflate(self, amount_kib: int) -> None:
         if self.touched_first:
@@ -270,6 +313,7 @@ class FakeGuest:
 
 def _call(method: Callable[..., Any]) -> Callable[..., Any]:
     """Count a call, fail where a test wants it, and let time catch up."""
+
     @functools.wraps(method)
     def called(self: FakeDomain, *args: Any, **kwargs: Any) -> Any:
         self.calls.append((method.__name__, *args, *kwargs.values()))
@@ -280,6 +324,7 @@ def _call(method: Callable[..., Any]) -> Callable[..., Any]:
         if self.guest.host != self.host:
             raise libvirt_fault(exceptions.DomainGone, 'no domain')
         return method(self, *args, **kwargs)
+
     return called
 
 
@@ -290,8 +335,9 @@ class FakeDomain:
     :ivar fault_at: faults to raise, once, by the number of the call
     """
 
-    def __init__(self, guest: FakeGuest, host: str = 'source',
-                 uuid: str = UUID) -> None:
+    def __init__(
+        self, guest: FakeGuest, host: str = 'source', uuid: str = UUID
+    ) -> None:
         self.guest = guest
         self.host = host
         self._uuid = uuid
@@ -309,21 +355,30 @@ class FakeDomain:
     @_call
     def description(self, *, definition: bool = False) -> etree._Element:
         guest = self.guest
-        seconds = (guest.definition_stats_period_seconds if definition
-                   else guest.stats_period_seconds)
-        description = etree.fromstring(guest.xml.replace(
-            "<stats period='10'/>", f"<stats period='{seconds}'/>"))
+        seconds = (
+            guest.definition_stats_period_seconds
+            if definition
+            else guest.stats_period_seconds
+        )
+        description = etree.fromstring(
+            guest.xml.replace(
+                "<stats period='10'/>", f"<stats period='{seconds}'/>"
+            )
+        )
         current = description.find('currentMemory')
         if current is not None:
-            current.text = str(guest.definition_kib if definition
-                               else guest.actual_kib)
+            current.text = str(
+                guest.definition_kib if definition else guest.actual_kib
+            )
         return description
 
     @_call
     def balloon(self) -> BalloonStats | None:
         guest = self.guest
-        figures: dict[str, Any] = {'actual_kib': guest.actual_kib,
-                                   'rss_kib': guest.rss_kib}
+        figures: dict[str, Any] = {
+            'actual_kib': guest.actual_kib,
+            'rss_kib': guest.rss_kib,
+        }
         return BalloonStats(**(figures | guest.statistics() | guest.tells))
 
     @_call
@@ -334,8 +389,9 @@ class FakeDomain:
         return self.balloon()
 
     @_call
-    def set_balloon_kib(self, target_kib: int, *, definition: bool = False
-                        ) -> None:
+    def set_balloon_kib(
+        self, target_kib: int, *, definition: bool = False
+    ) -> None:
         self._wait_for_the_job()
         if not 0 < target_kib <= self.guest.memory_kib:
             raise libvirt_fault(exceptions.TargetRefused, 'out of range')
@@ -348,8 +404,9 @@ class FakeDomain:
         self.guest.target_kib = target_kib
 
     @_call
-    def set_stats_period_seconds(self, seconds: int, *,
-                                 definition: bool = False) -> None:
+    def set_stats_period_seconds(
+        self, seconds: int, *, definition: bool = False
+    ) -> None:
         self._wait_for_the_job()
         self.guest.stats_period_seconds = seconds
         if definition:
@@ -367,8 +424,7 @@ class FakeDomain:
     @_call
     def ask_agent(self, command: str, timeout_seconds: int) -> str:
         guest = self.guest
-        return guest.agent.reply(command, guest, guest.clock,
-                                 timeout_seconds)
+        return guest.agent.reply(command, guest, guest.clock, timeout_seconds)
 
     @_call
     def read_metadata(self) -> str | None:
@@ -413,10 +469,12 @@ class FakeHypervisor:
         self.looks += 1
         if self.fault is not None:
             raise self.fault
-        return {uuid: domain.guest.metadata
-                for uuid, domain in self.domains.items()
-                if domain.guest.host == domain.host
-                and domain.guest.metadata is not None}
+        return {
+            uuid: domain.guest.metadata
+            for uuid, domain in self.domains.items()
+            if domain.guest.host == domain.host
+            and domain.guest.metadata is not None
+        }
 
     def domain(self, uuid: str) -> FakeDomain:
         if self.fault is not None:
@@ -426,8 +484,9 @@ class FakeHypervisor:
         return self.domains[uuid]
 
 
-def libvirt_fault(kind: type[exceptions.LibvirtFault], text: str
-                  ) -> exceptions.LibvirtFault:
+def libvirt_fault(
+    kind: type[exceptions.LibvirtFault], text: str
+) -> exceptions.LibvirtFault:
     """:returns: a fault as the real domain raises it."""
     return kind(doing='do this', error=text, code=1)
 

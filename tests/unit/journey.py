@@ -58,15 +58,18 @@ def make_stand_ins() -> tuple[mock.Mock, mock.Mock]:
 
     Making them takes longer than a journey.
     """
-    return (mock.create_autospec(report.Reporter, instance=True),
-            mock.create_autospec(link.Links, instance=True))
+    return (
+        mock.create_autospec(report.Reporter, instance=True),
+        mock.create_autospec(link.Links, instance=True),
+    )
 
 
 class World:
     """A guest, two hosts, and one migration between them."""
 
-    def __init__(self, mode: str = 'first', os_type: str | None = None,
-                 **guest: Any) -> None:
+    def __init__(
+        self, mode: str = 'first', os_type: str | None = None, **guest: Any
+    ) -> None:
         self.clock = fakes.FakeClock()
         self.guest = WatchedGuest(self.clock, **guest)
         self.source = fakes.FakeDomain(self.guest, 'source')
@@ -76,27 +79,41 @@ class World:
         links.reset_mock()
         self.engine = engines.Engine(
             fakes.make_policy(mode=mode, link_mbit=1000),
-            (guest_agent.GuestAgent('guest_agent', 5),
-             balloon_stats.BalloonStats('balloon_stats', 5)),
+            (
+                guest_agent.GuestAgent('guest_agent', 5),
+                balloon_stats.BalloonStats('balloon_stats', 5),
+            ),
             balloon.Balloon(),
-            links, pace.Paces(), backoff.Backoff(self.clock))
+            links,
+            pace.Paces(),
+            backoff.Backoff(self.clock),
+        )
         links.rate.return_value = link.LinkRate.of_mbit(
-            1000, link.Origin.CONFIGURED)
+            1000, link.Origin.CONFIGURED
+        )
         self.taken_orders: list[Order] = []
         self.start_again(os_type)
 
     def start_again(self, os_type: str | None = None) -> None:
         """Let the guest be asked to leave, once more."""
         self.departure = departure.Departure(
-            self.source, self.engine, self.reporter, 'source', UUID,
-            os_type, self.clock)
+            self.source,
+            self.engine,
+            self.reporter,
+            'source',
+            UUID,
+            os_type,
+            self.clock,
+        )
 
     def start_compute(self, host: str) -> reconcile.Reconciler:
         """Let nova-compute start on a host, and look for what is owed."""
         reconciler = reconcile.Reconciler(
             fakes.FakeHypervisor(fakes.FakeDomain(self.guest, host)),
-            claims.Claims(self.clock), self.clock,
-            self.engine.policy.reconcile_interval_seconds)
+            claims.Claims(self.clock),
+            self.clock,
+            self.engine.policy.reconcile_interval_seconds,
+        )
         reconciler.start()
         return reconciler
 
@@ -126,19 +143,25 @@ class World:
         """:returns: whether the guest has all, and is owed nothing."""
         guest = self.guest
         guest.look()
-        return (guest.missing_kib == 0 and guest.metadata is None
-                and guest.target_kib == guest.memory_kib
-                and guest.definition_kib == guest.memory_kib
-                and guest.stats_period_seconds == 10
-                and guest.definition_stats_period_seconds == 10)
+        return (
+            guest.missing_kib == 0
+            and guest.metadata is None
+            and guest.target_kib == guest.memory_kib
+            and guest.definition_kib == guest.memory_kib
+            and guest.stats_period_seconds == 10
+            and guest.definition_stats_period_seconds == 10
+        )
 
     def reasons(self) -> list[Reason]:
-        return [call.args[0].reason for call
-                in self.reporter.left_alone.call_args_list]
+        return [
+            call.args[0].reason
+            for call in self.reporter.left_alone.call_args_list
+        ]
 
     def ends(self) -> list[End]:
-        return [call.args[1].end for call
-                in self.reporter.released.call_args_list]
+        return [
+            call.args[1].end for call in self.reporter.released.call_args_list
+        ]
 
 
 class JourneyTestCase(base.TestCase):

@@ -26,7 +26,6 @@ from tests.unit.fakes import MIB
 
 
 class ArrivalTest(journey.JourneyTestCase):
-
     def test_everything_is_back_at_the_destination(self) -> None:
         world = self.make_world()
         world.departure.prepare('dest')
@@ -41,27 +40,28 @@ class ArrivalTest(journey.JourneyTestCase):
         world.guest.host = 'dest'
         begun = assign.begin(world.destination, world.clock)
         world.clock.wait(1)
-        arrival.assign_memory(world.destination, world.reporter, world.clock,
-                              begun)
+        arrival.assign_memory(
+            world.destination, world.reporter, world.clock, begun
+        )
         self.assertTrue(world.is_whole())
-        self.assertEqual(1, len(world.destination.called(
-            'set_balloon_kib')))
+        self.assertEqual(1, len(world.destination.called('set_balloon_kib')))
         assigned = world.reporter.assigned.call_args.args[0]
         self.assertGreater(assigned.seconds, 1)
 
-    def test_what_was_begun_at_an_earlier_landing_is_begun_anew(self
-                                                                ) -> None:
+    def test_what_was_begun_at_an_earlier_landing_is_begun_anew(self) -> None:
         world = self.make_world()
         world.departure.prepare('dest')
         world.guest.host = 'dest'
         earlier = assign.begin(world.destination, world.clock)
-        journal.write(world.destination, dataclasses.replace(
-            earlier.owed, migration='another'))
-        arrival.assign_memory(world.destination, world.reporter, world.clock,
-                              earlier)
+        journal.write(
+            world.destination,
+            dataclasses.replace(earlier.owed, migration='another'),
+        )
+        arrival.assign_memory(
+            world.destination, world.reporter, world.clock, earlier
+        )
         self.assertTrue(world.is_whole())
-        self.assertEqual(2, len(world.destination.called(
-            'set_balloon_kib')))
+        self.assertEqual(2, len(world.destination.called('set_balloon_kib')))
 
     def test_a_guest_that_is_owed_nothing_lands_as_ever(self) -> None:
         world = self.make_world()
@@ -74,7 +74,8 @@ class ArrivalTest(journey.JourneyTestCase):
             world = self.make_world()
             world.departure.prepare('dest')
             world.destination.fault_at[call] = fakes.libvirt_fault(
-                exceptions.LibvirtFault, 'no')
+                exceptions.LibvirtFault, 'no'
+            )
             world.land()
             world.reporter.not_assigned.assert_called_once()
             self.assertIsNotNone(world.guest.metadata)
@@ -90,6 +91,7 @@ class ArrivalTest(journey.JourneyTestCase):
         world.departure.prepare('dest')
         landed_at = world.clock.now()
         world.land()
-        self.assertAlmostEqual(give_back.WAIT_SECONDS,
-                               world.clock.now() - landed_at, delta=0.2)
+        self.assertAlmostEqual(
+            give_back.WAIT_SECONDS, world.clock.now() - landed_at, delta=0.2
+        )
         self.thread.assert_not_called()

@@ -25,12 +25,18 @@ from tests.unit.fakes import MIB
 
 
 class AssignTest(base.GuestTestCase):
-
     def setUp(self) -> None:
         super().setUp()
-        journal.write(self.domain, journal.Owed(
-            4 * GIB, 'host1', datetime.datetime.now(datetime.UTC), 'uuid',
-            10))
+        journal.write(
+            self.domain,
+            journal.Owed(
+                4 * GIB,
+                'host1',
+                datetime.datetime.now(datetime.UTC),
+                'uuid',
+                10,
+            ),
+        )
         self.guest.stats_period_seconds = 1
         self.guest.definition_stats_period_seconds = 1
         self.guest.actual_kib = self.guest.target_kib = 1 * GIB
@@ -54,8 +60,9 @@ class AssignTest(base.GuestTestCase):
         self.assertEqual(4 * GIB, assigned.after_kib)
         self.assertEqual(1 * GIB, assigned.before_kib)
         self.assertTrue(assigned.complete)
-        self.assertAlmostEqual(3072 / 1200, assigned.seconds,
-                               delta=assign.POLL_SECONDS)
+        self.assertAlmostEqual(
+            3072 / 1200, assigned.seconds, delta=assign.POLL_SECONDS
+        )
         self.assertIsNone(self.guest.metadata)
 
     def test_statistics_come_as_seldom_as_before(self) -> None:
@@ -66,8 +73,9 @@ class AssignTest(base.GuestTestCase):
     def test_the_debt_stands_until_that_is_so_again(self) -> None:
         assignment = assign.begin(self.domain, self.clock)
         self.clock.wait(60)
-        self.domain.fault_at[len(self.domain.calls) + 2] = (
-            fakes.libvirt_fault(exceptions.DomainBusy, 'busy'))
+        self.domain.fault_at[len(self.domain.calls) + 2] = fakes.libvirt_fault(
+            exceptions.DomainBusy, 'busy'
+        )
         self.assertRaises(exceptions.DomainBusy, assignment.watch, 10)
         self.assertIsNotNone(self.guest.metadata)
 
@@ -80,8 +88,10 @@ class AssignTest(base.GuestTestCase):
     def test_a_newer_debt_is_not_taken_for_the_old_one(self) -> None:
         assignment = assign.begin(self.domain, self.clock)
         self.clock.wait(60)
-        for entry in ('<owed format="2"/>', dataclasses.replace(
-                assignment.owed, migration='another').to_xml()):
+        for entry in (
+            '<owed format="2"/>',
+            dataclasses.replace(assignment.owed, migration='another').to_xml(),
+        ):
             self.guest.metadata = entry
             self.assertFalse(assignment.stands())
             self.assertIsNone(assignment.look())
@@ -99,8 +109,7 @@ class AssignTest(base.GuestTestCase):
         self.guest.deflate_kib_per_second = 1 * MIB
         assigned = assign.begin(self.domain, self.clock).watch(10)
         self.assertFalse(assigned.complete)
-        self.assertAlmostEqual(10, assigned.seconds,
-                               delta=assign.POLL_SECONDS)
+        self.assertAlmostEqual(10, assigned.seconds, delta=assign.POLL_SECONDS)
 
     def test_a_late_guest_can_be_watched_again(self) -> None:
         self.guest.deflate_kib_per_second = 100 * MIB
@@ -109,8 +118,9 @@ class AssignTest(base.GuestTestCase):
         assigned = assignment.watch(3600)
         self.assertTrue(assigned.complete)
         self.assertEqual(1 * GIB, assigned.before_kib)
-        self.assertAlmostEqual(30.72, assigned.seconds,
-                               delta=assign.POLL_SECONDS)
+        self.assertAlmostEqual(
+            30.72, assigned.seconds, delta=assign.POLL_SECONDS
+        )
         self.assertIsNone(self.guest.metadata)
 
     def test_a_promise_that_got_lost_is_renewed(self) -> None:
@@ -120,7 +130,8 @@ class AssignTest(base.GuestTestCase):
         whole_kib, less_kib = 4 * GIB, 4 * GIB - assign.NUDGE_KIB
         self.assertEqual(
             [whole_kib, less_kib, whole_kib],
-            [call[0] for call in self.domain.called('set_balloon_kib')])
+            [call[0] for call in self.domain.called('set_balloon_kib')],
+        )
 
     def test_a_guest_that_was_started_anew_is_brought_to_tell(self) -> None:
         assignment = assign.begin(self.domain, self.clock)
@@ -132,11 +143,13 @@ class AssignTest(base.GuestTestCase):
         self.assertEqual(4 * GIB, self.guest.definition_kib)
         self.assertIsNone(self.guest.metadata)
 
-    def test_the_debt_stands_until_libvirts_description_says_so_too(self
-                                                                    ) -> None:
+    def test_the_debt_stands_until_libvirts_description_says_so_too(
+        self,
+    ) -> None:
         missed = self.domain.description()
-        describe = self.patch_autospec(self.domain, 'description',
-                                       return_value=missed)
+        describe = self.patch_autospec(
+            self.domain, 'description', return_value=missed
+        )
         assignment = assign.begin(self.domain, self.clock)
         self.assertFalse(assignment.watch(4).complete)
         self.assertIsNotNone(self.guest.metadata)
@@ -155,27 +168,34 @@ class AssignTest(base.GuestTestCase):
 
     def test_an_entry_that_makes_no_sense_is_not_acted_on(self) -> None:
         self.guest.metadata = '<owed format="2" original_kib="1"/>'
-        self.assertRaises(exceptions.JournalUnreadable, assign.begin,
-                          self.domain, self.clock)
+        self.assertRaises(
+            exceptions.JournalUnreadable, assign.begin, self.domain, self.clock
+        )
         self.assertEqual(1 * GIB, self.guest.target_kib)
         self.assertIsNotNone(self.guest.metadata)
 
     def test_a_guest_that_was_switched_off_needs_nothing(self) -> None:
         self.domain.fault_at[1] = fakes.libvirt_fault(
-            exceptions.OperationInvalid, 'domain is not running')
+            exceptions.OperationInvalid, 'domain is not running'
+        )
         self.assertIsNone(assign.begin(self.domain, self.clock))
 
     def test_a_balloon_that_cannot_be_set_is_told_of(self) -> None:
         self.domain.fault_at[3] = fakes.libvirt_fault(
-            exceptions.OperationInvalid, 'no balloon')
-        self.assertRaises(exceptions.OperationInvalid, assign.begin,
-                          self.domain, self.clock)
+            exceptions.OperationInvalid, 'no balloon'
+        )
+        self.assertRaises(
+            exceptions.OperationInvalid, assign.begin, self.domain, self.clock
+        )
 
     def test_a_fault_of_libvirt_keeps_the_debt(self) -> None:
         for call in (1, 2, 3, 4, 5, 6, 7):
             self.domain.calls.clear()
             self.domain.fault_at[call] = fakes.libvirt_fault(
-                exceptions.DomainBusy, 'busy')
-            self.assertRaises(exceptions.DomainBusy, lambda: assign.begin(
-                self.domain, self.clock).watch(60))
+                exceptions.DomainBusy, 'busy'
+            )
+            self.assertRaises(
+                exceptions.DomainBusy,
+                lambda: assign.begin(self.domain, self.clock).watch(60),
+            )
             self.assertIsNotNone(self.guest.metadata)

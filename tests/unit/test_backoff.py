@@ -18,7 +18,6 @@ from tests.unit import fakes
 
 
 class BackoffTest(base.TestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()

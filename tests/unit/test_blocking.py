@@ -24,24 +24,29 @@ def fake_eventlet(patched: bool) -> dict[str, types.ModuleType]:
     """:returns: modules that stand for an eventlet Nova has imported."""
     eventlet = types.ModuleType('eventlet')
     eventlet.patcher = types.ModuleType('eventlet.patcher')
-    eventlet.patcher.is_monkey_patched = (
-        lambda module: patched and module == 'thread')
+    eventlet.patcher.is_monkey_patched = lambda module: (
+        patched and module == 'thread'
+    )
     eventlet.tpool = types.ModuleType('eventlet.tpool')
     eventlet.tpool.execute = mock.Mock(
-        side_effect=lambda function, *args: function(*args))
-    return {'eventlet': eventlet, 'eventlet.patcher': eventlet.patcher,
-            'eventlet.tpool': eventlet.tpool}
+        side_effect=lambda function, *args: function(*args)
+    )
+    return {
+        'eventlet': eventlet,
+        'eventlet.patcher': eventlet.patcher,
+        'eventlet.tpool': eventlet.tpool,
+    }
 
 
 class BlockingTest(base.TestCase):
-
     def use(self, modules: dict[str, types.ModuleType | None]) -> None:
         patcher = mock.patch.dict(sys.modules, modules)
         patcher.start()
         self.addCleanup(patcher.stop)
 
     def test_without_eventlet_it_is_a_plain_call_and_imports_none(
-            self) -> None:
+        self,
+    ) -> None:
         self.use({})
         sys.modules.pop('eventlet', None)
         self.assertEqual(7, blocking.call(max, 3, 7))

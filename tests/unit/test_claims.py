@@ -20,7 +20,6 @@ from tests.unit import fakes
 
 
 class ClaimsTest(base.TestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()
@@ -70,12 +69,16 @@ class ClaimsTest(base.TestCase):
             thread.start()
         for thread in threads:
             thread.join()
-        self.assertEqual({(True, 0.0), (True, 10.0), (True, 20.0)},
-                         {turn[1:] for turn in turns})
+        self.assertEqual(
+            {(True, 0.0), (True, 10.0), (True, 20.0)},
+            {turn[1:] for turn in turns},
+        )
 
     def test_a_fault_lets_go(self) -> None:
-        with testtools.ExpectedException(ZeroDivisionError), \
-                self.claims.claim('a'):
+        with (
+            testtools.ExpectedException(ZeroDivisionError),
+            self.claims.claim('a'),
+        ):
             raise ZeroDivisionError
         with self.claims.claim('a') as ours:
             self.assertTrue(ours)

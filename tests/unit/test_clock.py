@@ -22,7 +22,6 @@ from tests.unit import fakes
 
 
 class OrdersTest(base.TestCase):
-
     def test_no_order_was_given(self) -> None:
         self.assertIsNone(clocks.Orders().close())
 
@@ -33,9 +32,12 @@ class OrdersTest(base.TestCase):
         self.assertEqual(Order.FORCE_COMPLETE, orders.close())
 
     def test_an_abort_outranks_a_force_complete_whoever_was_first(
-            self) -> None:
-        for given in ((Order.ABORT, Order.FORCE_COMPLETE),
-                      (Order.FORCE_COMPLETE, Order.ABORT)):
+        self,
+    ) -> None:
+        for given in (
+            (Order.ABORT, Order.FORCE_COMPLETE),
+            (Order.FORCE_COMPLETE, Order.ABORT),
+        ):
             orders = clocks.Orders()
             for order in given:
                 self.assertTrue(orders.give(order))
@@ -53,7 +55,9 @@ class OrdersTest(base.TestCase):
             orders, taken = clocks.Orders(), []
             thread = threading.Thread(
                 target=lambda orders=orders, taken=taken: taken.append(
-                    orders.give(Order.ABORT)))
+                    orders.give(Order.ABORT)
+                )
+            )
             thread.start()
             obeyed = orders.close() is Order.ABORT
             thread.join()
@@ -61,7 +65,6 @@ class OrdersTest(base.TestCase):
 
 
 class DeadlineTest(base.TestCase):
-
     def test_it_counts_down_and_stays_passed(self) -> None:
         clock = fakes.FakeClock()
         deadline = clocks.Deadline(clock, 5)
@@ -74,7 +77,6 @@ class DeadlineTest(base.TestCase):
 
 
 class ClockTest(base.TestCase):
-
     def test_it_waits_by_sleeping(self) -> None:
         with mock.patch('time.sleep', autospec=True) as sleep:
             clocks.Clock().wait(0.2)

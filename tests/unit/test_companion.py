@@ -26,7 +26,6 @@ from tests.unit.fakes import MIB
 
 
 class CompanionTest(base.TestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.seen: list[Order | None] = []
@@ -57,8 +56,9 @@ class CompanionTest(base.TestCase):
 
     def test_what_started_in_part_can_be_stopped(self) -> None:
         start = threading.Thread.start
-        with mock.patch.object(threading.Thread, 'start', autospec=True
-                               ) as fake:
+        with mock.patch.object(
+            threading.Thread, 'start', autospec=True
+        ) as fake:
             fake.side_effect = [None, RuntimeError('no thread')]
             companions = companion.Companion([self.stay, self.stay])
             self.assertRaises(RuntimeError, companions.start)
@@ -78,14 +78,14 @@ class CompanionTest(base.TestCase):
 
 
 class LearnRateTest(base.GuestTestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.links = mock.create_autospec(link.Links, instance=True)
         self.orders = clocks.Orders()
 
-    def learn(self, *rates_mib: float | None, every_seconds: float = 1.0
-              ) -> None:
+    def learn(
+        self, *rates_mib: float | None, every_seconds: float = 1.0
+    ) -> None:
         """Learn from a transfer that sends so much in each second.
 
         :param rates_mib: None for a second in which no job is under way
@@ -95,16 +95,23 @@ class LearnRateTest(base.GuestTestCase):
             if rate_mib is not None:
                 sent_kib += rate_mib * MIB
             self.clock.after(
-                second + 0.5, lambda kib=None if rate_mib is None
-                else sent_kib: setattr(self.guest, 'transferred_kib', kib))
-        self.clock.after(len(rates_mib) + 0.75, lambda: self.orders.give(
-            Order.TRANSFER_ENDED))
-        companion.learn_rate(self.domain, 'dest', self.links, self.clock,
-                             self.orders)
+                second + 0.5,
+                lambda kib=None if rate_mib is None else sent_kib: setattr(
+                    self.guest, 'transferred_kib', kib
+                ),
+            )
+        self.clock.after(
+            len(rates_mib) + 0.75,
+            lambda: self.orders.give(Order.TRANSFER_ENDED),
+        )
+        companion.learn_rate(
+            self.domain, 'dest', self.links, self.clock, self.orders
+        )
 
     def assert_learnt(self, rate_mib: float) -> None:
-        (dest, rate), = (call.args for call
-                         in self.links.remember.call_args_list)
+        ((dest, rate),) = (
+            call.args for call in self.links.remember.call_args_list
+        )
         self.assertEqual('dest', dest)
         self.assertAlmostEqual(rate_mib * MIB, rate)
 
@@ -132,7 +139,8 @@ class LearnRateTest(base.GuestTestCase):
 
     def test_a_fault_of_libvirt_ends_it_quietly(self) -> None:
         self.domain.fault_at[1] = fakes.libvirt_fault(
-            exceptions.LibvirtFault, 'no')
+            exceptions.LibvirtFault, 'no'
+        )
         self.learn(50, 50, 50)
         self.links.remember.assert_not_called()
 

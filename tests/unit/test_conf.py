@@ -22,7 +22,6 @@ from tests.unit import base
 
 
 class ConfTest(base.ConfTestCase):
-
     def test_the_sample_file_shows_every_option(self) -> None:
         conf = cfg.ConfigOpts()
         generator.register_cli_opts(conf)
@@ -41,16 +40,21 @@ class ConfTest(base.ConfTestCase):
             self.assertTrue(all(words), option.name)
 
     def test_every_number_has_bounds_and_its_unit_in_its_name(self) -> None:
-        numbers = [option for option in freemem_conf.OPTIONS
-                   if isinstance(option.default, int)
-                   and not isinstance(option.default, bool)]
+        numbers = [
+            option
+            for option in freemem_conf.OPTIONS
+            if isinstance(option.default, int)
+            and not isinstance(option.default, bool)
+        ]
         self.assertEqual(8, len(numbers))
         for option in numbers:
             self.assertLess(option.type.min, option.type.max, option.name)
             self.assertLessEqual(option.type.min, option.default)
             self.assertLessEqual(option.default, option.type.max)
-            self.assertIn(option.name.rpartition('_')[2],
-                          ('percent', 'mib', 'mbit', 'seconds'))
+            self.assertIn(
+                option.name.rpartition('_')[2],
+                ('percent', 'mib', 'mbit', 'seconds'),
+            )
 
     def test_bounds_themselves_are_allowed(self) -> None:
         number = freemem_conf.WholeNumber(min=1, max=90)
@@ -60,8 +64,10 @@ class ConfTest(base.ConfTestCase):
         number = freemem_conf.WholeNumber(min=1, max=90)
         for value in ('0', '91', '1.5', 'five', '', '9' * 5000, '-1'):
             error = self.assertRaises(ValueError, number, value)
-            self.assertEqual(f'{value[:40]!r} is not a whole number from 1 '
-                             'to 90', str(error))
+            self.assertEqual(
+                f'{value[:40]!r} is not a whole number from 1 to 90',
+                str(error),
+            )
 
     def test_nothing_is_enabled_unless_asked_for(self) -> None:
         conf = self.conf('')

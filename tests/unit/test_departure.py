@@ -49,25 +49,32 @@ class FirstTest(journey.JourneyTestCase):
         self.assertTrue(world.departure.prepare('dest'))
         self.assertEqual([End.TARGET_REACHED], world.ends())
         headroom_kib = 4 * GIB * 5 // 100
-        self.assertAlmostEqual(headroom_kib * 1.25, world.guest.free_kib,
-                               delta=MIB)
+        self.assertAlmostEqual(
+            headroom_kib * 1.25, world.guest.free_kib, delta=MIB
+        )
         owed = journal.read(world.source)
-        self.assertEqual((4 * GIB, 'source', journey.UUID),
-                         (owed.original_kib, owed.taken_by, owed.migration))
+        self.assertEqual(
+            (4 * GIB, 'source', journey.UUID),
+            (owed.original_kib, owed.taken_by, owed.migration),
+        )
         self.assertAlmostEqual(
             world.clock.wall() - owed.taken_at.timestamp(),
-            world.clock.now() - 1000, 3)
+            world.clock.now() - 1000,
+            3,
+        )
 
     def test_what_is_not_resident_is_not_waited_for(self) -> None:
         world = self.make_world(touched_kib=2 * GIB)
         world.departure.prepare('dest')
         self.assertEqual([End.RESIDENT_TAKEN], world.ends())
-        self.assertAlmostEqual(2 * GIB, world.guest.missing_kib,
-                               delta=300 * MIB)
+        self.assertAlmostEqual(
+            2 * GIB, world.guest.missing_kib, delta=300 * MIB
+        )
         self.assertEqual(world.guest.actual_kib, world.guest.target_kib)
 
     def test_a_balloon_that_moved_on_while_it_was_told_to_stop_comes_back(
-            self) -> None:
+        self,
+    ) -> None:
         world = self.make_world(touched_kib=2 * GIB)
         set_balloon_kib = world.source.set_balloon_kib
 
@@ -88,20 +95,26 @@ class FirstTest(journey.JourneyTestCase):
         world = self.make_world()
         world.departure.prepare('dest')
         names = [call[0] for call in world.source.calls]
-        self.assertLess(names.index('write_metadata'),
-                        names.index('set_balloon_kib'))
+        self.assertLess(
+            names.index('write_metadata'), names.index('set_balloon_kib')
+        )
 
-    def test_the_second_source_is_asked_where_the_agent_is_silent(self
-                                                                  ) -> None:
+    def test_the_second_source_is_asked_where_the_agent_is_silent(
+        self,
+    ) -> None:
         world = self.make_world(agent=fakes.FakeAgent(latency_seconds=3600))
         world.departure.prepare('dest')
         plan = world.reporter.released.call_args.args[0]
         self.assertEqual('balloon_stats', plan.source)
 
     def test_an_agent_of_another_guest_is_not_believed(self) -> None:
-        world = self.make_world(tells={'total_kib': 3 * GIB,
-                                       'free_kib': 2 * GIB,
-                                       'available_kib': 2 * GIB})
+        world = self.make_world(
+            tells={
+                'total_kib': 3 * GIB,
+                'free_kib': 2 * GIB,
+                'available_kib': 2 * GIB,
+            }
+        )
         world.departure.prepare('dest')
         plan = world.reporter.released.call_args.args[0]
         self.assertEqual('balloon_stats', plan.source)
@@ -109,20 +122,18 @@ class FirstTest(journey.JourneyTestCase):
     def test_each_guest_left_alone_is_so_for_its_own_reason(self) -> None:
         silent = fakes.FakeAgent(latency_seconds=3600)
         for reason, guest in (
-                (Reason.NOT_RUNNING, {'running': False}),
-                (Reason.NO_BALLOON, {'tells': {'actual_kib': None}}),
-                (Reason.NO_BALLOON_DRIVER, {'has_driver': False}),
-                (Reason.NO_RSS, {'tells': {'rss_kib': None}}),
-                (Reason.BALLOONED_ALREADY, {'tells': {'actual_kib': 3}}),
-                (Reason.NO_ANSWER, {'agent': silent,
-                                    'tells': {'free_kib': None}}),
-                (Reason.NOTHING_FREE, {'used_kib': 4000 * MIB,
-                                       'touched_kib': 0}),
-                (Reason.WOULD_NOT_PAY, {'touched_kib': 10 * MIB})):
+            (Reason.NOT_RUNNING, {'running': False}),
+            (Reason.NO_BALLOON, {'tells': {'actual_kib': None}}),
+            (Reason.NO_BALLOON_DRIVER, {'has_driver': False}),
+            (Reason.NO_RSS, {'tells': {'rss_kib': None}}),
+            (Reason.BALLOONED_ALREADY, {'tells': {'actual_kib': 3}}),
+            (Reason.NO_ANSWER, {'agent': silent, 'tells': {'free_kib': None}}),
+            (Reason.NOTHING_FREE, {'used_kib': 4000 * MIB, 'touched_kib': 0}),
+            (Reason.WOULD_NOT_PAY, {'touched_kib': 10 * MIB}),
+        ):
             world = self.make_world(**guest)
             if reason is Reason.NO_BALLOON:
-                self.patch_autospec(world.source, 'balloon',
-                                    return_value=None)
+                self.patch_autospec(world.source, 'balloon', return_value=None)
             self.assertTrue(world.departure.prepare('dest'))
             with world.transfer():
                 pass
@@ -132,8 +143,7 @@ class FirstTest(journey.JourneyTestCase):
             self.assertEqual(10, world.guest.stats_period_seconds)
             world.reporter.fault.assert_not_called()
 
-    def test_a_migration_to_the_same_host_is_not_even_looked_at(self
-                                                                ) -> None:
+    def test_a_migration_to_the_same_host_is_not_even_looked_at(self) -> None:
         world = self.make_world()
         self.assertTrue(world.departure.prepare('source'))
         self.assertEqual([], world.source.calls)
@@ -148,8 +158,9 @@ class FirstTest(journey.JourneyTestCase):
         self.assertLess(world.clock.now() - started_at, 0.05)
         self.assertEqual([], world.source.called('ask_agent'))
 
-    def test_an_abort_gives_everything_back_and_stops_the_migration(self
-                                                                    ) -> None:
+    def test_an_abort_gives_everything_back_and_stops_the_migration(
+        self,
+    ) -> None:
         world = self.make_world()
         world.order_after(3, Order.ABORT)
         self.assertFalse(world.departure.prepare('dest'))
@@ -193,26 +204,34 @@ class FirstTest(journey.JourneyTestCase):
         self.assertEqual([End.NOTHING_GAINED], world.ends())
         self.assertTrue(world.is_whole())
 
-    def test_the_deadline_holds_for_asking_and_releasing_together(self
-                                                                  ) -> None:
-        world = self.make_world(inflate_kib_per_second=20 * MIB,
-                      agent=fakes.FakeAgent(latency_seconds=4))
+    def test_the_deadline_holds_for_asking_and_releasing_together(
+        self,
+    ) -> None:
+        world = self.make_world(
+            inflate_kib_per_second=20 * MIB,
+            agent=fakes.FakeAgent(latency_seconds=4),
+        )
         world.engine.links.rate.return_value = link.LinkRate(
-            10 * MIB, link.Origin.CONFIGURED)
+            10 * MIB, link.Origin.CONFIGURED
+        )
         started_at = world.clock.now()
         self.assertTrue(world.departure.prepare('dest'))
         self.assertEqual([End.DEADLINE], world.ends())
         self.assertAlmostEqual(120, world.clock.now() - started_at, delta=1)
 
     def test_a_slow_guest_is_waited_for_once_and_left_to_the_reconciler(
-            self) -> None:
+        self,
+    ) -> None:
         world = self.make_world(deflate_kib_per_second=30 * MIB)
         world.order_after(3, Order.ABORT)
         started_at = world.clock.now()
         self.assertFalse(world.departure.prepare('dest'))
         world.departure.give_back()
-        self.assertAlmostEqual(3 + give_back.WAIT_SECONDS,
-                               world.clock.now() - started_at, delta=0.3)
+        self.assertAlmostEqual(
+            3 + give_back.WAIT_SECONDS,
+            world.clock.now() - started_at,
+            delta=0.3,
+        )
         self.assertEqual(4 * GIB, world.guest.target_kib)
         self.assertIsNotNone(world.guest.metadata)
         world.start_compute('source')
@@ -226,8 +245,9 @@ class FirstTest(journey.JourneyTestCase):
         world.departure.give_back()
         world.reporter.not_assigned.assert_not_called()
 
-    def test_a_guest_that_leaves_while_it_is_watched_is_none_either(self
-                                                                    ) -> None:
+    def test_a_guest_that_leaves_while_it_is_watched_is_none_either(
+        self,
+    ) -> None:
         world = self.make_world(deflate_kib_per_second=1 * MIB)
         world.departure.prepare('dest')
         world.clock.after(1, lambda: setattr(world.guest, 'host', 'dest'))
@@ -259,14 +279,15 @@ class FirstTest(journey.JourneyTestCase):
         self.assertEqual(4 * GIB, world.guest.target_kib)
         self.assertFalse(world.reporter.fault.called)
 
-    def test_a_debt_that_somebody_erased_is_written_down_again(self
-                                                               ) -> None:
+    def test_a_debt_that_somebody_erased_is_written_down_again(self) -> None:
         for mode in ('first', 'auto', 'beside'):
             world = self.make_world(mode=mode)
-            world.guest.look = functools.partial(fakes.FakeGuest.look,
-                                                 world.guest)
+            world.guest.look = functools.partial(
+                fakes.FakeGuest.look, world.guest
+            )
             world.departure._engine = dataclasses.replace(
-                world.engine, releaser=WatchedByAnEraser())
+                world.engine, releaser=WatchedByAnEraser()
+            )
             world.departure.prepare('dest')
             world.land()
             self.assertTrue(world.is_whole(), mode)
@@ -294,8 +315,7 @@ class BesideTest(journey.JourneyTestCase):
         self.assertTrue(world.departure.prepare('dest'))
         return world
 
-    def test_the_transfer_starts_at_once_and_the_release_with_it(self
-                                                                 ) -> None:
+    def test_the_transfer_starts_at_once_and_the_release_with_it(self) -> None:
         world = self.make_world(mode='beside')
         started_at = world.clock.now()
         self.assertTrue(world.departure.prepare('dest'))
@@ -331,16 +351,20 @@ class BesideTest(journey.JourneyTestCase):
         self.thread.side_effect = keep
         with world.transfer():
             world.clock.wait(2)
-            self.assertEqual([True, True],
-                             [thread.is_alive() for thread in threads])
-        self.assertEqual([False, False],
-                         [thread.is_alive() for thread in threads])
+            self.assertEqual(
+                [True, True], [thread.is_alive() for thread in threads]
+            )
+        self.assertEqual(
+            [False, False], [thread.is_alive() for thread in threads]
+        )
 
     def test_a_transfer_that_fails_leaves_the_guest_whole(self) -> None:
         for seconds in (0, 0.1, 1, 5, 20):
             world = self.depart()
-            with testtools.ExpectedException(ZeroDivisionError), \
-                    world.transfer():
+            with (
+                testtools.ExpectedException(ZeroDivisionError),
+                world.transfer(),
+            ):
                 world.clock.wait(seconds)
                 raise ZeroDivisionError
             world.departure.give_back()
@@ -355,28 +379,32 @@ class BesideTest(journey.JourneyTestCase):
             self.assertTrue(world.is_whole())
 
     def test_a_guest_in_need_gets_everything_back_during_the_transfer(
-            self) -> None:
+        self,
+    ) -> None:
         for seconds in (2, 20):
             world = self.depart()
-            world.clock.after(seconds, lambda world=world: setattr(
-                world.guest, 'used_kib', 4 * GIB))
+            world.clock.after(
+                seconds,
+                lambda world=world: setattr(world.guest, 'used_kib', 4 * GIB),
+            )
             with world.transfer():
                 world.clock.wait(seconds + 10)
                 world.guest.look()
                 self.assertEqual(0, world.guest.missing_kib)
                 # What is owed cannot be erased before the guest has landed.
                 self.assertIsNotNone(world.guest.metadata)
-            self.assertEqual([(4 * GIB,)],
-                             world.source.called('steer_balloon_kib'))
-            self.assertEqual(seconds == 20,
-                             world.reporter.needed_back.called)
+            self.assertEqual(
+                [(4 * GIB,)], world.source.called('steer_balloon_kib')
+            )
+            self.assertEqual(seconds == 20, world.reporter.needed_back.called)
             world.land()
             self.assertTrue(world.is_whole())
 
     def test_it_is_left_alone_the_next_time(self) -> None:
         world = self.depart()
-        world.clock.after(20, lambda: setattr(
-            world.guest, 'used_kib', 4 * GIB))
+        world.clock.after(
+            20, lambda: setattr(world.guest, 'used_kib', 4 * GIB)
+        )
         with world.transfer():
             world.clock.wait(30)
         world.land()
@@ -397,7 +425,8 @@ class BesideTest(journey.JourneyTestCase):
         self.assertEqual([End.NOTHING_GAINED], world.ends())
 
     def test_a_host_that_stops_telling_is_a_fault_and_memory_goes_back(
-            self) -> None:
+        self,
+    ) -> None:
         world = self.depart()
         world.clock.after(2, lambda: world.guest.tells.update(rss_kib=None))
         with world.transfer():
@@ -406,8 +435,9 @@ class BesideTest(journey.JourneyTestCase):
             self.assertEqual(0, world.guest.missing_kib)
         world.reporter.fault.assert_called_once()
 
-    def test_a_host_without_threads_to_spare_transfers_everything(self
-                                                                  ) -> None:
+    def test_a_host_without_threads_to_spare_transfers_everything(
+        self,
+    ) -> None:
         world = self.depart()
         self.have_no_threads()
         with world.transfer():
@@ -417,8 +447,10 @@ class BesideTest(journey.JourneyTestCase):
     def test_what_cannot_even_be_steered_is_told_of_and_owed(self) -> None:
         world = self.depart()
         self.patch_autospec(
-            world.source, 'steer_balloon_kib',
-            side_effect=fakes.libvirt_fault(exceptions.LibvirtFault, 'no'))
+            world.source,
+            'steer_balloon_kib',
+            side_effect=fakes.libvirt_fault(exceptions.LibvirtFault, 'no'),
+        )
         world.clock.after(2, lambda: world.guest.tells.update(rss_kib=None))
         with world.transfer():
             world.clock.wait(20)
@@ -433,7 +465,8 @@ class BesideTest(journey.JourneyTestCase):
             for second in range(1, 10):
                 world.clock.wait(1)
                 world.guest.transferred_kib = second * 100 * MIB
-        (dest, rate), = (call.args for call in
-                         world.engine.links.remember.call_args_list)
+        ((dest, rate),) = (
+            call.args for call in world.engine.links.remember.call_args_list
+        )
         self.assertEqual('dest', dest)
         self.assertAlmostEqual(100 * MIB, rate)

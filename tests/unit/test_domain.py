@@ -36,12 +36,22 @@ LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
 CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 
 
-def libvirt_error(code: int, text: str = 'it would not'
-                  ) -> libvirt.libvirtError:
+def libvirt_error(
+    code: int, text: str = 'it would not'
+) -> libvirt.libvirtError:
     """:returns: an error as the binding raises it."""
     error = libvirt.libvirtError(text)
-    error.err = (code, libvirt.VIR_FROM_QEMU, text,
-                 libvirt.VIR_ERR_ERROR, text, None, None, -1, -1)
+    error.err = (
+        code,
+        libvirt.VIR_FROM_QEMU,
+        text,
+        libvirt.VIR_ERR_ERROR,
+        text,
+        None,
+        None,
+        -1,
+        -1,
+    )
     return error
 
 
@@ -52,7 +62,6 @@ def make_handle() -> mock.Mock:
 
 
 class DomainTestCase(base.TestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.handle = make_handle()
@@ -62,26 +71,29 @@ class DomainTestCase(base.TestCase):
 
 
 class CallsTest(DomainTestCase):
-
     def test_only_a_running_guest_is_running(self) -> None:
         for state in range(libvirt.VIR_DOMAIN_PMSUSPENDED + 1):
             self.handle.state.return_value = [state, 1]
-            self.assertEqual(state == libvirt.VIR_DOMAIN_RUNNING,
-                             self.domain.is_running())
+            self.assertEqual(
+                state == libvirt.VIR_DOMAIN_RUNNING, self.domain.is_running()
+            )
 
     def test_it_runs_or_stands_still(self) -> None:
         self.handle.jobStats.return_value = {'type': 0}
         for state, situation in (
-                (libvirt.VIR_DOMAIN_RUNNING, Situation.RUNNING),
-                (libvirt.VIR_DOMAIN_PAUSED, Situation.STANDING_STILL),
-                (libvirt.VIR_DOMAIN_CRASHED, Situation.STANDING_STILL)):
+            (libvirt.VIR_DOMAIN_RUNNING, Situation.RUNNING),
+            (libvirt.VIR_DOMAIN_PAUSED, Situation.STANDING_STILL),
+            (libvirt.VIR_DOMAIN_CRASHED, Situation.STANDING_STILL),
+        ):
             self.handle.state.return_value = [state, 1]
             self.assertIs(situation, self.domain.situation())
 
     def test_it_is_in_flight_while_a_job_holds_it(self) -> None:
         self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
-        for kind in (libvirt.VIR_DOMAIN_JOB_BOUNDED,
-                     libvirt.VIR_DOMAIN_JOB_UNBOUNDED):
+        for kind in (
+            libvirt.VIR_DOMAIN_JOB_BOUNDED,
+            libvirt.VIR_DOMAIN_JOB_UNBOUNDED,
+        ):
             self.handle.jobStats.return_value = {'type': kind}
             self.assertIs(Situation.IN_FLIGHT, self.domain.situation())
 
@@ -89,28 +101,29 @@ class CallsTest(DomainTestCase):
         self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
         self.handle.jobStats.side_effect = libvirt_error(
             libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
-            'migration statistics are available only on the source host')
+            'migration statistics are available only on the source host',
+        )
         self.assertIs(Situation.IN_FLIGHT, self.domain.situation())
 
     def test_it_is_in_flight_by_what_it_is_paused_or_runs_for(self) -> None:
         for state, reason in (
-                (libvirt.VIR_DOMAIN_PAUSED,
-                 libvirt.VIR_DOMAIN_PAUSED_MIGRATION),
-                (libvirt.VIR_DOMAIN_PAUSED,
-                 libvirt.VIR_DOMAIN_PAUSED_STARTING_UP),
-                (libvirt.VIR_DOMAIN_PAUSED,
-                 libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED),
-                (libvirt.VIR_DOMAIN_RUNNING,
-                 libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)):
+            (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION),
+            (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP),
+            (
+                libvirt.VIR_DOMAIN_PAUSED,
+                libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED,
+            ),
+            (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY),
+        ):
             self.handle.state.return_value = [state, reason]
             self.assertIs(Situation.IN_FLIGHT, self.domain.situation())
         self.handle.jobStats.assert_not_called()
 
-    def test_a_job_that_cannot_be_read_is_a_fault_like_any_other(self
-                                                                 ) -> None:
+    def test_a_job_that_cannot_be_read_is_a_fault_like_any_other(self) -> None:
         self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
         self.handle.jobStats.side_effect = libvirt_error(
-            libvirt.VIR_ERR_OPERATION_TIMEOUT)
+            libvirt.VIR_ERR_OPERATION_TIMEOUT
+        )
         self.assertRaises(exceptions.DomainBusy, self.domain.situation)
 
     def test_it_is_known_by_its_uuid(self) -> None:
@@ -118,8 +131,9 @@ class CallsTest(DomainTestCase):
         self.assertEqual('an-uuid', self.domain.uuid)
 
     def test_description_is_the_live_one(self) -> None:
-        self.assertEqual('4194304',
-                         self.domain.description().findtext('./memory'))
+        self.assertEqual(
+            '4194304', self.domain.description().findtext('./memory')
+        )
         self.handle.XMLDesc.assert_called_once_with(0)
 
     def test_balloon_is_set_live(self) -> None:
@@ -128,25 +142,34 @@ class CallsTest(DomainTestCase):
 
     def test_definition_is_mended_as_well(self) -> None:
         self.domain.set_balloon_kib(1024, definition=True)
-        self.handle.setMemoryFlags.assert_called_once_with(1024,
-                                                           LIVE | CONFIG)
+        self.handle.setMemoryFlags.assert_called_once_with(1024, LIVE | CONFIG)
 
     def test_metadata_is_written_live_and_erased_everywhere(self) -> None:
         self.domain.write_metadata('<owed/>')
         self.domain.erase_metadata()
         element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
         self.assertEqual(
-            [mock.call(element, '<owed/>', 'freemem', domains.METADATA_URI,
-                       LIVE),
-             mock.call(element, None, 'freemem', domains.METADATA_URI,
-                       LIVE | CONFIG)],
-            self.handle.setMetadata.call_args_list)
+            [
+                mock.call(
+                    element, '<owed/>', 'freemem', domains.METADATA_URI, LIVE
+                ),
+                mock.call(
+                    element,
+                    None,
+                    'freemem',
+                    domains.METADATA_URI,
+                    LIVE | CONFIG,
+                ),
+            ],
+            self.handle.setMetadata.call_args_list,
+        )
 
     def test_metadata_is_read_from_the_running_domain(self) -> None:
         self.handle.metadata.return_value = '<owed/>'
         self.assertEqual('<owed/>', self.domain.read_metadata())
         self.handle.metadata.assert_called_once_with(
-            libvirt.VIR_DOMAIN_METADATA_ELEMENT, domains.METADATA_URI, LIVE)
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT, domains.METADATA_URI, LIVE
+        )
 
     def test_absent_metadata_is_none_and_erasing_it_no_fault(self) -> None:
         absent = libvirt_error(libvirt.VIR_ERR_NO_DOMAIN_METADATA)
@@ -156,26 +179,29 @@ class CallsTest(DomainTestCase):
         self.domain.erase_metadata()
 
     def test_agent_is_asked_with_a_timeout(self) -> None:
-        ask = self.patch_autospec(libvirt_qemu, 'qemuAgentCommand',
-                                  return_value='{"return": {}}')
+        ask = self.patch_autospec(
+            libvirt_qemu, 'qemuAgentCommand', return_value='{"return": {}}'
+        )
         self.assertEqual('{"return": {}}', self.domain.ask_agent('{}', 5))
         ask.assert_called_once_with(self.handle, '{}', 5, 0)
-
 
     def test_statistics_can_come_at_another_pace(self) -> None:
         self.domain.set_stats_period_seconds(1)
         self.domain.set_stats_period_seconds(10, definition=True)
         self.assertEqual(
             [mock.call(1, LIVE), mock.call(10, LIVE | CONFIG)],
-            self.handle.setMemoryStatsPeriod.call_args_list)
+            self.handle.setMemoryStatsPeriod.call_args_list,
+        )
 
     def test_what_was_sent_is_read_from_the_job(self) -> None:
         self.handle.jobStats.return_value = {
-            'type': 2, 'memory_processed': 3 * 1024 * 1024}
+            'type': 2,
+            'memory_processed': 3 * 1024 * 1024,
+        }
         self.assertEqual(3072.0, self.domain.transferred_kib())
 
     def test_what_is_no_amount_was_not_sent(self) -> None:
-        for value in (None, '7', -1, 2.5, 10 ** 400):
+        for value in (None, '7', -1, 2.5, 10**400):
             self.handle.jobStats.return_value = {'memory_processed': value}
             self.assertIsNone(self.domain.transferred_kib())
 
@@ -189,30 +215,36 @@ class SteerTest(DomainTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.ask = self.patch_autospec(libvirt_qemu, 'qemuMonitorCommand',
-                                       return_value='{"return": {}}')
+        self.ask = self.patch_autospec(
+            libvirt_qemu, 'qemuMonitorCommand', return_value='{"return": {}}'
+        )
 
     def test_the_monitor_is_told_bytes(self) -> None:
         self.domain.steer_balloon_kib(1024)
         self.ask.assert_called_once_with(
             self.handle,
-            '{"execute": "balloon", "arguments": {"value": 1048576}}', 0)
+            '{"execute": "balloon", "arguments": {"value": 1048576}}',
+            0,
+        )
 
     def test_libvirts_own_call_is_not_made(self) -> None:
         self.domain.steer_balloon_kib(1024)
         self.handle.setMemoryFlags.assert_not_called()
 
     def fault(self) -> exceptions.FreememError:
-        return self.assertRaises(exceptions.LibvirtFault,
-                                 self.domain.steer_balloon_kib, 1024)
+        return self.assertRaises(
+            exceptions.LibvirtFault, self.domain.steer_balloon_kib, 1024
+        )
 
     def test_what_qemu_refuses_is_a_fault(self) -> None:
-        self.ask.return_value = json.dumps({'error': {
-            'class': 'GenericError', 'desc': 'no balloon device'}})
+        self.ask.return_value = json.dumps(
+            {'error': {'class': 'GenericError', 'desc': 'no balloon device'}}
+        )
         self.assertEqual(
-            "libvirt could not steer the balloon: '{\"error\": {\"class\": "
+            'libvirt could not steer the balloon: \'{"error": {"class": '
             '"GenericError", "desc": "no balloon device"}}\' (error none)',
-            str(self.fault()))
+            str(self.fault()),
+        )
 
     def test_what_qemu_says_is_not_believed_to_be_json(self) -> None:
         for reply in ('', '[]', '{}', '7', '\x1b[2J', '[' * 99_999):
@@ -222,61 +254,72 @@ class SteerTest(DomainTestCase):
             oracle.check_fault(fault)
 
     def test_what_libvirt_refuses_is_a_fault_like_any_other(self) -> None:
-        for code, meaning in ((42, exceptions.DomainGone),
-                              (55, exceptions.OperationInvalid),
-                              (1, exceptions.LibvirtFault)):
+        for code, meaning in (
+            (42, exceptions.DomainGone),
+            (55, exceptions.OperationInvalid),
+            (1, exceptions.LibvirtFault),
+        ):
             self.ask.side_effect = libvirt_error(code)
             self.assertIs(meaning, type(self.fault()))
 
 
 class ErrorsTest(DomainTestCase):
-
     def setUp(self) -> None:
         super().setUp()
-        self.ask_agent = self.patch_autospec(libvirt_qemu,
-                                             'qemuAgentCommand')
+        self.ask_agent = self.patch_autospec(libvirt_qemu, 'qemuAgentCommand')
 
-    def fault(self, code: int, text: str = 'it would not'
-              ) -> exceptions.FreememError:
+    def fault(
+        self, code: int, text: str = 'it would not'
+    ) -> exceptions.FreememError:
         self.handle.setMemoryFlags.side_effect = libvirt_error(code, text)
-        return self.assertRaises(exceptions.LibvirtFault,
-                                 self.domain.set_balloon_kib, 1024)
+        return self.assertRaises(
+            exceptions.LibvirtFault, self.domain.set_balloon_kib, 1024
+        )
 
     def agent_fault(self, error: Exception) -> exceptions.FreememError:
         self.ask_agent.side_effect = error
-        return self.assertRaises(exceptions.LibvirtFault,
-                                 self.domain.ask_agent, '{}', 5)
+        return self.assertRaises(
+            exceptions.LibvirtFault, self.domain.ask_agent, '{}', 5
+        )
 
     def test_each_code_has_its_meaning(self) -> None:
-        for code, meaning in ((8, exceptions.TargetRefused),
-                              (42, exceptions.DomainGone),
-                              (55, exceptions.OperationInvalid),
-                              (68, exceptions.DomainBusy),
-                              (1, exceptions.LibvirtFault),
-                              (38, exceptions.LibvirtFault)):
+        for code, meaning in (
+            (8, exceptions.TargetRefused),
+            (42, exceptions.DomainGone),
+            (55, exceptions.OperationInvalid),
+            (68, exceptions.DomainBusy),
+            (1, exceptions.LibvirtFault),
+            (38, exceptions.LibvirtFault),
+        ):
             self.assertIs(meaning, type(self.fault(code)), code)
 
     def test_each_code_of_the_agent_has_its_meaning(self) -> None:
-        for code, meaning in ((42, exceptions.DomainGone),
-                              (55, exceptions.AgentSilent),
-                              (74, exceptions.AgentSilent),
-                              (86, exceptions.AgentSilent),
-                              (112, exceptions.AgentSilent),
-                              (113, exceptions.AgentRefused),
-                              (1, exceptions.LibvirtFault)):
+        for code, meaning in (
+            (42, exceptions.DomainGone),
+            (55, exceptions.AgentSilent),
+            (74, exceptions.AgentSilent),
+            (86, exceptions.AgentSilent),
+            (112, exceptions.AgentSilent),
+            (113, exceptions.AgentRefused),
+            (1, exceptions.LibvirtFault),
+        ):
             fault = self.agent_fault(libvirt_error(code))
             self.assertIs(meaning, type(fault), code)
 
     def test_an_error_without_code_is_a_fault_like_any_other(self) -> None:
         self.handle.state.side_effect = libvirt.libvirtError('lost')
-        error = self.assertRaises(exceptions.LibvirtFault,
-                                  self.domain.is_running)
-        self.assertEqual("libvirt could not read the state: 'lost' "
-                         '(error None)', str(error))
+        error = self.assertRaises(
+            exceptions.LibvirtFault, self.domain.is_running
+        )
+        self.assertEqual(
+            "libvirt could not read the state: 'lost' (error None)", str(error)
+        )
 
     def test_the_message_says_what_failed_and_why(self) -> None:
-        self.assertEqual("libvirt could not set the balloon: 'it would not' "
-                         '(error 68)', str(self.fault(68)))
+        self.assertEqual(
+            "libvirt could not set the balloon: 'it would not' (error 68)",
+            str(self.fault(68)),
+        )
 
     def test_a_guest_cannot_write_into_the_log_by_its_errors(self) -> None:
         error = libvirt_error(113, 'no\n2026 ERROR nova \x1b[2J' + 'x' * 9999)
@@ -299,79 +342,150 @@ class ErrorsTest(DomainTestCase):
     def test_a_description_that_is_none_is_a_fault_of_libvirts(self) -> None:
         for text in ('', 'domain', '<domain>', '\ud800', '<a>&b;</a>'):
             self.handle.XMLDesc.return_value = text
-            fault = self.assertRaises(exceptions.LibvirtFault,
-                                      self.domain.description)
-            self.assertEqual("libvirt could not describe the domain: 'not "
-                             "XML' (error none)", str(fault))
+            fault = self.assertRaises(
+                exceptions.LibvirtFault, self.domain.description
+            )
+            self.assertEqual(
+                "libvirt could not describe the domain: 'not "
+                "XML' (error none)",
+                str(fault),
+            )
 
     def test_figures_that_are_none_are_a_fault_of_libvirts(self) -> None:
-        for wrong in ('', 'often', '-1', '1.5', '1_0', ' 1', '\u0661',
-                      '9' * 5000, str(1 << 64)):
+        for wrong in (
+            '',
+            'often',
+            '-1',
+            '1.5',
+            '1_0',
+            ' 1',
+            '\u0661',
+            '9' * 5000,
+            str(1 << 64),
+        ):
             description = etree.fromstring(
                 f'<domain><memory>{wrong}</memory>'
                 f'<currentMemory>{wrong}</currentMemory><devices><memballoon>'
-                f'<stats period="{wrong}"/></memballoon></devices></domain>')
-            for read in (descriptions.stats_period_seconds,
-                         descriptions.memory_kib,
-                         descriptions.current_memory_kib):
+                f'<stats period="{wrong}"/></memballoon></devices></domain>'
+            )
+            for read in (
+                descriptions.stats_period_seconds,
+                descriptions.memory_kib,
+                descriptions.current_memory_kib,
+            ):
                 self.assertRaises(exceptions.LibvirtFault, read, description)
 
     def test_an_answer_that_is_not_utf8_is_silence(self) -> None:
         fault = self.agent_fault(
-            UnicodeDecodeError('utf-8', b'\xff', 0, 1, 'invalid'))
+            UnicodeDecodeError('utf-8', b'\xff', 0, 1, 'invalid')
+        )
         self.assertIs(exceptions.AgentSilent, type(fault))
 
     def test_every_call_translates(self) -> None:
         error = libvirt_error(libvirt.VIR_ERR_NO_DOMAIN)
-        for name in ('state', 'XMLDesc', 'memoryStats', 'metadata',
-                     'setMetadata', 'setMemoryFlags', 'jobStats',
-                     'setMemoryStatsPeriod'):
+        for name in (
+            'state',
+            'XMLDesc',
+            'memoryStats',
+            'metadata',
+            'setMetadata',
+            'setMemoryFlags',
+            'jobStats',
+            'setMemoryStatsPeriod',
+        ):
             getattr(self.handle, name).side_effect = error
-        for call in (self.domain.is_running, self.domain.description,
-                     self.domain.balloon, self.domain.read_metadata,
-                     self.domain.erase_metadata,
-                     lambda: self.domain.write_metadata('<owed/>'),
-                     lambda: self.domain.fresh_balloon(fakes.FakeClock()),
-                     lambda: self.domain.set_balloon_kib(1024),
-                     lambda: self.domain.set_stats_period_seconds(1),
-                     self.domain.transferred_kib):
+        for call in (
+            self.domain.is_running,
+            self.domain.description,
+            self.domain.balloon,
+            self.domain.read_metadata,
+            self.domain.erase_metadata,
+            lambda: self.domain.write_metadata('<owed/>'),
+            lambda: self.domain.fresh_balloon(fakes.FakeClock()),
+            lambda: self.domain.set_balloon_kib(1024),
+            lambda: self.domain.set_stats_period_seconds(1),
+            self.domain.transferred_kib,
+        ):
             self.assertRaises(exceptions.DomainGone, call)
 
 
 class BalloonStatsTest(base.TestCase):
-
     def test_all_figures_are_read_by_their_names(self) -> None:
         self.assertEqual(
             BalloonStats(1, 2, 3, 4, 5, 6, 7, 8),
-            BalloonStats.from_libvirt({
-                'actual': 1, 'rss': 2, 'available': 3, 'unused': 4,
-                'usable': 5, 'disk_caches': 6, 'swap_out': 7,
-                'last_update': 8, 'swap_in': 9, 'major_fault': 10}))
+            BalloonStats.from_libvirt(
+                {
+                    'actual': 1,
+                    'rss': 2,
+                    'available': 3,
+                    'unused': 4,
+                    'usable': 5,
+                    'disk_caches': 6,
+                    'swap_out': 7,
+                    'last_update': 8,
+                    'swap_in': 9,
+                    'major_fault': 10,
+                }
+            ),
+        )
 
     def test_what_the_guest_has_not_told_is_absent_not_zero(self) -> None:
         self.assertEqual(
             BalloonStats(actual_kib=1, rss_kib=2),
-            BalloonStats.from_libvirt({'actual': 1, 'rss': 2,
-                                       'last_update': 0}))
+            BalloonStats.from_libvirt(
+                {'actual': 1, 'rss': 2, 'last_update': 0}
+            ),
+        )
 
     def test_what_is_no_amount_is_absent(self) -> None:
-        for value in (None, True, '5', -1, 2.5, [], float('nan'), 1 << 64,
-                      10 ** 400):
+        for value in (
+            None,
+            True,
+            '5',
+            -1,
+            2.5,
+            [],
+            float('nan'),
+            1 << 64,
+            10**400,
+        ):
             self.assertEqual(
                 BalloonStats(actual_kib=1),
                 BalloonStats.from_libvirt(
-                    {'actual': 1, 'rss': value, 'unused': value,
-                     'available': value, 'last_update': value}))
+                    {
+                        'actual': 1,
+                        'rss': value,
+                        'unused': value,
+                        'available': value,
+                        'last_update': value,
+                    }
+                ),
+            )
 
     def test_without_actual_there_is_no_balloon(self) -> None:
         for stats in ({}, {'rss': 2}, {'actual': None}, {'actual': True}):
             self.assertIsNone(BalloonStats.from_libvirt(stats))
 
-    @hypothesis.given(strategies.dictionaries(
-        strategies.sampled_from(['actual', 'rss', 'unused', 'usable',
-                                 'available', 'last_update', 'swap_out']),
-        strategies.none() | strategies.booleans() | strategies.integers()
-        | strategies.floats() | strategies.text()))
+    @hypothesis.given(
+        strategies.dictionaries(
+            strategies.sampled_from(
+                [
+                    'actual',
+                    'rss',
+                    'unused',
+                    'usable',
+                    'available',
+                    'last_update',
+                    'swap_out',
+                ]
+            ),
+            strategies.none()
+            | strategies.booleans()
+            | strategies.integers()
+            | strategies.floats()
+            | strategies.text(),
+        )
+    )
     def test_whatever_comes_is_read(self, stats: dict[str, Any]) -> None:
         read = BalloonStats.from_libvirt(stats)
         for value in vars(read).values() if read else ():
@@ -379,21 +493,26 @@ class BalloonStatsTest(base.TestCase):
 
 
 class FreshBalloonTest(DomainTestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()
         self.started_at = self.clock.now()
         self.updated_at = int(self.clock.wall())
         self.handle.memoryStats.side_effect = lambda: {
-            'actual': 4, 'unused': 2, 'last_update': self.updated_at}
+            'actual': 4,
+            'unused': 2,
+            'last_update': self.updated_at,
+        }
 
     def periods(self) -> list[int]:
-        return [call.args[0] for call
-                in self.handle.setMemoryStatsPeriod.call_args_list]
+        return [
+            call.args[0]
+            for call in self.handle.setMemoryStatsPeriod.call_args_list
+        ]
 
     def test_fresh_statistics_come_at_once_and_the_period_is_kept(
-            self) -> None:
+        self,
+    ) -> None:
         self.assertEqual(2, self.domain.fresh_balloon(self.clock).free_kib)
         self.assertEqual(self.started_at, self.clock.now())
         self.assertEqual([0, 10], self.periods()[:2])
@@ -401,30 +520,36 @@ class FreshBalloonTest(DomainTestCase):
 
     def test_a_guest_without_period_is_asked_and_stays_without(self) -> None:
         self.handle.XMLDesc.return_value = fakes.DOMAIN_XML.replace(
-            "<stats period='10'/>", '')
+            "<stats period='10'/>", ''
+        )
         self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
         self.assertEqual([0, 1, 0], self.periods())
 
     def test_statistics_that_a_killed_process_left_off_are_on_again(
-            self) -> None:
+        self,
+    ) -> None:
         self.handle.XMLDesc.side_effect = lambda flags: (
-            fakes.DOMAIN_XML if flags & libvirt.VIR_DOMAIN_XML_INACTIVE
-            else fakes.DOMAIN_XML.replace("<stats period='10'/>", ''))
+            fakes.DOMAIN_XML
+            if flags & libvirt.VIR_DOMAIN_XML_INACTIVE
+            else fakes.DOMAIN_XML.replace("<stats period='10'/>", '')
+        )
         self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
         self.assertEqual([0, 10, 10], self.periods())
 
     def test_statistics_are_waited_for(self) -> None:
         self.updated_at -= 10
-        self.clock.after(0.1, lambda: setattr(
-            self, 'updated_at', int(self.clock.wall())))
+        self.clock.after(
+            0.1, lambda: setattr(self, 'updated_at', int(self.clock.wall()))
+        )
         self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
 
     def test_frozen_statistics_are_none_and_cost_a_second(self) -> None:
         for updated_at in (0, self.updated_at - 1):
             self.updated_at, started_at = updated_at, self.clock.now()
             self.assertIsNone(self.domain.fresh_balloon(self.clock))
-            self.assertAlmostEqual(domains.FRESH_STATS_SECONDS,
-                                   self.clock.now() - started_at, 1)
+            self.assertAlmostEqual(
+                domains.FRESH_STATS_SECONDS, self.clock.now() - started_at, 1
+            )
             self.assertEqual(10, self.periods()[-1])
 
     def test_without_balloon_nobody_waits(self) -> None:
@@ -435,10 +560,12 @@ class FreshBalloonTest(DomainTestCase):
     def test_a_fault_on_the_way_leaves_the_period_as_it_was(self) -> None:
         error = libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR)
         self.handle.memoryStats.side_effect = error
-        self.assertRaises(exceptions.LibvirtFault,
-                          self.domain.fresh_balloon, self.clock)
+        self.assertRaises(
+            exceptions.LibvirtFault, self.domain.fresh_balloon, self.clock
+        )
         self.assertEqual(10, self.periods()[-1])
         self.handle.setMemoryStatsPeriod.side_effect = [0, error, 0]
-        self.assertRaises(exceptions.LibvirtFault,
-                          self.domain.fresh_balloon, self.clock)
+        self.assertRaises(
+            exceptions.LibvirtFault, self.domain.fresh_balloon, self.clock
+        )
         self.assertEqual([0, 10, 10], self.periods()[-3:])

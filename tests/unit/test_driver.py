@@ -54,12 +54,11 @@ def owe(guest: fakes.FakeGuest) -> None:
     """Take 3 of 4 GiB from a guest, and write it down."""
     guest.metadata = journal.Owed(
         4 * GIB, 'source', datetime.datetime.now(datetime.UTC), UUID, 10
-        ).to_xml()
+    ).to_xml()
     guest.actual_kib = guest.target_kib = 1 * GIB
 
 
 class DriverTestCase(base.GuestTestCase):
-
     def setUp(self) -> None:
         super().setUp()
         objects.register_all()
@@ -68,32 +67,46 @@ class DriverTestCase(base.GuestTestCase):
         conf.set_override('host', 'source')
         self.addCleanup(conf.clear_override, 'host')
         stock = nova_driver.LibvirtDriver
-        self.stock = {name: self.patch_autospec(stock, name) for name in (
-            '__init__', 'init_host', 'cleanup_host', 'live_migration',
-            'live_migration_abort', 'live_migration_force_complete',
-            'emit_event',
-            'post_live_migration_at_destination')}
+        self.stock = {
+            name: self.patch_autospec(stock, name)
+            for name in (
+                '__init__',
+                'init_host',
+                'cleanup_host',
+                'live_migration',
+                'live_migration_abort',
+                'live_migration_force_complete',
+                'emit_event',
+                'post_live_migration_at_destination',
+            )
+        }
         event = objects.InstanceActionEvent
         self.event_start = self.patch_autospec(event, 'event_start')
         self.event_finish = self.patch_autospec(event, 'event_finish')
         engine = engines.Engine(
             fakes.make_policy(mode='first', link_mbit=1000),
-            (guest_agent.GuestAgent('guest_agent', 5),), balloon.Balloon(),
-            link.Links(1000, '192.0.2.1'), pace.Paces(),
-            backoff.Backoff(self.clock))
-        self.thread = self.patch_autospec(threading, 'Thread',
-                                          side_effect=self.clock.thread)
+            (guest_agent.GuestAgent('guest_agent', 5),),
+            balloon.Balloon(),
+            link.Links(1000, '192.0.2.1'),
+            pace.Paces(),
+            backoff.Backoff(self.clock),
+        )
+        self.thread = self.patch_autospec(
+            threading, 'Thread', side_effect=self.clock.thread
+        )
         self.patch_autospec(clocks, 'Clock', return_value=self.clock)
         self.patch_autospec(hypervisor, 'Hypervisor', side_effect=self.found)
         self.hypervisor = fakes.FakeHypervisor()
         self.hypervisor.domains[UUID] = self.domain
         self.driver = driver.FreememLibvirtDriver('api', engine=engine)
         self.find_domain = self.patch_autospec(
-            driver.FreememLibvirtDriver, '_domain', return_value=self.domain)
+            driver.FreememLibvirtDriver, '_domain', return_value=self.domain
+        )
         self.context = context.RequestContext(is_admin=False)
         self.instance = objects.Instance(uuid=UUID, os_type=None)
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData(
-            migration=objects.Migration(uuid=UUID))
+            migration=objects.Migration(uuid=UUID)
+        )
         self.post, self.recover = mock.Mock(), mock.Mock()
 
     def found(self, connect: Callable[[], Any]) -> fakes.FakeHypervisor:
@@ -105,17 +118,23 @@ class DriverTestCase(base.GuestTestCase):
 
     def migrate(self) -> None:
         self.driver.live_migration(
-            self.context, self.instance, 'dest', self.post, self.recover,
-            block_migration=True, migrate_data=self.migrate_data)
+            self.context,
+            self.instance,
+            'dest',
+            self.post,
+            self.recover,
+            block_migration=True,
+            migrate_data=self.migrate_data,
+        )
 
     def assert_whole(self) -> None:
         self.guest.look()
-        self.assertEqual((0, None),
-                         (self.guest.missing_kib, self.guest.metadata))
+        self.assertEqual(
+            (0, None), (self.guest.missing_kib, self.guest.metadata)
+        )
 
 
 class LiveMigrationTest(DriverTestCase):
-
     def test_nova_migrates_what_is_left(self) -> None:
         missing_kib = []
 
@@ -130,23 +149,36 @@ class LiveMigrationTest(DriverTestCase):
         args = self.stock['live_migration'].call_args.args
         self.assertEqual(
             (self.driver, self.context, self.instance, 'dest', self.post),
-            args[:5])
+            args[:5],
+        )
         self.assertEqual((True, self.migrate_data), args[6:])
         self.recover.assert_not_called()
         self.assertEqual(['compute_freemem_release'], self.events())
         self.assertEqual([], self.log_lines('ERROR'))
 
     def test_before_novas_rollback_the_memory_is_back(self) -> None:
-        def fail(_self: Any, ctxt: Any, instance: Any, dest: str, post: Any,
-                 recover: Any, block: bool, data: Any) -> None:
+        def fail(
+            _self: Any,
+            ctxt: Any,
+            instance: Any,
+            dest: str,
+            post: Any,
+            recover: Any,
+            block: bool,
+            data: Any,
+        ) -> None:
             recover(ctxt, instance, dest, data, migration_status='error')
 
         self.stock['live_migration'].side_effect = fail
         self.recover.side_effect = lambda *_a, **_k: self.assert_whole()
         self.migrate()
         self.recover.assert_called_once_with(
-            self.context, self.instance, 'dest', self.migrate_data,
-            migration_status='error')
+            self.context,
+            self.instance,
+            'dest',
+            self.migrate_data,
+            migration_status='error',
+        )
 
     def test_when_nova_raises_the_memory_is_back_and_it_raises(self) -> None:
         self.stock['live_migration'].side_effect = ZeroDivisionError
@@ -154,34 +186,40 @@ class LiveMigrationTest(DriverTestCase):
         self.assert_whole()
 
     def test_when_novas_rollback_raises_the_memory_is_back(self) -> None:
-        self.stock['live_migration'].side_effect = (
-            lambda *args: args[5](self.context, self.instance))
+        self.stock['live_migration'].side_effect = lambda *args: args[5](
+            self.context, self.instance
+        )
         self.recover.side_effect = ZeroDivisionError
         self.assertRaises(ZeroDivisionError, self.migrate)
         self.assert_whole()
 
-    def test_an_abort_while_releasing_cancels_without_a_transfer(self
-                                                                 ) -> None:
+    def test_an_abort_while_releasing_cancels_without_a_transfer(self) -> None:
         self.clock.after(
-            2, lambda: self.driver.live_migration_abort(self.instance))
+            2, lambda: self.driver.live_migration_abort(self.instance)
+        )
         self.recover.side_effect = lambda *_a, **_k: self.assert_whole()
         self.migrate()
         self.recover.assert_called_once_with(
-            self.context, self.instance, 'dest', self.migrate_data,
-            migration_status='cancelled')
+            self.context,
+            self.instance,
+            'dest',
+            self.migrate_data,
+            migration_status='cancelled',
+        )
         self.stock['live_migration'].assert_not_called()
         self.stock['live_migration_abort'].assert_not_called()
         self.assert_whole()
 
-    def test_a_force_complete_while_releasing_starts_the_transfer(self
-                                                                  ) -> None:
+    def test_a_force_complete_while_releasing_starts_the_transfer(
+        self,
+    ) -> None:
         started_at = self.clock.now()
         self.clock.after(
-            2, lambda: self.driver.live_migration_force_complete(
-                self.instance))
-        self.stock['live_migration'].side_effect = (
-            lambda *_a: self.assertAlmostEqual(
-                2, self.clock.now() - started_at, delta=0.1))
+            2, lambda: self.driver.live_migration_force_complete(self.instance)
+        )
+        self.stock['live_migration'].side_effect = lambda *_a: (
+            self.assertAlmostEqual(2, self.clock.now() - started_at, delta=0.1)
+        )
         self.migrate()
         self.stock['live_migration'].assert_called_once()
         self.stock['live_migration_force_complete'].assert_not_called()
@@ -194,22 +232,25 @@ class LiveMigrationTest(DriverTestCase):
         self.stock['live_migration'].side_effect = transfer
         self.migrate()
         for name in ('live_migration_abort', 'live_migration_force_complete'):
-            self.stock[name].assert_called_once_with(self.driver,
-                                                     self.instance)
+            self.stock[name].assert_called_once_with(
+                self.driver, self.instance
+            )
 
     def test_orders_without_a_migration_of_ours_are_novas(self) -> None:
         self.driver.live_migration_abort(self.instance)
         self.driver.live_migration_force_complete(self.instance)
         self.assertEqual(1, self.stock['live_migration_abort'].call_count)
         self.assertEqual(
-            1, self.stock['live_migration_force_complete'].call_count)
+            1, self.stock['live_migration_force_complete'].call_count
+        )
 
     def test_an_order_reaches_its_own_guest_alone(self) -> None:
         other = objects.Instance(uuid=UUID.replace('2c', '3d'))
         self.clock.after(2, lambda: self.driver.live_migration_abort(other))
         self.migrate()
         self.stock['live_migration_abort'].assert_called_once_with(
-            self.driver, other)
+            self.driver, other
+        )
         self.stock['live_migration'].assert_called_once()
 
     def test_nothing_is_remembered_of_a_migration_that_ended(self) -> None:
@@ -223,8 +264,15 @@ class LiveMigrationTest(DriverTestCase):
         self.find_domain.side_effect = ZeroDivisionError
         self.migrate()
         self.stock['live_migration'].assert_called_once_with(
-            self.driver, self.context, self.instance, 'dest', self.post,
-            self.recover, True, self.migrate_data)
+            self.driver,
+            self.context,
+            self.instance,
+            'dest',
+            self.post,
+            self.recover,
+            True,
+            self.migrate_data,
+        )
         (line,) = self.log_lines('ERROR')
         self.assertIn('goes on as Nova does it', line)
 
@@ -241,36 +289,50 @@ class LiveMigrationTest(DriverTestCase):
                 self.domain.calls.clear()
                 self.domain.fault_at = {call: RuntimeError('ours')}
                 if order is not None:
-                    self.clock.after(3, lambda order=order:
-                                     self.driver._ordered(self.instance,
-                                                          order))
+                    self.clock.after(
+                        3,
+                        lambda order=order: self.driver._ordered(
+                            self.instance, order
+                        ),
+                    )
                 self.migrate()
                 self.clock.wait(60)
-                self.assertEqual(1, self.stock['live_migration'].call_count
-                                 + self.recover.call_count)
+                self.assertEqual(
+                    1,
+                    self.stock['live_migration'].call_count
+                    + self.recover.call_count,
+                )
                 self.domain.fault_at.clear()
                 self.migrate()
                 self.assert_whole()
-
 
     def test_a_guest_that_is_being_paid_is_left_alone(self) -> None:
         with self.driver._claims.claim(UUID):
             self.migrate()
         self.stock['live_migration'].assert_called_once_with(
-            self.driver, self.context, self.instance, 'dest', self.post,
-            self.recover, True, self.migrate_data)
+            self.driver,
+            self.context,
+            self.instance,
+            'dest',
+            self.post,
+            self.recover,
+            True,
+            self.migrate_data,
+        )
         self.assertEqual([], self.domain.calls)
         self.assertEqual(['compute_freemem_skip_owed'], self.events())
 
     def test_what_cannot_be_given_back_now_the_reconciler_gives_back(
-            self) -> None:
+        self,
+    ) -> None:
         self.driver.init_host('source')
 
         def fail(*_args: Any) -> None:
             calls = len(self.domain.calls)
             self.domain.fault_at = dict.fromkeys(
                 range(calls + 1, calls + 20),
-                fakes.libvirt_fault(exceptions.DomainBusy, 'busy'))
+                fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
+            )
             raise ZeroDivisionError
 
         self.stock['live_migration'].side_effect = fail
@@ -282,17 +344,20 @@ class LiveMigrationTest(DriverTestCase):
 
 
 class OtherMethodsTest(DriverTestCase):
-
     def test_a_host_tells_that_it_is_at_work(self) -> None:
         self.driver.init_host('source')
         self.stock['init_host'].assert_called_once_with(self.driver, 'source')
         self.assertEqual(
-            ['INFO nova_freemem is at work: guests are asked by guest_agent, '
-             'balloon_stats, memory is released by balloon.'],
-            self.log_lines('INFO'))
+            [
+                'INFO nova_freemem is at work: guests are asked by guest_agent, '
+                'balloon_stats, memory is released by balloon.'
+            ],
+            self.log_lines('INFO'),
+        )
 
-    def test_what_is_owed_as_it_starts_is_paid_once_it_has_started(self
-                                                                   ) -> None:
+    def test_what_is_owed_as_it_starts_is_paid_once_it_has_started(
+        self,
+    ) -> None:
         owe(self.guest)
         self.driver.init_host('source')
         self.assertEqual(1 * GIB, self.guest.target_kib)
@@ -308,19 +373,25 @@ class OtherMethodsTest(DriverTestCase):
         self.driver.init_host('source')
         self.clock.wait(1)
         self.driver.cleanup_host('source')
-        self.stock['cleanup_host'].assert_called_once_with(self.driver,
-                                                           'source')
+        self.stock['cleanup_host'].assert_called_once_with(
+            self.driver, 'source'
+        )
         self.clock.wait(600)
         self.assertEqual(1, self.hypervisor.looks)
 
     def test_nova_is_built_as_it_builds_itself(self) -> None:
-        self.stock['__init__'].assert_called_once_with(self.driver, 'api',
-                                                       False)
+        self.stock['__init__'].assert_called_once_with(
+            self.driver, 'api', False
+        )
 
     def arrive(self) -> None:
         self.driver.post_live_migration_at_destination(
-            self.context, self.instance, ['network'], block_migration=True,
-            block_device_info={'info': 1})
+            self.context,
+            self.instance,
+            ['network'],
+            block_migration=True,
+            block_device_info={'info': 1},
+        )
 
     def test_novas_steps_at_the_destination_wait_for_nobody(self) -> None:
         self.migrate_away()
@@ -328,25 +399,35 @@ class OtherMethodsTest(DriverTestCase):
         self.arrive()
         name = 'post_live_migration_at_destination'
         self.stock[name].assert_called_once_with(
-            self.driver, self.context, self.instance, ['network'], True,
-            {'info': 1})
+            self.driver,
+            self.context,
+            self.instance,
+            ['network'],
+            True,
+            {'info': 1},
+        )
         self.assertEqual(landed_at, self.clock.now())
 
     def test_beside_novas_steps_at_the_destination_the_memory_comes_back(
-            self) -> None:
+        self,
+    ) -> None:
         self.migrate_away()
         self.arrive()
         self.clock.wait(10)
         self.assert_whole()
-        self.assertEqual(['compute_freemem_release',
-                          'compute_freemem_assign'], self.events())
-        self.assertEqual(self.event_start.call_count,
-                         self.event_finish.call_count)
+        self.assertEqual(
+            ['compute_freemem_release', 'compute_freemem_assign'],
+            self.events(),
+        )
+        self.assertEqual(
+            self.event_start.call_count, self.event_finish.call_count
+        )
 
     def migrate_away(self) -> None:
         """Have the guest shrunk and landed."""
-        self.stock['live_migration'].side_effect = (
-            lambda *_a: setattr(self.guest, 'host', 'dest'))
+        self.stock['live_migration'].side_effect = lambda *_a: setattr(
+            self.guest, 'host', 'dest'
+        )
         self.migrate()
         self.domain = fakes.FakeDomain(self.guest, 'dest')
         self.find_domain.return_value = self.domain
@@ -360,10 +441,12 @@ class OtherMethodsTest(DriverTestCase):
         (line,) = self.log_lines('ERROR')
         self.assertIn('Could not give memory back', line)
 
-    def test_a_guest_that_ended_on_its_way_is_none_to_complain_of(self
-                                                                  ) -> None:
+    def test_a_guest_that_ended_on_its_way_is_none_to_complain_of(
+        self,
+    ) -> None:
         self.find_domain.side_effect = exception.InstanceNotFound(
-            instance_id=UUID)
+            instance_id=UUID
+        )
         self.arrive()
         self.clock.wait(1)
         name = 'post_live_migration_at_destination'
@@ -379,7 +462,8 @@ class OtherMethodsTest(DriverTestCase):
         self.assert_whole()
 
     def test_where_no_thread_starts_any_more_the_guest_lands_all_the_same(
-            self) -> None:
+        self,
+    ) -> None:
         self.migrate_away()
         self.thread.side_effect = None
         self.thread.return_value.start.side_effect = RuntimeError('no thread')
@@ -397,12 +481,14 @@ class LandedTest(DriverTestCase):
         owe(self.guest)
         self.driver.init_host('source')
         self.domain.fault_at[1] = fakes.libvirt_fault(
-            exceptions.DomainGone, 'not yet')
+            exceptions.DomainGone, 'not yet'
+        )
         self.clock.wait(1)
         self.domain.calls.clear()
 
-    def emit(self, transition: int = event.EVENT_LIFECYCLE_RESUMED,
-             uuid: str = UUID) -> None:
+    def emit(
+        self, transition: int = event.EVENT_LIFECYCLE_RESUMED, uuid: str = UUID
+    ) -> None:
         emitted = event.LifecycleEvent(uuid, transition)
         self.driver.emit_event(emitted)
         self.stock['emit_event'].assert_called_with(self.driver, emitted)
@@ -410,11 +496,13 @@ class LandedTest(DriverTestCase):
 
     def arrive(self) -> None:
         self.driver.post_live_migration_at_destination(
-            self.context, self.instance, [])
+            self.context, self.instance, []
+        )
         self.clock.wait(12)
 
-    def test_a_guest_that_landed_gets_its_memory_as_soon_as_it_runs(self
-                                                                    ) -> None:
+    def test_a_guest_that_landed_gets_its_memory_as_soon_as_it_runs(
+        self,
+    ) -> None:
         self.emit()
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
@@ -426,8 +514,7 @@ class LandedTest(DriverTestCase):
         self.clock.wait(600)
         self.assertEqual(1, len(self.domain.called('erase_metadata')))
 
-    def test_where_novas_own_steps_never_come_it_is_paid_as_well(self
-                                                                 ) -> None:
+    def test_where_novas_own_steps_never_come_it_is_paid_as_well(self) -> None:
         self.emit()
         self.clock.wait(7)
         self.assert_whole()
@@ -446,13 +533,16 @@ class LandedTest(DriverTestCase):
         self.assertEqual([], self.domain.calls)
 
     def test_a_guest_that_leaves_again_at_once_leaves_without_it_too(
-            self) -> None:
+        self,
+    ) -> None:
         self.emit()
         self.driver.post_live_migration_at_destination(
-            self.context, self.instance, [])
+            self.context, self.instance, []
+        )
         self.clock.wait(1)
-        self.stock['live_migration'].side_effect = (
-            lambda *_a: self.assertGreater(self.guest.missing_kib, 3 * GIB))
+        self.stock['live_migration'].side_effect = lambda *_a: (
+            self.assertGreater(self.guest.missing_kib, 3 * GIB)
+        )
         self.migrate()
         self.stock['live_migration'].assert_called_once()
         self.assertEqual([], self.log_lines('ERROR'))
@@ -462,28 +552,35 @@ class LandedTest(DriverTestCase):
         self.emit()
         self.assertEqual([('read_metadata',)], self.domain.calls)
 
-    def test_a_guest_that_departs_from_here_keeps_what_was_taken(self
-                                                                 ) -> None:
+    def test_a_guest_that_departs_from_here_keeps_what_was_taken(self) -> None:
         with self.driver._claims.claim(UUID):
             self.emit()
         self.assertEqual([], self.domain.calls)
 
     def test_one_that_is_paused_and_resumed_as_it_departs_keeps_it_too(
-            self) -> None:
+        self,
+    ) -> None:
         self.guest = fakes.FakeGuest(self.clock)
         self.domain.guest = self.guest
-        self.clock.after(2, lambda: self.driver.emit_event(
-            event.LifecycleEvent(UUID, event.EVENT_LIFECYCLE_RESUMED)))
-        self.stock['live_migration'].side_effect = (
-            lambda *_a: self.assertGreater(self.guest.missing_kib, 3 * GIB))
+        self.clock.after(
+            2,
+            lambda: self.driver.emit_event(
+                event.LifecycleEvent(UUID, event.EVENT_LIFECYCLE_RESUMED)
+            ),
+        )
+        self.stock['live_migration'].side_effect = lambda *_a: (
+            self.assertGreater(self.guest.missing_kib, 3 * GIB)
+        )
         self.migrate()
         self.stock['live_migration'].assert_called_once()
         self.assert_whole()
 
     def test_other_events_are_novas_alone(self) -> None:
-        for transition in (event.EVENT_LIFECYCLE_STARTED,
-                           event.EVENT_LIFECYCLE_PAUSED,
-                           event.EVENT_LIFECYCLE_MIGRATION_COMPLETED):
+        for transition in (
+            event.EVENT_LIFECYCLE_STARTED,
+            event.EVENT_LIFECYCLE_PAUSED,
+            event.EVENT_LIFECYCLE_MIGRATION_COMPLETED,
+        ):
             self.emit(transition)
         self.driver.emit_event(event.Event())
         self.clock.wait(0.01)
@@ -498,7 +595,6 @@ class LandedTest(DriverTestCase):
 
 
 class DomainTest(base.TestCase):
-
     def test_the_domain_is_novas_own_proxy_of_it(self) -> None:
         found = mock.create_autospec(nova_guest.Guest, instance=True)
         found._domain = mock.sentinel.handle

@@ -25,36 +25,38 @@ from nova_freemem.due import Verdict
 from tests.unit import base
 from tests.unit.fakes import GIB
 
-OWED = journal.Owed(4 * GIB, 'host1', datetime.datetime.now(datetime.UTC),
-                    'uuid', 10)
+OWED = journal.Owed(
+    4 * GIB, 'host1', datetime.datetime.now(datetime.UTC), 'uuid', 10
+)
 
 
 class JudgeTest(base.TestCase):
-
     def test_a_guest_that_runs_and_is_owed_is_paid_now(self) -> None:
-        self.assertIs(Verdict.NOW,
-                      due.judge(OWED, Situation.RUNNING, Tries(), 0.0))
+        self.assertIs(
+            Verdict.NOW, due.judge(OWED, Situation.RUNNING, Tries(), 0.0)
+        )
 
     def test_one_in_flight_or_paused_is_paid_later(self) -> None:
         for situation in (Situation.IN_FLIGHT, Situation.STANDING_STILL):
-            self.assertIs(Verdict.LATER,
-                          due.judge(OWED, situation, Tries(), 0.0))
+            self.assertIs(
+                Verdict.LATER, due.judge(OWED, situation, Tries(), 0.0)
+            )
 
-    def test_one_that_was_tried_in_vain_has_to_wait_for_its_turn(self
-                                                                 ) -> None:
+    def test_one_that_was_tried_in_vain_has_to_wait_for_its_turn(self) -> None:
         tries = Tries().once_more(1000.0, 60.0)
         for now, verdict in ((1000.0, Verdict.LATER), (1000.1, Verdict.NOW)):
-            self.assertIs(verdict,
-                          due.judge(OWED, Situation.RUNNING, tries, now))
+            self.assertIs(
+                verdict, due.judge(OWED, Situation.RUNNING, tries, now)
+            )
 
     def test_an_entry_that_cannot_be_read_is_never_acted_on(self) -> None:
         for situation in Situation:
-            self.assertIs(Verdict.NEVER,
-                          due.judge(None, situation, Tries(), 1e9))
+            self.assertIs(
+                Verdict.NEVER, due.judge(None, situation, Tries(), 1e9)
+            )
 
 
 class TriesTest(base.TestCase):
-
     def pauses(self, number: int, interval_seconds: float) -> list[float]:
         tries, now, pauses = Tries(), 0.0, []
         for _time in range(number):
@@ -66,7 +68,8 @@ class TriesTest(base.TestCase):
     def test_each_pause_is_twice_as_long_up_to_the_interval(self) -> None:
         self.assertEqual(
             [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 7.1, 10.0, 14.1],
-            self.pauses(10, 5.0))
+            self.pauses(10, 5.0),
+        )
 
     def test_the_bound_holds_for_ever(self) -> None:
         pauses = self.pauses(5000, 60.0)
@@ -76,11 +79,11 @@ class TriesTest(base.TestCase):
     def test_who_could_not_for_long_waits_half_as_long_again(self) -> None:
         pauses = self.pauses(25, 60.0)
         for number, pause in enumerate(pauses):
-            self.assertLessEqual(
-                pause, max(60.0, 0.53 * sum(pauses[:number])))
+            self.assertLessEqual(pause, max(60.0, 0.53 * sum(pauses[:number])))
 
-    def test_one_in_flight_is_looked_at_again_within_the_interval(self
-                                                                  ) -> None:
+    def test_one_in_flight_is_looked_at_again_within_the_interval(
+        self,
+    ) -> None:
         tries = Tries()
         for _time in range(20):
             tries = due.tries_after(Situation.IN_FLIGHT, tries, 7.0, 60.0)
@@ -88,16 +91,20 @@ class TriesTest(base.TestCase):
 
     def test_one_that_is_paused_begins_anew_when_it_runs(self) -> None:
         tries = Tries().once_more(7.0, 60.0)
-        self.assertEqual(Tries(), due.tries_after(
-            Situation.STANDING_STILL, tries, 7.0, 60.0))
-        self.assertEqual(tries, due.tries_after(
-            Situation.RUNNING, tries, 7.0, 60.0))
+        self.assertEqual(
+            Tries(),
+            due.tries_after(Situation.STANDING_STILL, tries, 7.0, 60.0),
+        )
+        self.assertEqual(
+            tries, due.tries_after(Situation.RUNNING, tries, 7.0, 60.0)
+        )
 
-    @hypothesis.given(times=strategies.integers(0, 2000),
-                      now=strategies.floats(0, 1e9))
-    def test_it_is_always_somebodys_turn_again(self, times: int, now: float
-                                               ) -> None:
+    @hypothesis.given(
+        times=strategies.integers(0, 2000), now=strategies.floats(0, 1e9)
+    )
+    def test_it_is_always_somebodys_turn_again(
+        self, times: int, now: float
+    ) -> None:
         tries = Tries(times).once_more(now, 60.0)
         self.assertGreaterEqual(tries.next_at_seconds, now)
-        self.assertLessEqual(tries.next_at_seconds,
-                             now + due.LONGEST_SECONDS)
+        self.assertLessEqual(tries.next_at_seconds, now + due.LONGEST_SECONDS)

@@ -26,29 +26,40 @@ from tests.unit import base
 
 
 class EngineTest(base.ConfTestCase):
-
     def load(self, text: str) -> engines.Engine:
         return engines.Engine.from_conf(
             freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n')),
-            '192.0.2.1')
+            '192.0.2.1',
+        )
 
     def problem(self, text: str) -> str:
-        return str(self.assertRaises(exceptions.ConfigInvalid, self.load,
-                                     text))
+        return str(
+            self.assertRaises(exceptions.ConfigInvalid, self.load, text)
+        )
 
     def test_extensions_are_found_by_name_and_kept_in_order(self) -> None:
         engine = self.load('agent_timeout_seconds = 3')
         self.assertEqual(
             [guest_agent.GuestAgent, balloon_stats.BalloonStats],
-            [type(source) for source in engine.sources])
-        self.assertEqual([('guest_agent', 3), ('balloon_stats', 3)],
-                         [(source.name, source.timeout_seconds)
-                          for source in engine.sources])
+            [type(source) for source in engine.sources],
+        )
+        self.assertEqual(
+            [('guest_agent', 3), ('balloon_stats', 3)],
+            [
+                (source.name, source.timeout_seconds)
+                for source in engine.sources
+            ],
+        )
         self.assertIs(balloon.Balloon, type(engine.releaser))
         self.assertEqual(
             ['balloon_stats', 'guest_agent'],
-            [source.name for source in self.load(
-                'acquire = balloon_stats, guest_agent').sources])
+            [
+                source.name
+                for source in self.load(
+                    'acquire = balloon_stats, guest_agent'
+                ).sources
+            ],
+        )
 
     def test_what_the_operator_says_of_the_link_counts(self) -> None:
         rate = self.load('link_mbit = 10000').links.rate('dest')
@@ -61,18 +72,25 @@ class EngineTest(base.ConfTestCase):
         self.assertEqual(
             "[freemem] acquire: 'crystal_ball' is not installed; there are "
             'balloon_stats, guest_agent',
-            self.problem('acquire = guest_agent, crystal_ball'))
+            self.problem('acquire = guest_agent, crystal_ball'),
+        )
         self.assertEqual(
-            "[freemem] release: 'vacuum' is not installed; there are "
-            'balloon', self.problem('release = vacuum'))
+            "[freemem] release: 'vacuum' is not installed; there are balloon",
+            self.problem('release = vacuum'),
+        )
 
     def test_a_broken_extension_is_named_with_its_fault(self) -> None:
-        with mock.patch.object(extension.ExtensionManager, '_load_one_plugin',
-                               autospec=True,
-                               side_effect=ImportError('no such thing')):
+        with mock.patch.object(
+            extension.ExtensionManager,
+            '_load_one_plugin',
+            autospec=True,
+            side_effect=ImportError('no such thing'),
+        ):
             self.assertEqual(
                 "[freemem] acquire: 'guest_agent' cannot be loaded: "
-                "ImportError('no such thing')", self.problem(''))
+                "ImportError('no such thing')",
+                self.problem(''),
+            )
 
     def test_nothing_but_the_error_is_logged(self) -> None:
         self.problem('release = vacuum')

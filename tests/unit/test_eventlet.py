@@ -19,13 +19,22 @@ from tests.unit import base
 
 
 class EventletTest(base.TestCase):
-
-    def test_while_it_looks_at_slow_guests_others_go_on_and_it_ends(self
-                                                                    ) -> None:
+    def test_while_it_looks_at_slow_guests_others_go_on_and_it_ends(
+        self,
+    ) -> None:
         done = subprocess.run(
-            [sys.executable, '-W', 'ignore', '-m',
-             'tests.unit.eventlet_story'],
-            capture_output=True, text=True, timeout=300, check=False)
+            [
+                sys.executable,
+                '-W',
+                'ignore',
+                '-m',
+                'tests.unit.eventlet_story',
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         self.assertEqual(0, done.returncode, done.stderr)
         longest_seconds, looks_seconds, left_over = done.stdout.split()
         self.assertLess(float(longest_seconds), float(looks_seconds) / 2)

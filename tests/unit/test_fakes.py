@@ -29,32 +29,39 @@ def signature(method: Callable[..., object]) -> inspect.Signature:
     """:returns: what a caller has to know, annotations apart."""
     bare = inspect.signature(method)
     return bare.replace(
-        parameters=[parameter.replace(annotation=parameter.empty)
-                    for parameter in bare.parameters.values()],
-        return_annotation=bare.empty)
+        parameters=[
+            parameter.replace(annotation=parameter.empty)
+            for parameter in bare.parameters.values()
+        ],
+        return_annotation=bare.empty,
+    )
 
 
 def public(kind: type) -> dict[str, object]:
-    return {name: member for name, member in vars(kind).items()
-            if not name.startswith('_')}
+    return {
+        name: member
+        for name, member in vars(kind).items()
+        if not name.startswith('_')
+    }
 
 
 class SignaturesTest(base.TestCase):
-
     def test_fake_domain_offers_what_the_real_one_does(self) -> None:
         real, fake = public(domains.Domain), public(fakes.FakeDomain)
         self.assertEqual(set(real), set(fake) - {'called'})
         for name, method in real.items():
             if callable(method):
-                self.assertEqual(signature(method), signature(fake[name]),
-                                 name)
+                self.assertEqual(
+                    signature(method), signature(fake[name]), name
+                )
 
     def test_fake_hypervisor_offers_what_the_real_one_does(self) -> None:
         fake = public(fakes.FakeHypervisor)
         for name, method in public(hypervisor.Hypervisor).items():
             if name != 'at':
-                self.assertEqual(signature(method), signature(fake[name]),
-                                 name)
+                self.assertEqual(
+                    signature(method), signature(fake[name]), name
+                )
 
     def test_fake_clock_offers_what_the_real_one_does(self) -> None:
         fake = public(fakes.FakeClock)
@@ -66,12 +73,13 @@ class SignaturesTest(base.TestCase):
         real = inspect.signature(threading.Thread).parameters
         self.assertLessEqual(
             set(inspect.signature(fakes.FakeClock.thread).parameters)
-            - {'self'}, set(real))
+            - {'self'},
+            set(real),
+        )
         self.assertLessEqual(set(fake), set(dir(threading.Thread)))
 
 
 class FakeClockTest(base.TestCase):
-
     def test_wait_takes_no_time_and_lets_time_pass(self) -> None:
         clock = fakes.FakeClock()
         started_at, wall = clock.now(), clock.wall()
@@ -80,7 +88,8 @@ class FakeClockTest(base.TestCase):
         self.assertEqual(3600, clock.wall() - wall)
 
     def test_what_is_scheduled_happens_at_its_time_and_ends_the_wait(
-            self) -> None:
+        self,
+    ) -> None:
         clock = fakes.FakeClock()
         started_at, arrived = clock.now(), threading.Event()
         clock.after(2, arrived.set)
@@ -91,7 +100,6 @@ class FakeClockTest(base.TestCase):
 
 
 class FakeThreadTest(base.TestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()
@@ -124,15 +132,17 @@ class FakeThreadTest(base.TestCase):
         called = threading.Event()
         self.clock.thread(lambda: self.clock.wait(3600, until=called)).start()
         caller = self.clock.thread(
-            lambda: (self.act('caller', 1), called.set()))
+            lambda: (self.act('caller', 1), called.set())
+        )
         caller.start()
         caller.join()
         self.clock.wait(1)
         self.assertEqual(3, self.clock.now() - 1000)
 
     def test_who_waits_for_nobody_is_found_out(self) -> None:
-        self.assertRaises(RuntimeError, self.clock.wait, math.inf,
-                          threading.Event())
+        self.assertRaises(
+            RuntimeError, self.clock.wait, math.inf, threading.Event()
+        )
 
     def test_what_one_raises_is_kept_and_nobody_elses(self) -> None:
         thread = self.clock.thread(lambda: 1 / 0)
@@ -142,13 +152,13 @@ class FakeThreadTest(base.TestCase):
 
 
 class FakeGuestTest(base.GuestTestCase):
-
     def test_balloon_moves_at_its_rate_and_the_host_gains(self) -> None:
         rss_kib = self.guest.rss_kib
         self.domain.set_balloon_kib(2 * fakes.GIB)
         self.clock.wait(1)
-        self.assertEqual(400 * fakes.MIB,
-                         4 * fakes.GIB - self.domain.balloon().actual_kib)
+        self.assertEqual(
+            400 * fakes.MIB, 4 * fakes.GIB - self.domain.balloon().actual_kib
+        )
         self.assertEqual(400 * fakes.MIB, rss_kib - self.guest.rss_kib)
         self.clock.wait(60)
         self.assertEqual(2 * fakes.GIB, self.domain.balloon().actual_kib)

@@ -26,18 +26,23 @@ from tests.unit.fakes import MIB
 
 
 def kinds_of_fault() -> list[Exception]:
-    return [fakes.libvirt_fault(exceptions.LibvirtFault, 'no'),
-            fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
-            fakes.libvirt_fault(exceptions.OperationInvalid, 'paused'),
-            fakes.libvirt_fault(exceptions.AgentRefused, 'blocked'),
-            RuntimeError('a fault in our own code')]
+    return [
+        fakes.libvirt_fault(exceptions.LibvirtFault, 'no'),
+        fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
+        fakes.libvirt_fault(exceptions.OperationInvalid, 'paused'),
+        fakes.libvirt_fault(exceptions.AgentRefused, 'blocked'),
+        RuntimeError('a fault in our own code'),
+    ]
 
 
 class FaultTest(journey.JourneyTestCase):
-
-    def run_with_fault(self, call: int, fault: Exception,
-                       order: Order | None = None, mode: str = 'first'
-                       ) -> journey.World:
+    def run_with_fault(
+        self,
+        call: int,
+        fault: Exception,
+        order: Order | None = None,
+        mode: str = 'first',
+    ) -> journey.World:
         world = self.make_world(mode=mode)
         world.source.fault_at[call] = fault
         if order is not None:
@@ -52,9 +57,10 @@ class FaultTest(journey.JourneyTestCase):
     def test_a_fault_at_any_call_ends_with_the_guest_whole(self) -> None:
         broken, *others = kinds_of_fault()
         for fault, order, mode in (
-                [(broken, order, 'first') for order in (None, *Order)]
-                + [(fault, None, 'first') for fault in others]
-                + [(fault, None, 'auto') for fault in kinds_of_fault()]):
+            [(broken, order, 'first') for order in (None, *Order)]
+            + [(fault, None, 'first') for fault in others]
+            + [(fault, None, 'auto') for fault in kinds_of_fault()]
+        ):
             call, was_used = 1, True
             while was_used:
                 world = self.run_with_fault(call, fault, order, mode)
@@ -62,29 +68,36 @@ class FaultTest(journey.JourneyTestCase):
                 # The transfer fails; the fault may come in giving back.
                 world.departure.give_back()
                 world.departure.give_back()
-                self.assertTrue(world.is_whole(),
-                                f'{fault!r} at {call}, {order}, {mode}')
+                self.assertTrue(
+                    world.is_whole(), f'{fault!r} at {call}, {order}, {mode}'
+                )
                 call += 1
             self.assertGreater(call, 10)
 
     def test_a_fault_before_the_landing_lets_it_succeed(self) -> None:
         for mode in ('first', 'auto'):
             for call in range(1, 60):
-                world = self.run_with_fault(call, RuntimeError('ours'),
-                                            mode=mode)
+                world = self.run_with_fault(
+                    call, RuntimeError('ours'), mode=mode
+                )
                 world.land()
                 self.assertTrue(world.is_whole(), (call, mode))
 
     def test_a_fault_is_told_of(self) -> None:
         for call in range(1, 20):
             world = self.run_with_fault(call, RuntimeError('ours'))
-            self.assertTrue(world.reporter.fault.called
-                            or world.reporter.not_assigned.called, call)
+            self.assertTrue(
+                world.reporter.fault.called
+                or world.reporter.not_assigned.called,
+                call,
+            )
 
     @hypothesis.given(
         faults=strategies.dictionaries(
             strategies.integers(1, 80),
-            strategies.sampled_from(kinds_of_fault()), max_size=20),
+            strategies.sampled_from(kinds_of_fault()),
+            max_size=20,
+        ),
         order=strategies.sampled_from([None, *Order]),
         order_seconds=strategies.floats(0, 15),
         mode=strategies.sampled_from(['auto', 'first', 'beside']),
@@ -95,11 +108,19 @@ class FaultTest(journey.JourneyTestCase):
         touched_first=strategies.booleans(),
         discards=strategies.booleans(),
         transfer_seconds=strategies.floats(0, 15),
-        lands=strategies.booleans())
+        lands=strategies.booleans(),
+    )
     def test_whatever_happens_nothing_is_missing_that_is_not_owed(
-            self, faults: dict[int, Exception], order: Order | None,
-            order_seconds: float, used_kib: int, touched_share: float,
-            transfer_seconds: float, lands: bool, **guest: Any) -> None:
+        self,
+        faults: dict[int, Exception],
+        order: Order | None,
+        order_seconds: float,
+        used_kib: int,
+        touched_share: float,
+        transfer_seconds: float,
+        lands: bool,
+        **guest: Any,
+    ) -> None:
         world = self.make_world(used_kib=0, **guest)
         world.guest.used_kib = min(used_kib, 4 * GIB - 300 * MIB)
         world.guest.touched_kib = int(touched_share * world.guest.free_kib)

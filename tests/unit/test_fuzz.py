@@ -42,22 +42,26 @@ from tests.fuzz import script
 from tests.fuzz import targets
 from tests.unit import base
 
-edits = strategies.lists(strategies.tuples(
-    strategies.integers(0, 5000), strategies.integers(0, 40),
-    strategies.binary(max_size=40)), max_size=4)
+edits = strategies.lists(
+    strategies.tuples(
+        strategies.integers(0, 5000),
+        strategies.integers(0, 40),
+        strategies.binary(max_size=40),
+    ),
+    max_size=4,
+)
 
 
 def edited(data: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
     """:returns: data with parts of it replaced."""
     for position, length, instead in changes:
         position %= len(data) + 1
-        data = data[:position] + instead + data[position + length:]
+        data = data[:position] + instead + data[position + length :]
     return data
 
 
 @ddt.ddt
 class HostileGuestTest(base.TestCase):
-
     @ddt.data(*targets.NAMES)
     def test_whatever_it_says_nobody_else_is_hurt(self, name: str) -> None:
         target = targets.load(name)
@@ -81,8 +85,9 @@ class HostileGuestTest(base.TestCase):
 class OracleTest(base.TestCase):
     """A fault in a seam is a finding."""
 
-    def assert_found(self, name: str, kind: type[Exception] = AssertionError
-                     ) -> None:
+    def assert_found(
+        self, name: str, kind: type[Exception] = AssertionError
+    ) -> None:
         target = targets.load(name)
 
         def run() -> None:
@@ -92,27 +97,35 @@ class OracleTest(base.TestCase):
         self.assertRaises(kind, run)
 
     def patch(self, owner: Any, name: str, new: Callable[..., Any]) -> None:
-        self.useFixture(fixtures.MonkeyPatch(
-            f'{owner.__module__}.{owner.__name__}.{name}'
-            if isinstance(owner, type) else f'{owner.__name__}.{name}', new))
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                f'{owner.__module__}.{owner.__name__}.{name}'
+                if isinstance(owner, type)
+                else f'{owner.__name__}.{name}',
+                new,
+            )
+        )
 
     def break_down(self, *_args: object, **_kwargs: object) -> None:
         raise KeyError('a fault of the seam')
 
     def test_another_exception_than_ours(self) -> None:
         for name, owner, attribute in (
-                ('agent', guest_agent, 'read_tables'),
-                ('tables', guest_agent, '_free_blocks'),
-                ('ranges', ranges, '_total_kib'),
-                ('statistics', balloon_stats.BalloonStats, 'ask'),
-                ('entry', journal, '_name'),
-                ('description', eligibility, 'examine'),
-                ('planning', plans, 'make'),
-                ('transfer', domains.Domain, 'transferred_kib')):
+            ('agent', guest_agent, 'read_tables'),
+            ('tables', guest_agent, '_free_blocks'),
+            ('ranges', ranges, '_total_kib'),
+            ('statistics', balloon_stats.BalloonStats, 'ask'),
+            ('entry', journal, '_name'),
+            ('description', eligibility, 'examine'),
+            ('planning', plans, 'make'),
+            ('transfer', domains.Domain, 'transferred_kib'),
+        ):
             with fixtures.MonkeyPatch(
-                    f'{owner.__module__}.{owner.__name__}.{attribute}'
-                    if isinstance(owner, type)
-                    else f'{owner.__name__}.{attribute}', self.break_down):
+                f'{owner.__module__}.{owner.__name__}.{attribute}'
+                if isinstance(owner, type)
+                else f'{owner.__name__}.{attribute}',
+                self.break_down,
+            ):
                 self.assert_found(name, KeyError)
 
     def test_a_fault_that_the_departure_swallows(self) -> None:
@@ -126,8 +139,9 @@ class OracleTest(base.TestCase):
     def test_a_target_below_the_floor(self) -> None:
         start = balloon.Balloon.start
 
-        def start_deeper(self: balloon.Balloon, domain: domains.Domain,
-                         plan: plans.Plan) -> None:
+        def start_deeper(
+            self: balloon.Balloon, domain: domains.Domain, plan: plans.Plan
+        ) -> None:
             start(self, domain, plan)
             domain.set_balloon_kib(1)
 
@@ -168,41 +182,42 @@ class OracleTest(base.TestCase):
                     raise handle.error(113, '\x1b[2J')
                 except libvirt.libvirtError as error:
                     raise exceptions.AgentSilent(
-                        doing='', error='', code=113) from error
+                        doing='', error='', code=113
+                    ) from error
 
         self.assertRaises(AssertionError, quote)
 
     def test_what_takes_long(self) -> None:
         def loop() -> None:
             with oracle.only_our_faults():
-                self.useFixture(fixtures.MonkeyPatch(
-                    'time.process_time', lambda: 1e9))
+                self.useFixture(
+                    fixtures.MonkeyPatch('time.process_time', lambda: 1e9)
+                )
 
         self.assertRaises(AssertionError, loop)
 
 
 class ScriptTest(base.TestCase):
-
     def test_answers_come_in_turn_and_the_last_for_ever(self) -> None:
         agent = script.agent(b'~15 a\x1e!113 *3 no\x1e')
         self.assertEqual(('a', 1.5), agent())
         error, seconds = agent()
-        self.assertEqual((113, 'nonono', 0.0), (
-            error.get_error_code(), str(error), seconds))
+        self.assertEqual(
+            (113, 'nonono', 0.0), (error.get_error_code(), str(error), seconds)
+        )
         self.assertEqual([('', 0.0)] * 2, [agent(), agent()])
 
     def test_no_answer_is_longer_than_libvirt_lets_it_be(self) -> None:
         text, _seconds = script.agent(b'*9999999 abc')()
-        self.assertEqual(script.LONGEST_ANSWER_CHARACTERS // 3 * 3,
-                         len(text))
+        self.assertEqual(script.LONGEST_ANSWER_CHARACTERS // 3 * 3, len(text))
 
 
 class ChoicesTest(base.TestCase):
-
     def test_what_a_guest_does_it_goes_on_doing(self) -> None:
         choices = fuzz_choices.Choices(b'\1\2')
-        self.assertEqual([1, 2, 1, 2],
-                         [choices.number(255) for _time in range(4)])
+        self.assertEqual(
+            [1, 2, 1, 2], [choices.number(255) for _time in range(4)]
+        )
 
     def test_every_number_is_within_its_bound(self) -> None:
         choices = fuzz_choices.Choices(b'\xff')
@@ -212,22 +227,23 @@ class ChoicesTest(base.TestCase):
 
 
 class HandleTest(base.TestCase):
-
     def test_it_is_called_as_the_real_one_is(self) -> None:
         from tests.unit import test_fakes
+
         for name, method in test_fakes.public(handle.Handle).items():
             real = getattr(libvirt.virDomain, name, None)
             if real is not None:
                 given = test_fakes.signature(method).parameters
                 known = test_fakes.signature(real).parameters
-                self.assertEqual(list(given), list(known)[:len(given)], name)
+                self.assertEqual(list(given), list(known)[: len(given)], name)
 
 
 class FiguresTest(base.TestCase):
-
-    said = ('#2\tINITED cov: 12 ft: 13\n#9 DONE   cov: 34 ft: 56 exec/s: 3\n'
-            'artifact_prefix=\'/x/\'; Test unit written to /x/crash-1\n'
-            'stat::number_of_executed_units: 1234\nstat::peak_rss_mb:   84\n')
+    said = (
+        '#2\tINITED cov: 12 ft: 13\n#9 DONE   cov: 34 ft: 56 exec/s: 3\n'
+        "artifact_prefix='/x/'; Test unit written to /x/crash-1\n"
+        'stat::number_of_executed_units: 1234\nstat::peak_rss_mb:   84\n'
+    )
 
     def test_the_last_that_was_said_counts(self) -> None:
         self.assertEqual(34, run.last_said(self.said, 'cov: '))
@@ -237,6 +253,7 @@ class FiguresTest(base.TestCase):
     def test_a_finding_is_told_where_it_is(self) -> None:
         log, findings = pathlib.Path('a.log'), pathlib.Path('/x')
         self.assertIsNone(run.finding(0, self.said, findings, log))
-        self.assertEqual('/x/crash-1',
-                         run.finding(77, self.said, findings, log))
+        self.assertEqual(
+            '/x/crash-1', run.finding(77, self.said, findings, log)
+        )
         self.assertIn('a.log', run.finding(1, 'it died', findings, log))

@@ -26,13 +26,19 @@ from tests.unit.fakes import MIB
 
 
 class GiveBackTest(journey.JourneyTestCase):
-
     def make_owed(self, **guest: Any) -> journey.World:
         """:returns: a world whose guest misses 3 GiB."""
         world = self.make_world(**guest)
-        journal.write(world.source, journal.Owed(
-            4 * GIB, 'other', datetime.datetime.now(datetime.UTC),
-            journey.UUID, 10))
+        journal.write(
+            world.source,
+            journal.Owed(
+                4 * GIB,
+                'other',
+                datetime.datetime.now(datetime.UTC),
+                journey.UUID,
+                10,
+            ),
+        )
         world.guest.actual_kib = world.guest.target_kib = 1 * GIB
         world.guest.touched_kib = 0
         return world
@@ -42,8 +48,7 @@ class GiveBackTest(journey.JourneyTestCase):
 
     def test_what_is_owed_is_back(self) -> None:
         world = self.make_owed()
-        self.assertFalse(give_back.see_to(self.begin(world),
-                                          world.reporter))
+        self.assertFalse(give_back.see_to(self.begin(world), world.reporter))
         self.assertTrue(world.is_whole())
         self.assertTrue(world.reporter.assigned.call_args.args[0].complete)
 
@@ -57,35 +62,37 @@ class GiveBackTest(journey.JourneyTestCase):
         world.reporter.not_assigned.assert_not_called()
 
     def test_what_cannot_begin_is_told_of(self) -> None:
-        for fault in (fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
-                      RuntimeError('ours')):
+        for fault in (
+            fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
+            RuntimeError('ours'),
+        ):
             world = self.make_owed()
             world.source.fault_at[len(world.source.calls) + 3] = fault
             self.assertIsNone(self.begin(world))
             world.reporter.not_assigned.assert_called_once_with(fault)
             self.assertIsNotNone(world.guest.metadata)
 
-    def test_of_an_entry_that_makes_no_sense_the_reconciler_tells(self
-                                                                  ) -> None:
+    def test_of_an_entry_that_makes_no_sense_the_reconciler_tells(
+        self,
+    ) -> None:
         world = self.make_owed()
         world.guest.metadata = '<owed format="2"/>'
         self.assertIsNone(self.begin(world))
         world.reporter.not_assigned.assert_not_called()
 
-    def test_a_slow_guest_is_waited_for_no_longer_than_nova_may(self
-                                                                ) -> None:
+    def test_a_slow_guest_is_waited_for_no_longer_than_nova_may(self) -> None:
         world = self.make_owed(deflate_kib_per_second=30 * MIB)
         started_at = world.clock.now()
         self.assertTrue(give_back.see_to(self.begin(world), world.reporter))
-        self.assertAlmostEqual(give_back.WAIT_SECONDS,
-                               world.clock.now() - started_at, delta=0.1)
+        self.assertAlmostEqual(
+            give_back.WAIT_SECONDS, world.clock.now() - started_at, delta=0.1
+        )
         self.assertFalse(world.reporter.assigned.call_args.args[0].complete)
         self.assertEqual(4 * GIB, world.guest.target_kib)
         self.assertIsNotNone(world.guest.metadata)
         self.thread.assert_not_called()
 
-    def test_a_guest_that_leaves_meanwhile_takes_its_debt_along(self
-                                                                ) -> None:
+    def test_a_guest_that_leaves_meanwhile_takes_its_debt_along(self) -> None:
         world = self.make_owed(deflate_kib_per_second=30 * MIB)
         assignment = self.begin(world)
         world.clock.after(1, lambda: setattr(world.guest, 'host', 'dest'))
@@ -93,8 +100,9 @@ class GiveBackTest(journey.JourneyTestCase):
         world.reporter.not_assigned.assert_not_called()
         self.assertIsNotNone(world.guest.metadata)
 
-    def test_what_somebody_else_has_settled_is_nothing_to_tell_of(self
-                                                                  ) -> None:
+    def test_what_somebody_else_has_settled_is_nothing_to_tell_of(
+        self,
+    ) -> None:
         world = self.make_owed(deflate_kib_per_second=30 * MIB)
         assignment = self.begin(world)
         world.guest.metadata = None

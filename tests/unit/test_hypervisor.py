@@ -41,7 +41,6 @@ OWED = '<owed format="1"/>'
 
 
 class HypervisorTest(base.TestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.hypervisor = hypervisor.Hypervisor.at('test:///default')
@@ -50,7 +49,8 @@ class HypervisorTest(base.TestCase):
 
     def add_guest(self, number: int, *, owed: bool) -> libvirt.virDomain:
         handle = self.connection.createXML(
-            DOMAIN.format(number=number, uuid=UUID.format(number)), 0)
+            DOMAIN.format(number=number, uuid=UUID.format(number)), 0
+        )
         if owed:
             domains.Domain(handle).write_metadata(OWED)
         return handle
@@ -58,8 +58,10 @@ class HypervisorTest(base.TestCase):
     def test_those_that_are_owed_something_are_found(self) -> None:
         for number in range(5):
             self.add_guest(number, owed=number in (1, 3))
-        self.assertEqual({UUID.format(1): OWED, UUID.format(3): OWED},
-                         self.hypervisor.entries())
+        self.assertEqual(
+            {UUID.format(1): OWED, UUID.format(3): OWED},
+            self.hypervisor.entries(),
+        )
 
     def test_five_hundred_take_less_than_a_second_of_cpu(self) -> None:
         for number in range(500):
@@ -76,8 +78,10 @@ class HypervisorTest(base.TestCase):
         handles = [self.add_guest(number, owed=True) for number in (1, 2)]
         handles[0].destroy()
         connection = mock.Mock(listAllDomains=lambda _flags: handles)
-        self.assertEqual({UUID.format(2): OWED},
-                         hypervisor.Hypervisor(lambda: connection).entries())
+        self.assertEqual(
+            {UUID.format(2): OWED},
+            hypervisor.Hypervisor(lambda: connection).entries(),
+        )
 
     def test_a_guest_is_found_by_its_uuid(self) -> None:
         self.add_guest(1, owed=True)
@@ -85,21 +89,26 @@ class HypervisorTest(base.TestCase):
         self.assertEqual(OWED, domain.read_metadata())
 
     def test_one_that_is_not_here_is_gone(self) -> None:
-        self.assertRaises(exceptions.DomainGone, self.hypervisor.domain,
-                          UUID.format(7))
+        self.assertRaises(
+            exceptions.DomainGone, self.hypervisor.domain, UUID.format(7)
+        )
 
     def test_a_list_that_cannot_be_had_is_a_fault(self) -> None:
         connection = mock.Mock()
         connection.listAllDomains.side_effect = test_domain.libvirt_error(
-            libvirt.VIR_ERR_INTERNAL_ERROR, 'client socket is closed')
+            libvirt.VIR_ERR_INTERNAL_ERROR, 'client socket is closed'
+        )
         error = self.assertRaises(
             exceptions.LibvirtFault,
-            hypervisor.Hypervisor(lambda: connection).entries)
+            hypervisor.Hypervisor(lambda: connection).entries,
+        )
         self.assertIn('client socket is closed', str(error))
 
     def test_where_there_is_no_libvirt_one_line_says_so(self) -> None:
         error = self.assertRaises(
-            exceptions.LibvirtFault, hypervisor.Hypervisor.at,
-            'test:///no/such/file')
+            exceptions.LibvirtFault,
+            hypervisor.Hypervisor.at,
+            'test:///no/such/file',
+        )
         self.assertIn('connect to test:///no/such/file', str(error))
         self.assertNotIn('\n', str(error))

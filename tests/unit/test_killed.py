@@ -57,20 +57,25 @@ class MortalDomain(fakes.FakeDomain):
         return member
 
 
-CALLS = {name for name, member in vars(fakes.FakeDomain).items()
-         if hasattr(member, '__wrapped__')}
+CALLS = {
+    name
+    for name, member in vars(fakes.FakeDomain).items()
+    if hasattr(member, '__wrapped__')
+}
 
 
 class KilledTestCase(journey.JourneyTestCase):
-
     def make_mortal_world(self, **guest: Any) -> journey.World:
         world = self.make_world(**guest)
         world.source = MortalDomain(world.guest, 'source')
         world.destination = MortalDomain(world.guest, 'dest')
         world.start_again()
 
-        def thread(target: Callable[..., object], args: tuple[Any, ...] = (),
-                   **kwargs: Any) -> fake_clock.FakeThread:
+        def thread(
+            target: Callable[..., object],
+            args: tuple[Any, ...] = (),
+            **kwargs: Any,
+        ) -> fake_clock.FakeThread:
             def live(*args: Any) -> None:
                 with contextlib.suppress(Killed):
                     target(*args)
@@ -80,8 +85,9 @@ class KilledTestCase(journey.JourneyTestCase):
         self.thread.side_effect = thread
         return world
 
-    def start_again_and_assert_whole(self, world: journey.World,
-                                     *because: Any) -> None:
+    def start_again_and_assert_whole(
+        self, world: journey.World, *because: Any
+    ) -> None:
         """Have both nova-computes run again, an interval at most."""
         for domain in (world.source, world.destination):
             domain.calls_left = 0
@@ -93,9 +99,9 @@ class KilledTestCase(journey.JourneyTestCase):
 
 
 class SourceKilledTest(KilledTestCase):
-
-    def leave(self, world: journey.World, calls: int,
-              order: Order | None = None) -> bool:
+    def leave(
+        self, world: journey.World, calls: int, order: Order | None = None
+    ) -> bool:
         """Let the guest leave, and the source be killed meanwhile.
 
         :returns: whether it lived to see the end
@@ -116,7 +122,8 @@ class SourceKilledTest(KilledTestCase):
         return True
 
     def test_at_any_call_the_next_start_pays_whether_it_landed_or_not(
-            self) -> None:
+        self,
+    ) -> None:
         for mode in ('first', 'auto', 'beside'):
             for lands in (False, True):
                 calls, alive = 0, False
@@ -125,7 +132,8 @@ class SourceKilledTest(KilledTestCase):
                     alive = self.leave(world, calls)
                     world.guest.host = 'dest' if lands else 'source'
                     self.start_again_and_assert_whole(
-                        world, mode, lands, calls)
+                        world, mode, lands, calls
+                    )
                     calls += 1
                 self.assertGreater(calls, 20)
 
@@ -138,7 +146,8 @@ class SourceKilledTest(KilledTestCase):
             calls += 1
 
     def test_while_its_guest_is_still_transferred_nobody_touches_it(
-            self) -> None:
+        self,
+    ) -> None:
         world = self.make_mortal_world()
         world.departure.prepare('dest')
         world.guest.transferred_kib = 0
@@ -152,7 +161,6 @@ class SourceKilledTest(KilledTestCase):
 
 
 class DestinationKilledTest(KilledTestCase):
-
     def test_at_any_call_the_next_start_pays(self) -> None:
         calls, alive = 0, False
         while not alive:
@@ -161,8 +169,9 @@ class DestinationKilledTest(KilledTestCase):
             world.guest.host = 'dest'
             world.destination.calls_left = calls
             try:
-                arrival.assign_memory(world.destination, world.reporter,
-                                      world.clock)
+                arrival.assign_memory(
+                    world.destination, world.reporter, world.clock
+                )
                 alive = True
             except Killed:
                 pass
@@ -172,22 +181,26 @@ class DestinationKilledTest(KilledTestCase):
 
 
 class KilledAgainAndAgainTest(KilledTestCase):
-
     @hypothesis.given(
         calls=strategies.lists(strategies.integers(0, 60), max_size=6),
         seconds=strategies.floats(0, 20),
         mode=strategies.sampled_from(['auto', 'first', 'beside']),
         deflate_kib_per_second=strategies.sampled_from(
-            [1200 * MIB, 600 * MIB]),
+            [1200 * MIB, 600 * MIB]
+        ),
         used_kib=strategies.integers(256 * MIB, 1 * GIB),
-        lands=strategies.booleans())
+        lands=strategies.booleans(),
+    )
     def test_it_is_paid_in_the_end(
-            self, calls: list[int], seconds: float, lands: bool,
-            **guest: Any) -> None:
+        self, calls: list[int], seconds: float, lands: bool, **guest: Any
+    ) -> None:
         world = self.make_mortal_world(**guest)
         for lived in calls:
-            domain = (world.source if world.guest.host == 'source'
-                      else world.destination)
+            domain = (
+                world.source
+                if world.guest.host == 'source'
+                else world.destination
+            )
             domain.calls_left = lived
             try:
                 if domain is world.source:

@@ -26,7 +26,6 @@ GIGABIT_KIB_PER_SECOND = 122070.3125
 
 
 class LinksTest(base.TestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.addresses = self.patch_autospec(psutil, 'net_if_addrs')
@@ -36,13 +35,17 @@ class LinksTest(base.TestCase):
     def set_interfaces(self, speeds_mbit: dict[str, int | None]) -> None:
         """:param speeds_mbit: by address; None where there is no speed"""
         self.addresses.return_value = {
-            f'eth{number}': [types.SimpleNamespace(address='02:00:00:0:0:1'),
-                             types.SimpleNamespace(address=address)]
-            for number, address in enumerate(speeds_mbit)}
+            f'eth{number}': [
+                types.SimpleNamespace(address='02:00:00:0:0:1'),
+                types.SimpleNamespace(address=address),
+            ]
+            for number, address in enumerate(speeds_mbit)
+        }
         self.stats.return_value = {
             f'eth{number}': types.SimpleNamespace(speed=speed)
             for number, speed in enumerate(speeds_mbit.values())
-            if speed is not None}
+            if speed is not None
+        }
 
     def test_what_is_configured_counts_before_all_else(self) -> None:
         links = link.Links(25_000, ADDRESS)
@@ -54,8 +57,10 @@ class LinksTest(base.TestCase):
         links = link.Links(0, ADDRESS)
         self.set_interfaces({ADDRESS: 10_000})
         links.remember('dest', GIGABIT_KIB_PER_SECOND)
-        self.assertEqual('1000 Mbit/s seen in the last migrations there',
-                         str(links.rate('dest')))
+        self.assertEqual(
+            '1000 Mbit/s seen in the last migrations there',
+            str(links.rate('dest')),
+        )
         self.assertEqual(Origin.INTERFACE, links.rate('other').origin)
 
     def test_the_latest_transfer_counts_most(self) -> None:
@@ -72,10 +77,15 @@ class LinksTest(base.TestCase):
         self.assertEqual('10000 Mbit/s speed of the interface', str(rate))
         self.assertEqual(10 * GIGABIT_KIB_PER_SECOND, rate.kib_per_second)
 
-    def test_an_interface_that_does_not_tell_leaves_an_assumption(self
-                                                                  ) -> None:
-        for speeds_mbit in ({}, {ADDRESS: 0}, {ADDRESS: None},
-                            {'192.0.2.9': 100}):
+    def test_an_interface_that_does_not_tell_leaves_an_assumption(
+        self,
+    ) -> None:
+        for speeds_mbit in (
+            {},
+            {ADDRESS: 0},
+            {ADDRESS: None},
+            {'192.0.2.9': 100},
+        ):
             self.set_interfaces(speeds_mbit)
             rate = link.Links(0, ADDRESS).rate('dest')
             self.assertEqual('1000 Mbit/s assumed', str(rate))
@@ -83,10 +93,13 @@ class LinksTest(base.TestCase):
 
 
 class InterfaceTest(base.TestCase):
-
     def test_the_interfaces_of_this_host_can_be_read(self) -> None:
-        with mock.patch.object(psutil, 'net_if_stats', autospec=True,
-                               side_effect=psutil.net_if_stats) as asked:
+        with mock.patch.object(
+            psutil,
+            'net_if_stats',
+            autospec=True,
+            side_effect=psutil.net_if_stats,
+        ) as asked:
             speed_mbit = link.interface_speed_mbit('127.0.0.1')
         self.assertEqual(1, asked.call_count)
         self.assertTrue(speed_mbit is None or speed_mbit > 0)

@@ -45,20 +45,32 @@ LOOK_SECONDS = 4 * GIB / plans.LOOK_KIB_PER_SECOND
 KEEPS_KIB = int(4 * GIB * 5 // 100 * (1 + plans.SLACK_SHARE))
 
 
-def make(free_kib: int, *, resident_kib: int = 4 * GIB, windows: bool = False,
-         available_kib: int | None = None, cold_kib: int | None = None,
-         unwritten_kib: int = 0, link: LinkRate = GIGABIT,
-         pace: Pace = PACE, **policy: Any) -> plans.Plan | LeaveAlone:
+def make(
+    free_kib: int,
+    *,
+    resident_kib: int = 4 * GIB,
+    windows: bool = False,
+    available_kib: int | None = None,
+    cold_kib: int | None = None,
+    unwritten_kib: int = 0,
+    link: LinkRate = GIGABIT,
+    pace: Pace = PACE,
+    **policy: Any,
+) -> plans.Plan | LeaveAlone:
     """Plan for a guest of 4 GiB, wholly resident unless said otherwise."""
-    memory = FreeMemory('agent', 4 * GIB, free_kib, available_kib,
-                        inactive_file_kib=cold_kib,
-                        unwritten_kib=unwritten_kib)
+    memory = FreeMemory(
+        'agent',
+        4 * GIB,
+        free_kib,
+        available_kib,
+        inactive_file_kib=cold_kib,
+        unwritten_kib=unwritten_kib,
+    )
     guest = Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB, windows)
     return plans.make(memory, guest, make_policy(**policy), link, pace)
 
 
 class AmountTest(base.TestCase):
-
     def test_all_but_the_headroom_and_some_slack_is_taken(self) -> None:
         plan = make(3 * GIB, headroom_percent=25)
         self.assertEqual(4 * GIB, plan.original_kib)
@@ -74,26 +86,33 @@ class AmountTest(base.TestCase):
         plan = make(3 * GIB, windows=True)
         self.assertEqual(1 * GIB, plan.headroom_kib)
         self.assertEqual(2 * GIB - 256 * MIB, plan.release_kib)
-        self.assertEqual(Reason.NOTHING_FREE,
-                         make(1 * GIB, windows=True).reason)
+        self.assertEqual(
+            Reason.NOTHING_FREE, make(1 * GIB, windows=True).reason
+        )
 
     def test_less_is_taken_where_less_is_available_than_free(self) -> None:
         plan = make(3 * GIB, available_kib=2 * GIB)
         self.assertEqual(2 * GIB - KEEPS_KIB, plan.release_kib)
 
     def test_cache_stays_where_the_guest_does_not_say_that_it_is_cold(
-            self) -> None:
+        self,
+    ) -> None:
         plan = make(2 * GIB, available_kib=3 * GIB)
         self.assertEqual(2 * GIB - KEEPS_KIB, plan.release_kib)
 
     def test_cold_and_clean_cache_is_taken_too(self) -> None:
-        plan = make(1 * GIB, available_kib=3 * GIB, cold_kib=2 * GIB,
-                    unwritten_kib=512 * MIB)
+        plan = make(
+            1 * GIB,
+            available_kib=3 * GIB,
+            cold_kib=2 * GIB,
+            unwritten_kib=512 * MIB,
+        )
         self.assertEqual(2 * GIB + 512 * MIB - KEEPS_KIB, plan.release_kib)
 
     def test_where_the_operator_wants_no_cache_is_taken(self) -> None:
-        plan = make(1 * GIB, available_kib=3 * GIB, cold_kib=2 * GIB,
-                    reclaim='free')
+        plan = make(
+            1 * GIB, available_kib=3 * GIB, cold_kib=2 * GIB, reclaim='free'
+        )
         self.assertEqual(1 * GIB - KEEPS_KIB, plan.release_kib)
 
     def test_where_the_operator_wants_all_that_is_available_is(self) -> None:
@@ -101,46 +120,56 @@ class AmountTest(base.TestCase):
         self.assertEqual(3 * GIB - KEEPS_KIB, plan.release_kib)
 
     def test_all_that_is_available_is_what_is_free_where_no_more_is_told(
-            self) -> None:
+        self,
+    ) -> None:
         plan = make(1 * GIB, cold_kib=2 * GIB, reclaim='available')
         self.assertEqual(1 * GIB - KEEPS_KIB, plan.release_kib)
 
     def test_nothing_free_leaves_the_guest_alone(self) -> None:
         decision = make(100 * MIB)
         self.assertEqual(Reason.NOTHING_FREE, decision.reason)
-        self.assertEqual('100 MiB to spare, headroom 204 MiB',
-                         decision.detail)
+        self.assertEqual('100 MiB to spare, headroom 204 MiB', decision.detail)
 
     def test_a_guest_whose_tasks_wait_for_memory_is_left_alone(self) -> None:
         def stalled(share: float) -> plans.Plan | LeaveAlone:
             return plans.make(
                 FreeMemory('agent', 4 * GIB, 3 * GIB, stalled_share=share),
-                Eligible(4 * GIB, 4 * GIB), make_policy(), GIGABIT, PACE)
+                Eligible(4 * GIB, 4 * GIB),
+                make_policy(),
+                GIGABIT,
+                PACE,
+            )
 
         self.assertIsInstance(stalled(0.1), plans.Plan)
         self.assertEqual(
             LeaveAlone(Reason.STALLED, '25% of the last ten seconds'),
-            stalled(0.25))
+            stalled(0.25),
+        )
 
     def test_just_the_headroom_free_leaves_the_guest_alone(self) -> None:
         self.assertEqual(Reason.NOTHING_FREE, make(KEEPS_KIB).reason)
 
     def test_a_small_saving_is_not_worth_it(self) -> None:
         small_kib = KEEPS_KIB + 99 * MIB
-        self.assertEqual(Reason.WOULD_NOT_PAY, make(
-            small_kib, min_saving_mib=100, mode='beside').reason)
-        self.assertIsInstance(make(small_kib, min_saving_mib=99,
-                                   mode='beside'), plans.Plan)
+        self.assertEqual(
+            Reason.WOULD_NOT_PAY,
+            make(small_kib, min_saving_mib=100, mode='beside').reason,
+        )
+        self.assertIsInstance(
+            make(small_kib, min_saving_mib=99, mode='beside'), plans.Plan
+        )
 
     def test_resident_size_may_fall_only_after_the_never_touched_part(
-            self) -> None:
+        self,
+    ) -> None:
         plan = make(3 * GIB, resident_kib=3 * GIB)
         self.assertEqual(1 * GIB, plan.never_touched_kib)
         self.assertEqual(0, plan.expected_fall_kib(GIB))
         self.assertEqual(MIB, plan.expected_fall_kib(GIB + MIB))
 
     def test_there_is_nothing_more_to_gain_once_what_is_used_is_all_there_is(
-            self) -> None:
+        self,
+    ) -> None:
         plan = make(2 * GIB, resident_kib=3 * GIB)
         self.assertEqual(2 * GIB, plan.carried_kib)
         self.assertEqual(QEMU_OWN_KIB + 2 * GIB, plan.least_rss_kib)
@@ -149,12 +178,12 @@ class AmountTest(base.TestCase):
 
     def test_a_plan_cannot_be_changed(self) -> None:
         plan = make(3 * GIB)
-        self.assertRaises(dataclasses.FrozenInstanceError, setattr, plan,
-                          'target_kib', 1)
+        self.assertRaises(
+            dataclasses.FrozenInstanceError, setattr, plan, 'target_kib', 1
+        )
 
 
 class ModeTest(base.TestCase):
-
     def test_by_itself_it_goes_for_time(self) -> None:
         self.assertEqual(Mode.OVERLAPPING, make(3 * GIB).mode)
 
@@ -164,8 +193,9 @@ class ModeTest(base.TestCase):
 
     def test_who_insists_is_not_told_that_it_would_not_pay(self) -> None:
         for mode in ('first', 'beside'):
-            self.assertIsInstance(make(3 * GIB, link=FAST, mode=mode),
-                                  plans.Plan)
+            self.assertIsInstance(
+                make(3 * GIB, link=FAST, mode=mode), plans.Plan
+            )
 
 
 class ForecastTest(base.TestCase):
@@ -178,9 +208,13 @@ class ForecastTest(base.TestCase):
 
     def test_a_freshly_booted_guest_is_left_alone(self) -> None:
         detail = self.assert_left_alone(
-            make(3 * GIB + 512 * MIB, resident_kib=600 * MIB))
-        self.assertRegex(detail, r'^0 MiB resident of 3328 MiB, 0\.0 of '
-                                 r'5\.0 s at 1000 Mbit/s configured$')
+            make(3 * GIB + 512 * MIB, resident_kib=600 * MIB)
+        )
+        self.assertRegex(
+            detail,
+            r'^0 MiB resident of 3328 MiB, 0\.0 of '
+            r'5\.0 s at 1000 Mbit/s configured$',
+        )
 
     def seconds(self, plan: plans.Plan) -> float:
         plain_seconds = 4 * GIB / plan.link.kib_per_second
@@ -191,50 +225,66 @@ class ForecastTest(base.TestCase):
         self.assertAlmostEqual(
             plan.release_kib / PACE.inflate_kib_per_second
             + (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second,
-            self.seconds(plan))
+            self.seconds(plan),
+        )
 
-    def test_beside_the_transfer_freed_memory_is_not_waited_for(self
-                                                               ) -> None:
+    def test_beside_the_transfer_freed_memory_is_not_waited_for(self) -> None:
         plan = make(3 * GIB, mode='beside')
         # Link and balloon shorten the queue from both ends until only what
         # the guest keeps is left, and that has to be carried.
         self.assertAlmostEqual(
             (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second
-            + LOOK_SECONDS, self.seconds(plan))
+            + LOOK_SECONDS,
+            self.seconds(plan),
+        )
 
-    def test_on_a_link_as_fast_as_the_balloon_both_do_their_part(self
-                                                                 ) -> None:
+    def test_on_a_link_as_fast_as_the_balloon_both_do_their_part(self) -> None:
         link = LinkRate(PACE.inflate_kib_per_second, Origin.CONFIGURED)
-        plan = make(4 * GIB - 1, link=link, headroom_percent=1,
-                    mode='beside')
+        plan = make(4 * GIB - 1, link=link, headroom_percent=1, mode='beside')
         self.assertAlmostEqual(
             4 * GIB / link.kib_per_second / 2 + LOOK_SECONDS,
-            self.seconds(plan))
+            self.seconds(plan),
+        )
 
-    def test_by_itself_it_waits_unless_much_is_won_by_not_waiting(self
-                                                                  ) -> None:
+    def test_by_itself_it_waits_unless_much_is_won_by_not_waiting(
+        self,
+    ) -> None:
         slow = Pace(inflate_kib_per_second=200 * MIB)
         for pace, as_mode in ((PACE, 'first'), (slow, 'beside')):
             self.assertEqual(
                 self.seconds(make(3 * GIB, mode=as_mode, pace=pace)),
-                self.seconds(make(3 * GIB, pace=pace)))
+                self.seconds(make(3 * GIB, pace=pace)),
+            )
 
     def test_where_waiting_takes_longer_than_no_plugin_it_does_not_wait(
-            self) -> None:
+        self,
+    ) -> None:
         at_link_pace = GIGABIT.kib_per_second * 0.9
-        self.assertTrue(plans.better_together(
-            1 * GIB, 3 * GIB, at_link_pace, GIGABIT, 4 * GIB))
-        self.assertFalse(plans.better_together(
-            1 * GIB, 3 * GIB, 10 * at_link_pace, GIGABIT, 4 * GIB))
+        self.assertTrue(
+            plans.better_together(
+                1 * GIB, 3 * GIB, at_link_pace, GIGABIT, 4 * GIB
+            )
+        )
+        self.assertFalse(
+            plans.better_together(
+                1 * GIB, 3 * GIB, 10 * at_link_pace, GIGABIT, 4 * GIB
+            )
+        )
 
     def test_cold_cache_comes_more_slowly_than_free_memory(self) -> None:
         link = LinkRate(PACE.inflate_kib_per_second, Origin.CONFIGURED)
         free = make(3 * GIB, link=link, mode='beside')
-        cold = make(256 * MIB, available_kib=3 * GIB, mode='beside',
-                    cold_kib=3 * GIB - 256 * MIB, link=link)
+        cold = make(
+            256 * MIB,
+            available_kib=3 * GIB,
+            mode='beside',
+            cold_kib=3 * GIB - 256 * MIB,
+            link=link,
+        )
         self.assertEqual(free.release_kib, cold.release_kib)
-        self.assertLess(cold.expected_saving_seconds,
-                        free.expected_saving_seconds)
+        self.assertLess(
+            cold.expected_saving_seconds, free.expected_saving_seconds
+        )
 
     def test_fragments_are_resident_and_worth_it(self) -> None:
         # Free page reporting cannot return them: they are resident.
@@ -247,8 +297,9 @@ class ForecastTest(base.TestCase):
     def test_what_is_not_resident_comes_first_and_in_vain(self) -> None:
         plan = make(3 * GIB, resident_kib=2 * GIB + 512 * MIB)
         self.assertEqual(1 * GIB + 512 * MIB, plan.never_touched_kib)
-        self.assertEqual(plan.release_kib - plan.never_touched_kib,
-                         plan.expected_saving_kib)
+        self.assertEqual(
+            plan.release_kib - plan.never_touched_kib, plan.expected_saving_kib
+        )
 
     def test_where_balloon_and_link_never_meet_nothing_is_won(self) -> None:
         # The link has carried all that is resident before the balloon is
@@ -256,9 +307,10 @@ class ForecastTest(base.TestCase):
         self.assert_left_alone(make(3 * GIB, resident_kib=1 * GIB, link=FAST))
 
     def test_a_full_guest_is_left_alone(self) -> None:
-        self.assertEqual(Reason.NOTHING_FREE,
-                         make(120 * MIB, available_kib=180 * MIB,
-                              cold_kib=40 * MIB).reason)
+        self.assertEqual(
+            Reason.NOTHING_FREE,
+            make(120 * MIB, available_kib=180 * MIB, cold_kib=40 * MIB).reason,
+        )
 
     def test_a_fast_link_is_not_helped(self) -> None:
         self.assert_left_alone(make(3 * GIB, link=FAST))
@@ -276,56 +328,86 @@ class ForecastTest(base.TestCase):
 class AtBestTest(base.TestCase):
     """What the balloon driver's figures alone can tell."""
 
-    def at_best(self, *, free_kib: int, resident_kib: int,
-                link: LinkRate = GIGABIT, reclaim: str = 'cold',
-                mode: str = 'auto', **tells: int | None
-                ) -> LeaveAlone | None:
-        figures = {'total_kib': 4 * GIB, 'available_kib': 4 * GIB - 1,
-                   'page_cache_kib': 50 * MIB}
-        driver = BalloonStats(4 * GIB, resident_kib + QEMU_OWN_KIB,
-                              free_kib=free_kib, **(figures | tells))
+    def at_best(
+        self,
+        *,
+        free_kib: int,
+        resident_kib: int,
+        link: LinkRate = GIGABIT,
+        reclaim: str = 'cold',
+        mode: str = 'auto',
+        **tells: int | None,
+    ) -> LeaveAlone | None:
+        figures = {
+            'total_kib': 4 * GIB,
+            'available_kib': 4 * GIB - 1,
+            'page_cache_kib': 50 * MIB,
+        }
+        driver = BalloonStats(
+            4 * GIB,
+            resident_kib + QEMU_OWN_KIB,
+            free_kib=free_kib,
+            **(figures | tells),
+        )
         return plans.not_even_at_best(
-            driver, Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB),
-            make_policy(reclaim=reclaim, mode=mode), link)
+            driver,
+            Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB),
+            make_policy(reclaim=reclaim, mode=mode),
+            link,
+        )
 
     def test_a_freshly_booted_guest_need_not_be_asked(self) -> None:
-        decision = self.at_best(free_kib=3 * GIB + 700 * MIB,
-                                resident_kib=300 * MIB)
+        decision = self.at_best(
+            free_kib=3 * GIB + 700 * MIB, resident_kib=300 * MIB
+        )
         self.assertEqual(Reason.WOULD_NOT_PAY, decision.reason)
 
     def test_a_full_guest_need_not_be_asked(self) -> None:
         decision = self.at_best(free_kib=150 * MIB, resident_kib=4 * GIB)
         self.assertEqual(Reason.NOTHING_FREE, decision.reason)
 
-    def test_on_a_link_that_needs_no_time_no_guest_need_be_asked(self
-                                                                 ) -> None:
-        decision = self.at_best(free_kib=3 * GIB, resident_kib=4 * GIB,
-                                link=FAST)
+    def test_on_a_link_that_needs_no_time_no_guest_need_be_asked(self) -> None:
+        decision = self.at_best(
+            free_kib=3 * GIB, resident_kib=4 * GIB, link=FAST
+        )
         self.assertEqual(Reason.WOULD_NOT_PAY, decision.reason)
-        self.assertRegex(decision.detail,
-                         r'0\.2 of 0\.3 s at 100000 Mbit/s configured$')
+        self.assertRegex(
+            decision.detail, r'0\.2 of 0\.3 s at 100000 Mbit/s configured$'
+        )
 
     def test_freed_memory_is_worth_a_question(self) -> None:
-        self.assertIsNone(self.at_best(free_kib=3 * GIB,
-                                       resident_kib=4 * GIB))
+        self.assertIsNone(self.at_best(free_kib=3 * GIB, resident_kib=4 * GIB))
 
     def test_page_cache_that_may_be_cold_is_worth_one(self) -> None:
-        about = {'free_kib': 300 * MIB, 'resident_kib': 4 * GIB,
-                 'page_cache_kib': 2 * GIB}
+        about = {
+            'free_kib': 300 * MIB,
+            'resident_kib': 4 * GIB,
+            'page_cache_kib': 2 * GIB,
+        }
         self.assertIsNone(self.at_best(**about))
-        self.assertEqual(Reason.WOULD_NOT_PAY,
-                         self.at_best(reclaim='free', **about).reason)
+        self.assertEqual(
+            Reason.WOULD_NOT_PAY, self.at_best(reclaim='free', **about).reason
+        )
 
     def test_who_insists_is_told_how_little_it_would_be(self) -> None:
-        self.assertIsNone(self.at_best(
-            free_kib=3 * GIB, resident_kib=4 * GIB, link=FAST, mode='first'))
-        self.assertIsNotNone(self.at_best(
-            free_kib=4 * GIB - 1, resident_kib=10 * MIB, mode='first'))
+        self.assertIsNone(
+            self.at_best(
+                free_kib=3 * GIB, resident_kib=4 * GIB, link=FAST, mode='first'
+            )
+        )
+        self.assertIsNotNone(
+            self.at_best(
+                free_kib=4 * GIB - 1, resident_kib=10 * MIB, mode='first'
+            )
+        )
 
     def test_a_driver_that_tells_too_little_decides_nothing(self) -> None:
         for absent in ('total_kib', 'available_kib', 'page_cache_kib'):
-            self.assertIsNone(self.at_best(
-                free_kib=150 * MIB, resident_kib=4 * GIB, **{absent: None}))
+            self.assertIsNone(
+                self.at_best(
+                    free_kib=150 * MIB, resident_kib=4 * GIB, **{absent: None}
+                )
+            )
 
 
 kib = strategies.integers(0, 64 * GIB)
@@ -334,95 +416,141 @@ policies = strategies.builds(
     mode=strategies.sampled_from(['auto', 'first', 'beside']),
     reclaim=strategies.sampled_from(['free', 'cold', 'available']),
     headroom_percent=strategies.integers(1, 90),
-    headroom_min_mib=strategies.integers(32, 4096))
+    headroom_min_mib=strategies.integers(32, 4096),
+)
 
 
 class PlanPropertiesTest(base.TestCase):
-
     @hypothesis.given(
-        actual_kib=kib, total_kib=kib, free_kib=kib, rss_kib=kib,
+        actual_kib=kib,
+        total_kib=kib,
+        free_kib=kib,
+        rss_kib=kib,
         available_kib=strategies.none() | kib,
         inactive_file_kib=strategies.none() | kib,
         unwritten_kib=strategies.none() | kib,
-        windows=strategies.booleans(), policy=policies,
-        link_mbit=strategies.integers(1, 10 ** 6))
+        windows=strategies.booleans(),
+        policy=policies,
+        link_mbit=strategies.integers(1, 10**6),
+    )
     def test_a_guest_always_keeps_its_headroom(
-            self, actual_kib: int, total_kib: int, free_kib: int,
-            rss_kib: int, windows: bool, policy: Policy, link_mbit: int,
-            **amounts_kib: int | None) -> None:
+        self,
+        actual_kib: int,
+        total_kib: int,
+        free_kib: int,
+        rss_kib: int,
+        windows: bool,
+        policy: Policy,
+        link_mbit: int,
+        **amounts_kib: int | None,
+    ) -> None:
         total_kib = min(total_kib, actual_kib)
         free_kib = min(free_kib, total_kib)
         amounts_kib = {
-            name: value if value is None else min(value, total_kib - (
-                free_kib if name == 'inactive_file_kib' else 0))
-            for name, value in amounts_kib.items()}
+            name: value
+            if value is None
+            else min(
+                value,
+                total_kib - (free_kib if name == 'inactive_file_kib' else 0),
+            )
+            for name, value in amounts_kib.items()
+        }
         memory = FreeMemory('agent', total_kib, free_kib, **amounts_kib)
         plan = plans.make(
-            memory, Eligible(actual_kib, rss_kib, windows), policy,
-            LinkRate.of_mbit(link_mbit, Origin.CONFIGURED), PACE)
+            memory,
+            Eligible(actual_kib, rss_kib, windows),
+            policy,
+            LinkRate.of_mbit(link_mbit, Origin.CONFIGURED),
+            PACE,
+        )
         if isinstance(plan, LeaveAlone):
             return
-        self.assertEqual(policy.headroom_kib(actual_kib, windows),
-                         plan.headroom_kib)
+        self.assertEqual(
+            policy.headroom_kib(actual_kib, windows), plan.headroom_kib
+        )
         self.assertGreaterEqual(plan.target_kib, plan.headroom_kib)
         self.assertLess(plan.target_kib, plan.original_kib)
         available_kib = amounts_kib['available_kib']
         if available_kib is not None:
-            self.assertGreaterEqual(available_kib - plan.release_kib,
-                                    plan.headroom_kib)
+            self.assertGreaterEqual(
+                available_kib - plan.release_kib, plan.headroom_kib
+            )
         self.assertLessEqual(plan.expected_saving_kib, plan.release_kib)
-        self.assertGreaterEqual(plan.expected_saving_kib,
-                                policy.min_saving_mib * 1024)
-        self.assertLessEqual(
-            0, plan.expected_saving_seconds + 1e-9)
+        self.assertGreaterEqual(
+            plan.expected_saving_kib, policy.min_saving_mib * 1024
+        )
+        self.assertLessEqual(0, plan.expected_saving_seconds + 1e-9)
 
     @hypothesis.given(free_kib=kib, more_kib=kib)
-    def test_more_free_never_takes_less(self, free_kib: int, more_kib: int
-                                        ) -> None:
+    def test_more_free_never_takes_less(
+        self, free_kib: int, more_kib: int
+    ) -> None:
         def release_kib(amount_kib: int) -> int:
             plan = make(min(amount_kib, 4 * GIB))
             return plan.release_kib if isinstance(plan, plans.Plan) else 0
 
-        self.assertLessEqual(release_kib(free_kib),
-                             release_kib(free_kib + more_kib))
+        self.assertLessEqual(
+            release_kib(free_kib), release_kib(free_kib + more_kib)
+        )
 
     @hypothesis.given(
         free_kib=strategies.integers(0, 4 * GIB),
         resident_kib=strategies.integers(0, 5 * GIB),
-        link_mbit=strategies.integers(1, 10 ** 6))
+        link_mbit=strategies.integers(1, 10**6),
+    )
     def test_by_itself_nothing_is_done_that_would_not_pay(
-            self, free_kib: int, resident_kib: int, link_mbit: int) -> None:
+        self, free_kib: int, resident_kib: int, link_mbit: int
+    ) -> None:
         link = LinkRate.of_mbit(link_mbit, Origin.CONFIGURED)
         plan = make(free_kib, resident_kib=resident_kib, link=link)
         if isinstance(plan, plans.Plan):
-            self.assertGreaterEqual(plan.expected_saving_seconds,
-                                    plans.LEAST_GAIN_SECONDS)
+            self.assertGreaterEqual(
+                plan.expected_saving_seconds, plans.LEAST_GAIN_SECONDS
+            )
             self.assertGreaterEqual(
                 plan.expected_saving_seconds,
-                plans.LEAST_GAIN_SHARE * resident_kib / link.kib_per_second)
+                plans.LEAST_GAIN_SHARE * resident_kib / link.kib_per_second,
+            )
 
     @hypothesis.given(
-        driver=strategies.tuples(kib, kib, kib, kib), rss_kib=kib,
-        less_kib=strategies.tuples(kib, kib, kib), unwritten_kib=kib,
-        policy=policies, link_mbit=strategies.integers(1, 10 ** 6),
+        driver=strategies.tuples(kib, kib, kib, kib),
+        rss_kib=kib,
+        less_kib=strategies.tuples(kib, kib, kib),
+        unwritten_kib=kib,
+        policy=policies,
+        link_mbit=strategies.integers(1, 10**6),
         pace=strategies.builds(
-            Pace, inflate_kib_per_second=strategies.integers(MIB, 64 * GIB)))
+            Pace, inflate_kib_per_second=strategies.integers(MIB, 64 * GIB)
+        ),
+    )
     def test_who_is_not_asked_would_be_left_alone_whatever_it_said(
-            self, driver: tuple[int, ...], rss_kib: int,
-            less_kib: tuple[int, ...], unwritten_kib: int, policy: Policy,
-            link_mbit: int, pace: Pace) -> None:
+        self,
+        driver: tuple[int, ...],
+        rss_kib: int,
+        less_kib: tuple[int, ...],
+        unwritten_kib: int,
+        policy: Policy,
+        link_mbit: int,
+        pace: Pace,
+    ) -> None:
         total_kib, free_kib, available_kib, cache_kib = (
-            min(amount_kib, driver[0]) for amount_kib in driver)
+            min(amount_kib, driver[0]) for amount_kib in driver
+        )
         guest = Eligible(total_kib, rss_kib)
         link = LinkRate.of_mbit(link_mbit, Origin.CONFIGURED)
-        told = BalloonStats(total_kib, rss_kib, total_kib, free_kib,
-                            available_kib, cache_kib)
+        told = BalloonStats(
+            total_kib, rss_kib, total_kib, free_kib, available_kib, cache_kib
+        )
         if plans.not_even_at_best(told, guest, policy, link) is None:
             return
         said = FreeMemory(
-            'agent', total_kib, max(0, free_kib - less_kib[0]),
+            'agent',
+            total_kib,
+            max(0, free_kib - less_kib[0]),
             max(0, available_kib - less_kib[1]),
             inactive_file_kib=max(0, cache_kib - less_kib[2]),
-            unwritten_kib=unwritten_kib)
+            unwritten_kib=unwritten_kib,
+        )
         self.assertIsInstance(
-            plans.make(said, guest, policy, link, pace), LeaveAlone)
+            plans.make(said, guest, policy, link, pace), LeaveAlone
+        )

@@ -34,7 +34,6 @@ print(*sorted(set(sys.modules) - before))
 
 
 class PluginTestCase(base.ConfTestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.calls: list[tuple[object, str | None]] = []
@@ -50,23 +49,30 @@ class PluginTestCase(base.ConfTestCase):
 
 
 class HookTest(PluginTestCase):
-
     def build(self, conf: cfg.ConfigOpts) -> plugin.FreememNotifyDriver:
         """Build it as oslo.messaging does."""
         return stevedore.DriverManager(
-            'oslo.messaging.notify.drivers', 'freemem', invoke_on_load=True,
-            invoke_args=[conf], invoke_kwds={'topics': ['notifications'],
-                                             'transport': None}).driver
+            'oslo.messaging.notify.drivers',
+            'freemem',
+            invoke_on_load=True,
+            invoke_args=[conf],
+            invoke_kwds={'topics': ['notifications'], 'transport': None},
+        ).driver
 
     def test_oslo_messaging_finds_it_by_its_name(self) -> None:
-        self.assertIsInstance(self.build(self.conf('')),
-                              plugin.FreememNotifyDriver)
-        self.assertTrue(issubclass(plugin.FreememNotifyDriver,
-                                   notifier.Driver))
+        self.assertIsInstance(
+            self.build(self.conf('')), plugin.FreememNotifyDriver
+        )
+        self.assertTrue(
+            issubclass(plugin.FreememNotifyDriver, notifier.Driver)
+        )
 
     def test_it_notifies_nobody(self) -> None:
-        self.assertIsNone(self.build(self.conf('')).notify(
-            {}, {'event_type': 'x'}, 'info', 0))
+        self.assertIsNone(
+            self.build(self.conf('')).notify(
+                {}, {'event_type': 'x'}, 'info', 0
+            )
+        )
 
     def test_built_for_each_format_it_hooks_once(self) -> None:
         conf = self.conf('')
@@ -79,8 +85,9 @@ class HookTest(PluginTestCase):
         self.assertEqual([('api', None)], self.calls)
 
     def test_a_process_that_is_not_novas_is_left_alone(self) -> None:
-        with mock.patch.dict(sys.modules, {'nova.virt': None,
-                                           'nova.virt.driver': None}):
+        with mock.patch.dict(
+            sys.modules, {'nova.virt': None, 'nova.virt.driver': None}
+        ):
             self.build(self.conf(''))
         self.assertIs(self.stock, nova_driver.load_compute_driver)
         self.assertEqual('', self.log.output)
@@ -88,24 +95,32 @@ class HookTest(PluginTestCase):
     def test_importing_it_imports_next_to_nothing(self) -> None:
         ran = subprocess.run(
             [sys.executable, '-c', IMPORTS_NOTHING],
-            capture_output=True, text=True, timeout=60)
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         self.assertEqual('nova_freemem nova_freemem.plugin\n', ran.stdout)
 
 
 class LoadTest(PluginTestCase):
-
-    def load(self, text: str, compute_driver: str | None = None,
-             **kwargs: str) -> None:
+    def load(
+        self, text: str, compute_driver: str | None = None, **kwargs: str
+    ) -> None:
         plugin.hook(self.conf(text, **kwargs))
-        self.assertEqual('a driver', nova_driver.load_compute_driver(
-            'api', compute_driver))
+        self.assertEqual(
+            'a driver', nova_driver.load_compute_driver('api', compute_driver)
+        )
         self.assertEqual([('api', compute_driver)], self.calls)
 
     def assert_off(self, *words: str) -> None:
         """One ERROR line says all that an operator needs."""
         (line,) = self.log_lines('ERROR')
-        for word in ('nova_freemem is off', "Nova's own driver runs",
-                     'restart nova-compute', *words):
+        for word in (
+            'nova_freemem is off',
+            "Nova's own driver runs",
+            'restart nova-compute',
+            *words,
+        ):
             self.assertIn(word, line)
 
     def test_enabled_and_right_there_is_no_complaint(self) -> None:
@@ -136,8 +151,9 @@ class LoadTest(PluginTestCase):
         self.assert_off('release', 'vacuum', 'not installed', 'balloon')
 
     def test_another_compute_driver(self) -> None:
-        self.load('[freemem]\nenabled = true\n',
-                  compute_driver='fake.FakeDriver')
+        self.load(
+            '[freemem]\nenabled = true\n', compute_driver='fake.FakeDriver'
+        )
         self.assert_off('fake.FakeDriver', 'libvirt.LibvirtDriver')
 
     def test_a_plugin_that_is_broken_itself(self) -> None:
@@ -147,8 +163,9 @@ class LoadTest(PluginTestCase):
         self.assert_off('takeover')
 
     def test_novas_own_failure_stays_novas(self) -> None:
-        def failing(virtapi: object, compute_driver: str | None = None
-                    ) -> None:
+        def failing(
+            virtapi: object, compute_driver: str | None = None
+        ) -> None:
             raise SystemExit(1)
 
         nova_driver.load_compute_driver = failing

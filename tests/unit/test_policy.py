@@ -22,75 +22,107 @@ from tests.unit.fakes import MIB
 
 
 class PolicyTest(base.ConfTestCase):
-
     def read(self, text: str) -> policy.Policy:
         return policy.Policy.from_conf(
-            freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n')))
+            freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n'))
+        )
 
     def problem(self, text: str) -> str:
-        return str(self.assertRaises(exceptions.ConfigInvalid, self.read,
-                                     text))
+        return str(
+            self.assertRaises(exceptions.ConfigInvalid, self.read, text)
+        )
 
     def test_defaults(self) -> None:
         self.assertEqual(fakes.make_policy(), self.read(''))
 
     def test_every_option_arrives(self) -> None:
         self.assertEqual(
-            policy.Policy(('balloon_stats',), 'other', 'first', 'free', 10,
-                          64, 2048, 25000, 1, 2, 3, 30),
-            self.read('acquire = balloon_stats\nrelease = other\n'
-                      'mode = first\nreclaim = free\n'
-                      'headroom_percent = 10\nheadroom_min_mib = 64\n'
-                      'headroom_windows_mib = 2048\nlink_mbit = 25000\n'
-                      'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
-                      'deadline_seconds = 3\n'
-                      'reconcile_interval_seconds = 30'))
+            policy.Policy(
+                ('balloon_stats',),
+                'other',
+                'first',
+                'free',
+                10,
+                64,
+                2048,
+                25000,
+                1,
+                2,
+                3,
+                30,
+            ),
+            self.read(
+                'acquire = balloon_stats\nrelease = other\n'
+                'mode = first\nreclaim = free\n'
+                'headroom_percent = 10\nheadroom_min_mib = 64\n'
+                'headroom_windows_mib = 2048\nlink_mbit = 25000\n'
+                'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
+                'deadline_seconds = 3\n'
+                'reconcile_interval_seconds = 30'
+            ),
+        )
 
     def test_a_wrong_value_is_named_with_its_option_and_bounds(self) -> None:
         for option, low, high in (
-                ('headroom_percent', 1, 90),
-                ('headroom_min_mib', 32, 1048576),
-                ('headroom_windows_mib', 32, 1048576),
-                ('link_mbit', 0, 1000000),
-                ('min_saving_mib', 1, 1048576),
-                ('agent_timeout_seconds', 1, 60),
-                ('deadline_seconds', 2, 3600),
-                ('reconcile_interval_seconds', 5, 3600)):
+            ('headroom_percent', 1, 90),
+            ('headroom_min_mib', 32, 1048576),
+            ('headroom_windows_mib', 32, 1048576),
+            ('link_mbit', 0, 1000000),
+            ('min_saving_mib', 1, 1048576),
+            ('agent_timeout_seconds', 1, 60),
+            ('deadline_seconds', 2, 3600),
+            ('reconcile_interval_seconds', 5, 3600),
+        ):
             for value in (str(low - 1), str(high + 1), 'some', ''):
                 self.assertEqual(
                     f'[freemem] {option}: {value!r} is not a whole number '
                     f'from {low} to {high}',
-                    self.problem(f'{option} = {value}'))
+                    self.problem(f'{option} = {value}'),
+                )
 
     def test_a_word_that_is_none_of_the_choices(self) -> None:
         for option in ('mode', 'reclaim'):
-            self.assertIn(f'[freemem] {option}: ',
-                          self.problem(f'{option} = always'))
+            self.assertIn(
+                f'[freemem] {option}: ', self.problem(f'{option} = always')
+            )
 
     def test_options_that_contradict_each_other(self) -> None:
         self.assertEqual(
             '[freemem] agent_timeout_seconds: 5 must be below '
             'deadline_seconds, which is 4',
-            self.problem('deadline_seconds = 4'))
+            self.problem('deadline_seconds = 4'),
+        )
 
     def test_somebody_has_to_be_asked(self) -> None:
-        self.assertEqual('[freemem] acquire: must name at least one source',
-                         self.problem('acquire ='))
+        self.assertEqual(
+            '[freemem] acquire: must name at least one source',
+            self.problem('acquire ='),
+        )
 
     def test_enabled_is_true_or_false(self) -> None:
-        for text, enabled in (('', False), ('enabled = true', True),
-                              ('enabled = false', False)):
-            self.assertEqual(enabled, policy.is_enabled(
-                freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n'))))
+        for text, enabled in (
+            ('', False),
+            ('enabled = true', True),
+            ('enabled = false', False),
+        ):
+            self.assertEqual(
+                enabled,
+                policy.is_enabled(
+                    freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n'))
+                ),
+            )
         error = self.assertRaises(
-            exceptions.ConfigInvalid, policy.is_enabled,
-            freemem_conf.read_apart(self.conf('[freemem]\nenabled = maybe')))
+            exceptions.ConfigInvalid,
+            policy.is_enabled,
+            freemem_conf.read_apart(self.conf('[freemem]\nenabled = maybe')),
+        )
         self.assertIn('enabled', str(error))
         self.assertIn('maybe', str(error))
 
     def test_headroom_is_a_share_but_never_below_the_floor(self) -> None:
-        headroom = fakes.make_policy(headroom_percent=10,
-                                     headroom_min_mib=128).headroom_kib
+        headroom = fakes.make_policy(
+            headroom_percent=10, headroom_min_mib=128
+        ).headroom_kib
         self.assertEqual(GIB // 2, headroom(5 * GIB))
         self.assertEqual(128 * MIB, headroom(1 * GIB))
         self.assertEqual(128 * MIB, headroom(0))
@@ -101,6 +133,7 @@ class PolicyTest(base.ConfTestCase):
         self.assertEqual(2 * GIB, headroom(40 * GIB, windows=True))
 
     def test_windows_never_keeps_less(self) -> None:
-        headroom = fakes.make_policy(headroom_min_mib=512,
-                                     headroom_windows_mib=64).headroom_kib
+        headroom = fakes.make_policy(
+            headroom_min_mib=512, headroom_windows_mib=64
+        ).headroom_kib
         self.assertEqual(512 * MIB, headroom(1 * GIB, windows=True))

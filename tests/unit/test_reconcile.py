@@ -32,33 +32,34 @@ INTERVAL_SECONDS = 60
 def owe(guest: fakes.FakeGuest) -> fakes.FakeGuest:
     """Take 3 of 4 GiB from a guest, and write it down."""
     guest.metadata = journal.Owed(
-        4 * GIB, 'other', datetime.datetime.now(datetime.UTC), 'uuid',
-        10).to_xml()
+        4 * GIB, 'other', datetime.datetime.now(datetime.UTC), 'uuid', 10
+    ).to_xml()
     guest.actual_kib = guest.target_kib = guest.definition_kib = 1 * GIB
     guest.touched_kib = 0
     return guest
 
 
 class ReconcilerTestCase(base.TestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()
-        self.thread = self.patch_autospec(threading, 'Thread',
-                                          side_effect=self.clock.thread)
+        self.thread = self.patch_autospec(
+            threading, 'Thread', side_effect=self.clock.thread
+        )
         self.hypervisor = fakes.FakeHypervisor()
         self.claims = claims.Claims(self.clock)
         self.reconciler = reconcile.Reconciler(
-            self.hypervisor, self.claims, self.clock, INTERVAL_SECONDS)
+            self.hypervisor, self.claims, self.clock, INTERVAL_SECONDS
+        )
 
-    def add_guest(self, uuid: str = fakes.UUID, *, owed: bool = True,
-                  **behaviour: Any) -> fakes.FakeGuest:
+    def add_guest(
+        self, uuid: str = fakes.UUID, *, owed: bool = True, **behaviour: Any
+    ) -> fakes.FakeGuest:
         """:returns: a guest on this host."""
         guest = fakes.FakeGuest(self.clock, **behaviour)
         if owed:
             owe(guest)
-        self.hypervisor.domains[uuid] = fakes.FakeDomain(
-            guest, 'source', uuid)
+        self.hypervisor.domains[uuid] = fakes.FakeDomain(guest, 'source', uuid)
         return guest
 
     def calls(self, name: str, uuid: str = fakes.UUID) -> int:
@@ -68,14 +69,17 @@ class ReconcilerTestCase(base.TestCase):
         guest.look()
         self.assertEqual(
             (0, None, 4 * GIB, 10),
-            (guest.missing_kib, guest.metadata, guest.definition_kib,
-             guest.definition_stats_period_seconds))
+            (
+                guest.missing_kib,
+                guest.metadata,
+                guest.definition_kib,
+                guest.definition_stats_period_seconds,
+            ),
+        )
 
 
 class StartTest(ReconcilerTestCase):
-
-    def test_what_is_owed_as_nova_compute_starts_is_paid_at_once(self
-                                                                 ) -> None:
+    def test_what_is_owed_as_nova_compute_starts_is_paid_at_once(self) -> None:
         guests = [self.add_guest(f'guest {number}') for number in range(5)]
         self.reconciler.start()
         self.clock.wait(0)
@@ -120,13 +124,15 @@ class StartTest(ReconcilerTestCase):
     def test_it_pays_nobody_after_it_was_stopped(self) -> None:
         guests = [self.add_guest(f'guest {number}') for number in range(3)]
         domain = self.hypervisor.domains['guest 0']
-        read, domain.read_metadata = domain.read_metadata, lambda: (
-            self.reconciler.stop() or read())
+        read, domain.read_metadata = (
+            domain.read_metadata,
+            lambda: self.reconciler.stop() or read(),
+        )
         self.reconciler.start()
         self.clock.wait(600)
         self.assertEqual(
-            [4 * GIB, 1 * GIB, 1 * GIB],
-            [guest.target_kib for guest in guests])
+            [4 * GIB, 1 * GIB, 1 * GIB], [guest.target_kib for guest in guests]
+        )
 
 
 class LandingTest(ReconcilerTestCase):
@@ -154,7 +160,6 @@ class LandingTest(ReconcilerTestCase):
 
 
 class IntervalTest(ReconcilerTestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.reconciler.start()
@@ -164,8 +169,9 @@ class IntervalTest(ReconcilerTestCase):
         self.clock.wait(10 * INTERVAL_SECONDS)
         self.assertEqual(11, self.hypervisor.looks)
 
-    def test_a_debt_that_nobody_told_of_is_paid_within_an_interval(self
-                                                                   ) -> None:
+    def test_a_debt_that_nobody_told_of_is_paid_within_an_interval(
+        self,
+    ) -> None:
         guest = self.add_guest()
         self.clock.wait(INTERVAL_SECONDS + 6)
         self.assert_whole(guest)
@@ -183,8 +189,9 @@ class IntervalTest(ReconcilerTestCase):
         self.clock.wait(INTERVAL_SECONDS)
         self.assertEqual(2, len(self.log_lines('WARNING')))
 
-    def test_one_guest_that_breaks_does_not_keep_others_from_theirs(self
-                                                                    ) -> None:
+    def test_one_guest_that_breaks_does_not_keep_others_from_theirs(
+        self,
+    ) -> None:
         self.add_guest('guest 1')
         self.hypervisor.domains['guest 1'].read_metadata = None
         other = self.add_guest('guest 2')
@@ -192,13 +199,15 @@ class IntervalTest(ReconcilerTestCase):
         self.assert_whole(other)
 
     def test_nothing_is_remembered_of_a_guest_that_is_settled_or_gone(
-            self) -> None:
+        self,
+    ) -> None:
         self.add_guest('guest 1')
         self.add_guest('guest 2').takes_up_to_kib = 2 * GIB
         self.add_guest('guest 3').metadata = 'not XML'
         self.clock.wait(INTERVAL_SECONDS + 6)
-        self.assertEqual({'guest 2', 'guest 3'},
-                         set(self.reconciler._accounts))
+        self.assertEqual(
+            {'guest 2', 'guest 3'}, set(self.reconciler._accounts)
+        )
         for domain in self.hypervisor.domains.values():
             domain.guest.host = 'elsewhere'
         self.clock.wait(INTERVAL_SECONDS)
@@ -206,7 +215,6 @@ class IntervalTest(ReconcilerTestCase):
 
 
 class NewsTest(ReconcilerTestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.reconciler.start()
@@ -229,14 +237,14 @@ class NewsTest(ReconcilerTestCase):
 
     def test_a_guest_that_is_off_is_none_either(self) -> None:
         self.add_guest()
-        self.hypervisor.domains[fakes.UUID].fault_at[1] = (
-            fakes.libvirt_fault(exceptions.OperationInvalid, 'not running'))
+        self.hypervisor.domains[fakes.UUID].fault_at[1] = fakes.libvirt_fault(
+            exceptions.OperationInvalid, 'not running'
+        )
         self.reconciler.look_at(fakes.UUID)
         self.clock.wait(6)
         self.assertEqual('', self.log.output)
 
-    def test_one_that_lands_is_paid_as_soon_as_its_job_has_ended(self
-                                                                 ) -> None:
+    def test_one_that_lands_is_paid_as_soon_as_its_job_has_ended(self) -> None:
         guest = self.add_guest()
         guest.transferred_kib = 7
         self.reconciler.look_at(fakes.UUID)
@@ -267,8 +275,7 @@ class NewsTest(ReconcilerTestCase):
         self.clock.wait(7)
         self.assert_whole(guest)
 
-    def test_one_that_is_paused_half_way_costs_nothing_meanwhile(self
-                                                                 ) -> None:
+    def test_one_that_is_paused_half_way_costs_nothing_meanwhile(self) -> None:
         guest = self.add_guest(deflate_kib_per_second=30 * MIB)
         self.reconciler.look_at(fakes.UUID)
         self.clock.wait(1)
@@ -287,7 +294,8 @@ class NewsTest(ReconcilerTestCase):
         self.assert_whole(guest)
 
     def test_one_that_is_taken_over_half_way_costs_nothing_meanwhile(
-            self) -> None:
+        self,
+    ) -> None:
         self.add_guest(deflate_kib_per_second=30 * MIB)
         self.reconciler.look_at(fakes.UUID)
         self.clock.wait(1)
@@ -295,10 +303,12 @@ class NewsTest(ReconcilerTestCase):
         with self.claims.claim(fakes.UUID):
             self.clock.wait(3 * INTERVAL_SECONDS)
             self.assertEqual(
-                calls, len(self.hypervisor.domains[fakes.UUID].calls))
+                calls, len(self.hypervisor.domains[fakes.UUID].calls)
+            )
 
-    def test_one_that_left_half_paid_and_is_back_is_a_guest_like_any(self
-                                                                     ) -> None:
+    def test_one_that_left_half_paid_and_is_back_is_a_guest_like_any(
+        self,
+    ) -> None:
         guest = self.add_guest(deflate_kib_per_second=30 * MIB)
         self.reconciler.look_at(fakes.UUID)
         self.clock.wait(1)
@@ -309,8 +319,9 @@ class NewsTest(ReconcilerTestCase):
         with self.claims.claim(fakes.UUID):
             entry = owe(guest).metadata
             self.clock.wait(3 * INTERVAL_SECONDS)
-            self.assertEqual((entry, 1 * GIB),
-                             (guest.metadata, guest.target_kib))
+            self.assertEqual(
+                (entry, 1 * GIB), (guest.metadata, guest.target_kib)
+            )
         self.reconciler.look_at(fakes.UUID)
         self.clock.wait(210)
         self.assert_whole(guest)
@@ -319,8 +330,9 @@ class NewsTest(ReconcilerTestCase):
         self.add_guest()
         self.reconciler.look_at(fakes.UUID)
         self.clock.wait(0.01)
-        self.assertIsInstance(self.reconciler.hand_over(fakes.UUID),
-                              assign.Assignment)
+        self.assertIsInstance(
+            self.reconciler.hand_over(fakes.UUID), assign.Assignment
+        )
         self.assertIsNone(self.reconciler.hand_over(fakes.UUID))
         self.assertIsNone(self.reconciler.hand_over('never seen'))
 
@@ -355,8 +367,7 @@ class UnableTest(ReconcilerTestCase):
             self.clock.wait(INTERVAL_SECONDS + 2)
             self.assert_whole(guest)
 
-    def test_that_is_said_at_a_sane_rate_for_as_long_as_it_is_so(self
-                                                                 ) -> None:
+    def test_that_is_said_at_a_sane_rate_for_as_long_as_it_is_so(self) -> None:
         self.start(takes_up_to_kib=2 * GIB)
         self.clock.wait(10)
         self.assertEqual([], self.log_lines('WARNING'))
@@ -401,7 +412,8 @@ class UnableTest(ReconcilerTestCase):
         self.assert_whole(other)
 
     def test_a_fault_of_libvirt_is_told_of_with_the_command_that_mends_it(
-            self) -> None:
+        self,
+    ) -> None:
         self.start()
         refuse = fakes.libvirt_fault(exceptions.TargetRefused, 'above max')
         domain = self.hypervisor.domains[fakes.UUID]
@@ -418,13 +430,15 @@ class UnableTest(ReconcilerTestCase):
         domain = self.hypervisor.domains[fakes.UUID]
         for call in range(1, 8):
             domain.fault_at[call] = fakes.libvirt_fault(
-                exceptions.DomainBusy, 'busy')
+                exceptions.DomainBusy, 'busy'
+            )
         self.clock.wait(20)
         self.assert_whole(guest)
         self.assertEqual([], self.log_lines('ERROR'))
 
-    def test_an_entry_that_makes_no_sense_is_told_of_once_and_kept(self
-                                                                   ) -> None:
+    def test_an_entry_that_makes_no_sense_is_told_of_once_and_kept(
+        self,
+    ) -> None:
         guest = self.start()
         guest.metadata = '<owed format="2" original_kib="1"/>'
         self.clock.wait(24 * 3600)
@@ -433,12 +447,10 @@ class UnableTest(ReconcilerTestCase):
         (line,) = self.log_lines('ERROR')
         self.assertIn('its format is not 1', line)
         self.assertIn(f'nova-freemem settle {fakes.UUID}', line)
-        self.assertEqual('<owed format="2" original_kib="1"/>',
-                         guest.metadata)
+        self.assertEqual('<owed format="2" original_kib="1"/>', guest.metadata)
         self.assertEqual(0, self.calls('set_balloon_kib'))
 
-    def test_another_entry_that_makes_no_sense_is_told_of_again(self
-                                                                ) -> None:
+    def test_another_entry_that_makes_no_sense_is_told_of_again(self) -> None:
         guest = self.start()
         for metadata in ('<owed format="2"/>', 'not XML'):
             guest.metadata = metadata

@@ -29,14 +29,17 @@ ENABLED = '[freemem]\nenabled = true\n'
 
 
 class TakeoverTest(base.ConfTestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.stock = nova_libvirt.LibvirtDriver
 
     def problem(self, text: str, **kwargs: str) -> str:
-        error = self.assertRaises(exceptions.ConfigInvalid, takeover.prepare,
-                                  self.conf(text, **kwargs), None)
+        error = self.assertRaises(
+            exceptions.ConfigInvalid,
+            takeover.prepare,
+            self.conf(text, **kwargs),
+            None,
+        )
         self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
         return str(error)
 
@@ -66,22 +69,30 @@ class TakeoverTest(base.ConfTestCase):
         self.assertEqual(
             '[freemem] enabled: it works with compute_driver = '
             'libvirt.LibvirtDriver, not with fake.FakeDriver',
-            self.problem(ENABLED, compute_driver='fake.FakeDriver'))
+            self.problem(ENABLED, compute_driver='fake.FakeDriver'),
+        )
         with takeover.prepare(self.conf('', 'fake.FakeDriver'), None):
             self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
 
     def test_the_driver_asked_for_counts_before_the_configured_one(
-            self) -> None:
-        self.assertRaises(exceptions.ConfigInvalid, takeover.prepare,
-                          self.conf(ENABLED), 'fake.FakeDriver')
+        self,
+    ) -> None:
+        self.assertRaises(
+            exceptions.ConfigInvalid,
+            takeover.prepare,
+            self.conf(ENABLED),
+            'fake.FakeDriver',
+        )
 
     def test_a_driver_that_cannot_be_imported_is_found_beforehand(
-            self) -> None:
+        self,
+    ) -> None:
         conf = self.conf(ENABLED)
         with mock.patch.dict(sys.modules, {'nova_freemem.driver': None}):
             sys.modules['nova_freemem'].__dict__.pop('driver')
-            self.addCleanup(setattr, sys.modules['nova_freemem'], 'driver',
-                            driver)
+            self.addCleanup(
+                setattr, sys.modules['nova_freemem'], 'driver', driver
+            )
             self.assertRaises(ImportError, takeover.prepare, conf, None)
         self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
 

@@ -23,14 +23,15 @@ LARGEST = untrusted.LARGEST
 
 
 class QuotedTest(base.TestCase):
-
     def test_plain_text_stays_readable(self) -> None:
         self.assertEqual("'no agent'", untrusted.quoted('no agent'))
         self.assertEqual('7', untrusted.quoted(ValueError('7')).strip("'"))
 
     def test_nothing_in_it_moves_the_cursor(self) -> None:
-        self.assertEqual(r"'a\nERROR \x1b[2J\u202e'",
-                         untrusted.quoted('a\nERROR \x1b[2J\u202e'))
+        self.assertEqual(
+            r"'a\nERROR \x1b[2J\u202e'",
+            untrusted.quoted('a\nERROR \x1b[2J\u202e'),
+        )
 
     def test_it_shows_that_it_was_cut(self) -> None:
         quoted = untrusted.quoted('\x1b' * (4 << 20))
@@ -45,7 +46,6 @@ class QuotedTest(base.TestCase):
 
 
 class AmountTest(base.TestCase):
-
     def test_amounts_are_taken(self) -> None:
         for value in (0, 1, 4 << 20, LARGEST):
             self.assertEqual(value, untrusted.amount(value))
@@ -56,14 +56,26 @@ class AmountTest(base.TestCase):
 
 
 class WholeNumberTest(base.TestCase):
-
     def test_digits_are_a_number(self) -> None:
         for text, number in (('0', 0), ('007', 7), (str(LARGEST), LARGEST)):
             self.assertEqual(number, untrusted.whole_number(text))
 
     def test_what_int_would_take_besides_is_none(self) -> None:
-        for text in (None, '', '+1', '-1', ' 1', '1\n', '1_0', '\u0661',
-                     '1.0', '1e3', '0x1', '9' * 20, str(LARGEST + 1)):
+        for text in (
+            None,
+            '',
+            '+1',
+            '-1',
+            ' 1',
+            '1\n',
+            '1_0',
+            '\u0661',
+            '1.0',
+            '1e3',
+            '0x1',
+            '9' * 20,
+            str(LARGEST + 1),
+        ):
             self.assertRaises(ValueError, untrusted.whole_number, text)
 
     def test_the_bound_is_the_last_that_is_taken(self) -> None:
@@ -72,29 +84,41 @@ class WholeNumberTest(base.TestCase):
 
 
 class XmlTest(base.TestCase):
-
     def test_a_document_is_read(self) -> None:
         self.assertEqual('b', untrusted.xml('<a c="b"/>').get('c'))
 
     def test_an_entity_stands_for_nothing(self) -> None:
         document = untrusted.xml(
-            '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>'
-            '<a>&b;</a>')
+            '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>'
+        )
         self.assertNotIn('root:', ''.join(document.itertext()))
 
     def test_what_is_not_xml_is_a_value_error(self) -> None:
-        for text in ('', 'a', '<a>', '\0', '\ud800', '<a>' * 9999,
-                     '<?xml version="1.0" encoding="utf-8"?><a/>'):
+        for text in (
+            '',
+            'a',
+            '<a>',
+            '\0',
+            '\ud800',
+            '<a>' * 9999,
+            '<?xml version="1.0" encoding="utf-8"?><a/>',
+        ):
             self.assertRaises(ValueError, untrusted.xml, text)
 
 
 class JsonTest(base.TestCase):
-
     def test_a_value_is_read(self) -> None:
-        self.assertEqual({'return': [1]},
-                         untrusted.from_json('{"return": [1]}'))
+        self.assertEqual(
+            {'return': [1]}, untrusted.from_json('{"return": [1]}')
+        )
 
     def test_what_is_none_or_too_deep_is_a_value_error(self) -> None:
-        for text in ('', 'no', '{', '[' * 99_999, '{"a":' * 99_999,
-                     '9' * 5000):
+        for text in (
+            '',
+            'no',
+            '{',
+            '[' * 99_999,
+            '{"a":' * 99_999,
+            '9' * 5000,
+        ):
             self.assertRaises(ValueError, untrusted.from_json, text)

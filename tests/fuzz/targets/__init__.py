@@ -20,8 +20,17 @@ and ``run`` raises where the seam does what it must not, for whatever data.
 import importlib
 from types import ModuleType
 
-NAMES = ('agent', 'tables', 'ranges', 'statistics', 'entry', 'description',
-         'planning', 'transfer', 'departure')
+NAMES = (
+    'agent',
+    'tables',
+    'ranges',
+    'statistics',
+    'entry',
+    'description',
+    'planning',
+    'transfer',
+    'departure',
+)
 
 
 def load(name: str) -> ModuleType:

@@ -33,21 +33,40 @@ _BLOCKED = '!113 Command guest-exec has been disabled'
 
 def seeds() -> list[bytes]:
     """:returns: an agent that runs cat, and one that reads files."""
-    exited = {'exitcode': 0, 'exited': True,
-              'out-data': script.encoded(tables.captured())}
-    content = {'count': 4096, 'eof': True,
-               'buf-b64': script.encoded(tables.captured())}
-    file = [script.returned(1000), script.returned(content),
-            script.returned({})]
+    exited = {
+        'exitcode': 0,
+        'exited': True,
+        'out-data': script.encoded(tables.captured()),
+    }
+    content = {
+        'count': 4096,
+        'eof': True,
+        'buf-b64': script.encoded(tables.captured()),
+    }
+    file = [
+        script.returned(1000),
+        script.returned(content),
+        script.returned({}),
+    ]
     return [
-        script.written(script.returned({'pid': 711}), '~3 ' + script.returned(
-            {'exited': False}), script.returned(exited)),
+        script.written(
+            script.returned({'pid': 711}),
+            '~3 ' + script.returned({'exited': False}),
+            script.returned(exited),
+        ),
         script.written(_BLOCKED, *file, *file),
-        script.written('~9 ' + script.returned({'pid': 711}),
-                       '~19 ' + script.returned({'exited': False})),
-        script.written(script.returned({'pid': 1}), '*99999 [', '*9999 {"a":',
-                       '!86 Guest agent is not responding'),
-        script.written('~150 !112 Guest agent command timed out')]
+        script.written(
+            '~9 ' + script.returned({'pid': 711}),
+            '~19 ' + script.returned({'exited': False}),
+        ),
+        script.written(
+            script.returned({'pid': 1}),
+            '*99999 [',
+            '*9999 {"a":',
+            '!86 Guest agent is not responding',
+        ),
+        script.written('~150 !112 Guest agent command timed out'),
+    ]
 
 
 def run(data: bytes) -> None:
@@ -61,8 +80,12 @@ def run(data: bytes) -> None:
         guest.agent = script.agent(data)
         started_at = clock.now()
         with handle.reached_by_libvirt(), oracle.only_our_faults():
-            tables.check(source.ask(
-                domains.Domain(guest), clock,
-                clocks.Deadline(clock, DEADLINE_SECONDS)))
+            tables.check(
+                source.ask(
+                    domains.Domain(guest),
+                    clock,
+                    clocks.Deadline(clock, DEADLINE_SECONDS),
+                )
+            )
     late_seconds = clock.now() - started_at - DEADLINE_SECONDS
     assert late_seconds <= LATE_SECONDS, f'{late_seconds:.1f} s late'

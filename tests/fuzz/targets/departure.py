@@ -43,8 +43,11 @@ from tests.fuzz import script
 from tests.fuzz.targets import agent
 from tests.unit import fakes
 
-MODULES = ('nova_freemem.departure', 'nova_freemem.release.balloon',
-           'nova_freemem.release.watch')
+MODULES = (
+    'nova_freemem.departure',
+    'nova_freemem.release.balloon',
+    'nova_freemem.release.watch',
+)
 
 MEMORY_KIB = 4 * fakes.GIB
 DEADLINE_SECONDS = 12
@@ -53,31 +56,46 @@ TRANSFER_SECONDS = 5.0
 
 # Beyond the deadline: the command to the agent that is under way when it
 # passes, and closing a file; or giving back what the guest is slow to take.
-LATE_SECONDS = max(agent.LATE_SECONDS,
-                   balloon.TICK_SECONDS + give_back.WAIT_SECONDS + 0.3)
+LATE_SECONDS = max(
+    agent.LATE_SECONDS, balloon.TICK_SECONDS + give_back.WAIT_SECONDS + 0.3
+)
 
 _SEPARATOR = b'\x1f'
-_HONEST = (b'MemTotal: 4194304 kB\nMemFree: 3500000 kB\n'
-           b'MemAvailable: 3400000 kB\nCached: 65536 kB\n')
+_HONEST = (
+    b'MemTotal: 4194304 kB\nMemFree: 3500000 kB\n'
+    b'MemAvailable: 3400000 kB\nCached: 65536 kB\n'
+)
 
 
 def seeds() -> list[bytes]:
     """:returns: guests that behave well, or whose agents do."""
     exited = {'exited': True, 'out-data': script.encoded(_HONEST)}
-    honest = script.written(script.returned({'pid': 1}),
-                            script.returned(exited))
-    behaviours = (b'\0', b'\1\0', b'\2\0\0', b'\0\x01\xaa\0\0',
-                  b'\0\x04\x01' * 3, b'\0' * 60 + b'\xff')
-    return [_SEPARATOR.join(parts) for parts in (
-        *((behaviour, honest) for behaviour in behaviours),
-        *((b'\0', answers) for answers in agent.seeds()))]
+    honest = script.written(
+        script.returned({'pid': 1}), script.returned(exited)
+    )
+    behaviours = (
+        b'\0',
+        b'\1\0',
+        b'\2\0\0',
+        b'\0\x01\xaa\0\0',
+        b'\0\x04\x01' * 3,
+        b'\0' * 60 + b'\xff',
+    )
+    return [
+        _SEPARATOR.join(parts)
+        for parts in (
+            *((behaviour, honest) for behaviour in behaviours),
+            *((b'\0', answers) for answers in agent.seeds()),
+        )
+    ]
 
 
 class Guest:
     """Honest where its bytes are 0; each other byte is a lie."""
 
-    def __init__(self, choices: fuzz_choices.Choices,
-                 host: handle.Handle) -> None:
+    def __init__(
+        self, choices: fuzz_choices.Choices, host: handle.Handle
+    ) -> None:
         self._choices = choices
         self._host = host
         self._updated_seconds = 0
@@ -94,14 +112,20 @@ class Guest:
         if choice & 1:
             actual_kib = self._choices.number(MEMORY_KIB)
         stats: dict[str, Any] = {
-            'actual': actual_kib, 'rss': self._choices.number(MEMORY_KIB)
-            if choice & 2 else actual_kib, 'available': MEMORY_KIB,
+            'actual': actual_kib,
+            'rss': self._choices.number(MEMORY_KIB)
+            if choice & 2
+            else actual_kib,
+            'available': MEMORY_KIB,
             'unused': max(0, actual_kib - 600 * 1024),
             'usable': max(0, actual_kib - 600 * 1024),
-            'swap_out': 0, 'last_update': self._updated_seconds}
+            'swap_out': 0,
+            'last_update': self._updated_seconds,
+        }
         if choice & 4:
-            lie = self._choices.of(('unused', 'usable', 'swap_out',
-                                    'available', 'disk_caches'))
+            lie = self._choices.of(
+                ('unused', 'usable', 'swap_out', 'available', 'disk_caches')
+            )
             stats[lie] = self._choices.value()
         return stats
 
@@ -115,11 +139,14 @@ def run(data: bytes) -> None:
     behaviour, _separator, answers = data.partition(_SEPARATOR)
     choices = fuzz_choices.Choices(behaviour)
     mode = choices.of(tuple(plans.MODES))
-    with handle.fake_time() as clock, \
-            mock.patch.object(threading, 'Thread', clock.thread), \
-            mock.patch.object(report.Reporter, '_record', _check_event), \
-            handle.reached_by_libvirt(), oracle.watched_log(), \
-            oracle.only_our_faults():
+    with (
+        handle.fake_time() as clock,
+        mock.patch.object(threading, 'Thread', clock.thread),
+        mock.patch.object(report.Reporter, '_record', _check_event),
+        handle.reached_by_libvirt(),
+        oracle.watched_log(),
+        oracle.only_our_faults(),
+    ):
         host = handle.Handle(clock)
         host.statistics = Guest(choices, host).statistics
         host.agent = script.agent(answers)
@@ -130,19 +157,33 @@ def run(data: bytes) -> None:
 
 def _depart(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
     policy = fakes.make_policy(
-        mode=mode, link_mbit=1000, deadline_seconds=DEADLINE_SECONDS,
-        agent_timeout_seconds=TIMEOUT_SECONDS)
+        mode=mode,
+        link_mbit=1000,
+        deadline_seconds=DEADLINE_SECONDS,
+        agent_timeout_seconds=TIMEOUT_SECONDS,
+    )
     engine = engines.Engine(
-        policy, (guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
-                 balloon_stats.BalloonStats('balloon_stats',
-                                            TIMEOUT_SECONDS)),
-        balloon.Balloon(), link.Links(1000, '192.0.2.1'),
-        pace.Paces(), backoff.Backoff(clock))
+        policy,
+        (
+            guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
+            balloon_stats.BalloonStats('balloon_stats', TIMEOUT_SECONDS),
+        ),
+        balloon.Balloon(),
+        link.Links(1000, '192.0.2.1'),
+        pace.Paces(),
+        backoff.Backoff(clock),
+    )
     leaving = departure.Departure(
-        domains.Domain(host), engine,
-        report.Reporter(None, types.SimpleNamespace(uuid=host.UUIDString()),
-                        'source'),
-        'source', '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2', None, clock)
+        domains.Domain(host),
+        engine,
+        report.Reporter(
+            None, types.SimpleNamespace(uuid=host.UUIDString()), 'source'
+        ),
+        'source',
+        '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2',
+        None,
+        clock,
+    )
     started_at = clock.now()
     assert leaving.prepare('dest')
     late_seconds = clock.now() - started_at - DEADLINE_SECONDS
@@ -163,8 +204,9 @@ def _check_event(_reporter: report.Reporter, _method: str, name: str) -> None:
 
 
 def _check_targets(host: handle.Handle) -> None:
-    floor_kib = (fakes.make_policy().headroom_kib(MEMORY_KIB)
-                 - watch.TOLERANCE_KIB)
+    floor_kib = (
+        fakes.make_policy().headroom_kib(MEMORY_KIB) - watch.TOLERANCE_KIB
+    )
     for target_kib in host.targets_kib:
         assert floor_kib <= target_kib <= MEMORY_KIB, target_kib
     if host.targets_kib and host.running:

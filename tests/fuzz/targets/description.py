@@ -24,18 +24,28 @@ from tests.unit import fakes
 MODULES = ('nova_freemem.eligibility', 'nova_freemem.description')
 
 _BALLOON = BalloonStats(actual_kib=4 * fakes.GIB, rss_kib=2 * fakes.GIB)
-_SIGNS = ('<hostdev/>', "<memballoon><stats period='{}'/></memballoon>",
-          "<interface type='vdpa'/>")
+_SIGNS = (
+    '<hostdev/>',
+    "<memballoon><stats period='{}'/></memballoon>",
+    "<interface type='vdpa'/>",
+)
 
 
 def seeds() -> list[bytes]:
     """:returns: the domain of a guest of Nova's, and parts of others."""
-    return [text.encode() for text in (
-        fakes.DOMAIN_XML,
-        *(f"<domain><memory unit='KiB'>4194304</memory><devices>{sign}"
-          '</devices></domain>' for sign in _SIGNS),
-        '<domain><memory>' + '9' * 4400 + '</memory><memoryBacking>'
-        "<source type='file'/></memoryBacking></domain>")]
+    return [
+        text.encode()
+        for text in (
+            fakes.DOMAIN_XML,
+            *(
+                f"<domain><memory unit='KiB'>4194304</memory><devices>{sign}"
+                '</devices></domain>'
+                for sign in _SIGNS
+            ),
+            '<domain><memory>' + '9' * 4400 + '</memory><memoryBacking>'
+            "<source type='file'/></memoryBacking></domain>",
+        )
+    ]
 
 
 def run(data: bytes) -> None:

@@ -21,28 +21,36 @@ from tests.fuzz import oracle
 MODULES = ('nova_freemem.journal',)
 
 OWED = journal.Owed(
-    original_kib=4194304, taken_by='host1',
+    original_kib=4194304,
+    taken_by='host1',
     taken_at=datetime.datetime(2026, 11, 2, 8, 0, tzinfo=datetime.UTC),
     migration='7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2',
-    stats_period_seconds=10)
+    stats_period_seconds=10,
+)
 
-_LAUGHS = ('<!DOCTYPE owed [<!ENTITY a "1"><!ENTITY b "&a;&a;&a;&a;&a;">'
-           '<!ENTITY c "&b;&b;&b;&b;&b;">]>')
+_LAUGHS = (
+    '<!DOCTYPE owed [<!ENTITY a "1"><!ENTITY b "&a;&a;&a;&a;&a;">'
+    '<!ENTITY c "&b;&b;&b;&b;&b;">]>'
+)
 _FILE = '<!DOCTYPE owed [<!ENTITY c SYSTEM "file:///etc/passwd">]>'
 
 
 def seeds() -> list[bytes]:
     """:returns: an entry, and such as nobody of us has written."""
     entry = OWED.to_xml()
-    return [text.encode() for text in (
-        entry,
-        entry.replace('"1"', '"2"'),
-        entry.replace('4194304', '9' * 3000),
-        entry.replace('host1', '&#10;ERROR &#x9b;2J'),
-        entry.replace('+00:00', '').replace('2026', '0001'),
-        entry.replace('+00:00', '-23:59').replace('2026', '9999'),
-        _LAUGHS + entry.replace('host1', '&c;'),
-        _FILE + entry.replace('/>', '>&c;</owed>'))]
+    return [
+        text.encode()
+        for text in (
+            entry,
+            entry.replace('"1"', '"2"'),
+            entry.replace('4194304', '9' * 3000),
+            entry.replace('host1', '&#10;ERROR &#x9b;2J'),
+            entry.replace('+00:00', '').replace('2026', '0001'),
+            entry.replace('+00:00', '-23:59').replace('2026', '9999'),
+            _LAUGHS + entry.replace('host1', '&c;'),
+            _FILE + entry.replace('/>', '>&c;</owed>'),
+        )
+    ]
 
 
 def run(data: bytes) -> None:
@@ -51,8 +59,7 @@ def run(data: bytes) -> None:
     :param data: the metadata element
     """
     with oracle.only_our_faults():
-        owed = journal.Owed.from_xml(
-            data.decode(errors='surrogateescape'))
+        owed = journal.Owed.from_xml(data.decode(errors='surrogateescape'))
         assert 0 < owed.original_kib < 1 << 63, 'no amount of memory'
         assert 0 <= owed.stats_period_seconds < 1 << 31, 'no period'
         for text in (owed.taken_by, owed.migration):

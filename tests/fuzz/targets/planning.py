@@ -29,8 +29,12 @@ MODULES = ('nova_freemem.plan', 'nova_freemem.acquire.base')
 
 def seeds() -> list[bytes]:
     """:returns: some sequences; there is nothing to capture here."""
-    return [b'\0', bytes(range(1, 200)), b'\x7f\xff\xf0\x01' * 9,
-            b'\x3f\x00\x7f' * 20]
+    return [
+        b'\0',
+        bytes(range(1, 200)),
+        b'\x7f\xff\xf0\x01' * 9,
+        b'\x3f\x00\x7f' * 20,
+    ]
 
 
 def run(data: bytes) -> None:
@@ -39,18 +43,22 @@ def run(data: bytes) -> None:
     :param data: see choices.py
     """
     choices = fuzz_choices.Choices(data)
-    guest = Eligible(actual_kib=1 + choices.number(8 << 20),
-                     rss_kib=choices.number(9 << 20),
-                     windows=bool(choices.number(1)))
+    guest = Eligible(
+        actual_kib=1 + choices.number(8 << 20),
+        rss_kib=choices.number(9 << 20),
+        windows=bool(choices.number(1)),
+    )
     memory = _memory(choices, guest.actual_kib)
     policy = fakes.make_policy(
         mode=choices.of(tuple(plans.MODES)),
         reclaim=choices.of(('free', 'cold', 'available')),
         headroom_percent=1 + choices.number(choices.of((9, 89))),
         headroom_min_mib=32 + choices.number(choices.of((200, 4096))),
-        min_saving_mib=1 + choices.number(choices.of((64, 4096))))
-    rate = link.LinkRate(1024.0 + choices.number(1 << 25),
-                         link.Origin.REMEMBERED)
+        min_saving_mib=1 + choices.number(choices.of((64, 4096))),
+    )
+    rate = link.LinkRate(
+        1024.0 + choices.number(1 << 25), link.Origin.REMEMBERED
+    )
     with oracle.only_our_faults():
         driver = _driver(choices)
         hopeless = plans.not_even_at_best(driver, guest, policy, rate)
@@ -58,8 +66,15 @@ def run(data: bytes) -> None:
             oracle.check_harmless(str(hopeless))
         memory.check(guest.actual_kib)
         memory = memory.beside(driver)
-        plan = plans.make(memory, guest, policy, rate, pace.Pace(
-            1.0 + choices.number(1 << 22), 1.0 + choices.number(1 << 22)))
+        plan = plans.make(
+            memory,
+            guest,
+            policy,
+            rate,
+            pace.Pace(
+                1.0 + choices.number(1 << 22), 1.0 + choices.number(1 << 22)
+            ),
+        )
         if isinstance(plan, LeaveAlone):
             oracle.check_harmless(str(plan))
             return
@@ -70,31 +85,45 @@ def run(data: bytes) -> None:
 
 
 def _driver(choices: fuzz_choices.Choices) -> BalloonStats:
-    stats = BalloonStats.from_libvirt({'actual': 0} | {
-        name: choices.value()
-        for name in ('available', 'unused', 'usable', 'disk_caches')
-        if choices.number(1)})
+    stats = BalloonStats.from_libvirt(
+        {'actual': 0}
+        | {
+            name: choices.value()
+            for name in ('available', 'unused', 'usable', 'disk_caches')
+            if choices.number(1)
+        }
+    )
     assert stats is not None
     return stats if choices.number(1) else BalloonStats(0)
 
 
-def _memory(choices: fuzz_choices.Choices, actual_kib: int
-            ) -> acquire.FreeMemory:
+def _memory(
+    choices: fuzz_choices.Choices, actual_kib: int
+) -> acquire.FreeMemory:
     present = choices.number(255)
 
     def figure(largest: int) -> int:
-        return choices.number(largest) if choices.number(15) else (
-            choices.amount())
+        return (
+            choices.number(largest)
+            if choices.number(15)
+            else (choices.amount())
+        )
 
     def maybe(bit: int) -> int | None:
         return figure(total_kib) if present >> bit & 1 else None
 
     total_kib = figure(actual_kib)
     return acquire.FreeMemory(
-        source='guest_agent', total_kib=total_kib, free_kib=figure(total_kib),
-        available_kib=maybe(0), page_cache_kib=maybe(1),
-        inactive_file_kib=maybe(2), unwritten_kib=maybe(3),
+        source='guest_agent',
+        total_kib=total_kib,
+        free_kib=figure(total_kib),
+        available_kib=maybe(0),
+        page_cache_kib=maybe(1),
+        inactive_file_kib=maybe(2),
+        unwritten_kib=maybe(3),
         swap_free_kib=maybe(4),
         stalled_share=choices.number(100) / 100 if present >> 5 & 1 else None,
         free_blocks=((4, figure(total_kib // 8)), (4096, figure(64)))
-        if present >> 6 & 1 else None)
+        if present >> 6 & 1
+        else None,
+    )

@@ -28,23 +28,38 @@ MODULES = ('nova_freemem.acquire.ranges', 'nova_freemem.acquire.guest_agent')
 
 MAXIMUM_KIB = 64 * 1024
 
-_TABLES = (b'MemTotal: 60000 kB\nMemFree: 40000 kB\n'
-           b'Node 0, zone DMA 1 0 0 0 0 0 0 0 0 0 9\n')
+_TABLES = (
+    b'MemTotal: 60000 kB\nMemFree: 40000 kB\n'
+    b'Node 0, zone DMA 1 0 0 0 0 0 0 0 0 0 9\n'
+)
 _AUXV = struct.pack('<4Q', 6, 4096, 0, 0)
-_WORDS = (struct.pack('<Q', 1 << ranges.BUDDY) * 9217
-          + struct.pack('<Q', 0) * 7167)
+_WORDS = (
+    struct.pack('<Q', 1 << ranges.BUDDY) * 9217 + struct.pack('<Q', 0) * 7167
+)
 
 
 def seeds() -> list[bytes]:
     """:returns: a guest of 64 MiB that tells, and such as falter."""
     opened, closed = script.returned(1000), script.returned({})
     auxv = [opened, _content(_AUXV), closed]
-    honest = [*auxv, *_printed(_TABLES), opened, _content(_WORDS), closed,
-              *_printed(_TABLES)]
-    return [script.written(*answers) for answers in (
-        honest, honest[:6], [*honest[:5], '*9 x'],
-        [*_printed(_AUXV), *_printed(_TABLES)],
-        ['~19 ' + answer for answer in honest])]
+    honest = [
+        *auxv,
+        *_printed(_TABLES),
+        opened,
+        _content(_WORDS),
+        closed,
+        *_printed(_TABLES),
+    ]
+    return [
+        script.written(*answers)
+        for answers in (
+            honest,
+            honest[:6],
+            [*honest[:5], '*9 x'],
+            [*_printed(_AUXV), *_printed(_TABLES)],
+            ['~19 ' + answer for answer in honest],
+        )
+    ]
 
 
 def run(data: bytes) -> None:
@@ -59,8 +74,12 @@ def run(data: bytes) -> None:
         started_at = clock.now()
         with handle.reached_by_libvirt(), oracle.only_our_faults():
             answer = ranges.ask(
-                source, domains.Domain(guest), MAXIMUM_KIB, clock,
-                clocks.Deadline(clock, agent.DEADLINE_SECONDS))
+                source,
+                domains.Domain(guest),
+                MAXIMUM_KIB,
+                clock,
+                clocks.Deadline(clock, agent.DEADLINE_SECONDS),
+            )
             assert answer.free_kib + answer.ballooned_kib <= MAXIMUM_KIB
             assert len(answer.free) <= ranges.MOST_RANGES
     late_seconds = clock.now() - started_at - agent.DEADLINE_SECONDS
@@ -68,10 +87,23 @@ def run(data: bytes) -> None:
 
 
 def _content(content: bytes) -> str:
-    return script.returned({'count': len(content), 'eof': False,
-                            'buf-b64': script.encoded(content)})
+    return script.returned(
+        {
+            'count': len(content),
+            'eof': False,
+            'buf-b64': script.encoded(content),
+        }
+    )
 
 
 def _printed(content: bytes) -> list[str]:
-    return [script.returned({'pid': 1}), script.returned(
-        {'exited': True, 'exitcode': 0, 'out-data': script.encoded(content)})]
+    return [
+        script.returned({'pid': 1}),
+        script.returned(
+            {
+                'exited': True,
+                'exitcode': 0,
+                'out-data': script.encoded(content),
+            }
+        ),
+    ]

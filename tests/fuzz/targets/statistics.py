@@ -25,11 +25,22 @@ from tests.fuzz import oracle
 from tests.fuzz.targets import tables
 from tests.unit import fakes
 
-MODULES = ('nova_freemem.acquire.balloon_stats', 'nova_freemem.balloon',
-           'nova_freemem.domain')
+MODULES = (
+    'nova_freemem.acquire.balloon_stats',
+    'nova_freemem.balloon',
+    'nova_freemem.domain',
+)
 
-NAMES = ('actual', 'rss', 'available', 'unused', 'usable', 'disk_caches',
-         'swap_out', 'last_update')
+NAMES = (
+    'actual',
+    'rss',
+    'available',
+    'unused',
+    'usable',
+    'disk_caches',
+    'swap_out',
+    'last_update',
+)
 
 
 def seeds() -> list[bytes]:
@@ -49,21 +60,32 @@ def run(data: bytes) -> None:
         guest.statistics = told(choices, clock)
         started_at = clock.now()
         with oracle.only_our_faults():
-            tables.check(source.ask(domains.Domain(guest), clock,
-                                    clocks.Deadline(clock, 60)))
+            tables.check(
+                source.ask(
+                    domains.Domain(guest), clock, clocks.Deadline(clock, 60)
+                )
+            )
     seconds = clock.now() - started_at
     assert seconds <= domains.FRESH_STATS_SECONDS + 0.01, f'{seconds} s'
 
 
-def told(choices: fuzz_choices.Choices, clock: fakes.FakeClock
-         ) -> Callable[[], dict[str, Any]]:
+def told(
+    choices: fuzz_choices.Choices, clock: fakes.FakeClock
+) -> Callable[[], dict[str, Any]]:
     """:returns: what ``memoryStats`` answers, each time anew."""
+
     def statistics() -> dict[str, Any]:
         present = choices.number(255)
-        stats = {name: choices.value() for index, name in enumerate(NAMES)
-                 if present >> index & 1}
+        stats = {
+            name: choices.value()
+            for index, name in enumerate(NAMES)
+            if present >> index & 1
+        }
         if choices.number(1):
-            stats |= {'actual': 4 * fakes.GIB,
-                      'last_update': int(clock.wall())}
+            stats |= {
+                'actual': 4 * fakes.GIB,
+                'last_update': int(clock.wall()),
+            }
         return stats
+
     return statistics

@@ -21,27 +21,40 @@ from tests.unit import fakes
 MODULES = ('nova_freemem.acquire.guest_agent', 'nova_freemem.acquire.base')
 
 MAXIMUM_KIB = 4 * fakes.GIB
-_PRESSURE = (b'some avg10=0.00 avg60=0.12 avg300=0.00 total=4242\n'
-             b'full avg10=0.00 avg60=0.00 avg300=0.00 total=17\n')
+_PRESSURE = (
+    b'some avg10=0.00 avg60=0.12 avg300=0.00 total=4242\n'
+    b'full avg10=0.00 avg60=0.00 avg300=0.00 total=17\n'
+)
 
 
 def captured() -> bytes:
     """:returns: what a machine of 24 GiB tells."""
-    return b''.join(
-        (fakes.CAPTURED / f'linux-6.18-x86_64.{name}').read_bytes()
-        for name in ('meminfo', 'buddyinfo')) + _PRESSURE
+    return (
+        b''.join(
+            (fakes.CAPTURED / f'linux-6.18-x86_64.{name}').read_bytes()
+            for name in ('meminfo', 'buddyinfo')
+        )
+        + _PRESSURE
+    )
 
 
 def seeds() -> list[bytes]:
     """:returns: captured tables, and such of a guest that is small enough."""
-    small = (b'MemTotal:  4022020 kB\nMemFree:  3958252 kB\n'
-             b'MemAvailable:  3842800 kB\nCached:  11476 kB\n'
-             b'Inactive(file):  16 kB\nDirty:  0 kB\nWriteback:  0 kB\n'
-             b'SwapFree:  0 kB\n')
+    small = (
+        b'MemTotal:  4022020 kB\nMemFree:  3958252 kB\n'
+        b'MemAvailable:  3842800 kB\nCached:  11476 kB\n'
+        b'Inactive(file):  16 kB\nDirty:  0 kB\nWriteback:  0 kB\n'
+        b'SwapFree:  0 kB\n'
+    )
     nodes = (fakes.CAPTURED / 'constructed-two-nodes.buddyinfo').read_bytes()
     old = (fakes.CAPTURED / 'constructed-linux-2.6.32.meminfo').read_bytes()
-    return [captured(), small + _PRESSURE, small + nodes, old,
-            b'MemTotal: 1 kB\nMemFree: 1 kB\nNode 0, zone a' + b' 1' * 33]
+    return [
+        captured(),
+        small + _PRESSURE,
+        small + nodes,
+        old,
+        b'MemTotal: 1 kB\nMemFree: 1 kB\nNode 0, zone a' + b' 1' * 33,
+    ]
 
 
 def run(data: bytes) -> None:
@@ -62,5 +75,6 @@ def check(memory: acquire.FreeMemory) -> None:
     assert 0 < memory.total_kib <= MAXIMUM_KIB
     assert 0 <= memory.free_kib + memory.cold_cache_kib <= memory.total_kib
     assert memory.available_kib is None or (
-        0 <= memory.available_kib <= memory.total_kib)
+        0 <= memory.available_kib <= memory.total_kib
+    )
     assert len(memory.free_blocks or ()) <= 32

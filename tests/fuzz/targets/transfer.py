@@ -54,10 +54,12 @@ def run(data: bytes) -> None:
     with handle.fake_time() as clock, oracle.only_our_faults():
         guest = handle.Handle(clock)
         guest.job = job
-        clock.after(TRANSFER_SECONDS,
-                    lambda: orders.give(clocks.Order.TRANSFER_ENDED))
-        companion.learn_rate(domains.Domain(guest), 'dest', links, clock,
-                             orders)
+        clock.after(
+            TRANSFER_SECONDS, lambda: orders.give(clocks.Order.TRANSFER_ENDED)
+        )
+        companion.learn_rate(
+            domains.Domain(guest), 'dest', links, clock, orders
+        )
         rate = links.rate('dest')
         assert 0 < rate.kib_per_second < math.inf, rate
         oracle.check_harmless(str(rate))

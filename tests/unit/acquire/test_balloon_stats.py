@@ -22,10 +22,10 @@ from tests.unit.fakes import MIB
 
 
 class BalloonStatsTest(base.GuestTestCase):
-
     def ask(self) -> acquire.FreeMemory:
         return balloon_stats.BalloonStats('balloon_stats', 5).ask(
-            self.domain, self.clock, clocks.Deadline(self.clock, 120))
+            self.domain, self.clock, clocks.Deadline(self.clock, 120)
+        )
 
     def problem(self) -> str:
         return str(self.assertRaises(exceptions.NoAnswer, self.ask))
@@ -33,21 +33,30 @@ class BalloonStatsTest(base.GuestTestCase):
     def test_the_driver_tells_amounts_but_no_blocks(self) -> None:
         self.guest.tells = {'page_cache_kib': 17}
         self.assertEqual(
-            acquire.FreeMemory('balloon_stats', 4 * GIB,
-                               3 * GIB + 512 * MIB, 3 * GIB + 512 * MIB, 17),
-            self.ask())
+            acquire.FreeMemory(
+                'balloon_stats',
+                4 * GIB,
+                3 * GIB + 512 * MIB,
+                3 * GIB + 512 * MIB,
+                17,
+            ),
+            self.ask(),
+        )
 
     def test_stale_statistics_are_no_answer(self) -> None:
         self.guest.has_driver = False
         self.assertEqual(
-            'balloon_stats: the balloon statistics stay stale',
-            self.problem())
+            'balloon_stats: the balloon statistics stay stale', self.problem()
+        )
 
     def test_missing_statistics_are_no_answer(self) -> None:
         for missing in ('total_kib', 'free_kib'):
             self.guest.tells = {missing: None}
-            self.assertEqual('balloon_stats: the balloon statistics lack '
-                             'total or free memory', self.problem())
+            self.assertEqual(
+                'balloon_stats: the balloon statistics lack '
+                'total or free memory',
+                self.problem(),
+            )
 
     def test_an_old_driver_does_not_tell_what_is_available(self) -> None:
         self.guest.tells = {'available_kib': None}

@@ -36,72 +36,112 @@ def source(name: str, answer: acquire.FreeMemory | Exception) -> mock.Mock:
 
 
 class CheckTest(base.TestCase):
-
-    def assert_refused(self, problem: str, *figures: object,
-                       **more: object) -> None:
+    def assert_refused(
+        self, problem: str, *figures: object, **more: object
+    ) -> None:
         memory = acquire.FreeMemory('agent', *figures, **more)
         error = self.assertRaises(exceptions.NoAnswer, memory.check, 4 * GIB)
         self.assertEqual(f'agent: the guest claims {problem}', str(error))
 
     def test_figures_that_can_be_are_let_pass(self) -> None:
-        for figures, blocks in (((4 * GIB, 3 * GIB), None),
-                                ((4 * GIB, 0, 0, 0, 0, 0), ()),
-                                ((1, 1, 1, 1, 1, 1), ((4, 1),)),
-                                ((4 * GIB, 1, 4 * GIB, 1),
-                                 ((4096, 1024),))):
-            acquire.FreeMemory('agent', *figures, free_blocks=blocks
-                               ).check(4 * GIB)
+        for figures, blocks in (
+            ((4 * GIB, 3 * GIB), None),
+            ((4 * GIB, 0, 0, 0, 0, 0), ()),
+            ((1, 1, 1, 1, 1, 1), ((4, 1),)),
+            ((4 * GIB, 1, 4 * GIB, 1), ((4096, 1024),)),
+        ):
+            acquire.FreeMemory('agent', *figures, free_blocks=blocks).check(
+                4 * GIB
+            )
 
     def test_a_total_that_cannot_be(self) -> None:
-        for total_kib, shown in ((0, '0'), (-5, '-5'),
-                                 (8 * GIB, '8.38861e+06')):
+        for total_kib, shown in (
+            (0, '0'),
+            (-5, '-5'),
+            (8 * GIB, '8.38861e+06'),
+        ):
             self.assert_refused(
                 f'a total of {shown} KiB where at most 4194304 KiB can be',
-                total_kib, 0)
+                total_kib,
+                0,
+            )
 
     def test_more_free_than_there_is(self) -> None:
-        self.assert_refused('free of 2048 KiB where at most 1024 KiB can be',
-                            1 * MIB, 2 * MIB)
-        self.assert_refused('free of -1 KiB where at most 1024 KiB can be',
-                            1 * MIB, -1)
+        self.assert_refused(
+            'free of 2048 KiB where at most 1024 KiB can be', 1 * MIB, 2 * MIB
+        )
+        self.assert_refused(
+            'free of -1 KiB where at most 1024 KiB can be', 1 * MIB, -1
+        )
 
     def test_more_available_than_there_is(self) -> None:
         self.assert_refused(
             'available of 2048 KiB where at most 1024 KiB can be',
-            1 * MIB, 0, 2 * MIB)
+            1 * MIB,
+            0,
+            2 * MIB,
+        )
 
     def test_more_page_cache_than_there_is(self) -> None:
         self.assert_refused(
             'page cache of 2048 KiB where at most 1024 KiB can be',
-            1 * MIB, 0, None, 2 * MIB)
+            1 * MIB,
+            0,
+            None,
+            2 * MIB,
+        )
 
     def test_more_free_blocks_than_there_is_memory(self) -> None:
         self.assert_refused(
             'free blocks of 4.1984e+06 KiB where at most 4194304 KiB can be',
-            4 * GIB, 0, free_blocks=((4096, 1025),))
+            4 * GIB,
+            0,
+            free_blocks=((4096, 1025),),
+        )
 
     def test_more_cold_or_unwritten_cache_than_there_is(self) -> None:
         self.assert_refused(
             'inactive file of 2048 KiB where at most 1024 KiB can be',
-            1 * MIB, 0, None, None, 2 * MIB)
+            1 * MIB,
+            0,
+            None,
+            None,
+            2 * MIB,
+        )
         self.assert_refused(
             'unwritten of -1 KiB where at most 1024 KiB can be',
-            1 * MIB, 0, None, None, None, -1)
+            1 * MIB,
+            0,
+            None,
+            None,
+            None,
+            -1,
+        )
 
     def test_more_free_and_cold_together_than_there_is(self) -> None:
         # Each can be, both cannot: a guest that claimed it was planned to
         # have less than nothing.
         self.assert_refused(
             'free and cold of 2000 KiB where at most 1024 KiB can be',
-            1 * MIB, 1000, None, None, 1000, 0)
+            1 * MIB,
+            1000,
+            None,
+            None,
+            1000,
+            0,
+        )
 
     def test_figures_beyond_all_measure(self) -> None:
         self.assert_refused(
             'a total of 9.22337e+18 KiB where at most 4194304 KiB can be',
-            10 ** 400, 0)
+            10**400,
+            0,
+        )
         self.assert_refused(
             'free of -9.22337e+18 KiB where at most 1024 KiB can be',
-            1 * MIB, -10 ** 400)
+            1 * MIB,
+            -(10**400),
+        )
 
 
 class TwoWitnessesTest(base.TestCase):
@@ -109,39 +149,58 @@ class TwoWitnessesTest(base.TestCase):
 
     def test_an_agent_of_another_guest_is_not_believed(self) -> None:
         error = self.assertRaises(
-            exceptions.NoAnswer, PLAUSIBLE.beside,
-            BalloonStats(4 * GIB, total_kib=2 * GIB))
+            exceptions.NoAnswer,
+            PLAUSIBLE.beside,
+            BalloonStats(4 * GIB, total_kib=2 * GIB),
+        )
         self.assertEqual(
             'first: the guest claims a total of 4.1943e+06 KiB and its '
-            'balloon driver one of 2.09715e+06 KiB', str(error))
+            'balloon driver one of 2.09715e+06 KiB',
+            str(error),
+        )
 
     def test_of_two_figures_the_smaller_is_believed(self) -> None:
         claimed = dataclasses.replace(PLAUSIBLE, available_kib=3 * GIB)
         driver = BalloonStats(
-            4 * GIB, total_kib=4 * GIB - 4, free_kib=1 * GIB,
-            available_kib=2 * GIB)
+            4 * GIB,
+            total_kib=4 * GIB - 4,
+            free_kib=1 * GIB,
+            available_kib=2 * GIB,
+        )
         memory = claimed.beside(driver)
-        self.assertEqual((1 * GIB, 2 * GIB),
-                         (memory.free_kib, memory.available_kib))
-        self.assertEqual(memory, memory.beside(dataclasses.replace(
-            driver, free_kib=3 * GIB, available_kib=3 * GIB)))
+        self.assertEqual(
+            (1 * GIB, 2 * GIB), (memory.free_kib, memory.available_kib)
+        )
+        self.assertEqual(
+            memory,
+            memory.beside(
+                dataclasses.replace(
+                    driver, free_kib=3 * GIB, available_kib=3 * GIB
+                )
+            ),
+        )
 
     def test_a_driver_that_tells_nothing_changes_nothing(self) -> None:
-        self.assertEqual(PLAUSIBLE, PLAUSIBLE.beside(
-            BalloonStats(4 * GIB, available_kib=1 * GIB)))
+        self.assertEqual(
+            PLAUSIBLE,
+            PLAUSIBLE.beside(BalloonStats(4 * GIB, available_kib=1 * GIB)),
+        )
 
 
 class ColdCacheTest(base.TestCase):
-
-    def cold_cache_kib(self, inactive_kib: int | None,
-                       unwritten_kib: int | None) -> int:
+    def cold_cache_kib(
+        self, inactive_kib: int | None, unwritten_kib: int | None
+    ) -> int:
         return acquire.FreeMemory(
-            'agent', 4 * GIB, 0, inactive_file_kib=inactive_kib,
-            unwritten_kib=unwritten_kib).cold_cache_kib
+            'agent',
+            4 * GIB,
+            0,
+            inactive_file_kib=inactive_kib,
+            unwritten_kib=unwritten_kib,
+        ).cold_cache_kib
 
     def test_what_has_to_be_written_first_is_not_cold(self) -> None:
-        self.assertEqual(900 * MIB, self.cold_cache_kib(1000 * MIB,
-                                                        100 * MIB))
+        self.assertEqual(900 * MIB, self.cold_cache_kib(1000 * MIB, 100 * MIB))
         self.assertEqual(0, self.cold_cache_kib(100 * MIB, 1000 * MIB))
 
     def test_what_is_not_told_is_not_known_to_be_cold(self) -> None:
@@ -150,49 +209,74 @@ class ColdCacheTest(base.TestCase):
 
 
 class AskInTurnTest(base.GuestTestCase):
-
-    def ask(self, *sources: acquire.Source, deadline_seconds: float = 5
-            ) -> acquire.FreeMemory:
+    def ask(
+        self, *sources: acquire.Source, deadline_seconds: float = 5
+    ) -> acquire.FreeMemory:
         return acquire.ask_in_turn(
-            sources, self.domain, 4 * GIB, BalloonStats(4 * GIB),
-            self.clock, clocks.Deadline(self.clock, deadline_seconds))
+            sources,
+            self.domain,
+            4 * GIB,
+            BalloonStats(4 * GIB),
+            self.clock,
+            clocks.Deadline(self.clock, deadline_seconds),
+        )
 
-    def problem(self, *sources: acquire.Source, deadline_seconds: float = 5
-                ) -> str:
-        return str(self.assertRaises(
-            exceptions.NoAnswer, self.ask, *sources,
-            deadline_seconds=deadline_seconds))
+    def problem(
+        self, *sources: acquire.Source, deadline_seconds: float = 5
+    ) -> str:
+        return str(
+            self.assertRaises(
+                exceptions.NoAnswer,
+                self.ask,
+                *sources,
+                deadline_seconds=deadline_seconds,
+            )
+        )
 
     def test_the_first_that_answers_is_the_last_that_is_asked(self) -> None:
         second = source('second', PLAUSIBLE)
-        self.assertEqual(PLAUSIBLE,
-                         self.ask(source('first', PLAUSIBLE), second))
+        self.assertEqual(
+            PLAUSIBLE, self.ask(source('first', PLAUSIBLE), second)
+        )
         second.ask.assert_not_called()
 
     def test_silence_and_nonsense_lead_to_the_next(self) -> None:
         for useless in (
-                exceptions.NoAnswer(source='first', problem='nothing'),
-                fakes.libvirt_fault(exceptions.AgentSilent, 'hangs'),
-                fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
-                acquire.FreeMemory('first', 8 * GIB, 1),
-                acquire.FreeMemory('first', 4 * GIB, -1)):
-            self.assertEqual(PLAUSIBLE, self.ask(
-                source('first', useless), source('second', PLAUSIBLE)))
+            exceptions.NoAnswer(source='first', problem='nothing'),
+            fakes.libvirt_fault(exceptions.AgentSilent, 'hangs'),
+            fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
+            acquire.FreeMemory('first', 8 * GIB, 1),
+            acquire.FreeMemory('first', 4 * GIB, -1),
+        ):
+            self.assertEqual(
+                PLAUSIBLE,
+                self.ask(
+                    source('first', useless), source('second', PLAUSIBLE)
+                ),
+            )
 
     def test_why_nobody_answered_is_told_for_each(self) -> None:
         self.assertEqual(
             'no source answered: first: nothing; '
             'second: libvirt could not do this: hangs (error 1)',
             self.problem(
-                source('first', exceptions.NoAnswer(source='first',
-                                                    problem='nothing')),
-                source('second', fakes.libvirt_fault(
-                    exceptions.AgentSilent, 'hangs'))))
+                source(
+                    'first',
+                    exceptions.NoAnswer(source='first', problem='nothing'),
+                ),
+                source(
+                    'second',
+                    fakes.libvirt_fault(exceptions.AgentSilent, 'hangs'),
+                ),
+            ),
+        )
 
     def test_nobody_is_asked_when_the_time_is_up(self) -> None:
         first = source('first', PLAUSIBLE)
-        self.assertEqual('no source answered: first: no time left to ask',
-                         self.problem(first, deadline_seconds=0))
+        self.assertEqual(
+            'no source answered: first: no time left to ask',
+            self.problem(first, deadline_seconds=0),
+        )
         first.ask.assert_not_called()
 
     def test_who_answers_too_late_might_as_well_be_silent(self) -> None:
@@ -203,8 +287,10 @@ class AskInTurnTest(base.GuestTestCase):
             return PLAUSIBLE
 
         late.ask.side_effect = answer
-        self.assertEqual('no source answered: first: it answered too late',
-                         self.problem(late))
+        self.assertEqual(
+            'no source answered: first: it answered too late',
+            self.problem(late),
+        )
 
     def test_without_sources_nobody_answers(self) -> None:
         self.assertEqual('no source answered: none is set', self.problem())

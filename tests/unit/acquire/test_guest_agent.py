@@ -38,20 +38,25 @@ def replied(value: Any) -> str:
 
 def output(text: str) -> list[str | Exception]:
     """:returns: the replies of an agent whose cat prints this."""
-    return [replied({'pid': 1}), replied(
-        {'exited': True, 'exitcode': 0, 'out-data': fakes.encoded(text)})]
+    return [
+        replied({'pid': 1}),
+        replied(
+            {'exited': True, 'exitcode': 0, 'out-data': fakes.encoded(text)}
+        ),
+    ]
 
 
 class AgentTestCase(base.GuestTestCase):
-
     timeout_seconds = 5
     deadline_seconds = 120
 
     def ask(self) -> acquire.FreeMemory:
         source = guest_agent.GuestAgent('guest_agent', self.timeout_seconds)
         memory = source.ask(
-            self.domain, self.clock,
-            clocks.Deadline(self.clock, self.deadline_seconds))
+            self.domain,
+            self.clock,
+            clocks.Deadline(self.clock, self.deadline_seconds),
+        )
         memory.check(self.guest.memory_kib)
         return memory
 
@@ -60,7 +65,6 @@ class AgentTestCase(base.GuestTestCase):
 
 
 class AskTest(AgentTestCase):
-
     def test_two_round_trips_tell_everything(self) -> None:
         memory = self.ask()
         self.assertEqual(4 * GIB, memory.total_kib)
@@ -69,8 +73,9 @@ class AskTest(AgentTestCase):
         self.assertEqual(64 * MIB, memory.page_cache_kib)
         self.assertEqual(0.0005, memory.stalled_share)
         self.assertEqual((4 * MIB, 896), memory.free_blocks[-1])
-        self.assertEqual(['guest-exec', 'guest-exec-status'],
-                         self.guest.agent.commands)
+        self.assertEqual(
+            ['guest-exec', 'guest-exec-status'], self.guest.agent.commands
+        )
 
     def test_an_idle_guest_is_not_waited_for(self) -> None:
         started_at = self.clock.now()
@@ -101,7 +106,8 @@ class AskTest(AgentTestCase):
         self.guest.agent.script = [
             fakes.libvirt_fault(exceptions.AgentRefused, 'blocked'),
             replied(1000),
-            fakes.libvirt_fault(exceptions.AgentSilent, 'hangs')]
+            fakes.libvirt_fault(exceptions.AgentSilent, 'hangs'),
+        ]
         self.assertRaises(exceptions.AgentSilent, self.ask)
         self.assertEqual('guest-file-read', self.guest.agent.commands[-1])
 
@@ -113,103 +119,135 @@ class AskTest(AgentTestCase):
         self.guest.agent.polls = 3
         started_at = self.clock.now()
         self.ask()
-        self.assertAlmostEqual(3 * guest_agent.EXEC_POLL_SECONDS,
-                               self.clock.now() - started_at)
+        self.assertAlmostEqual(
+            3 * guest_agent.EXEC_POLL_SECONDS, self.clock.now() - started_at
+        )
 
 
 class NonsenseTest(AgentTestCase):
-
-    def assert_nonsense(self, problem: str, *replies: str | Exception
-                        ) -> None:
+    def assert_nonsense(self, problem: str, *replies: str | Exception) -> None:
         self.guest.agent.script = list(replies)
         self.assertEqual(f'guest_agent: {problem}', self.problem())
 
     def test_not_json(self) -> None:
-        for reply in ('', 'None', 'yes', '{"return": ', '{"return": NaN0}',
-                      '{"return": ' + '9' * 5000 + '}'):
-            self.assert_nonsense('the answer to guest-exec is not JSON',
-                                 reply)
+        for reply in (
+            '',
+            'None',
+            'yes',
+            '{"return": ',
+            '{"return": NaN0}',
+            '{"return": ' + '9' * 5000 + '}',
+        ):
+            self.assert_nonsense('the answer to guest-exec is not JSON', reply)
 
     def test_nothing_returned(self) -> None:
         for reply in ('[]', 'null', '7', '"return"', '{"error": {}}'):
-            self.assert_nonsense('the answer to guest-exec returns nothing',
-                                 reply)
+            self.assert_nonsense(
+                'the answer to guest-exec returns nothing', reply
+            )
 
     def test_a_list_where_an_object_belongs(self) -> None:
         self.assert_nonsense('the answer lacks "pid"', replied([{'pid': 1}]))
 
     def test_no_pid(self) -> None:
-        for value in ({}, {'pid': '1'}, {'pid': None}, {'pid': 1.5},
-                      {'pid': True}, {'pid': -1}, {'pid': 10 ** 4000}):
+        for value in (
+            {},
+            {'pid': '1'},
+            {'pid': None},
+            {'pid': 1.5},
+            {'pid': True},
+            {'pid': -1},
+            {'pid': 10**4000},
+        ):
             self.assert_nonsense('the answer lacks "pid"', replied(value))
 
     def test_no_status(self) -> None:
-        self.assert_nonsense('the answer lacks "exited"',
-                             replied({'pid': 1}), replied({'exited': 1}))
+        self.assert_nonsense(
+            'the answer lacks "exited"',
+            replied({'pid': 1}),
+            replied({'exited': 1}),
+        )
 
     def test_no_output(self) -> None:
-        self.assert_nonsense('the answer lacks "out-data"',
-                             replied({'pid': 1}), replied({'exited': True}))
+        self.assert_nonsense(
+            'the answer lacks "out-data"',
+            replied({'pid': 1}),
+            replied({'exited': True}),
+        )
 
     def test_output_that_is_not_base64(self) -> None:
         for text in ('?', 'QQ', 'Q Q=', '\ud800', 'ünïcode'):
             self.assert_nonsense(
-                'the answer is not base64', replied({'pid': 1}),
-                replied({'exited': True, 'out-data': text}))
+                'the answer is not base64',
+                replied({'pid': 1}),
+                replied({'exited': True, 'out-data': text}),
+            )
 
     def test_output_of_something_else(self) -> None:
-        for text in ('', 'MemTotal:  many kB\nMemFree: 1 kB\n',
-                     'MemTotal:  4096 kB\n',
-                     'MemTotal:  -4096 kB\nMemFree:  1 kB\n',
-                     'MemTotal:  ' + '9' * 16 + ' kB\nMemFree:  1 kB\n',
-                     'MemTotal:  4096\nMemFree:  1\n', '\xff\0' * 99):
-            self.assert_nonsense('the agent answered, but not with MemTotal '
-                                 'and MemFree', *output(text))
+        for text in (
+            '',
+            'MemTotal:  many kB\nMemFree: 1 kB\n',
+            'MemTotal:  4096 kB\n',
+            'MemTotal:  -4096 kB\nMemFree:  1 kB\n',
+            'MemTotal:  ' + '9' * 16 + ' kB\nMemFree:  1 kB\n',
+            'MemTotal:  4096\nMemFree:  1\n',
+            '\xff\0' * 99,
+        ):
+            self.assert_nonsense(
+                'the agent answered, but not with MemTotal and MemFree',
+                *output(text),
+            )
 
     def test_larger_than_the_guest(self) -> None:
         self.guest.agent.script = output(
-            'MemTotal:  8388608 kB\nMemFree:  8388608 kB\n')
+            'MemTotal:  8388608 kB\nMemFree:  8388608 kB\n'
+        )
         self.assertIn('a total of 8.38861e+06 KiB', self.problem())
 
     def test_more_free_than_total(self) -> None:
         self.guest.agent.script = output(
-            'MemTotal:  4096 kB\nMemFree:  4097 kB\n')
+            'MemTotal:  4096 kB\nMemFree:  4097 kB\n'
+        )
         self.assertIn('free of 4097 KiB', self.problem())
 
     def test_more_in_blocks_than_the_guest_has(self) -> None:
         self.guest.agent.script = output(
             'MemTotal:  4096 kB\nMemFree:  1 kB\n'
-            f'Node 0, zone Normal {"9" * 12}\n')
+            f'Node 0, zone Normal {"9" * 12}\n'
+        )
         self.assertIn('free blocks of', self.problem())
 
     def test_a_megabyte_of_base64(self) -> None:
         started_at = time.process_time()
         self.assert_nonsense(
             'the answer to guest-exec-status has 1398163 characters',
-            *output('A' * 1024 * 1024))
+            *output('A' * 1024 * 1024),
+        )
         self.assertLess(time.process_time() - started_at, 1)
 
     def test_deep_nesting(self) -> None:
         for brackets in ('[]', '{}'):
             opening = '[' if brackets == '[]' else '{"a":'
-            self.assert_nonsense('the answer to guest-exec is not JSON',
-                                 opening * 20_000)
+            self.assert_nonsense(
+                'the answer to guest-exec is not JSON', opening * 20_000
+            )
 
     def test_a_handle_that_is_none(self) -> None:
         for value in ({'handle': 3}, True, -1, 1 << 63, '3'):
             self.assert_nonsense(
                 'the agent gave no file handle',
                 fakes.libvirt_fault(exceptions.AgentRefused, 'blocked'),
-                replied(value))
+                replied(value),
+            )
 
     def test_the_message_stays_short_whatever_the_agent_says(self) -> None:
         self.guest.agent.script = output(
-            f'MemTotal:  {"9" * 15} kB\nMemFree:  {"9" * 15} kB\n')
+            f'MemTotal:  {"9" * 15} kB\nMemFree:  {"9" * 15} kB\n'
+        )
         self.assertLess(len(self.problem()), 200)
 
 
 class TimeTest(AgentTestCase):
-
     def assert_ends_within(self, seconds: float) -> None:
         started_at = self.clock.now()
         self.assertRaises(exceptions.FreememError, self.ask)
@@ -242,12 +280,23 @@ class TimeTest(AgentTestCase):
 
 
 json_values = strategies.recursive(
-    strategies.none() | strategies.booleans() | strategies.integers()
-    | strategies.floats() | strategies.text(),
-    lambda inner: strategies.lists(inner) | strategies.dictionaries(
-        strategies.sampled_from(['return', 'pid', 'exited', 'out-data',
-                                 'buf-b64', 'error']) | strategies.text(),
-        inner), max_leaves=8)
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers()
+    | strategies.floats()
+    | strategies.text(),
+    lambda inner: (
+        strategies.lists(inner)
+        | strategies.dictionaries(
+            strategies.sampled_from(
+                ['return', 'pid', 'exited', 'out-data', 'buf-b64', 'error']
+            )
+            | strategies.text(),
+            inner,
+        )
+    ),
+    max_leaves=8,
+)
 replies = strategies.one_of(
     strategies.text(strategies.characters(codec=None)),
     json_values.map(json.dumps),
@@ -255,32 +304,50 @@ replies = strategies.one_of(
     strategies.just(replied({'pid': 1})),
     strategies.just(replied(1000)),
     strategies.text().map(lambda text: output(text)[1]),
-    strategies.text().map(lambda text: replied(
-        {'buf-b64': fakes.encoded(text)})),
-    strategies.sampled_from([
-        fakes.libvirt_fault(kind, 'x') for kind in (
-            exceptions.AgentRefused, exceptions.AgentSilent,
-            exceptions.DomainGone, exceptions.LibvirtFault)]))
+    strategies.text().map(
+        lambda text: replied({'buf-b64': fakes.encoded(text)})
+    ),
+    strategies.sampled_from(
+        [
+            fakes.libvirt_fault(kind, 'x')
+            for kind in (
+                exceptions.AgentRefused,
+                exceptions.AgentSilent,
+                exceptions.DomainGone,
+                exceptions.LibvirtFault,
+            )
+        ]
+    ),
+)
 
 
 class HostileAgentTest(base.TestCase):
-
     @hypothesis.given(
         script=strategies.lists(replies, min_size=1, max_size=10),
         latency_seconds=strategies.floats(0, 2),
-        deadline_seconds=strategies.integers(2, 30))
+        deadline_seconds=strategies.integers(2, 30),
+    )
     def test_no_other_fault_escapes_and_time_is_bounded(
-            self, script: list[str | Exception], latency_seconds: float,
-            deadline_seconds: int) -> None:
+        self,
+        script: list[str | Exception],
+        latency_seconds: float,
+        deadline_seconds: int,
+    ) -> None:
         clock = fakes.FakeClock()
-        guest = fakes.FakeGuest(clock, agent=fakes.FakeAgent(
-            script=script, latency_seconds=latency_seconds))
+        guest = fakes.FakeGuest(
+            clock,
+            agent=fakes.FakeAgent(
+                script=script, latency_seconds=latency_seconds
+            ),
+        )
         source = guest_agent.GuestAgent('guest_agent', 1)
         started_at = clock.now()
         try:
-            source.ask(fakes.FakeDomain(guest), clock,
-                       clocks.Deadline(clock, deadline_seconds)
-                       ).check(guest.memory_kib)
+            source.ask(
+                fakes.FakeDomain(guest),
+                clock,
+                clocks.Deadline(clock, deadline_seconds),
+            ).check(guest.memory_kib)
         except exceptions.FreememError as fault:
             self.assertLess(len(str(fault)), 1000)
         # One command under way when it passes, and closing the file.
@@ -293,8 +360,9 @@ class HostileAgentTest(base.TestCase):
         except exceptions.NoAnswer:
             return
 
-    @hypothesis.given(strategies.text('MemTotalFr:kBNode0123456789,z \n\t',
-                                      max_size=3000))
+    @hypothesis.given(
+        strategies.text('MemTotalFr:kBNode0123456789,z \n\t', max_size=3000)
+    )
     def test_almost_right_output_takes_no_time(self, text: str) -> None:
         started_at = time.process_time()
         try:
@@ -306,54 +374,78 @@ class HostileAgentTest(base.TestCase):
 
     def test_the_longest_answer_takes_no_time(self) -> None:
         longest = 2 * guest_agent.LONGEST_TABLE_BYTES
-        for text in ('Node 0, zone ' + 'a' * longest,
-                     'Node 0, zone a' + ' ' * longest,
-                     'Node 0, zone a' + ' 1' * longest,
-                     'Node' + '\t' * longest, 'M' * longest,
-                     'MemTotal:' + ' ' * longest + '\n'):
+        for text in (
+            'Node 0, zone ' + 'a' * longest,
+            'Node 0, zone a' + ' ' * longest,
+            'Node 0, zone a' + ' 1' * longest,
+            'Node' + '\t' * longest,
+            'M' * longest,
+            'MemTotal:' + ' ' * longest + '\n',
+        ):
             started_at = time.process_time()
-            self.assertRaises(exceptions.NoAnswer, guest_agent.read_tables,
-                              'agent', text.encode()[:longest])
+            self.assertRaises(
+                exceptions.NoAnswer,
+                guest_agent.read_tables,
+                'agent',
+                text.encode()[:longest],
+            )
             self.assertLess(time.process_time() - started_at, 1)
 
 
 def read(meminfo: str, buddyinfo: str = '') -> acquire.FreeMemory:
     """Read captured tables."""
-    return guest_agent.read_tables('agent', b''.join(
-        (fakes.CAPTURED / name).read_bytes()
-        for name in (meminfo, buddyinfo) if name))
+    return guest_agent.read_tables(
+        'agent',
+        b''.join(
+            (fakes.CAPTURED / name).read_bytes()
+            for name in (meminfo, buddyinfo)
+            if name
+        ),
+    )
 
 
 class CapturedTest(base.TestCase):
-
     def test_the_cache_of_a_machine_of_24_gib(self) -> None:
         memory = read('linux-6.18-x86_64.meminfo')
         self.assertLess(0, memory.cold_cache_kib)
         self.assertLessEqual(memory.cold_cache_kib, memory.page_cache_kib)
 
     def test_a_machine_of_24_gib(self) -> None:
-        memory = read('linux-6.18-x86_64.meminfo',
-                      'linux-6.18-x86_64.buddyinfo')
+        memory = read(
+            'linux-6.18-x86_64.meminfo', 'linux-6.18-x86_64.buddyinfo'
+        )
         self.assertEqual(24684092, memory.total_kib)
         memory.check(25 * GIB)
-        self.assertEqual([4 << order for order in range(11)],
-                         [size_kib for size_kib, _count
-                          in memory.free_blocks])
-        in_blocks_kib = sum(size_kib * count for size_kib, count
-                            in memory.free_blocks)
+        self.assertEqual(
+            [4 << order for order in range(11)],
+            [size_kib for size_kib, _count in memory.free_blocks],
+        )
+        in_blocks_kib = sum(
+            size_kib * count for size_kib, count in memory.free_blocks
+        )
         # Not all that is free is in blocks that the kernel lists.
         self.assertEqual(10071736, in_blocks_kib)
         self.assertEqual(20638796, memory.free_kib)
 
     def test_blocks_of_all_nodes_and_zones_are_added_up(self) -> None:
-        memory = read('linux-6.18-x86_64.meminfo',
-                      'constructed-two-nodes.buddyinfo')
+        memory = read(
+            'linux-6.18-x86_64.meminfo', 'constructed-two-nodes.buddyinfo'
+        )
         self.assertEqual((4, 1 + 10 + 1 + 100), memory.free_blocks[0])
-        self.assertEqual((4096, 3 + 110 + 11 + 1100 + 2048),
-                         memory.free_blocks[-1])
+        self.assertEqual(
+            (4096, 3 + 110 + 11 + 1100 + 2048), memory.free_blocks[-1]
+        )
 
     def test_an_old_kernel_does_not_tell_what_is_available(self) -> None:
         memory = read('constructed-linux-2.6.32.meminfo')
-        self.assertEqual(acquire.FreeMemory(
-            'agent', 2055124, 1203456, page_cache_kib=421020,
-            unwritten_kib=56, swap_free_kib=2064376), memory)
+        self.assertEqual(
+            acquire.FreeMemory(
+                'agent',
+                2055124,
+                1203456,
+                page_cache_kib=421020,
+                unwritten_kib=56,
+                swap_free_kib=2064376,
+            ),
+            memory,
+        )

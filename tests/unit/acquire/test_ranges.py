@@ -46,11 +46,18 @@ def words(*runs: tuple[int, int]) -> bytes:
 
 # 4 GiB with a hole of 1 GiB; 512 MiB in use.
 USED_PAGES, LOW_PAGES, HOLE_PAGES, HIGH_PAGES = (
-    kib // 4 for kib in (512 * MIB, 2 * GIB + 512 * MIB, 1 * GIB, 1 * GIB))
-TABLE = words((IN_USE & ~HOLE, USED_PAGES), (FREE, LOW_PAGES),
-              (HOLE, HOLE_PAGES), (FREE, HIGH_PAGES))
-FREE_RANGES = ((512 * MIB * 1024, 2 * GIB + 512 * MIB),
-               (4 * GIB * 1024, 1 * GIB))
+    kib // 4 for kib in (512 * MIB, 2 * GIB + 512 * MIB, 1 * GIB, 1 * GIB)
+)
+TABLE = words(
+    (IN_USE & ~HOLE, USED_PAGES),
+    (FREE, LOW_PAGES),
+    (HOLE, HOLE_PAGES),
+    (FREE, HIGH_PAGES),
+)
+FREE_RANGES = (
+    (512 * MIB * 1024, 2 * GIB + 512 * MIB),
+    (4 * GIB * 1024, 1 * GIB),
+)
 
 
 def auxv(page_bytes: int) -> bytes:
@@ -69,30 +76,39 @@ class ReadingAgent(fakes.FakeAgent):
     _position: int = 0
     _output: bytes = b''
 
-    def _answer(self, name: str, arguments: dict[str, Any],
-                guest: fakes.FakeGuest) -> Any:
+    def _answer(
+        self, name: str, arguments: dict[str, Any], guest: fakes.FakeGuest
+    ) -> Any:
         match name, arguments:
             case 'guest-file-open', _:
                 self._position = 0
             case 'guest-file-read', {'count': count}:
                 content = self._file(self.handles[arguments['handle']], guest)
-                piece = content[self._position:self._position + count]
+                piece = content[self._position : self._position + count]
                 self._position += len(piece)
-                return {'count': len(piece), 'eof': len(piece) < count,
-                        'buf-b64': fakes.encoded(piece)}
+                return {
+                    'count': len(piece),
+                    'eof': len(piece) < count,
+                    'buf-b64': fakes.encoded(piece),
+                }
             case 'guest-exec', {'path': 'dd', 'arg': words_of_dd}:
                 dd = dict(word.split('=') for word in words_of_dd)
                 size, skip = int(dd['bs']), int(dd['skip'])
                 self._output = self._file(dd['if'], guest)[
-                    size * skip:size * (skip + int(dd['count']))]
+                    size * skip : size * (skip + int(dd['count']))
+                ]
                 return {'pid': 12}
             case 'guest-exec', {'arg': paths}:
-                self._output = b''.join(self._file(path, guest)
-                                        for path in paths)
+                self._output = b''.join(
+                    self._file(path, guest) for path in paths
+                )
                 return {'pid': 12}
             case 'guest-exec-status', _:
-                output = ({'out-data': fakes.encoded(self._output)}
-                          if self._output else {})
+                output = (
+                    {'out-data': fakes.encoded(self._output)}
+                    if self._output
+                    else {}
+                )
                 return {'exited': True, 'exitcode': 0, **output}
         return super()._answer(name, arguments, guest)
 
@@ -103,8 +119,9 @@ class ReadingAgent(fakes.FakeAgent):
 
 def talkative() -> ReadingAgent:
     """:returns: the agent of the guest of 4 GiB."""
-    return ReadingAgent(files={ranges.KPAGEFLAGS: TABLE,
-                               ranges.AUXV: auxv(4096)})
+    return ReadingAgent(
+        files={ranges.KPAGEFLAGS: TABLE, ranges.AUXV: auxv(4096)}
+    )
 
 
 EXEC = frozenset({'guest-exec', 'guest-exec-status'})
@@ -112,7 +129,6 @@ FILES = frozenset({'guest-file-open', 'guest-file-read', 'guest-file-close'})
 
 
 class RangesTestCase(base.GuestTestCase):
-
     deadline_seconds = 60
 
     def setUp(self) -> None:
@@ -121,12 +137,14 @@ class RangesTestCase(base.GuestTestCase):
 
     def ask(self) -> ranges.PageRanges:
         return ranges.ask(
-            guest_agent.GuestAgent('guest_agent', 5), self.domain,
-            self.guest.memory_kib, self.clock,
-            clocks.Deadline(self.clock, self.deadline_seconds))
+            guest_agent.GuestAgent('guest_agent', 5),
+            self.domain,
+            self.guest.memory_kib,
+            self.clock,
+            clocks.Deadline(self.clock, self.deadline_seconds),
+        )
 
-    def assert_refused(self, problem: str, table: bytes | None = None
-                       ) -> None:
+    def assert_refused(self, problem: str, table: bytes | None = None) -> None:
         if table is not None:
             self.agent.files[ranges.KPAGEFLAGS] = table
         error = self.assertRaises(exceptions.NoAnswer, self.ask)
@@ -149,27 +167,34 @@ class FlagsTest(base.TestCase):
 
     def test_the_first_and_the_last_page(self) -> None:
         table = words((FREE, 1), (IN_USE, 2), (FREE, 1))
-        self.assertEqual(((0, 4), (3 * 4096, 4)),
-                         self.ranges_of(ranges.BUDDY, table))
+        self.assertEqual(
+            ((0, 4), (3 * 4096, 4)), self.ranges_of(ranges.BUDDY, table)
+        )
 
     def test_a_range_that_crosses_chunks_is_one(self) -> None:
         half = words((IN_USE, 2), (FREE, 3))
-        self.assertEqual(((2 * 4096, 24),), self.ranges_of(
-            ranges.BUDDY, half, words((FREE, 3), (IN_USE, 1))))
+        self.assertEqual(
+            ((2 * 4096, 24),),
+            self.ranges_of(ranges.BUDDY, half, words((FREE, 3), (IN_USE, 1))),
+        )
 
     def test_each_flag_by_itself(self) -> None:
-        table = words((FREE, 1), (HOLE, 2), (IN_BALLOON, 3),
-                      (IN_BALLOON | FREE, 1))
-        self.assertEqual(((0, 4), (6 * 4096, 4)),
-                         self.ranges_of(ranges.BUDDY, table))
+        table = words(
+            (FREE, 1), (HOLE, 2), (IN_BALLOON, 3), (IN_BALLOON | FREE, 1)
+        )
+        self.assertEqual(
+            ((0, 4), (6 * 4096, 4)), self.ranges_of(ranges.BUDDY, table)
+        )
         self.assertEqual(((4096, 8),), self.ranges_of(ranges.NOPAGE, table))
-        self.assertEqual(((3 * 4096, 16),),
-                         self.ranges_of(ranges.OFFLINE, table))
+        self.assertEqual(
+            ((3 * 4096, 16),), self.ranges_of(ranges.OFFLINE, table)
+        )
 
     def test_no_other_flag_is_taken_for_free(self) -> None:
         for bit in set(range(64)) - {ranges.BUDDY}:
-            self.assertEqual((), self.ranges_of(
-                ranges.BUDDY, words((1 << bit, 1))), bit)
+            self.assertEqual(
+                (), self.ranges_of(ranges.BUDDY, words((1 << bit, 1))), bit
+            )
 
     def test_the_worst_million_of_pages_takes_no_time(self) -> None:
         table = words((FREE, 1), (IN_USE, 1)) * (512 * 1024)
@@ -180,7 +205,6 @@ class FlagsTest(base.TestCase):
 
 
 class AskTest(RangesTestCase):
-
     def test_a_guest_of_4_gib_with_a_hole(self) -> None:
         answer = self.ask()
         self.assertEqual(FREE_RANGES, answer.free)
@@ -190,8 +214,10 @@ class AskTest(RangesTestCase):
 
     def test_one_round_trip_for_512_mib_and_few_besides(self) -> None:
         self.ask()
-        self.assertEqual(len(TABLE) // ranges.CHUNK_BYTES + 1 + 1,
-                         self.agent.commands.count('guest-file-read'))
+        self.assertEqual(
+            len(TABLE) // ranges.CHUNK_BYTES + 1 + 1,
+            self.agent.commands.count('guest-file-read'),
+        )
         self.assertEqual(20, len(self.agent.commands))
         self.assertEqual({}, self.agent.handles)
 
@@ -208,8 +234,9 @@ class AskTest(RangesTestCase):
         self.assertRaises(exceptions.AgentRefused, self.ask)
 
     def test_what_the_balloon_has_is_told_apart(self) -> None:
-        self.agent.files[ranges.KPAGEFLAGS] = words(
-            (IN_BALLOON, USED_PAGES)) + TABLE[8 * USED_PAGES:]
+        self.agent.files[ranges.KPAGEFLAGS] = (
+            words((IN_BALLOON, USED_PAGES)) + TABLE[8 * USED_PAGES :]
+        )
         answer = self.ask()
         self.assertEqual(((0, 512 * MIB),), answer.ballooned)
         self.assertEqual(512 * MIB, answer.ballooned_kib)
@@ -218,29 +245,35 @@ class AskTest(RangesTestCase):
     def test_pages_of_64_kib(self) -> None:
         self.agent.files[ranges.AUXV] = auxv(65536)
         self.agent.files['/proc/buddyinfo'] = (
-            b'Node 0, zone Normal' + b' 0' * 10 + b' 56\n')
+            b'Node 0, zone Normal' + b' 0' * 10 + b' 56\n'
+        )
         self.agent.files[ranges.KPAGEFLAGS] = words(
-            (IN_USE & ~HOLE, 8192), (FREE, 57344))
+            (IN_USE & ~HOLE, 8192), (FREE, 57344)
+        )
         answer = self.ask()
-        self.assertEqual(((512 * MIB * 1024, 3 * GIB + 512 * MIB),),
-                         answer.free)
+        self.assertEqual(
+            ((512 * MIB * 1024, 3 * GIB + 512 * MIB),), answer.free
+        )
         self.assertEqual(0, answer.moved_kib)
 
     def test_what_moved_meanwhile_is_told(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = (
-            words((0, 1024)) + TABLE[8 * 1024:8 * -1024] + words((0, 1024)))
+            words((0, 1024)) + TABLE[8 * 1024 : 8 * -1024] + words((0, 1024))
+        )
         answer = self.ask()
         self.assertEqual(4 * 1024, answer.moved_kib)
 
 
 class RefusedTest(RangesTestCase):
-
     def test_a_kernel_that_marks_the_first_page_of_a_block_only(self) -> None:
         block = words((FREE, 1), (UNMARKED, 1023))
         self.assert_refused(
             'which marks only the first page of a block',
-            TABLE[:8 * USED_PAGES] + block * (LOW_PAGES // 1024)
-            + words((HOLE, HOLE_PAGES)) + block * (HIGH_PAGES // 1024))
+            TABLE[: 8 * USED_PAGES]
+            + block * (LOW_PAGES // 1024)
+            + words((HOLE, HOLE_PAGES))
+            + block * (HIGH_PAGES // 1024),
+        )
 
     def test_a_table_that_ends_early(self) -> None:
         self.assert_refused('/proc/kpageflags ends too early', TABLE[:-8000])
@@ -252,8 +285,9 @@ class RefusedTest(RangesTestCase):
         self.assert_refused('1048572 bytes of /proc/kpageflags', TABLE[:-4])
 
     def test_more_free_than_the_guest_has(self) -> None:
-        self.assert_refused('more free pages than it has',
-                            words((FREE, (4 * GIB) // 4 + 1)))
+        self.assert_refused(
+            'more free pages than it has', words((FREE, (4 * GIB) // 4 + 1))
+        )
 
     def test_a_table_without_an_end(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = bytes(60 << 20)
@@ -261,8 +295,9 @@ class RefusedTest(RangesTestCase):
         self.assertLess(len(self.agent.commands), 60)
 
     def test_more_ranges_than_we_keep(self) -> None:
-        table = (words((FREE, 1), (IN_USE & ~HOLE, 1)) * 1024
-                 + TABLE[16 * 1024:])
+        table = (
+            words((FREE, 1), (IN_USE & ~HOLE, 1)) * 1024 + TABLE[16 * 1024 :]
+        )
         with mock.patch.object(ranges, 'MOST_RANGES', 1000):
             self.assert_refused('more than 1000 ranges', table)
 
@@ -271,19 +306,31 @@ class RefusedTest(RangesTestCase):
         self.assert_refused('does not list its free blocks')
 
     def test_a_page_size_that_is_none(self) -> None:
-        for vector in (b'', auxv(0), auxv(4097), auxv(1 << 63),
-                       auxv(4096)[:20], bytes(99)):
+        for vector in (
+            b'',
+            auxv(0),
+            auxv(4097),
+            auxv(1 << 63),
+            auxv(4096)[:20],
+            bytes(99),
+        ):
             self.agent.files[ranges.AUXV] = vector
             self.assert_refused('does not tell its page size')
 
     def test_lists_with_more_than_the_guest_has(self) -> None:
         self.agent.files['/proc/buddyinfo'] = (
-            b'Node 0, zone Normal 999999999999\n')
+            b'Node 0, zone Normal 999999999999\n'
+        )
         self.assert_refused('free blocks of')
 
     def test_a_longer_piece_than_was_asked_for(self) -> None:
-        piece = json.dumps({'return': {'buf-b64': fakes.encoded(
-            bytes(ranges.CHUNK_BYTES + 8))}})
+        piece = json.dumps(
+            {
+                'return': {
+                    'buf-b64': fakes.encoded(bytes(ranges.CHUNK_BYTES + 8))
+                }
+            }
+        )
         self.script(piece)
         self.assert_refused('1048584 bytes of /proc/kpageflags')
 
@@ -297,15 +344,16 @@ class RefusedTest(RangesTestCase):
 
         def reply(command: str, *args: Any) -> str:
             truth = honest(command, *args)
-            is_table = (json.loads(command)['execute'] == 'guest-file-read'
-                        and ranges.KPAGEFLAGS in self.agent.handles.values())
+            is_table = (
+                json.loads(command)['execute'] == 'guest-file-read'
+                and ranges.KPAGEFLAGS in self.agent.handles.values()
+            )
             return piece if is_table else truth
 
         self.patch_autospec(self.agent, 'reply', side_effect=reply)
 
 
 class TimeTest(RangesTestCase):
-
     def test_a_slow_agent_is_left_at_the_deadline(self) -> None:
         self.deadline_seconds = 8
         self.agent.latency_seconds = 1
@@ -332,20 +380,27 @@ class HostileTest(RangesTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.guest = self.domain.guest = fakes.FakeGuest(
-            self.clock, memory_kib=64 * MIB, used_kib=16 * MIB,
-            touched_kib=0, agent=self.agent)
+            self.clock,
+            memory_kib=64 * MIB,
+            used_kib=16 * MIB,
+            touched_kib=0,
+            agent=self.agent,
+        )
 
     @hypothesis.given(
         beginning=strategies.binary(max_size=4096),
         whole=strategies.booleans(),
         vector=strategies.binary(max_size=64) | strategies.just(auxv(4096)),
-        lists=strategies.binary(max_size=64) | strategies.none())
+        lists=strategies.binary(max_size=64) | strategies.none(),
+    )
     def test_any_table_is_read_or_refused(
-            self, beginning: bytes, whole: bool, vector: bytes,
-            lists: bytes | None) -> None:
-        rest = self.table[len(beginning):] if whole else b''
-        self.agent.files = {ranges.KPAGEFLAGS: beginning + rest,
-                            ranges.AUXV: vector}
+        self, beginning: bytes, whole: bool, vector: bytes, lists: bytes | None
+    ) -> None:
+        rest = self.table[len(beginning) :] if whole else b''
+        self.agent.files = {
+            ranges.KPAGEFLAGS: beginning + rest,
+            ranges.AUXV: vector,
+        }
         if lists is not None:
             self.agent.files['/proc/buddyinfo'] = lists
         try:
@@ -366,19 +421,26 @@ class CapturedTest(RangesTestCase):
 
     def test_ranges_hold_what_the_kernels_own_list_holds(self) -> None:
         flags = ranges.PageFlags()
-        flags.add(lzma.decompress(
-            (fakes.CAPTURED / f'{self.name}.kpageflags.xz').read_bytes()))
+        flags.add(
+            lzma.decompress(
+                (fakes.CAPTURED / f'{self.name}.kpageflags.xz').read_bytes()
+            )
+        )
         listed = guest_agent.read_tables(
-            'agent', b'MemTotal: 1 kB\nMemFree: 1 kB\n'
-            + (fakes.CAPTURED / f'{self.name}.buddyinfo').read_bytes())
+            'agent',
+            b'MemTotal: 1 kB\nMemFree: 1 kB\n'
+            + (fakes.CAPTURED / f'{self.name}.buddyinfo').read_bytes(),
+        )
         found = flags.ranges(ranges.BUDDY, 4)
         self.assertEqual(4096, len(flags))
         self.assertEqual(
             sum(kib * count for kib, count in listed.free_blocks),
-            sum(kib for _address, kib in found))
+            sum(kib for _address, kib in found),
+        )
         self.assertEqual(((1024 * 1024, 15 * MIB),), found)
 
     def test_page_size_of_a_process(self) -> None:
         self.agent.files[ranges.AUXV] = (
-            fakes.CAPTURED / 'linux-6.18-x86_64.auxv').read_bytes()
+            fakes.CAPTURED / 'linux-6.18-x86_64.auxv'
+        ).read_bytes()
         self.assertEqual(4, self.ask().page_kib)

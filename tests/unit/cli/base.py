@@ -38,17 +38,20 @@ class CommandTestCase(base.TestCase):
         self.clock = fakes.FakeClock()
         self.host = fakes.FakeHypervisor()
         self.patch_autospec(clocks, 'Clock', return_value=self.clock)
-        self.connect = self.patch_autospec(hypervisor.Hypervisor, 'at',
-                                           return_value=self.host)
+        self.connect = self.patch_autospec(
+            hypervisor.Hypervisor, 'at', return_value=self.host
+        )
 
-    def add_guest(self, uuid: str = UUID, **behaviour: Any
-                  ) -> fakes.FakeGuest:
+    def add_guest(self, uuid: str = UUID, **behaviour: Any) -> fakes.FakeGuest:
         """:returns: a guest that misses 3 of 4 GiB."""
         guest = fakes.FakeGuest(self.clock, **behaviour)
         guest.metadata = journal.Owed(
-            4 * GIB, 'host1', datetime.datetime(
-                2026, 11, 2, 8, 0, tzinfo=datetime.UTC), 'a migration',
-            10).to_xml()
+            4 * GIB,
+            'host1',
+            datetime.datetime(2026, 11, 2, 8, 0, tzinfo=datetime.UTC),
+            'a migration',
+            10,
+        ).to_xml()
         guest.actual_kib = guest.target_kib = guest.definition_kib = 1 * GIB
         guest.touched_kib = 0
         guest.stats_period_seconds = 1
@@ -70,6 +73,11 @@ class CommandTestCase(base.TestCase):
     def assert_whole(self, guest: fakes.FakeGuest) -> None:
         self.assertEqual(
             (0, None, 4 * GIB, 10, 10),
-            (guest.missing_kib, guest.metadata, guest.definition_kib,
-             guest.stats_period_seconds,
-             guest.definition_stats_period_seconds))
+            (
+                guest.missing_kib,
+                guest.metadata,
+                guest.definition_kib,
+                guest.stats_period_seconds,
+                guest.definition_stats_period_seconds,
+            ),
+        )

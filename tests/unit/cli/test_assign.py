@@ -22,16 +22,18 @@ from tests.unit.fakes import MIB
 
 
 class AssignTest(base.CommandTestCase):
-
     def test_all_guests_have_their_memory_back(self) -> None:
         guests = [self.add_guest(uuid) for uuid in (UUID, OTHER_UUID)]
         self.assertEqual(0, self.run_command('assign', '--all'))
         for guest in guests:
             self.assert_whole(guest)
         self.assertEqual(
-            [f'{UUID}: 1048576 -> 4194304 KiB in 2.6 s',
-             f'{OTHER_UUID}: 1048576 -> 4194304 KiB in 2.6 s'],
-            self.out.splitlines())
+            [
+                f'{UUID}: 1048576 -> 4194304 KiB in 2.6 s',
+                f'{OTHER_UUID}: 1048576 -> 4194304 KiB in 2.6 s',
+            ],
+            self.out.splitlines(),
+        )
         self.assertEqual('', self.err)
 
     def test_those_that_are_named_have_it_and_no_others(self) -> None:
@@ -57,8 +59,12 @@ class AssignTest(base.CommandTestCase):
     def assert_not_done(self, *because: str) -> None:
         """One line says why, and the other guest is paid all the same."""
         other = self.add_guest(OTHER_UUID)
-        self.assertEqual(1, self.run_command(
-            'assign', UUID, OTHER_UUID, '--wait-seconds', '30'))
+        self.assertEqual(
+            1,
+            self.run_command(
+                'assign', UUID, OTHER_UUID, '--wait-seconds', '30'
+            ),
+        )
         (line,) = self.err.splitlines()
         self.assertIn(f'{UUID}: not done: ', line)
         for words in because:
@@ -76,11 +82,13 @@ class AssignTest(base.CommandTestCase):
         self.assert_not_done('it is paused')
 
     def test_one_whose_entry_makes_no_sense_is_the_operators_to_settle(
-            self) -> None:
+        self,
+    ) -> None:
         guest = self.add_guest()
         guest.metadata = base.UNREADABLE
-        self.assert_not_done('its format is not 1',
-                             f'"nova-freemem settle {UUID}"')
+        self.assert_not_done(
+            'its format is not 1', f'"nova-freemem settle {UUID}"'
+        )
         self.assertEqual(base.UNREADABLE, guest.metadata)
         self.assertEqual(1 * GIB, guest.target_kib)
 
@@ -97,7 +105,8 @@ class AssignTest(base.CommandTestCase):
         for call in (2, 3, 4, 7):
             self.add_guest()
             self.host.domains[UUID].fault_at[call] = fakes.libvirt_fault(
-                exceptions.DomainBusy, 'a job is under way')
+                exceptions.DomainBusy, 'a job is under way'
+            )
             self.assert_not_done('a job is under way')
 
     def test_one_that_nova_compute_pays_meanwhile_is_paid(self) -> None:
@@ -109,19 +118,21 @@ class AssignTest(base.CommandTestCase):
     def test_who_names_nobody_or_everybody_twice_is_refused(self) -> None:
         for words in ((), ('--all', UUID)):
             self.assertEqual(2, self.run_command('assign', *words))
-            self.assertEqual('nova-freemem: name servers, or say --all\n',
-                             self.err)
+            self.assertEqual(
+                'nova-freemem: name servers, or say --all\n', self.err
+            )
         self.connect.assert_not_called()
 
     def test_a_wait_that_is_no_number_is_refused(self) -> None:
         for text in ('-1', 'long'):
-            self.assertEqual(2, self.run_command(
-                'assign', '--all', f'--wait-seconds={text}'))
+            self.assertEqual(
+                2,
+                self.run_command('assign', '--all', f'--wait-seconds={text}'),
+            )
             self.assertIn(text, self.err)
 
 
 class HostTest(base.CommandTestCase):
-
     def test_it_speaks_to_the_libvirt_that_nova_compute_does(self) -> None:
         self.run_command('assign', '--all')
         self.connect.assert_called_once_with('qemu:///system')
@@ -132,11 +143,15 @@ class HostTest(base.CommandTestCase):
 
     def test_where_there_is_no_libvirt_one_line_says_so(self) -> None:
         self.connect.side_effect = fakes.libvirt_fault(
-            exceptions.LibvirtFault, 'connection refused')
+            exceptions.LibvirtFault, 'connection refused'
+        )
         for words in (('owed',), ('assign', '--all'), ('settle', UUID)):
             self.assertEqual(1, self.run_command(*words))
-            self.assertEqual('nova-freemem: libvirt could not do this: '
-                             'connection refused (error 1)\n', self.err)
+            self.assertEqual(
+                'nova-freemem: libvirt could not do this: '
+                'connection refused (error 1)\n',
+                self.err,
+            )
             self.assertEqual('', self.out)
 
     def test_without_a_word_it_says_what_it_can_do(self) -> None:

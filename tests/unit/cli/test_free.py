@@ -24,7 +24,6 @@ from tests.unit.fakes import MIB
 
 
 class FreeTest(base.CommandTestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.agent = test_ranges.talkative()
@@ -47,16 +46,16 @@ class FreeTest(base.CommandTestCase):
         self.assertEqual(4 * GIB, values['has_kib'])
         self.assertEqual(self.guest.rss_kib, values['resident_kib'])
         self.assertEqual(3 * GIB + 512 * MIB, values['free_kib'])
-        self.assertEqual({'size_kib': 4096, 'count': 896},
-                         values['free_blocks'][-1])
+        self.assertEqual(
+            {'size_kib': 4096, 'count': 896}, values['free_blocks'][-1]
+        )
         self.assertEqual(0.0005, values['stalled_share'])
         self.assertNotIn('free_ranges', values)
         self.assertEqual([], self.domain.called('set_balloon_kib'))
 
     def test_what_the_guest_did_not_tell_is_not_zero(self) -> None:
         self.assertIsNone(self.values()['cold_cache_kib'])
-        self.assertRegex(self.printed(),
-                         r'\| cold_cache_kib +\| not told +\|')
+        self.assertRegex(self.printed(), r'\| cold_cache_kib +\| not told +\|')
 
     def test_without_an_agent_the_balloon_driver_tells(self) -> None:
         self.agent.latency_seconds = 3600
@@ -91,9 +90,12 @@ class FreeTest(base.CommandTestCase):
     def test_ranges_for_a_program(self) -> None:
         values = self.values('--ranges')
         self.assertEqual(
-            [{'address': address, 'size_kib': kib}
-             for address, kib in test_ranges.FREE_RANGES],
-            values['free_ranges'])
+            [
+                {'address': address, 'size_kib': kib}
+                for address, kib in test_ranges.FREE_RANGES
+            ],
+            values['free_ranges'],
+        )
         self.assertEqual([], values['balloon_ranges'])
         self.assertEqual(3 * GIB + 512 * MIB, values['in_free_ranges_kib'])
         self.assertEqual(0, values['moved_meanwhile_kib'])
@@ -103,8 +105,10 @@ class FreeTest(base.CommandTestCase):
         self.agent.blocked = test_ranges.EXEC | test_ranges.FILES
         self.assertEqual('balloon_stats', self.values()['told_by'])
         self.assertEqual(1, self.run_command('free', UUID, '--ranges'))
-        self.assertRegex(self.err, '^nova-freemem: libvirt could not .* '
-                                   'has been disabled.*\n$')
+        self.assertRegex(
+            self.err,
+            '^nova-freemem: libvirt could not .* has been disabled.*\n$',
+        )
 
     def test_a_guest_that_is_not_here(self) -> None:
         self.assertEqual(1, self.run_command('free', base.OTHER_UUID))

@@ -23,7 +23,6 @@ from tests.unit.fakes import GIB
 
 
 class OwedTest(base.CommandTestCase):
-
     def rows(self) -> list[dict[str, object]]:
         self.assertEqual(0, self.run_command('owed', '-f', 'json'))
         return json.loads(self.out)
@@ -31,19 +30,35 @@ class OwedTest(base.CommandTestCase):
     def test_a_table_shows_each_guest(self) -> None:
         self.add_guest()
         self.assertEqual(0, self.run_command('owed'))
-        for words in (UUID, '4194304', '1048576', 'runs', 'host1',
-                      '2026-11-02T08:00:00+00:00', 'a migration'):
+        for words in (
+            UUID,
+            '4194304',
+            '1048576',
+            'runs',
+            'host1',
+            '2026-11-02T08:00:00+00:00',
+            'a migration',
+        ):
             self.assertIn(words, self.out)
 
     def test_programs_get_the_same_as_json(self) -> None:
         self.add_guest(OTHER_UUID)
         self.add_guest(UUID).running = False
         self.assertEqual(
-            [{'Server': UUID, 'Original KiB': 4 * GIB,
-              'Actual KiB': 1 * GIB, 'Guest': 'is paused',
-              'Taken by': 'host1', 'Taken at': '2026-11-02T08:00:00+00:00',
-              'Migration': 'a migration'}, OTHER_UUID],
-            [self.rows()[0], self.rows()[1]['Server']])
+            [
+                {
+                    'Server': UUID,
+                    'Original KiB': 4 * GIB,
+                    'Actual KiB': 1 * GIB,
+                    'Guest': 'is paused',
+                    'Taken by': 'host1',
+                    'Taken at': '2026-11-02T08:00:00+00:00',
+                    'Migration': 'a migration',
+                },
+                OTHER_UUID,
+            ],
+            [self.rows()[0], self.rows()[1]['Server']],
+        )
 
     def test_who_is_owed_nothing_is_not_there(self) -> None:
         self.add_guest().metadata = None
@@ -52,26 +67,29 @@ class OwedTest(base.CommandTestCase):
     def test_an_entry_that_makes_no_sense_is_there_and_says_so(self) -> None:
         self.add_guest().metadata = base.UNREADABLE
         (row,) = self.rows()
-        self.assertEqual((UUID, None, 1 * GIB),
-                         (row['Server'], row['Original KiB'],
-                          row['Actual KiB']))
+        self.assertEqual(
+            (UUID, None, 1 * GIB),
+            (row['Server'], row['Original KiB'], row['Actual KiB']),
+        )
         self.assertIn('its format is not 1', row['Taken by'])
 
-    def test_one_that_leaves_meanwhile_does_not_hide_the_others(self
-                                                                ) -> None:
+    def test_one_that_leaves_meanwhile_does_not_hide_the_others(self) -> None:
         self.add_guest(UUID)
         self.add_guest(OTHER_UUID)
         self.host.domains[UUID].fault_at[1] = fakes.libvirt_fault(
-            exceptions.DomainGone, 'no domain')
+            exceptions.DomainGone, 'no domain'
+        )
         rows = self.rows()
         self.assertIn('no domain', rows[0]['Guest'])
-        self.assertEqual((None, 1 * GIB), (rows[0]['Actual KiB'],
-                                           rows[1]['Actual KiB']))
+        self.assertEqual(
+            (None, 1 * GIB), (rows[0]['Actual KiB'], rows[1]['Actual KiB'])
+        )
 
     def test_what_was_written_cannot_draw_on_the_screen(self) -> None:
         guest = self.add_guest()
         guest.metadata = guest.metadata.replace(
-            'host1', '&#x9;' * 9 + 'x' * 900)
+            'host1', '&#x9;' * 9 + 'x' * 900
+        )
         self.assertEqual(0, self.run_command('owed'))
         self.assertNotIn('\t', self.out)
         self.assertLess(max(map(len, self.out.splitlines())), 400)

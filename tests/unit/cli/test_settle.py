@@ -22,7 +22,6 @@ from tests.unit.fakes import MIB
 
 
 class SettleTest(base.CommandTestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.guest = self.add_guest()
@@ -32,30 +31,46 @@ class SettleTest(base.CommandTestCase):
         """:returns: the line that says why; nothing was changed."""
         before = (self.guest.metadata, self.guest.target_kib)
         self.assertEqual(2, self.run_command('settle', UUID, *words))
-        self.assertEqual(before,
-                         (self.guest.metadata, self.guest.target_kib))
+        self.assertEqual(before, (self.guest.metadata, self.guest.target_kib))
         return self.err
 
     def test_the_guest_gets_all_that_its_domain_may_have(self) -> None:
         self.assertEqual(0, self.run_command('settle', UUID))
         self.assert_whole(self.guest)
-        self.assertEqual(f'{UUID}: 1048576 -> 4194304 KiB in 2.6 s\n',
-                         self.out)
+        self.assertEqual(
+            f'{UUID}: 1048576 -> 4194304 KiB in 2.6 s\n', self.out
+        )
 
     def test_or_what_the_operator_says(self) -> None:
-        self.assertEqual(0, self.run_command(
-            'settle', UUID, '--memory-mib', '2048',
-            '--stats-period-seconds', '30'))
+        self.assertEqual(
+            0,
+            self.run_command(
+                'settle',
+                UUID,
+                '--memory-mib',
+                '2048',
+                '--stats-period-seconds',
+                '30',
+            ),
+        )
         self.assertEqual(
             (2 * GIB, 2 * GIB, None, 30),
-            (self.guest.actual_kib, self.guest.definition_kib,
-             self.guest.metadata, self.guest.stats_period_seconds))
+            (
+                self.guest.actual_kib,
+                self.guest.definition_kib,
+                self.guest.metadata,
+                self.guest.stats_period_seconds,
+            ),
+        )
 
-    def test_what_the_domain_may_not_have_is_refused_with_the_bounds(self
-                                                                     ) -> None:
+    def test_what_the_domain_may_not_have_is_refused_with_the_bounds(
+        self,
+    ) -> None:
         for text in ('0', '4097', '9' * 30):
-            self.assertIn(f'--memory-mib {text}: its domain may have 1 to '
-                          '4096', self.assert_refused('--memory-mib', text))
+            self.assertIn(
+                f'--memory-mib {text}: its domain may have 1 to 4096',
+                self.assert_refused('--memory-mib', text),
+            )
 
     def test_an_amount_that_is_none_is_refused(self) -> None:
         for text in ('-1', 'plenty', '1.5'):
@@ -66,9 +81,10 @@ class SettleTest(base.CommandTestCase):
         self.assertEqual(1, self.run_command('settle', UUID))
         self.assertIn('not done', self.err)
         owed = journal.read(self.host.domains[UUID])
-        self.assertEqual((4 * GIB, 'settle', 10),
-                         (owed.original_kib, owed.taken_by,
-                          owed.stats_period_seconds))
+        self.assertEqual(
+            (4 * GIB, 'settle', 10),
+            (owed.original_kib, owed.taken_by, owed.stats_period_seconds),
+        )
         self.guest.deflate_kib_per_second = 1 * GIB
         self.assertEqual(0, self.run_command('assign', UUID))
         self.assert_whole(self.guest)
@@ -80,14 +96,16 @@ class SettleTest(base.CommandTestCase):
 
     def test_but_may_be_decided_otherwise(self) -> None:
         guest = self.add_guest()
-        self.assertEqual(0, self.run_command('settle', UUID, '--memory-mib',
-                                             '3072'))
+        self.assertEqual(
+            0, self.run_command('settle', UUID, '--memory-mib', '3072')
+        )
         self.assertEqual((3 * GIB, None), (guest.actual_kib, guest.metadata))
 
     def test_a_guest_that_is_owed_nothing_stays_as_it_is(self) -> None:
         self.guest.metadata = None
-        self.assertEqual(0, self.run_command('settle', UUID, '--memory-mib',
-                                             '2048'))
+        self.assertEqual(
+            0, self.run_command('settle', UUID, '--memory-mib', '2048')
+        )
         self.assertEqual(f'{UUID}: is owed nothing\n', self.out)
         self.assertEqual(1 * GIB, self.guest.target_kib)
 
@@ -103,7 +121,8 @@ class SettleTest(base.CommandTestCase):
             domain = self.host.domains[UUID]
             domain.calls.clear()
             domain.fault_at[call] = fakes.libvirt_fault(
-                exceptions.DomainBusy, 'a job is under way')
+                exceptions.DomainBusy, 'a job is under way'
+            )
             self.assertEqual(1, self.run_command('settle', UUID), call)
             self.assertEqual(1, len(self.err.splitlines()))
             self.assertIsNotNone(self.guest.metadata)

@@ -29,19 +29,23 @@ from tests.unit.fakes import MIB
 
 
 class BalloonTestCase(base.GuestTestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.orders = clocks.Orders()
         self.plan = fakes.make_plan(
-            never_touched_kib=512 * MIB, rss_kib=self.guest.rss_kib)
+            never_touched_kib=512 * MIB, rss_kib=self.guest.rss_kib
+        )
         self.balloon = balloon.Balloon()
 
     def release(self, deadline_seconds: float = 120) -> Release:
         self.balloon.start(self.domain, self.plan)
         return self.balloon.watch(
-            self.domain, self.plan, self.orders, self.clock,
-            clocks.Deadline(self.clock, deadline_seconds))
+            self.domain,
+            self.plan,
+            self.orders,
+            self.clock,
+            clocks.Deadline(self.clock, deadline_seconds),
+        )
 
     def assert_nothing_moves(self) -> None:
         self.guest.look()
@@ -60,13 +64,15 @@ class FirstTest(BalloonTestCase):
         self.assertEqual(3 * GIB, release.taken_kib)
         self.assertEqual(3 * GIB, release.gained_kib)
         self.assertEqual(self.guest.rss_kib, release.rss_kib)
-        self.assertAlmostEqual(3072 / 400, release.seconds,
-                               delta=balloon.TICK_SECONDS)
+        self.assertAlmostEqual(
+            3072 / 400, release.seconds, delta=balloon.TICK_SECONDS
+        )
         self.assertEqual([(1 * GIB,)], self.domain.called('set_balloon_kib'))
         self.assert_nothing_moves()
 
-    def test_a_guest_that_stops_half_way_keeps_what_it_did_not_give(self
-                                                                    ) -> None:
+    def test_a_guest_that_stops_half_way_keeps_what_it_did_not_give(
+        self,
+    ) -> None:
         self.guest.gives_down_to_kib = 2 * GIB
         release = self.release()
         self.assertEqual(End.NO_PROGRESS, release.end)
@@ -79,35 +85,41 @@ class FirstTest(BalloonTestCase):
         started_at = self.clock.now()
         release = self.release(deadline_seconds=2)
         self.assertEqual(End.DEADLINE, release.end)
-        self.assertAlmostEqual(2, self.clock.now() - started_at,
-                               delta=balloon.TICK_SECONDS)
+        self.assertAlmostEqual(
+            2, self.clock.now() - started_at, delta=balloon.TICK_SECONDS
+        )
         self.assertEqual(release.taken_kib, 4 * GIB - self.guest.actual_kib)
         self.assert_nothing_moves()
 
     def test_a_guest_that_trickles_for_hours_is_not_remembered_whole(
-            self) -> None:
+        self,
+    ) -> None:
         # 1 TiB of 16 MiB a second, beside a transfer: 18 hours, of which
         # five minutes are enough here.
         longest, judge = 0, watch.judge
 
-        def look(seen: list[watch.Observation], *args: Any, **kwargs: Any
-                 ) -> End | None:
+        def look(
+            seen: list[watch.Observation], *args: Any, **kwargs: Any
+        ) -> End | None:
             nonlocal longest
             longest = max(longest, len(seen))
             return judge(seen, *args, **kwargs)
 
         self.patch_autospec(watch, 'judge', side_effect=look)
         self.guest = fakes.FakeGuest(
-            self.clock, memory_kib=1024 * GIB, used_kib=1 * GIB,
-            touched_kib=1023 * GIB, inflate_kib_per_second=16 * MIB)
+            self.clock,
+            memory_kib=1024 * GIB,
+            used_kib=1 * GIB,
+            touched_kib=1023 * GIB,
+            inflate_kib_per_second=16 * MIB,
+        )
         self.domain = fakes.FakeDomain(self.guest)
         self.plan = fakes.make_plan(
-            original_kib=1024 * GIB, rss_kib=1024 * GIB,
-            target_kib=2 * GIB)
+            original_kib=1024 * GIB, rss_kib=1024 * GIB, target_kib=2 * GIB
+        )
         release = self.release(deadline_seconds=300)
         self.assertEqual(End.DEADLINE, release.end)
-        self.assertAlmostEqual(300 * 16 * MIB, release.taken_kib,
-                               delta=GIB)
+        self.assertAlmostEqual(300 * 16 * MIB, release.taken_kib, delta=GIB)
         self.assertEqual(balloon.MOST_OBSERVATIONS + 1, longest)
 
     def test_an_abort_ends_it_at_once(self) -> None:
@@ -129,12 +141,14 @@ class FirstTest(BalloonTestCase):
         self.assertEqual(End.NOTHING_GAINED, release.end)
         self.assertEqual(0, release.gained_kib)
 
-    def test_never_touched_memory_first_is_a_success_all_the_same(self
-                                                                  ) -> None:
+    def test_never_touched_memory_first_is_a_success_all_the_same(
+        self,
+    ) -> None:
         self.guest.touched_first = False
         self.guest.touched_kib = 3 * GIB
         self.plan = fakes.make_plan(
-            never_touched_kib=512 * MIB, rss_kib=self.guest.rss_kib)
+            never_touched_kib=512 * MIB, rss_kib=self.guest.rss_kib
+        )
         release = self.release()
         self.assertEqual(End.TARGET_REACHED, release.end)
         self.assertEqual(3 * GIB, release.taken_kib)
@@ -145,15 +159,15 @@ class FirstTest(BalloonTestCase):
         self.clock.after(1, lambda: setattr(self.guest, 'target_kib', 1))
         self.guest.inflate_kib_per_second = 8 * GIB
         self.guest.gives_down_to_kib = 2 * GIB
-        self.clock.after(1.1, lambda: setattr(self.guest,
-                                              'gives_down_to_kib', 0))
+        self.clock.after(
+            1.1, lambda: setattr(self.guest, 'gives_down_to_kib', 0)
+        )
         self.plan = fakes.make_plan(headroom_kib=0)
         self.assertEqual(End.NOT_OURS, self.release().end)
         self.assertEqual(1, self.guest.target_kib)
 
     def test_a_target_set_above_ours_is_not_fought_over(self) -> None:
-        self.clock.after(1, lambda: setattr(self.guest, 'target_kib',
-                                            4 * GIB))
+        self.clock.after(1, lambda: setattr(self.guest, 'target_kib', 4 * GIB))
         self.assertEqual(End.PRESSURE, self.release().end)
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
@@ -165,22 +179,26 @@ class FirstTest(BalloonTestCase):
         started_at = self.clock.now()
         release = self.release()
         self.assertEqual(End.PRESSURE, release.end)
-        self.assertAlmostEqual(1, self.clock.now() - started_at,
-                               delta=balloon.TICK_SECONDS)
+        self.assertAlmostEqual(
+            1, self.clock.now() - started_at, delta=balloon.TICK_SECONDS
+        )
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
-    def test_it_tells_its_statistics_often_enough_to_be_watched(self
-                                                                ) -> None:
+    def test_it_tells_its_statistics_often_enough_to_be_watched(self) -> None:
         self.release()
-        self.assertEqual(balloon.STATS_PERIOD_SECONDS,
-                         self.guest.stats_period_seconds)
+        self.assertEqual(
+            balloon.STATS_PERIOD_SECONDS, self.guest.stats_period_seconds
+        )
         names = [call[0] for call in self.domain.calls]
-        self.assertLess(names.index('set_stats_period_seconds'),
-                        names.index('set_balloon_kib'))
+        self.assertLess(
+            names.index('set_stats_period_seconds'),
+            names.index('set_balloon_kib'),
+        )
 
     def test_a_guest_that_slows_down_is_waited_for(self) -> None:
-        self.clock.after(3, lambda: setattr(
-            self.guest, 'inflate_kib_per_second', 100 * MIB))
+        self.clock.after(
+            3, lambda: setattr(self.guest, 'inflate_kib_per_second', 100 * MIB)
+        )
         self.assertEqual(End.TARGET_REACHED, self.release().end)
         self.assert_nothing_moves()
 
@@ -188,31 +206,35 @@ class FirstTest(BalloonTestCase):
         self.clock.after(1, lambda: self.guest.tells.update(rss_kib=None))
         self.assertRaises(exceptions.NoAnswer, self.release)
 
-    def test_nothing_is_taken_from_a_guest_that_cannot_be_watched(self
-                                                                  ) -> None:
+    def test_nothing_is_taken_from_a_guest_that_cannot_be_watched(
+        self,
+    ) -> None:
         self.domain.fault_at[1] = fakes.libvirt_fault(
-            exceptions.LibvirtFault, 'no')
+            exceptions.LibvirtFault, 'no'
+        )
         self.assertRaises(exceptions.LibvirtFault, self.release)
         self.assertEqual([], self.domain.called('set_balloon_kib'))
 
 
 class BesideTestCase(BalloonTestCase):
-
     def setUp(self) -> None:
         super().setUp()
-        self.plan = fakes.make_plan(mode=Mode.BESIDE,
-                                    rss_kib=self.guest.rss_kib)
+        self.plan = fakes.make_plan(
+            mode=Mode.BESIDE, rss_kib=self.guest.rss_kib
+        )
         self.balloon.start(self.domain, self.plan)
         self.guest.transferred_kib = 0
         self.started_at = self.clock.now()
 
     def watch(self) -> Release:
-        return self.balloon.watch(self.domain, self.plan, self.orders,
-                                  self.clock, None)
+        return self.balloon.watch(
+            self.domain, self.plan, self.orders, self.clock, None
+        )
 
     def end_transfer_after(self, seconds: float) -> None:
-        self.clock.after(seconds, lambda: self.orders.give(
-            Order.TRANSFER_ENDED))
+        self.clock.after(
+            seconds, lambda: self.orders.give(Order.TRANSFER_ENDED)
+        )
 
 
 class BesideTest(BesideTestCase):
@@ -227,21 +249,18 @@ class BesideTest(BesideTestCase):
         self.assertEqual(End.TARGET_REACHED, release.end)
         self.assertGreater(release.seconds, 300)
 
-    def test_a_guest_that_stops_half_way_is_stopped_by_the_monitor(self
-                                                                   ) -> None:
+    def test_a_guest_that_stops_half_way_is_stopped_by_the_monitor(
+        self,
+    ) -> None:
         self.guest.gives_down_to_kib = 2 * GIB
         self.assertEqual(End.NO_PROGRESS, self.watch().end)
-        self.assertEqual([(2 * GIB,)],
-                         self.domain.called('steer_balloon_kib'))
+        self.assertEqual([(2 * GIB,)], self.domain.called('steer_balloon_kib'))
 
-    def test_a_guest_in_need_gets_everything_back_by_the_monitor(self
-                                                                 ) -> None:
+    def test_a_guest_in_need_gets_everything_back_by_the_monitor(self) -> None:
         self.guest.tells['swapped_out_kib'] = 0
-        self.clock.after(1, lambda: self.guest.tells.update(
-            swapped_out_kib=4))
+        self.clock.after(1, lambda: self.guest.tells.update(swapped_out_kib=4))
         self.assertEqual(End.PRESSURE, self.watch().end)
-        self.assertEqual([(4 * GIB,)],
-                         self.domain.called('steer_balloon_kib'))
+        self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
         self.assertLess(self.clock.now() - self.started_at, 1.5)
 
     def test_it_ends_with_the_transfer_and_moves_nothing(self) -> None:
@@ -273,8 +292,9 @@ class HoldTest(BesideTestCase):
         self.started_at = self.clock.now()
 
     def hold(self) -> bool:
-        return self.balloon.hold(self.domain, self.plan, self.orders,
-                                 self.clock)
+        return self.balloon.hold(
+            self.domain, self.plan, self.orders, self.clock
+        )
 
     def seconds(self) -> float:
         return self.clock.now() - self.started_at
@@ -289,19 +309,19 @@ class HoldTest(BesideTestCase):
         self.clock.after(7, lambda: setattr(self.guest, 'used_kib', 1 * GIB))
         self.assertFalse(self.hold())
         self.assertAlmostEqual(7, self.seconds(), delta=balloon.TICK_SECONDS)
-        self.assertEqual([(4 * GIB,)],
-                         self.domain.called('steer_balloon_kib'))
+        self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
 
-    def test_a_guest_that_swaps_out_a_little_each_tick_is_in_need(self
-                                                                  ) -> None:
+    def test_a_guest_that_swaps_out_a_little_each_tick_is_in_need(
+        self,
+    ) -> None:
         self.guest.tells['swapped_out_kib'] = 1000
-        self.clock.after(3, lambda: self.guest.tells.update(
-            swapped_out_kib=1001))
+        self.clock.after(
+            3, lambda: self.guest.tells.update(swapped_out_kib=1001)
+        )
         self.assertFalse(self.hold())
 
     def test_a_guest_that_takes_memory_back_is_in_need(self) -> None:
-        self.clock.after(3, lambda: setattr(self.guest, 'target_kib',
-                                            2 * GIB))
+        self.clock.after(3, lambda: setattr(self.guest, 'target_kib', 2 * GIB))
         self.assertFalse(self.hold())
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
@@ -316,7 +336,8 @@ class HoldTest(BesideTestCase):
         self.assertEqual(0, self.seconds())
 
     def test_a_long_transfer_takes_no_more_to_watch_than_a_short_one(
-            self) -> None:
+        self,
+    ) -> None:
         self.end_transfer_after(3600)
         self.assertTrue(self.hold())
         self.assertLess(len(self.domain.calls), 20_000)

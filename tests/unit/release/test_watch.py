@@ -31,24 +31,36 @@ from tests.unit.fakes import make_plan
 PLAN = make_plan(mode=Mode.BESIDE)
 
 
-def judge(*taken_mib: float, fall: float = 1.0, order: Order | None = None,
-          deadline_passed: bool = False, plan: Plan = PLAN,
-          every_seconds: float = 1.0, kept_waiting: bool = False
-          ) -> End | None:
+def judge(
+    *taken_mib: float,
+    fall: float = 1.0,
+    order: Order | None = None,
+    deadline_passed: bool = False,
+    plan: Plan = PLAN,
+    every_seconds: float = 1.0,
+    kept_waiting: bool = False,
+) -> End | None:
     """Judge a release of which so much was taken by each second.
 
     :param fall: share of it by which the resident size fell
     """
     return watch.judge(
-        [watch.Observation(tick * every_seconds,
-                           4 * GIB - int(mib * MIB),
-                           4 * GIB - int(mib * MIB * fall))
-         for tick, mib in enumerate(taken_mib)],
-        plan, order, deadline_passed, kept_waiting)
+        [
+            watch.Observation(
+                tick * every_seconds,
+                4 * GIB - int(mib * MIB),
+                4 * GIB - int(mib * MIB * fall),
+            )
+            for tick, mib in enumerate(taken_mib)
+        ],
+        plan,
+        order,
+        deadline_passed,
+        kept_waiting,
+    )
 
 
 class JudgeTest(base.TestCase):
-
     def test_it_goes_on_while_the_guest_gives(self) -> None:
         self.assertIsNone(judge(0))
         self.assertIsNone(judge(0, 400, 800))
@@ -62,15 +74,21 @@ class JudgeTest(base.TestCase):
         self.assertEqual(End.TARGET_REACHED, judge(0, 3073))
 
     def test_it_ends_once_nothing_of_it_is_resident(self) -> None:
-        seen = [watch.Observation(tick / 5, 4 * GIB - tick * 100 * MIB,
-                                  max(2 * GIB, 4 * GIB - tick * 100 * MIB))
-                for tick in range(25)]
+        seen = [
+            watch.Observation(
+                tick / 5,
+                4 * GIB - tick * 100 * MIB,
+                max(2 * GIB, 4 * GIB - tick * 100 * MIB),
+            )
+            for tick in range(25)
+        ]
         carried_kib = 2 * GIB - QEMU_OWN_KIB - watch.NEAR_KIB
         plan = make_plan(carried_kib=carried_kib)
         self.assertIsNone(watch.judge(seen[:21], plan, None, False))
         self.assertIsNone(watch.judge(seen[:24], plan, None, False))
-        self.assertEqual(End.RESIDENT_TAKEN,
-                         watch.judge(seen, plan, None, False))
+        self.assertEqual(
+            End.RESIDENT_TAKEN, watch.judge(seen, plan, None, False)
+        )
         far = make_plan(carried_kib=carried_kib - 1)
         self.assertIsNone(watch.judge(seen, far, None, False))
 
@@ -78,8 +96,7 @@ class JudgeTest(base.TestCase):
         self.assertIsNone(judge(0, 400, 400))
         self.assertEqual(End.NO_PROGRESS, judge(0, 400, 400, 400))
 
-    def test_a_guest_that_gives_nothing_at_all_is_not_waited_for(self
-                                                                 ) -> None:
+    def test_a_guest_that_gives_nothing_at_all_is_not_waited_for(self) -> None:
         self.assertEqual(End.NO_PROGRESS, judge(0, 0, 0))
 
     def test_a_page_now_and_then_is_no_progress(self) -> None:
@@ -93,17 +110,22 @@ class JudgeTest(base.TestCase):
         self.assertEqual(End.DEADLINE, judge(0, 400, deadline_passed=True))
 
     def test_it_ends_when_the_migration_is_forced_to_complete(self) -> None:
-        self.assertEqual(End.FORCE_COMPLETE,
-                         judge(0, 400, order=Order.FORCE_COMPLETE))
+        self.assertEqual(
+            End.FORCE_COMPLETE, judge(0, 400, order=Order.FORCE_COMPLETE)
+        )
 
     def test_having_arrived_outranks_what_else_would_end_it(self) -> None:
-        self.assertEqual(End.TARGET_REACHED, judge(
-            0, 3072, order=Order.FORCE_COMPLETE, deadline_passed=True))
+        self.assertEqual(
+            End.TARGET_REACHED,
+            judge(0, 3072, order=Order.FORCE_COMPLETE, deadline_passed=True),
+        )
 
     def test_an_abort_outranks_everything(self) -> None:
         for taken_mib in (0, 3072, 3500, -500):
-            self.assertEqual(End.ABORTED, judge(
-                0, taken_mib, order=Order.ABORT, deadline_passed=True))
+            self.assertEqual(
+                End.ABORTED,
+                judge(0, taken_mib, order=Order.ABORT, deadline_passed=True),
+            )
 
     def test_a_balloon_that_somebody_else_moves_is_noticed(self) -> None:
         self.assertEqual(End.NOT_OURS, judge(0, 3073.1))
@@ -114,39 +136,51 @@ class JudgeTest(base.TestCase):
         self.assertEqual(End.NOTHING_GAINED, judge(0, 3072, fall=0))
         self.assertEqual(End.NOTHING_GAINED, judge(0, 3072, fall=0.09))
         self.assertEqual(End.TARGET_REACHED, judge(0, 3072, fall=0.11))
-        self.assertEqual(End.NOTHING_GAINED,
-                         judge(0, 400, fall=0, deadline_passed=True))
+        self.assertEqual(
+            End.NOTHING_GAINED, judge(0, 400, fall=0, deadline_passed=True)
+        )
 
     def test_it_is_not_judged_by_a_little(self) -> None:
-        self.assertEqual(End.DEADLINE,
-                         judge(0, 63, fall=0, deadline_passed=True))
+        self.assertEqual(
+            End.DEADLINE, judge(0, 63, fall=0, deadline_passed=True)
+        )
 
     def test_never_touched_memory_gains_nothing_and_need_not(self) -> None:
         plan = make_plan(never_touched_kib=2 * GIB)
-        self.assertEqual(End.DEADLINE, judge(
-            0, 2048, fall=0, deadline_passed=True, plan=plan))
-        self.assertEqual(End.NOTHING_GAINED, judge(
-            0, 2200, fall=0, deadline_passed=True, plan=plan))
+        self.assertEqual(
+            End.DEADLINE,
+            judge(0, 2048, fall=0, deadline_passed=True, plan=plan),
+        )
+        self.assertEqual(
+            End.NOTHING_GAINED,
+            judge(0, 2200, fall=0, deadline_passed=True, plan=plan),
+        )
 
     def test_it_ends_with_the_transfer_it_goes_beside(self) -> None:
-        self.assertEqual(End.TRANSFER_ENDED,
-                         judge(0, 400, order=Order.TRANSFER_ENDED))
+        self.assertEqual(
+            End.TRANSFER_ENDED, judge(0, 400, order=Order.TRANSFER_ENDED)
+        )
 
     def test_what_is_of_no_use_goes_back(self) -> None:
         self.assertEqual(
             {End.ABORTED, End.NOTHING_GAINED, End.PRESSURE},
-            {end for end in End if end.gives_back})
+            {end for end in End if end.gives_back},
+        )
 
     def test_no_two_ends_read_the_same(self) -> None:
         self.assertEqual(len(End), len({end.value for end in End}))
 
     @hypothesis.given(
-        strategies.lists(strategies.floats(0, 3000), min_size=2,
-                         max_size=60),
-        strategies.sampled_from([None, *Order]), strategies.booleans())
+        strategies.lists(strategies.floats(0, 3000), min_size=2, max_size=60),
+        strategies.sampled_from([None, *Order]),
+        strategies.booleans(),
+    )
     def test_a_passed_deadline_or_an_order_ends_it_in_any_case(
-            self, taken_mib: list[float], order: Order | None,
-            deadline_passed: bool) -> None:
+        self,
+        taken_mib: list[float],
+        order: Order | None,
+        deadline_passed: bool,
+    ) -> None:
         end = judge(*taken_mib, order=order, deadline_passed=deadline_passed)
         if order is not None or deadline_passed:
             self.assertIsNotNone(end)
@@ -160,15 +194,17 @@ class PaceTest(base.TestCase):
     plan = make_plan(mode=Mode.OVERLAPPING, carried_kib=1 * GIB)
 
     def judge(self, *taken_mib: float, **more: Any) -> End | None:
-        return judge(*taken_mib, **{'plan': self.plan, 'kept_waiting': True}
-                     | more)
+        return judge(
+            *taken_mib, **{'plan': self.plan, 'kept_waiting': True} | more
+        )
 
     def test_a_guest_that_gives_fast_is_waited_for(self) -> None:
         little = make_plan(mode=Mode.OVERLAPPING, carried_kib=100 * MIB)
         self.assertIsNone(self.judge(0, 1000, 2000, plan=little))
 
     def test_one_that_gives_slowly_had_better_be_helped_by_the_link(
-            self) -> None:
+        self,
+    ) -> None:
         self.assertEqual(End.NEARLY, self.judge(0, 200, 400))
 
     def test_one_that_slows_down_is_helped_from_then_on(self) -> None:
@@ -182,37 +218,45 @@ class PaceTest(base.TestCase):
         self.assertEqual(End.NEARLY, self.judge(0, 1000, 2100, plan=little))
 
     def test_what_is_left_is_what_is_resident_of_it(self) -> None:
-        plan = make_plan(mode=Mode.OVERLAPPING,
-                         carried_kib=3 * GIB - QEMU_OWN_KIB)
+        plan = make_plan(
+            mode=Mode.OVERLAPPING, carried_kib=3 * GIB - QEMU_OWN_KIB
+        )
         self.assertEqual(End.NEARLY, self.judge(0, 600, 1100, plan=plan))
 
     def test_a_guest_that_gives_nothing_is_not_helped_by_a_transfer(
-            self) -> None:
+        self,
+    ) -> None:
         self.assertIsNone(self.judge(0, 1200, 1200))
 
-    def test_who_wants_the_fewest_bytes_waits_however_slow_it_is(self
-                                                                 ) -> None:
-        self.assertIsNone(self.judge(0, 400, 500, 600,
-                                     plan=make_plan(mode=Mode.FIRST)))
+    def test_who_wants_the_fewest_bytes_waits_however_slow_it_is(self) -> None:
+        self.assertIsNone(
+            self.judge(0, 400, 500, 600, plan=make_plan(mode=Mode.FIRST))
+        )
 
 
-def seen(*figures: tuple[int, int | None, int | None]
-         ) -> list[watch.Observation]:
+def seen(
+    *figures: tuple[int, int | None, int | None],
+) -> list[watch.Observation]:
     """:param figures: taken MiB, available MiB, swapped out KiB"""
-    return [watch.Observation(
-        second, 4 * GIB - taken_mib * MIB, 4 * GIB - taken_mib * MIB,
-        None if available_mib is None else available_mib * MIB, swapped_kib)
-        for second, (taken_mib, available_mib, swapped_kib)
-        in enumerate(figures)]
+    return [
+        watch.Observation(
+            second,
+            4 * GIB - taken_mib * MIB,
+            4 * GIB - taken_mib * MIB,
+            None if available_mib is None else available_mib * MIB,
+            swapped_kib,
+        )
+        for second, (taken_mib, available_mib, swapped_kib) in enumerate(
+            figures
+        )
+    ]
 
 
 class PressureTest(base.TestCase):
-
-    def assert_pressure(self, expected: bool,
-                        *figures: tuple[int, int | None, int | None]
-                        ) -> None:
-        self.assertEqual(expected,
-                         watch.under_pressure(seen(*figures), PLAN))
+    def assert_pressure(
+        self, expected: bool, *figures: tuple[int, int | None, int | None]
+    ) -> None:
+        self.assertEqual(expected, watch.under_pressure(seen(*figures), PLAN))
         end = watch.judge(seen(*figures), PLAN, None, False)
         self.assertEqual(expected, end is End.PRESSURE)
 
@@ -224,36 +268,43 @@ class PressureTest(base.TestCase):
         self.assert_pressure(False, (0, None, None), (3000, None, None))
 
     def test_what_was_taken_since_it_told_is_not_available(self) -> None:
-        self.assert_pressure(False, (0, 900, 0), (600, 900, 0),
-                             (690, 900, 0))
+        self.assert_pressure(False, (0, 900, 0), (600, 900, 0), (690, 900, 0))
         self.assert_pressure(True, (0, 900, 0), (600, 900, 0), (700, 900, 0))
 
     def test_what_was_taken_before_it_told_is_known_to_it(self) -> None:
-        self.assert_pressure(False, (0, 900, 0), (600, 300, 0),
-                             (690, 300, 0))
+        self.assert_pressure(False, (0, 900, 0), (600, 300, 0), (690, 300, 0))
 
     def test_a_guest_that_swaps_out(self) -> None:
         self.assert_pressure(True, (0, 3600, 0), (1000, 2600, 4))
 
     def test_what_it_swapped_out_before_does_not_count(self) -> None:
-        self.assert_pressure(False, (0, None, None), (0, 3600, 4096),
-                             (1000, 2600, 4096))
+        self.assert_pressure(
+            False, (0, None, None), (0, 3600, 4096), (1000, 2600, 4096)
+        )
 
     def test_a_guest_that_takes_memory_back(self) -> None:
-        self.assert_pressure(False, (0, 3600, 0), (1000, 2600, 0),
-                             (999, 2600, 0))
-        self.assert_pressure(True, (0, 3600, 0), (1000, 2600, 0),
-                             (998, 2600, 0))
+        self.assert_pressure(
+            False, (0, 3600, 0), (1000, 2600, 0), (999, 2600, 0)
+        )
+        self.assert_pressure(
+            True, (0, 3600, 0), (1000, 2600, 0), (998, 2600, 0)
+        )
 
     def test_a_guest_that_takes_it_back_little_by_little(self) -> None:
-        self.assert_pressure(True, (1000, 2600, 0), (1000, 2600, 0),
-                             (999, 2600, 0), (998, 2600, 0))
+        self.assert_pressure(
+            True,
+            (1000, 2600, 0),
+            (1000, 2600, 0),
+            (999, 2600, 0),
+            (998, 2600, 0),
+        )
 
-    def test_it_outranks_the_target_and_the_orders_but_no_abort(self
-                                                                ) -> None:
+    def test_it_outranks_the_target_and_the_orders_but_no_abort(self) -> None:
         figures = seen((0, 3600, 0), (3072, 100, 0))
         for order in (None, Order.FORCE_COMPLETE, Order.TRANSFER_ENDED):
-            self.assertEqual(End.PRESSURE,
-                             watch.judge(figures, PLAN, order, True))
-        self.assertEqual(End.ABORTED,
-                         watch.judge(figures, PLAN, Order.ABORT, True))
+            self.assertEqual(
+                End.PRESSURE, watch.judge(figures, PLAN, order, True)
+            )
+        self.assertEqual(
+            End.ABORTED, watch.judge(figures, PLAN, Order.ABORT, True)
+        )

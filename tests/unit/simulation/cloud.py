@@ -96,9 +96,11 @@ class Transfer:
     @property
     def converged(self) -> bool:
         model = self._guest.model
-        return (self._left_kib / model.link_kib_per_second
-                + self._to_look_at_kib / model.look_kib_per_second
-                <= model.downtime_seconds)
+        return (
+            self._left_kib / model.link_kib_per_second
+            + self._to_look_at_kib / model.look_kib_per_second
+            <= model.downtime_seconds
+        )
 
     def send_rest(self) -> None:
         """Send, while the guest stands still, what is left."""
@@ -116,7 +118,8 @@ class Transfer:
             self._find_gone(-change_kib)
         self._left_kib = min(
             float(guest.sendable_kib),
-            self._left_kib + guest.load.rewrites_kib_per_second * seconds)
+            self._left_kib + guest.load.rewrites_kib_per_second * seconds,
+        )
         rate = model.link_kib_per_second
         if guest.balloon_moved:
             rate *= model.busy_link_share
@@ -124,8 +127,10 @@ class Transfer:
         self._left_kib -= sent_kib
         guest.transferred_kib += sent_kib
         self._to_look_at_kib = max(
-            0.0, self._to_look_at_kib
-            - model.look_kib_per_second * (seconds - sent_kib / rate))
+            0.0,
+            self._to_look_at_kib
+            - model.look_kib_per_second * (seconds - sent_kib / rate),
+        )
 
     def _see_balloon(self) -> None:
         taken_kib = self._actual_kib - self._guest.actual_kib
@@ -136,7 +141,8 @@ class Transfer:
         """Find what need not be sent any more; it is looked at instead."""
         far_end_share = self._guest.model.far_end_share
         unsent_share = far_end_share + (1 - far_end_share) * min(
-            1.0, self._left_kib / max(1, self._rss_kib))
+            1.0, self._left_kib / max(1, self._rss_kib)
+        )
         self._left_kib = max(0.0, self._left_kib - gone_kib * unsent_share)
 
 
@@ -166,21 +172,33 @@ class Cloud:
                         None until it has
     """
 
-    def __init__(self, clock: FakeClock, model: Model, memory_kib: int,
-                 load: guests.Load, *, link_mbit: int = 1000,
-                 policy: dict[str, Any] | None = None, **behaviour: Any
-                 ) -> None:
+    def __init__(
+        self,
+        clock: FakeClock,
+        model: Model,
+        memory_kib: int,
+        load: guests.Load,
+        *,
+        link_mbit: int = 1000,
+        policy: dict[str, Any] | None = None,
+        **behaviour: Any,
+    ) -> None:
         self.clock = clock
         self.model = model
         self.guest = guests.Guest(
-            clock, model, memory_kib, load, xml=fakes.DOMAIN_XML.replace(
-                str(4 * GIB), str(memory_kib)), **behaviour)
+            clock,
+            model,
+            memory_kib,
+            load,
+            xml=fakes.DOMAIN_XML.replace(str(4 * GIB), str(memory_kib)),
+            **behaviour,
+        )
         self.guest.on_step = self._step
         self.reporter = Reporter()
-        self.policy = fakes.make_policy(link_mbit=link_mbit,
-                                        **(policy or {}))
-        self.engines = {host: self._make_engine()
-                        for host in ('source', 'dest')}
+        self.policy = fakes.make_policy(link_mbit=link_mbit, **(policy or {}))
+        self.engines = {
+            host: self._make_engine() for host in ('source', 'dest')
+        }
         self.headroom_kib = self.policy.headroom_kib(memory_kib)
         self.starved_seconds = self._starving_seconds = 0.0
         self.back_seconds: float | None = None
@@ -191,25 +209,39 @@ class Cloud:
     def _make_engine(self) -> engines.Engine:
         return engines.Engine(
             self.policy,
-            (guest_agent.GuestAgent('guest_agent', 5),
-             balloon_stats.BalloonStats('balloon_stats', 5)),
+            (
+                guest_agent.GuestAgent('guest_agent', 5),
+                balloon_stats.BalloonStats('balloon_stats', 5),
+            ),
             balloon.Balloon(),
             link.Links(self.policy.link_mbit, 'no address'),
             pace.Paces(),
-            backoff.Backoff(self.clock))
+            backoff.Backoff(self.clock),
+        )
 
-    def migrate(self, *, order: Order | None = None,
-                order_after_seconds: float = 0.0,
-                fails_after_seconds: float | None = None) -> Outcome:
+    def migrate(
+        self,
+        *,
+        order: Order | None = None,
+        order_after_seconds: float = 0.0,
+        fails_after_seconds: float | None = None,
+    ) -> Outcome:
         """Migrate the guest to the other host, as our driver does it."""
         source = self.guest.host
         dest = 'dest' if source == 'source' else 'source'
         departure = departures.Departure(
-            guests.Domain(self.guest, source), self.engines[source],
-            self.reporter, source, UUID, None, self.clock)
+            guests.Domain(self.guest, source),
+            self.engines[source],
+            self.reporter,
+            source,
+            UUID,
+            None,
+            self.clock,
+        )
         if order is not None:
-            self.clock.after(order_after_seconds,
-                             lambda: departure.orders.give(order))
+            self.clock.after(
+                order_after_seconds, lambda: departure.orders.give(order)
+            )
         started_at = self.clock.now()
         transfer_at, sent_kib, went = started_at, 0.0, False
         landed_at = started_at
@@ -229,8 +261,9 @@ class Cloud:
                 self._land(dest, begun)
         finally:
             departure.give_back()
-        return Outcome(landed_at - started_at, transfer_at - started_at,
-                       sent_kib, went)
+        return Outcome(
+            landed_at - started_at, transfer_at - started_at, sent_kib, went
+        )
 
     def _transfer(self, fails_after_seconds: float | None) -> bool:
         self.clock.wait(self.model.before_job_seconds)
@@ -241,7 +274,8 @@ class Cloud:
             self.clock.wait(self.model.step_seconds)
             self.guest.look()
             if fails_after_seconds is not None and (
-                    self.clock.now() - started_at >= fails_after_seconds):
+                self.clock.now() - started_at >= fails_after_seconds
+            ):
                 return False
         self.clock.wait(self.model.downtime_seconds)
         self.transfer.send_rest()
@@ -252,8 +286,9 @@ class Cloud:
 
     def _land(self, host: str, begun: assign.Assignment | None) -> None:
         self.clock.wait(self.model.after_landing_seconds)
-        arrival.assign_memory(guests.Domain(self.guest, host), self.reporter,
-                              self.clock, begun)
+        arrival.assign_memory(
+            guests.Domain(self.guest, host), self.reporter, self.clock, begun
+        )
 
     def _step(self, seconds: float) -> None:
         if self.transfer is not None:
@@ -264,18 +299,22 @@ class Cloud:
             self._see_memory_back()
             return
         self._check_debt()
-        if (guest.available_kib < self.headroom_kib
-                and guest.target_kib < guest.memory_kib):
+        if (
+            guest.available_kib < self.headroom_kib
+            and guest.target_kib < guest.memory_kib
+        ):
             self._starving_seconds += seconds
-            self.starved_seconds = max(self.starved_seconds,
-                                       self._starving_seconds)
+            self.starved_seconds = max(
+                self.starved_seconds, self._starving_seconds
+            )
         else:
             self._starving_seconds = 0.0
 
     def _see_memory_back(self) -> None:
         if self._landed_at_seconds is not None and self.back_seconds is None:
-            self.back_seconds = (self.guest.seen_at_seconds
-                                 - self._landed_at_seconds)
+            self.back_seconds = (
+                self.guest.seen_at_seconds - self._landed_at_seconds
+            )
 
     def _check_debt(self) -> None:
         text = self.guest.metadata
@@ -289,8 +328,12 @@ class Cloud:
         """:returns: whether the guest is as it was, to the kibibyte."""
         guest = self.guest
         guest.look()
-        return (guest.actual_kib == guest.target_kib == guest.memory_kib
-                == guest.definition_kib
-                and guest.stats_period_seconds == 10
-                and guest.definition_stats_period_seconds == 10
-                and guest.metadata is None)
+        return (
+            guest.actual_kib
+            == guest.target_kib
+            == guest.memory_kib
+            == guest.definition_kib
+            and guest.stats_period_seconds == 10
+            and guest.definition_stats_period_seconds == 10
+            and guest.metadata is None
+        )

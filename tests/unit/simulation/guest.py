@@ -73,8 +73,14 @@ class Guest(fakes.FakeGuest):
     :ivar short_kib: what it wanted and did not get (an OOM killer's share)
     """
 
-    def __init__(self, clock: FakeClock, model: Model, memory_kib: int,
-                 load: Load, **behaviour: Any) -> None:
+    def __init__(
+        self,
+        clock: FakeClock,
+        model: Model,
+        memory_kib: int,
+        load: Load,
+        **behaviour: Any,
+    ) -> None:
         self.model = model
         self.load = load
         self.hot_kib, self.cold_kib = load.hot_kib, load.cold_kib
@@ -91,18 +97,21 @@ class Guest(fakes.FakeGuest):
         self.wants_at_seconds = clock.now() + load.wants_after_seconds
         self.on_step: Callable[[float], None] = lambda _seconds: None
         super().__init__(
-            clock, memory_kib=memory_kib, used_kib=load.used_kib,
-            touched_kib=load.freed_kib, qemu_kib=model.qemu_kib,
+            clock,
+            memory_kib=memory_kib,
+            used_kib=load.used_kib,
+            touched_kib=load.freed_kib,
+            qemu_kib=model.qemu_kib,
             agent=fakes.FakeAgent(latency_seconds=model.agent_seconds),
-            **behaviour)
+            **behaviour,
+        )
         self._period_told_with = -1
         self._told_at_seconds = -1.0
         self.tell()
 
     @property
     def free_kib(self) -> int:
-        return (self.actual_kib - self.used_kib - self.hot_kib
-                - self.cold_kib)
+        return self.actual_kib - self.used_kib - self.hot_kib - self.cold_kib
 
     @property
     def available_kib(self) -> int:
@@ -116,8 +125,14 @@ class Guest(fakes.FakeGuest):
 
     @property
     def rss_kib(self) -> int:
-        return (self.qemu_kib + self.used_kib + self.hot_kib + self.cold_kib
-                + self.resident_free_kib + self._wasted_kib)
+        return (
+            self.qemu_kib
+            + self.used_kib
+            + self.hot_kib
+            + self.cold_kib
+            + self.resident_free_kib
+            + self._wasted_kib
+        )
 
     @property
     def sendable_kib(self) -> int:
@@ -134,10 +149,12 @@ class Guest(fakes.FakeGuest):
         self._told_at_seconds = self.clock.now()
         if not self.frozen:
             self.told = {
-                'total_kib': self.memory_kib, 'free_kib': self.free_kib,
+                'total_kib': self.memory_kib,
+                'free_kib': self.free_kib,
                 'available_kib': self.available_kib,
                 'page_cache_kib': self.hot_kib + self.cold_kib,
-                'swapped_out_kib': 0}
+                'swapped_out_kib': 0,
+            }
 
     def statistics(self) -> dict[str, int | None]:
         return dict(self.told)
@@ -146,13 +163,20 @@ class Guest(fakes.FakeGuest):
         if path != '/proc/meminfo':
             return super().file(path)
         free_kib, available_kib = map(
-            self.claimed_kib, (self.free_kib, self.available_kib))
-        return ''.join(f'{name}: {value_kib} kB\n' for name, value_kib in (
-            ('MemTotal', self.memory_kib), ('MemFree', free_kib),
-            ('MemAvailable', available_kib),
-            ('Cached', self.hot_kib + self.cold_kib),
-            ('Inactive(file)', self.cold_kib), ('Dirty', 0),
-            ('Writeback', 0)))
+            self.claimed_kib, (self.free_kib, self.available_kib)
+        )
+        return ''.join(
+            f'{name}: {value_kib} kB\n'
+            for name, value_kib in (
+                ('MemTotal', self.memory_kib),
+                ('MemFree', free_kib),
+                ('MemAvailable', available_kib),
+                ('Cached', self.hot_kib + self.cold_kib),
+                ('Inactive(file)', self.cold_kib),
+                ('Dirty', 0),
+                ('Writeback', 0),
+            )
+        )
 
     def claimed_kib(self, amount_kib: int) -> int:
         """Tell what it says of an amount when it is asked."""
@@ -167,9 +191,9 @@ class Guest(fakes.FakeGuest):
             self._step(seconds)
         period_seconds = self.stats_period_seconds
         if period_seconds and (
-                period_seconds != self._period_told_with
-                or self.clock.now() - self._told_at_seconds
-                >= period_seconds):
+            period_seconds != self._period_told_with
+            or self.clock.now() - self._told_at_seconds >= period_seconds
+        ):
             self.tell()
         self._period_told_with = period_seconds
 
@@ -183,15 +207,20 @@ class Guest(fakes.FakeGuest):
 
     def _report(self, seconds: float) -> None:
         if self.reports and self.discards:
-            self.touched_kib -= min(self.touched_kib, int(
-                self.model.report_kib_per_second * seconds))
+            self.touched_kib -= min(
+                self.touched_kib,
+                int(self.model.report_kib_per_second * seconds),
+            )
 
     def _want(self, seconds: float) -> None:
-        if not self.wanted_kib \
-                or self._looked_at_seconds < self.wants_at_seconds:
+        if (
+            not self.wanted_kib
+            or self._looked_at_seconds < self.wants_at_seconds
+        ):
             return
-        wanted_kib = min(self.wanted_kib, int(
-            self.load.wants_kib_per_second * seconds))
+        wanted_kib = min(
+            self.wanted_kib, int(self.load.wants_kib_per_second * seconds)
+        )
         self.wanted_kib -= wanted_kib
         got_kib = self._reclaim_for(wanted_kib)
         if got_kib < wanted_kib and self.autodeflate:
@@ -215,8 +244,11 @@ class Guest(fakes.FakeGuest):
     def _take_free(self, amount_kib: int) -> int:
         """Take free memory, and tell how much of it is resident."""
         untouched_kib = max(0, self.free_kib - self.resident_free_kib)
-        resident_kib = min(self.resident_free_kib, amount_kib) \
-            if self.touched_first else max(0, amount_kib - untouched_kib)
+        resident_kib = (
+            min(self.resident_free_kib, amount_kib)
+            if self.touched_first
+            else max(0, amount_kib - untouched_kib)
+        )
         fragments_kib = min(self.fragments_kib, resident_kib)
         self.fragments_kib -= fragments_kib
         self.touched_kib -= resident_kib - fragments_kib
@@ -233,16 +265,24 @@ class Guest(fakes.FakeGuest):
             self.actual_kib += min(
                 -wanted_kib,
                 max(0, self.takes_up_to_kib - self.actual_kib),
-                int(self.model.deflate_kib_per_second * seconds))
+                int(self.model.deflate_kib_per_second * seconds),
+            )
             return
         has_to_reclaim = self.free_kib <= self.model.watermark_kib
-        rate = (self.model.reclaim_kib_per_second if has_to_reclaim
-                else self.model.inflate_kib_per_second)
+        rate = (
+            self.model.reclaim_kib_per_second
+            if has_to_reclaim
+            else self.model.inflate_kib_per_second
+        )
         if self.transferred_kib is not None:
             rate *= self.model.busy_balloon_share
-        taken_kib = self._reclaim_for(min(
-            wanted_kib, int(rate * seconds),
-            max(0, self.actual_kib - self.gives_down_to_kib)))
+        taken_kib = self._reclaim_for(
+            min(
+                wanted_kib,
+                int(rate * seconds),
+                max(0, self.actual_kib - self.gives_down_to_kib),
+            )
+        )
         resident_kib = self._take_free(taken_kib)
         self.actual_kib -= taken_kib
         if not self.discards:
@@ -261,9 +301,10 @@ class Domain(fakes.FakeDomain):
             return None
         self.guest.tell()
         told = super().fresh_balloon(clock)
-        if told is None or told.free_kib is None \
-                or told.available_kib is None:
+        if told is None or told.free_kib is None or told.available_kib is None:
             return told
         return dataclasses.replace(
-            told, free_kib=self.guest.claimed_kib(told.free_kib),
-            available_kib=self.guest.claimed_kib(told.available_kib))
+            told,
+            free_kib=self.guest.claimed_kib(told.free_kib),
+            available_kib=self.guest.claimed_kib(told.available_kib),
+        )

@@ -104,24 +104,40 @@ class Situation:
         :param method: how, by the benchmark's name for it
         :param model: the figures to do it by, of any link
         """
-        model = dataclasses.replace(model, link_kib_per_second=(
-            self.link_mbit * KIB_PER_SECOND_PER_MBIT * model.carried_share))
+        model = dataclasses.replace(
+            model,
+            link_kib_per_second=(
+                self.link_mbit * KIB_PER_SECOND_PER_MBIT * model.carried_share
+            ),
+        )
         clock = FakeClock()
-        with (mock.patch.object(threading, 'Thread', clock.thread),
-              mock.patch.object(plan, 'GOOD_SHARE', self.good_share)):
-            cloud = Cloud(clock, model, self.memory_kib, self.load,
-                          link_mbit=int(self.link_mbit),
-                          reports=self.reporting, policy=_policy(method))
+        with (
+            mock.patch.object(threading, 'Thread', clock.thread),
+            mock.patch.object(plan, 'GOOD_SHARE', self.good_share),
+        ):
+            cloud = Cloud(
+                clock,
+                model,
+                self.memory_kib,
+                self.load,
+                link_mbit=int(self.link_mbit),
+                reports=self.reporting,
+                policy=_policy(method),
+            )
             # A host at work has seen how fast its guests give.
             cloud.engines['source'].paces.pace = Pace(
-                model.inflate_kib_per_second, model.reclaim_kib_per_second)
+                model.inflate_kib_per_second, model.reclaim_kib_per_second
+            )
             outcome = cloud.migrate()
             while cloud.guest.missing_kib:
                 clock.wait(1)
                 cloud.guest.look()
         was_taken = bool(cloud.reporter.ends)
-        return Replay(outcome.seconds, outcome.sent_kib * 1024 / 1e6,
-                      cloud.back_seconds if was_taken else None)
+        return Replay(
+            outcome.seconds,
+            outcome.sent_kib * 1024 / 1e6,
+            cloud.back_seconds if was_taken else None,
+        )
 
 
 def _policy(method: str) -> dict[str, Any]:

@@ -37,13 +37,13 @@ WORST_MEGABYTES_ERROR, MEDIAN_MEGABYTES_ERROR = 0.2, 0.01
 
 
 class MeasuredTest(base.TestCase):
-
     def setUp(self) -> None:
         super().setUp()
         self.held = fitting.hold(MEASURED.cases, Model())
 
-    def test_a_simulated_migration_takes_as_long_as_a_measured_one(self
-                                                                   ) -> None:
+    def test_a_simulated_migration_takes_as_long_as_a_measured_one(
+        self,
+    ) -> None:
         errors = [abs(one.seconds_error) for one in self.held]
         self.assertLess(max(errors), WORST_SECONDS_ERROR)
         self.assertLess(statistics.median(errors), MEDIAN_SECONDS_ERROR)
@@ -54,8 +54,9 @@ class MeasuredTest(base.TestCase):
         self.assertLess(statistics.median(errors), MEDIAN_MEGABYTES_ERROR)
 
     def test_the_plugin_wins_where_it_does(self) -> None:
-        seconds = {(one.case.situation, one.case.method): one
-                   for one in self.held}
+        seconds = {
+            (one.case.situation, one.case.method): one for one in self.held
+        }
         for (situation, method), one in seconds.items():
             if one.case.back_seconds is None:
                 continue  # Nothing was taken: what differs is chance.
@@ -63,12 +64,14 @@ class MeasuredTest(base.TestCase):
             self.assertEqual(
                 one.case.seconds.median < 0.9 * plain.case.seconds.median,
                 one.replay.seconds < 0.9 * plain.replay.seconds,
-                f'{one.case.guest}, {method}')
+                f'{one.case.guest}, {method}',
+            )
 
     def test_the_model_has_the_figures_that_were_fitted(self) -> None:
         self.assertEqual(MEASURED.model, Model())
         self.assertEqual(set(fitting.BOUNDS), set(MEASURED.fitted))
 
     def test_the_manual_shows_what_is_simulated_now(self) -> None:
-        self.assertEqual(fit.for_manual(MEASURED, self.held),
-                         MANUAL.read_text())
+        self.assertEqual(
+            fit.for_manual(MEASURED, self.held), MANUAL.read_text()
+        )
