@@ -117,7 +117,8 @@ EOF
 }
 
 # Debian 12 has a recent QEMU and libvirt only in its backports. The mirror
-# is the one apt uses already.
+# is the one apt uses already. The variables in quotes are apt's.
+# shellcheck disable=SC2016
 enable_backports() {
     local codename mirror keyring list
     codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
@@ -309,17 +310,20 @@ make_venv() {
     say "virtual environment made in $((SECONDS - started)) s"
 }
 
+# Git refuses a clone of another user, as in a container, otherwise.
+trust_clone() {
+    export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory \
+        GIT_CONFIG_VALUE_0=$root
+}
+
 # The project itself, editable: again whenever its metadata has changed.
 install_project() {
     local venv=$1 stamp
     stamp=$(cat "$root"/{setup.cfg,setup.py,pyproject.toml} \
         | sha256sum | cut -c 1-16)
     [[ $(cat "$venv/project" 2>/dev/null) == "$stamp" ]] && return
-    # Git refuses a clone of another user, as in a container, otherwise.
-    GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory \
-        GIT_CONFIG_VALUE_0=$root \
-        quietly "$log" "$(find_uv)" pip install \
-        --python "$venv/bin/python" \
+    trust_clone
+    quietly "$log" "$(find_uv)" pip install --python "$venv/bin/python" \
         --no-deps --no-build-isolation --editable "$root"
     printf '%s\n' "$stamp" >"$venv/project"
 }
