@@ -182,7 +182,7 @@ class Keeper(reporters.Reporter):
         """Keep that memory could not be given back."""
         self._told.append(f'not given back: {fault}')
 
-    def fault(self, doing: str, fault: Exception) -> None:
+    def error(self, doing: str, fault: Exception) -> None:
         """Keep a fault of the plugin."""
         self._told.append(f'fault, {doing}: {fault!r}')
 

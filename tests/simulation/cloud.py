@@ -67,7 +67,7 @@ class Reporter:
     def restored(self, assigned: Any) -> None:
         pass
 
-    def unreadable(self, fault: Exception) -> None:
+    def journal_unreadable(self, fault: Exception) -> None:
         self.faults.append(fault)
 
     def restore_failed(self, fault: Exception) -> None:
