@@ -255,7 +255,7 @@ venv_path() {
     } | sha256sum | cut -c 1-16 | sed "s|^|$cache/venv-|"
 }
 
-# Resolving and unpacking 240 packages takes uv a sixth of pip's time
+# Resolving and unpacking 230 packages takes uv a sixth of pip's time
 # (measured; see doc/source/contributor/index.rst).
 find_uv() {
     local version directory
