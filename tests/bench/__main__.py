@@ -31,13 +31,14 @@ from tests.bench import events
 from tests.bench import matrix
 from tests.bench import methods
 from tests.bench import picture
+from tests.bench import preflight
 from tests.bench import results
 from tests.bench import runner
 from tests.bench import surroundings
 from tests.bench import tables
 from tests.bench.results import Bench
 from tests.lab import network
-from tests.lab import preflight
+from tests.lab import preflight as lab_preflight
 from tests.lab import room
 from tests.lab import steps
 
@@ -59,7 +60,7 @@ def main() -> int:
     words = sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        preflight.refuse(['bench', *words])
+        lab_preflight.refuse(words, preflight.needed)
         return _bench(arguments.parse(words))
     except steps.Refused as refusal:
         print(refusal, file=sys.stderr)

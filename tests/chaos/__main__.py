@@ -27,6 +27,7 @@ from rich import console as rich_console
 
 from tests.chaos import arguments
 from tests.chaos import matrix
+from tests.chaos import preflight
 from tests.chaos import record
 from tests.chaos import series
 from tests.chaos import side_by_side
@@ -37,7 +38,7 @@ from tests.chaos import walk
 from tests.chaos.matrix import Cell
 from tests.chaos.record import Findings
 from tests.chaos.stage import Stage
-from tests.lab import preflight
+from tests.lab import preflight as lab_preflight
 from tests.lab import steps
 
 _CONSOLE = rich_console.Console(
@@ -54,7 +55,7 @@ def main() -> int:
     words = sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        preflight.refuse(['chaos', *words])
+        lab_preflight.refuse(words, preflight.needed)
         return _work(arguments.parse(words))
     except steps.Refused as refusal:
         print(refusal, file=sys.stderr)

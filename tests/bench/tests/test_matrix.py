@@ -23,11 +23,11 @@ import fixtures
 from tests import base
 from tests.bench import arguments
 from tests.bench import matrix
+from tests.bench import preflight
 from tests.bench import runner
 from tests.bench import scenarios
 from tests.bench.tests import runs as bench_runs
 from tests.lab import errors
-from tests.lab import preflight
 
 
 class ScheduleTest(base.TestCase):
@@ -143,15 +143,16 @@ class ArgumentsTest(base.TestCase):
     )
     def test_wrong_words_are_refused(self, words: str, why: str) -> None:
         with self.assertRaises(errors.Refused) as refusal:
-            preflight.needed(['bench', *words.split()])
+            preflight.needed(words.split())
         message = str(refusal.exception)
         self.assertIn(why, message)
         self.assertEqual(1, len(message.splitlines()))
         self.assertEqual([], list(self.folder.iterdir()))
 
     def test_right_words_need_the_guest_twice(self) -> None:
-        need = preflight.needed(['bench', '--quick'])
+        need = preflight.needed(['--quick'])
         self.assertEqual(2 * 4096, need.memory_mib(True))
+        self.assertTrue(need.alone)
 
 
 @ddt.ddt

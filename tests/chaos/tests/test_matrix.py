@@ -28,6 +28,7 @@ from tests.chaos import faults
 from tests.chaos import kinds
 from tests.chaos import matrix
 from tests.chaos import phases
+from tests.chaos import preflight
 from tests.chaos import record
 from tests.chaos import soak
 from tests.chaos import tables
@@ -36,7 +37,6 @@ from tests.chaos.matrix import Cell
 from tests.chaos.phases import Phase
 from tests.chaos.tests import records as chaos_records
 from tests.lab import errors
-from tests.lab import preflight
 
 
 class MatrixTest(base.TestCase):
@@ -114,7 +114,7 @@ class WordsTest(base.TestCase):
     )
     def test_wrong_words_are_one_line(self, words: str, why: str) -> None:
         with self.assertRaises(errors.Refused) as refusal:
-            preflight.needed(['chaos', *words.split()])
+            preflight.needed(words.split())
         message = str(refusal.exception)
         self.assertIn(why, message)
         self.assertEqual(1, len(message.splitlines()))
@@ -126,11 +126,11 @@ class WordsTest(base.TestCase):
         '--soak 200',
     )
     def test_right_words_pass_and_want_the_lab_alone(self, words: str) -> None:
-        self.assertTrue(preflight.needed(['chaos', *words.split()]).alone)
+        self.assertTrue(preflight.needed(words.split()).alone)
 
     def test_each_cloud_wants_its_own_memory(self) -> None:
         one, three = (
-            preflight.needed(['chaos', '--matrix', '--clouds', count])
+            preflight.needed(['--matrix', '--clouds', count])
             for count in ('1', '3')
         )
         self.assertEqual(3 * one.memory_mib(False), three.memory_mib(False))
