@@ -62,7 +62,7 @@ class Host:
             # While the host is plugged in, so that the clients of its
             # libvirtd learn of its end: one that waits for an answer, be it
             # to its goodbye, waits for ever otherwise.
-            namespaces.release(self.layout, inside_pids)
+            namespaces.end(self.layout, inside_pids)
             network.unplug(self.layout)
             libvirtd_here.stop()  # Its pid file is what is left of it.
 
