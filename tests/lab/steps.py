@@ -14,6 +14,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from concurrent import futures
 import contextlib
 import pathlib
 import threading
@@ -101,32 +102,13 @@ def step(name: str, log: pathlib.Path | None = None) -> Iterator[None]:
 def in_parallel(*calls: Callable[[], Any]) -> list[Any]:
     """Do independent things at the same time.
 
-    With plain threads: a pool of them takes no work any more in the atexit
-    functions of a test run, where the lab is taken down.
-
     :returns: their results, in the order of the calls.
-    :raises Exception: what the first failing call raised, once all the
-        others have ended (so that nothing goes on behind a failure).
+    :raises Exception: what the first of the calls that failed raised, once
+        all the others have ended.
     """
-    results: dict[int, Any] = {}
-    failures: list[BaseException] = []
-
-    def do(number: int, call: Callable[[], Any]) -> None:
-        try:
-            results[number] = call()
-        except BaseException as failure:
-            failures.append(failure)
-
-    threads = [
-        threading.Thread(target=do, args=one) for one in enumerate(calls)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return [results[number] for number in range(len(calls))]
+    with futures.ThreadPoolExecutor(max(len(calls), 1)) as pool:
+        running = [pool.submit(call) for call in calls]
+    return [one.result() for one in running]
 
 
 def wait_for(

@@ -12,7 +12,6 @@
 
 """Tests that run guests on the two hosts."""
 
-import atexit
 from collections.abc import Callable
 import datetime
 import functools
@@ -25,6 +24,7 @@ from tests.lab import guest as lab_guest
 from tests.lab import host as lab_host
 from tests.lab import room
 from tests.lab import steps
+from tests.lab import teardown
 from tests.lab import virt
 
 
@@ -32,14 +32,15 @@ from tests.lab import virt
 def _room() -> None:
     """Bring the hosts up for all tests; down only if they were not up."""
     if not all(host.is_up for host in room.hosts()):
-        atexit.register(room.down)
+        # The databases are not this suite's, and the logs are wanted.
+        teardown.at_exit(keep_databases=lambda: True)
     room.up()
 
 
 class RoomTestCase(unittest.TestCase):
     """Boots guests for a class of tests, on the first host.
 
-    A guest may move from test to test, so tests ask for it by its name.
+    A guest may be on another host after a test, so tests ask for it by name.
     """
 
     guests: ClassVar[tuple[virt.GuestSpec, ...]] = ()
@@ -82,7 +83,7 @@ class RoomTestCase(unittest.TestCase):
             self.fail(str(late))
 
 
-def owed(original_kib: int) -> journal.JournalEntry:
+def entry(original_kib: int) -> journal.JournalEntry:
     """Make a journal entry."""
     return journal.JournalEntry(
         original_kib=original_kib,

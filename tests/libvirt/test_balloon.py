@@ -106,10 +106,10 @@ class BalloonTest(base.RoomTestCase):
 
     def test_metadata_is_absent_then_there_then_erased(self) -> None:
         domain = self.domain(BALLOON)
-        owed = base.owed(MEMORY_MIB << 10)
+        entry = base.entry(MEMORY_MIB << 10)
         self.assertIsNone(journal.read(domain))
-        journal.write(domain, owed)
-        self.assertEqual(owed, journal.read(domain))
+        journal.write(domain, entry)
+        self.assertEqual(entry, journal.read(domain))
         journal.erase(domain)
         self.assertIsNone(journal.read(domain))
         journal.erase(domain)

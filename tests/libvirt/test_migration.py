@@ -70,9 +70,9 @@ class MigrationTest(base.RoomTestCase):
         self,
     ) -> None:
         original_kib = MEMORY_MIB << 10
-        owed = base.owed(original_kib)
+        entry = base.entry(original_kib)
         source = self.domain(GUEST)
-        journal.write(source, owed)
+        journal.write(source, entry)
         source.set_balloon_kib(SHRUNK_KIB)
         _, handle = virt.find(GUEST)
         # info() and the XML hear of it once a second only.
@@ -85,7 +85,7 @@ class MigrationTest(base.RoomTestCase):
         for definition in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
             self.assertIn(guests.METADATA_URI, arrived.XMLDesc(definition))
         destination = guests.Guest(arrived)
-        self.assertEqual(owed, journal.read(destination))
+        self.assertEqual(entry, journal.read(destination))
         assigned = restorations.begin(destination, clocks.Clock()).watch(30)
         self.assertEqual(original_kib, assigned.after_kib)
         self.assertEqual(original_kib, virt.persistent_memory_kib(arrived))
