@@ -62,8 +62,8 @@ class Cloud(servers.Servers):
 
         :param plugin: whether the computes load the plugin, all of them or
             each by its host's name.
-        :param migration_bandwidth_mbps: 10^6 bits a second of the migration link, each
-            way; None for no limit.
+        :param migration_bandwidth_mbps: of the migration link, 10^6 bits a
+            second each way; None for no limit.
         :raises LabError: something did not come up.
         :raises Refused: another process has the lab.
         """

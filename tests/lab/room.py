@@ -40,7 +40,8 @@ def up(
 ) -> list[lab_host.Host]:
     """Bring both hosts up, with the link limited, unless they are up.
 
-    :param migration_bandwidth_mbps: 10^6 bits a second each way; None for no limit.
+    :param migration_bandwidth_mbps: 10^6 bits a second each way; None for no
+        limit.
     :returns: the hosts.
     :raises Refused: another process has the lab.
     """
