@@ -43,17 +43,17 @@ class RoomTestCase(unittest.TestCase):
     A guest may be on another host after a test, so tests ask for it by name.
     """
 
-    guests: ClassVar[tuple[virt.GuestSpec, ...]] = ()
+    specs: ClassVar[tuple[virt.GuestSpec, ...]] = ()
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
         _room()
         first = room.hosts()[0]
-        for spec in cls.guests:
+        for spec in cls.specs:
             cls.addClassCleanup(_remove, spec.name)
             virt.boot(first, spec)
-        for spec in cls.guests:
+        for spec in cls.specs:
             virt.wait_booted(spec.name)
 
     def guest(self, name: str) -> lab_guest.Guest:

@@ -38,7 +38,7 @@ def _request(command: str, **arguments: object) -> str:
 class AgentTest(base.RoomTestCase):
     """Agents of four kinds, each in a guest of its own."""
 
-    guests = (
+    specs = (
         virt.GuestSpec(TALKATIVE, 256, 1),
         virt.GuestSpec(RESTRICTED, 256, 1, flags='freemem.agent=restricted'),
         virt.GuestSpec(SILENT, 256, 1, flags='freemem.agent=off'),

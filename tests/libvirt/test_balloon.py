@@ -37,7 +37,7 @@ SHRUNK_KIB = 256 << 10
 class BalloonTest(base.RoomTestCase):
     """A guest whose balloon works and does not report free pages."""
 
-    guests = (virt.GuestSpec(BALLOON, MEMORY_MIB),)
+    specs = (virt.GuestSpec(BALLOON, MEMORY_MIB),)
 
     def setUp(self) -> None:
         super().setUp()
@@ -118,7 +118,7 @@ class BalloonTest(base.RoomTestCase):
 class NoBalloonTest(base.RoomTestCase):
     """Guests without a balloon device, and without its driver."""
 
-    guests = (
+    specs = (
         virt.GuestSpec(NO_DEVICE, 256, 1, balloon=False),
         virt.GuestSpec(NO_DRIVER, 256, 1, flags='freemem.balloon=off'),
     )

@@ -47,7 +47,7 @@ def host_engine() -> engines.Engine:
 class JourneyTest(base.RoomTestCase):
     """A guest that has freed most of its memory, on its way."""
 
-    guests = (
+    specs = (
         virt.GuestSpec(GUEST, MEMORY_MIB),
         virt.GuestSpec(
             RESTRICTED, RESTRICTED_MIB, 1, flags='freemem.agent=restricted'

@@ -37,7 +37,7 @@ SLOW_MBIT = 20  # Slow enough that libvirt's 30 s pass during a migration.
 class MigrationTest(base.RoomTestCase):
     """One guest that goes to and fro and checks its memory all the time."""
 
-    guests = (virt.GuestSpec(GUEST, MEMORY_MIB),)
+    specs = (virt.GuestSpec(GUEST, MEMORY_MIB),)
 
     def setUp(self) -> None:
         super().setUp()

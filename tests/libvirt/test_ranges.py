@@ -46,7 +46,7 @@ _FRAME = (1 << 55) - 1
 class RangesTest(base.RoomTestCase):
     """A guest with memory that it holds and memory that it has freed."""
 
-    guests = (virt.GuestSpec(NAME, MEMORY_KIB >> 10),)
+    specs = (virt.GuestSpec(NAME, MEMORY_KIB >> 10),)
 
     def setUp(self) -> None:
         super().setUp()

@@ -27,7 +27,7 @@ REPORTED_SECONDS = '5'
 class ReportingTest(base.RoomTestCase):
     """A guest as Nova >= 32 builds it, and one as Nova <= 31 did."""
 
-    guests = (
+    specs = (
         virt.GuestSpec(REPORTING, MEMORY_MIB, reporting=True),
         virt.GuestSpec(MUTE, MEMORY_MIB),
     )
