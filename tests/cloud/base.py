@@ -125,7 +125,7 @@ class CloudTestCase(unittest.TestCase):
     def wait_until(
         self, what: str, probe: Callable[[], object], seconds: float = 60
     ) -> None:
-        """Ask until the answer is true; fail when the time is up."""
+        """Wait until a probe is true; fail when the time is up."""
         try:
             steps.wait_for(probe, what, seconds, every_seconds=0.1)
         except TimeoutError as late:

@@ -61,7 +61,7 @@ def give_up() -> None:
 
 
 def complaint() -> str | None:
-    """Say which other process has the lock.
+    """Name the other process that has the lock.
 
     :returns: one line; None where no other process has it.
     """

@@ -14,7 +14,7 @@
 
 A small process holds a network, a mount, a UTS and an IPC namespace; they
 end with the last process inside. They have no names under ``/run/netns``,
-so that nothing of them, not even a mount point, can be left behind.
+so that not even a mount point can stay behind.
 """
 
 from collections.abc import Iterable
@@ -80,9 +80,9 @@ def pid_of(host: layout.HostLayout) -> int | None:
 
 
 def enter(host: layout.HostLayout) -> list[str]:
-    """Say how a command gets into a host.
+    """Return the command that enters a host.
 
-    :returns: what to put before the command.
+    :returns: what to put before a command to run it there.
     :raises LabError: the host is down.
     """
     pid = pid_of(host)

@@ -71,7 +71,7 @@ Judge = Callable[[list[str]], Need]
 
 
 def needed(words: list[str]) -> Need:
-    """Say what a request takes.
+    """Work out what a request takes.
 
     :param words: the name of a command, and its arguments.
     :returns: what the machine must have.
@@ -96,7 +96,7 @@ def needed(words: list[str]) -> Need:
 
 
 def cloud(guest_mib: int, count: int = 1) -> Need:
-    """Say what clouds take, each with one guest.
+    """Work out what clouds take, each with one guest.
 
     :param guest_mib: the memory of each guest.
     :param count: how many clouds there are.

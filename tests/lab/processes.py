@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The lab's long-running processes: started, found again, and ended."""
+"""The lab's long-running processes are started, found again, and ended."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ from tests.lab import steps
 _BOOT_ID = pathlib.Path('/proc/sys/kernel/random/boot_id')
 _ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
-# What this process has started: reaped when it has ended, so that it does
-# not stay as a zombie, and dropped by nobody before.
+# What this process has started, to be reaped when it has ended: otherwise it
+# stays as a zombie.
 _CHILDREN: list[subprocess.Popen[bytes]] = []
 
 
@@ -73,9 +73,8 @@ def _identity(pid: int) -> str | None:
 class Daemon:
     """A process of the lab, in a session of its own.
 
-    Its pid file holds the pid, the time it was started at and the boot it
-    belongs to: a pid that has been given to somebody else since is never
-    taken for it.
+    Its pid file holds the pid, the time of its start and the boot it belongs
+    to, which tell it from a later process with the same pid.
 
     :param name: names its pid file, and its log in messages.
     :param argv: the command. It must stay in the foreground.
@@ -158,7 +157,7 @@ class Daemon:
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Say what a process of the lab finds in its environment.
+    """Make the environment of a process of the lab.
 
     Each of the services imports a thousand modules. They are compiled once,
     even where the caller's environment forbids to keep the result.
@@ -196,14 +195,17 @@ def run(
 def living_pid(pid_file: pathlib.Path) -> int | None:
     """Find the process that a pid file names.
 
-    :returns: its pid; None where it has ended, whoever has the number today.
+    :returns: its pid; None where it has ended.
     """
     pid, identity = _recorded(pid_file)
     return pid if identity and identity == _identity(pid) else None
 
 
 def _recorded(pid_file: pathlib.Path) -> tuple[int, str]:
-    """Read a pid file: the pid, and the identity; empty where it has none."""
+    """Read a pid file.
+
+    :returns: the pid and the identity; 0 and empty where there is none.
+    """
     try:
         pid, _, identity = pid_file.read_text().partition(' ')
         return int(pid), identity

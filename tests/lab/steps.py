@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the lab does, step by step, with the seconds each step took."""
+"""The steps of the lab, printed with the seconds that each took."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -34,6 +34,10 @@ class Board:
     """Shows the steps: a line for each that is done, and what is running."""
 
     def __init__(self, console: rich_console.Console) -> None:
+        """Initialize the board.
+
+        :param console: where it is shown.
+        """
         self.console = console
         self._lock = threading.Lock()
         self._running: list[str] = []
@@ -71,7 +75,7 @@ class Board:
             self._status.start()
 
 
-# Standard error: what a command is asked to print stays alone on its output.
+# Standard error: standard output is for what a command is asked to print.
 BOARD = Board(rich_console.Console(stderr=True))
 
 
@@ -79,8 +83,8 @@ BOARD = Board(rich_console.Console(stderr=True))
 def step(name: str, log: pathlib.Path | None = None) -> Iterator[None]:
     """Print a step and the seconds it took; name it in what goes wrong.
 
-    :param name: what is being done, as the operator would say it.
-    :param log: the file that tells more when it fails.
+    :param name: what is being done, for the operator.
+    :param log: the file to look into when it fails.
     :raises LabError: instead of whatever went wrong inside, unless that is a
         LabError (of a step inside this one) or Refused already.
     """
@@ -117,12 +121,12 @@ def wait_for(
     seconds: float,
     every_seconds: float = 0.2,
 ) -> Any:
-    """Ask until the answer is true.
+    """Call a probe until it returns what is true.
 
-    :param probe: asked at once, then each ``every_seconds``; what it raises
+    :param probe: called at once, then each ``every_seconds``; what it raises
         ends the wait.
     :param what: what is waited for, for the message.
-    :returns: the first answer that is true.
+    :returns: the first true result.
     :raises TimeoutError: there was none within ``seconds``.
     """
     waiting = tenacity.Retrying(

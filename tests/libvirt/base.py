@@ -76,7 +76,7 @@ class RoomTestCase(unittest.TestCase):
     def wait_until(
         self, what: str, probe: Callable[[], object], seconds: float = 30
     ) -> None:
-        """Ask until the answer is true; fail when the time is up."""
+        """Wait until a probe is true; fail when the time is up."""
         try:
             steps.wait_for(probe, what, seconds, every_seconds=0.1)
         except TimeoutError as late:

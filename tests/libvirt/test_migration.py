@@ -35,7 +35,7 @@ SLOW_MBIT = 20  # Slow enough that libvirt's 30 s pass during a migration.
 
 
 class MigrationTest(base.RoomTestCase):
-    """One guest that goes to and fro and checks its memory all the time."""
+    """One guest that migrates to and fro and checks its memory."""
 
     specs = (virt.GuestSpec(GUEST, MEMORY_MIB),)
 
@@ -66,7 +66,7 @@ class MigrationTest(base.RoomTestCase):
         with self.assertRaises(exceptions.DomainGone):
             guests.Guest(handle).memory_stats()
 
-    def test_shrunk_guest_gets_its_memory_back_at_the_destination(
+    def test_memory_is_restored_at_the_destination(
         self,
     ) -> None:
         original_kib = MEMORY_MIB << 10
@@ -75,9 +75,9 @@ class MigrationTest(base.RoomTestCase):
         journal.write(source, entry)
         source.set_balloon_kib(SHRUNK_KIB)
         _, handle = virt.find(GUEST)
-        # info() and the XML hear of it once a second only.
+        # info() and the XML are updated once a second.
         self.wait_until(
-            'libvirt knows that the balloon has arrived',
+            'libvirt knows that the balloon has reached its target',
             lambda: handle.info()[2] <= SHRUNK_KIB,
         )
         arrived = self.migrate().domain
@@ -86,8 +86,8 @@ class MigrationTest(base.RoomTestCase):
             self.assertIn(guests.METADATA_URI, arrived.XMLDesc(definition))
         destination = guests.Guest(arrived)
         self.assertEqual(entry, journal.read(destination))
-        assigned = restorations.begin(destination, clocks.Clock()).watch(30)
-        self.assertEqual(original_kib, assigned.after_kib)
+        restored = restorations.begin(destination, clocks.Clock()).watch(30)
+        self.assertEqual(original_kib, restored.after_kib)
         self.assertEqual(original_kib, virt.persistent_memory_kib(arrived))
         for definition in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
             self.assertNotIn(guests.METADATA_URI, arrived.XMLDesc(definition))

@@ -145,7 +145,11 @@ class MachineTest(base.TestCase):
 
     def test_an_address_that_another_interface_has_is_refused(self) -> None:
         for interface, network, expected in (
-            ('tun0', OURS, ['198.18.76.11, which the lab uses, is of tun0']),
+            (
+                'tun0',
+                OURS,
+                ['198.18.76.11, which the lab needs, belongs to tun0'],
+            ),
             ('tun0', NOT_OURS, []),
             ('fmlab-ctl', OURS, []),
         ):

@@ -82,7 +82,7 @@ class DaemonTest(base.TestCase):
         daemon.stop()
         self.assertFalse(daemon.alive)
 
-    def test_end_instead_of_ready_is_told_with_the_log(self) -> None:
+    def test_a_process_that_ends_early_is_reported_with_its_log(self) -> None:
         daemon = dataclasses.replace(
             self.daemon('sh', '-c', 'echo no such database'),
             ready=lambda: False,
