@@ -21,11 +21,11 @@ import subprocess
 
 from tests.lab import guest_image
 from tests.lab import layout
+from tests.lab import processes
 from tests.lab import steps
 
 KVM_DEVICE = pathlib.Path('/dev/kvm')
 
-_BOOT_ID = pathlib.Path('/proc/sys/kernel/random/boot_id')
 _UP = 'freemem guest: kernel up'  # What the guest's init prints.
 _SECONDS = 8  # Under KVM a second will do.
 
@@ -36,7 +36,7 @@ def virt_type() -> str:
     :returns: ``kvm`` or ``qemu``: libvirt's and Nova's names.
     """
     remembered = layout.LAB.cache / 'accelerator.json'
-    boot_id = _BOOT_ID.read_text().strip()
+    boot_id = processes.boot_id()
     try:
         known = json.loads(remembered.read_text())
     except (FileNotFoundError, ValueError):

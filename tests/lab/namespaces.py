@@ -129,11 +129,7 @@ def end(host: layout.HostLayout, inside_pids: Iterable[int]) -> None:
         why = f'one of the pids {inside_pids} is not inside'
         raise steps.LabError(f'end {host.name}', why)
     processes.end_all(
-        lambda: [
-            one
-            for one in processes.living()
-            if _mount_namespace(one.pid) in inside
-        ],
+        lambda: processes.find(lambda pid: _mount_namespace(pid) in inside),
         f'the processes of {host.name}',
         grace_seconds=3,
     )

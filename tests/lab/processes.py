@@ -34,23 +34,29 @@ _ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 _CHILDREN: list[subprocess.Popen[bytes]] = []
 
 
-def living() -> list[psutil.Process]:
-    """List the processes that have not ended; a zombie has."""
-    return [
-        one
-        for one in psutil.process_iter(['status'])
-        if one.info['status'] not in _ENDED
-    ]
+def find(is_wanted: Callable[[int], bool]) -> list[psutil.Process]:
+    """Find living processes.
+
+    :param is_wanted: tells by the pid; it may raise OSError for one that has
+        ended meanwhile.
+    """
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.NoSuchProcess, OSError):
+            if is_wanted(pid):
+                process = psutil.Process(pid)
+                if process.status() not in _ENDED:
+                    found.append(process)
+    return found
+
+
+def boot_id() -> str:
+    """Return what tells this boot of the machine from any other."""
+    return _BOOT_ID.read_text().strip()
 
 
 def _session(session: int) -> list[psutil.Process]:
-    """Find the living processes of a session."""
-    found = []
-    for one in living():
-        with contextlib.suppress(ProcessLookupError):
-            if os.getsid(one.pid) == session:
-                found.append(one)
-    return found
+    return find(lambda pid: os.getsid(pid) == session)
 
 
 def _identity(pid: int) -> str | None:
@@ -66,7 +72,7 @@ def _identity(pid: int) -> str | None:
         seconds = process.create_time() - psutil.boot_time()
     except psutil.NoSuchProcess:
         return None
-    return f'{seconds:.2f} {_BOOT_ID.read_text().strip()}'
+    return f'{seconds:.2f} {boot_id()}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +144,8 @@ class Daemon:
                 start_new_session=True,
             )
         _CHILDREN.append(process)
-        self.pid_file.write_text(f'{process.pid} {_identity(process.pid)}')
+        identity = _identity(process.pid) or boot_id()
+        self.pid_file.write_text(f'{process.pid} {identity}')
 
     def _wait_ready(self) -> None:
         def check() -> bool:
@@ -222,9 +229,8 @@ def end(pid_file: pathlib.Path, grace_seconds: float = 5) -> None:
     :param grace_seconds: from SIGTERM to SIGKILL.
     """
     pid, identity = _recorded(pid_file)
-    if identity.endswith(_BOOT_ID.read_text().strip()) and (
-        _identity(pid) in (identity, None)
-    ):
+    is_of_this_boot = identity.endswith(boot_id())
+    if is_of_this_boot and _identity(pid) in (identity, None):
         end_all(lambda: _session(pid), f'session {pid}', grace_seconds)
     pid_file.unlink(missing_ok=True)
     for child in _CHILDREN:
@@ -243,28 +249,28 @@ def kill(pid_file: pathlib.Path) -> None:
 
 
 def end_all(
-    find: Callable[[], list[psutil.Process]],
+    look: Callable[[], list[psutil.Process]],
     name: str,
     grace_seconds: float,
 ) -> None:
     """End processes with SIGTERM, and with SIGKILL those that stay.
 
-    :param find: lists those that live; a process may start another.
+    :param look: finds those that live; a process may start another.
     :param name: what they are, for the message.
     :raises TimeoutError: some outlive SIGKILL.
     """
     with contextlib.suppress(TimeoutError):
-        _signal(find, psutil.Process.terminate, name, grace_seconds)
-    _signal(find, psutil.Process.kill, name, 10)
+        _signal(look, psutil.Process.terminate, name, grace_seconds)
+    _signal(look, psutil.Process.kill, name, 10)
 
 
 def _signal(
-    find: Callable[[], list[psutil.Process]],
+    look: Callable[[], list[psutil.Process]],
     send: Callable[[psutil.Process], None],
     name: str,
     seconds: float,
 ) -> None:
-    for process in find():
+    for process in look():
         with contextlib.suppress(psutil.NoSuchProcess):
             send(process)
-    steps.wait_for(lambda: not find(), f'end of {name}', seconds, 0.1)
+    steps.wait_for(lambda: not look(), f'end of {name}', seconds, 0.1)
