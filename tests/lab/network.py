@@ -57,6 +57,10 @@ def _inside(
         return thread.submit(enter).result()
 
 
+def _index(ip: pyroute2.IPRoute, interface: str) -> int:
+    return int(ip.link('get', ifname=interface)[0]['index'])
+
+
 def make_bridges() -> None:
     """Make both bridges, and the control plane's address on the first.
 
@@ -84,7 +88,7 @@ def _owner(ip: pyroute2.IPRoute, bridge: str) -> str:
 
 
 def _set_address(interface: str, address: str, ip: pyroute2.IPRoute) -> None:
-    (index,) = ip.link_lookup(ifname=interface)
+    index = _index(ip, interface)
     length = layout.LAB.prefix_length
     ip.addr('replace', index=index, address=address, prefixlen=length)
     ip.link('set', index=index, state='up')
@@ -134,7 +138,7 @@ def _set_bridge(
     host: layout.HostLayout, inner: str, bridge: str | None
 ) -> None:
     with pyroute2.IPRoute() as ip:
-        index = ip.link_lookup(ifname=bridge)[0] if bridge else 0
+        index = _index(ip, bridge) if bridge else 0
         ip.link('set', ifname=_outer(host, inner), master=index, state='up')
 
 
@@ -163,7 +167,7 @@ def set_link(mbit: int | None) -> None:
 
 
 def _set_limit(mbit: int | None, ip: pyroute2.IPRoute) -> None:
-    (index,) = ip.link_lookup(ifname=LINK)
+    index = _index(ip, LINK)
     if mbit is not None:
         limit = {'rate': f'{mbit}mbit', 'burst': 1 << 20, 'latency': '50ms'}
         ip.tc('replace', 'tbf', index=index, **limit)
@@ -172,8 +176,7 @@ def _set_limit(mbit: int | None, ip: pyroute2.IPRoute) -> None:
 
 
 def _limit_mbps(ip: pyroute2.IPRoute) -> int | None:
-    (index,) = ip.link_lookup(ifname=LINK)
-    for one in ip.get_qdiscs(index=index):
+    for one in ip.get_qdiscs(index=_index(ip, LINK)):
         if one.get('kind') == 'tbf':
             parameters = one.get_nested('TCA_OPTIONS', 'TCA_TBF_PARMS')
             return int(parameters['rate']) * 8 // 10**6
