@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The machine room: both hosts and the networks between them."""
+"""Both hosts and the networks between them."""
 
 import shutil
 
