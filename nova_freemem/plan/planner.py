@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-from nova_freemem.acquire.base import FreeMemory
+from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.eligibility import QEMU_OWN_KIB
 from nova_freemem.plan.eligibility import Eligible

@@ -15,14 +15,14 @@
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import balloon_stats
-from nova_freemem.acquire import base as acquire
+from nova_freemem.acquire.free_memory import FreeMemory
 from tests import base
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
 
 class BalloonStatsTest(base.GuestTestCase):
-    def ask(self) -> acquire.FreeMemory:
+    def ask(self) -> FreeMemory:
         return balloon_stats.BalloonStats('balloon_stats', 5).acquire(
             self.domain, self.clock, clocks.Deadline(self.clock, 120)
         )
@@ -33,7 +33,7 @@ class BalloonStatsTest(base.GuestTestCase):
     def test_the_driver_tells_amounts_but_no_blocks(self) -> None:
         self.guest.tells = {'page_cache_kib': 17}
         self.assertEqual(
-            acquire.FreeMemory(
+            FreeMemory(
                 'balloon_stats',
                 4 * GIB,
                 3 * GIB + 512 * MIB,

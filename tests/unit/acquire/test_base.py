@@ -18,16 +18,17 @@ from unittest import mock
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
+from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.virt.memory_stats import MemoryStats
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
-PLAUSIBLE = acquire.FreeMemory('first', 4 * GIB, 3 * GIB)
+PLAUSIBLE = FreeMemory('first', 4 * GIB, 3 * GIB)
 
 
-def source(name: str, answer: acquire.FreeMemory | Exception) -> mock.Mock:
+def source(name: str, answer: FreeMemory | Exception) -> mock.Mock:
     """:returns: a source that answers so."""
     fake = mock.create_autospec(acquire.Source, instance=True)
     fake.name = name
@@ -39,11 +40,11 @@ class CheckTest(base.TestCase):
     def assert_refused(
         self, problem: str, *figures: object, **more: object
     ) -> None:
-        memory = acquire.FreeMemory('agent', *figures, **more)
+        memory = FreeMemory('agent', *figures, **more)
         error = self.assertRaises(
             exceptions.SourceUnavailable, memory.check, 4 * GIB
         )
-        self.assertEqual(f'agent: the guest locks {problem}', str(error))
+        self.assertEqual(f'agent: the guest reports {problem}', str(error))
 
     def test_figures_that_can_be_are_let_pass(self) -> None:
         for figures, blocks in (
@@ -52,9 +53,7 @@ class CheckTest(base.TestCase):
             ((1, 1, 1, 1, 1, 1), ((4, 1),)),
             ((4 * GIB, 1, 4 * GIB, 1), ((4096, 1024),)),
         ):
-            acquire.FreeMemory('agent', *figures, free_blocks=blocks).check(
-                4 * GIB
-            )
+            FreeMemory('agent', *figures, free_blocks=blocks).check(4 * GIB)
 
     def test_a_total_that_cannot_be(self) -> None:
         for total_kib, shown in (
@@ -63,22 +62,22 @@ class CheckTest(base.TestCase):
             (8 * GIB, '8.38861e+06'),
         ):
             self.assert_refused(
-                f'a total of {shown} KiB where at most 4194304 KiB can be',
+                f'a total of {shown} KiB where at most 4194304 KiB is possible',
                 total_kib,
                 0,
             )
 
     def test_more_free_than_there_is(self) -> None:
         self.assert_refused(
-            'free of 2048 KiB where at most 1024 KiB can be', 1 * MIB, 2 * MIB
+            'free of 2048 KiB where at most 1024 KiB is possible', 1 * MIB, 2 * MIB
         )
         self.assert_refused(
-            'free of -1 KiB where at most 1024 KiB can be', 1 * MIB, -1
+            'free of -1 KiB where at most 1024 KiB is possible', 1 * MIB, -1
         )
 
     def test_more_available_than_there_is(self) -> None:
         self.assert_refused(
-            'available of 2048 KiB where at most 1024 KiB can be',
+            'available of 2048 KiB where at most 1024 KiB is possible',
             1 * MIB,
             0,
             2 * MIB,
@@ -86,7 +85,7 @@ class CheckTest(base.TestCase):
 
     def test_more_page_cache_than_there_is(self) -> None:
         self.assert_refused(
-            'page cache of 2048 KiB where at most 1024 KiB can be',
+            'page cache of 2048 KiB where at most 1024 KiB is possible',
             1 * MIB,
             0,
             None,
@@ -95,7 +94,7 @@ class CheckTest(base.TestCase):
 
     def test_more_free_blocks_than_there_is_memory(self) -> None:
         self.assert_refused(
-            'free blocks of 4.1984e+06 KiB where at most 4194304 KiB can be',
+            'free blocks of 4.1984e+06 KiB where at most 4194304 KiB is possible',
             4 * GIB,
             0,
             free_blocks=((4096, 1025),),
@@ -103,7 +102,7 @@ class CheckTest(base.TestCase):
 
     def test_more_cold_or_unwritten_cache_than_there_is(self) -> None:
         self.assert_refused(
-            'inactive file of 2048 KiB where at most 1024 KiB can be',
+            'inactive file of 2048 KiB where at most 1024 KiB is possible',
             1 * MIB,
             0,
             None,
@@ -111,7 +110,7 @@ class CheckTest(base.TestCase):
             2 * MIB,
         )
         self.assert_refused(
-            'unwritten of -1 KiB where at most 1024 KiB can be',
+            'unwritten of -1 KiB where at most 1024 KiB is possible',
             1 * MIB,
             0,
             None,
@@ -124,7 +123,7 @@ class CheckTest(base.TestCase):
         # Each can be, both cannot: a guest that claimed it was planned to
         # have less than nothing.
         self.assert_refused(
-            'free and cold of 2000 KiB where at most 1024 KiB can be',
+            'free and cold of 2000 KiB where at most 1024 KiB is possible',
             1 * MIB,
             1000,
             None,
@@ -135,12 +134,12 @@ class CheckTest(base.TestCase):
 
     def test_figures_beyond_all_measure(self) -> None:
         self.assert_refused(
-            'a total of 9.22337e+18 KiB where at most 4194304 KiB can be',
+            'a total of 9.22337e+18 KiB where at most 4194304 KiB is possible',
             10**400,
             0,
         )
         self.assert_refused(
-            'free of -9.22337e+18 KiB where at most 1024 KiB can be',
+            'free of -9.22337e+18 KiB where at most 1024 KiB is possible',
             1 * MIB,
             -(10**400),
         )
@@ -152,12 +151,12 @@ class TwoWitnessesTest(base.TestCase):
     def test_an_agent_of_another_guest_is_not_believed(self) -> None:
         error = self.assertRaises(
             exceptions.SourceUnavailable,
-            PLAUSIBLE.beside,
+            PLAUSIBLE.limited_by,
             MemoryStats(4 * GIB, total_kib=2 * GIB),
         )
         self.assertEqual(
-            'first: the guest locks a total of 4.1943e+06 KiB and its '
-            'balloon driver one of 2.09715e+06 KiB',
+            'first: the guest reports a total of 4.1943e+06 KiB, and its '
+            'balloon driver 2.09715e+06 KiB',
             str(error),
         )
 
@@ -169,13 +168,13 @@ class TwoWitnessesTest(base.TestCase):
             free_kib=1 * GIB,
             available_kib=2 * GIB,
         )
-        memory = claimed.beside(driver)
+        memory = claimed.limited_by(driver)
         self.assertEqual(
             (1 * GIB, 2 * GIB), (memory.free_kib, memory.available_kib)
         )
         self.assertEqual(
             memory,
-            memory.beside(
+            memory.limited_by(
                 dataclasses.replace(
                     driver, free_kib=3 * GIB, available_kib=3 * GIB
                 )
@@ -185,7 +184,7 @@ class TwoWitnessesTest(base.TestCase):
     def test_a_driver_that_tells_nothing_changes_nothing(self) -> None:
         self.assertEqual(
             PLAUSIBLE,
-            PLAUSIBLE.beside(MemoryStats(4 * GIB, available_kib=1 * GIB)),
+            PLAUSIBLE.limited_by(MemoryStats(4 * GIB, available_kib=1 * GIB)),
         )
 
 
@@ -193,7 +192,7 @@ class ColdCacheTest(base.TestCase):
     def cold_cache_kib(
         self, inactive_kib: int | None, unwritten_kib: int | None
     ) -> int:
-        return acquire.FreeMemory(
+        return FreeMemory(
             'agent',
             4 * GIB,
             0,
@@ -213,7 +212,7 @@ class ColdCacheTest(base.TestCase):
 class AskInTurnTest(base.GuestTestCase):
     def ask(
         self, *sources: acquire.Source, deadline_seconds: float = 5
-    ) -> acquire.FreeMemory:
+    ) -> FreeMemory:
         return acquire.acquire_from(
             sources,
             self.domain,
@@ -247,8 +246,8 @@ class AskInTurnTest(base.GuestTestCase):
             exceptions.SourceUnavailable(source='first', problem='nothing'),
             fakes.libvirt_fault(exceptions.AgentUnresponsive, 'hangs'),
             fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
-            acquire.FreeMemory('first', 8 * GIB, 1),
-            acquire.FreeMemory('first', 4 * GIB, -1),
+            FreeMemory('first', 8 * GIB, 1),
+            FreeMemory('first', 4 * GIB, -1),
         ):
             self.assertEqual(
                 PLAUSIBLE,
@@ -286,7 +285,7 @@ class AskInTurnTest(base.GuestTestCase):
     def test_who_answers_too_late_might_as_well_be_silent(self) -> None:
         late = source('first', PLAUSIBLE)
 
-        def answer(*_args: object) -> acquire.FreeMemory:
+        def answer(*_args: object) -> FreeMemory:
             self.clock.wait(6)
             return PLAUSIBLE
 
@@ -297,7 +296,7 @@ class AskInTurnTest(base.GuestTestCase):
         )
 
     def test_without_sources_nobody_answers(self) -> None:
-        self.assertEqual('no source answered: none is set', self.problem())
+        self.assertEqual('no source answered: none is configured', self.problem())
 
     def test_a_source_has_to_be_able_to_ask(self) -> None:
         self.assertRaises(TypeError, acquire.Source, 'name', 5)

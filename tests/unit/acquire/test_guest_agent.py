@@ -21,8 +21,9 @@ from hypothesis import strategies
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
-from nova_freemem.acquire import base as acquire
 from nova_freemem.acquire import guest_agent
+from nova_freemem.acquire import meminfo
+from nova_freemem.acquire.free_memory import FreeMemory
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
@@ -50,7 +51,7 @@ class AgentTestCase(base.GuestTestCase):
     timeout_seconds = 5
     deadline_seconds = 120
 
-    def ask(self) -> acquire.FreeMemory:
+    def ask(self) -> FreeMemory:
         source = guest_agent.GuestAgent('guest_agent', self.timeout_seconds)
         memory = source.acquire(
             self.domain,
@@ -143,7 +144,7 @@ class NonsenseTest(AgentTestCase):
     def test_nothing_returned(self) -> None:
         for reply in ('[]', 'null', '7', '"return"', '{"error": {}}'):
             self.assert_nonsense(
-                'the answer to guest-exec returns nothing', reply
+                'the answer to guest-exec lacks "return"', reply
             )
 
     def test_a_list_where_an_object_belongs(self) -> None:
@@ -194,7 +195,7 @@ class NonsenseTest(AgentTestCase):
             '\xff\0' * 99,
         ):
             self.assert_nonsense(
-                'the agent answered, but not with MemTotal and MemFree',
+                'the answer of the agent lacks MemTotal or MemFree',
                 *output(text),
             )
 
@@ -235,7 +236,7 @@ class NonsenseTest(AgentTestCase):
     def test_a_handle_that_is_none(self) -> None:
         for value in ({'handle': 3}, True, -1, 1 << 63, '3'):
             self.assert_nonsense(
-                'the agent gave no file handle',
+                'the agent returned no file handle',
                 fakes.libvirt_fault(exceptions.AgentCommandRefused, 'blocked'),
                 replied(value),
             )
@@ -356,7 +357,7 @@ class HostileAgentTest(base.TestCase):
     @hypothesis.given(strategies.binary(max_size=2000))
     def test_any_output_is_read_or_refused(self, tables: bytes) -> None:
         try:
-            guest_agent.read_tables('agent', tables)
+            meminfo.read_tables('agent', tables)
         except exceptions.SourceUnavailable:
             return
 
@@ -366,7 +367,7 @@ class HostileAgentTest(base.TestCase):
     def test_almost_right_output_takes_no_time(self, text: str) -> None:
         started_at = time.process_time()
         try:
-            guest_agent.read_tables('agent', text.encode())
+            meminfo.read_tables('agent', text.encode())
         except exceptions.SourceUnavailable:
             pass
         finally:
@@ -385,16 +386,16 @@ class HostileAgentTest(base.TestCase):
             started_at = time.process_time()
             self.assertRaises(
                 exceptions.SourceUnavailable,
-                guest_agent.read_tables,
+                meminfo.read_tables,
                 'agent',
                 text.encode()[:longest],
             )
             self.assertLess(time.process_time() - started_at, 1)
 
 
-def read(meminfo: str, buddyinfo: str = '') -> acquire.FreeMemory:
+def read(meminfo: str, buddyinfo: str = '') -> FreeMemory:
     """Read captured tables."""
-    return guest_agent.read_tables(
+    return meminfo.read_tables(
         'agent',
         b''.join(
             (fakes.CAPTURED / name).read_bytes()
@@ -439,7 +440,7 @@ class CapturedTest(base.TestCase):
     def test_an_old_kernel_does_not_tell_what_is_available(self) -> None:
         memory = read('constructed-linux-2.6.32.meminfo')
         self.assertEqual(
-            acquire.FreeMemory(
+            FreeMemory(
                 'agent',
                 2055124,
                 1203456,

@@ -26,6 +26,7 @@ from hypothesis import strategies
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
+from nova_freemem.acquire import meminfo
 from nova_freemem.acquire import ranges
 from tests import base
 from tests.simulation import fakes
@@ -291,7 +292,7 @@ class RefusedTest(RangesTestCase):
 
     def test_a_table_without_an_end(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = bytes(60 << 20)
-        self.assert_refused('more pages than there are addresses for')
+        self.assert_refused('more pages than it has addresses for')
         self.assertLess(len(self.agent.commands), 60)
 
     def test_more_ranges_than_we_keep(self) -> None:
@@ -303,7 +304,7 @@ class RefusedTest(RangesTestCase):
 
     def test_a_kernel_that_does_not_list_its_free_blocks(self) -> None:
         self.agent.files['/proc/buddyinfo'] = b''
-        self.assert_refused('does not list its free blocks')
+        self.assert_refused('does not report its free blocks')
 
     def test_a_page_size_that_is_none(self) -> None:
         for vector in (
@@ -315,7 +316,7 @@ class RefusedTest(RangesTestCase):
             bytes(99),
         ):
             self.agent.files[ranges.AUXV] = vector
-            self.assert_refused('does not tell its page size')
+            self.assert_refused('does not report its page size')
 
     def test_lists_with_more_than_the_guest_has(self) -> None:
         self.agent.files['/proc/buddyinfo'] = (
@@ -358,7 +359,7 @@ class TimeTest(RangesTestCase):
         self.deadline_seconds = 8
         self.agent.latency_seconds = 1
         started_at = self.clock.now()
-        self.assert_refused('used up the time there was')
+        self.assert_refused('the deadline passed before')
         self.assertLessEqual(self.clock.now() - started_at, 8 + 1)
 
     def test_an_agent_that_hangs_costs_one_timeout(self) -> None:
@@ -426,7 +427,7 @@ class CapturedTest(RangesTestCase):
                 (fakes.CAPTURED / f'{self.name}.kpageflags.xz').read_bytes()
             )
         )
-        listed = guest_agent.read_tables(
+        listed = meminfo.read_tables(
             'agent',
             b'MemTotal: 1 kB\nMemFree: 1 kB\n'
             + (fakes.CAPTURED / f'{self.name}.buddyinfo').read_bytes(),
