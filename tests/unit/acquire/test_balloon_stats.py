@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the balloon tells where there is no agent."""
+"""What the balloon driver reports where there is no agent."""
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
@@ -30,7 +30,7 @@ class BalloonStatsTest(base.GuestTestCase):
     def problem(self) -> str:
         return str(self.assertRaises(exceptions.SourceUnavailable, self.ask))
 
-    def test_the_driver_tells_amounts_but_no_blocks(self) -> None:
+    def test_the_driver_reports_amounts_but_no_blocks(self) -> None:
         self.guest.tells = {'page_cache_kib': 17}
         self.assertEqual(
             FreeMemory(
@@ -58,6 +58,6 @@ class BalloonStatsTest(base.GuestTestCase):
                 self.problem(),
             )
 
-    def test_an_old_driver_does_not_tell_what_is_available(self) -> None:
+    def test_an_old_driver_does_not_report_what_is_available(self) -> None:
         self.guest.tells = {'available_kib': None}
         self.assertIsNone(self.ask().available_kib)

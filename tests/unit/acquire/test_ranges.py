@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Where a guest's free memory is, and all the ways in which it may lie."""
+"""The addresses of free memory, and the ways in which they may be wrong."""
 
 import dataclasses
 import json
@@ -62,7 +62,7 @@ FREE_RANGES = (
 
 
 def auxv(page_bytes: int) -> bytes:
-    """:returns: what a kernel with such pages tells a process."""
+    """:returns: what a kernel with such pages passes to a process."""
     return struct.pack('<6Q', 33, 0x7FFF0000, 6, page_bytes, 0, 0)
 
 
@@ -234,7 +234,7 @@ class AskTest(RangesTestCase):
         self.agent.blocked = EXEC | FILES
         self.assertRaises(exceptions.AgentCommandRefused, self.ask)
 
-    def test_what_the_balloon_has_is_told_apart(self) -> None:
+    def test_pages_in_the_balloon_are_separate(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = (
             words((IN_BALLOON, USED_PAGES)) + TABLE[8 * USED_PAGES :]
         )
@@ -257,7 +257,7 @@ class AskTest(RangesTestCase):
         )
         self.assertEqual(0, answer.drift_kib)
 
-    def test_what_moved_meanwhile_is_told(self) -> None:
+    def test_drift_is_what_changed_meanwhile(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = (
             words((0, 1024)) + TABLE[8 * 1024 : 8 * -1024] + words((0, 1024))
         )
@@ -306,7 +306,7 @@ class RefusedTest(RangesTestCase):
         self.agent.files['/proc/buddyinfo'] = b''
         self.assert_refused('does not report its free blocks')
 
-    def test_a_page_size_that_is_none(self) -> None:
+    def test_an_invalid_page_size(self) -> None:
         for vector in (
             b'',
             auxv(0),
@@ -368,7 +368,7 @@ class TimeTest(RangesTestCase):
         self.assertRaises(exceptions.AgentUnresponsive, self.ask)
         self.assertLessEqual(self.clock.now() - started_at, 5)
 
-    def test_it_is_told_how_long_it_took(self) -> None:
+    def test_the_result_says_how_long_it_took(self) -> None:
         self.agent.latency_seconds = 0.5
         self.assertAlmostEqual(10.0, self.ask().seconds)
 
