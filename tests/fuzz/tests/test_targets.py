@@ -115,7 +115,7 @@ class OracleTest(base.TestCase):
             ('tables', meminfo, '_free_blocks'),
             ('ranges', ranges, '_total_kib'),
             ('statistics', balloon_stats.BalloonStats, 'acquire'),
-            ('entry', journal, '_name'),
+            ('entry', journal, '_check_format'),
             ('description', eligibility, 'examine'),
             ('planning', planner, 'make'),
             ('transfer', guests.Guest, 'transferred_kib'),
