@@ -12,11 +12,19 @@
 
 """The manual."""
 
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'ext'))
+
 project = 'nova-freemem'
 extensions = [
     'openstackdocstheme',
     'oslo_config.sphinxext',
     'oslo_config.sphinxconfiggen',
+    'cliff.sphinxext',
+    'freemem_pictures',
+    'freemem_reasons',
 ]
 
 openstackdocs_auto_name = False
