@@ -19,7 +19,7 @@ import threading
 import time
 
 
-class Order(enum.Enum):
+class Request(enum.Enum):
     """What a release under way is told."""
 
     ABORT = 'abort'
@@ -52,16 +52,16 @@ class Clock:
             until.wait(seconds)
 
 
-class Orders:
+class Requests:
     """The mailbox between Nova's abort or force-complete and a release."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open = True
-        self.given: Order | None = None
+        self.given: Request | None = None
         self.arrived = threading.Event()
 
-    def give(self, order: Order) -> bool:
+    def give(self, order: Request) -> bool:
         """Hand over an order.
 
         An abort outranks a force-complete that came before it.
@@ -73,12 +73,12 @@ class Orders:
         with self._lock:
             if not self._open:
                 return False
-            if self.given is not Order.ABORT:
+            if self.given is not Request.ABORT:
                 self.given = order
             self.arrived.set()
             return True
 
-    def close(self) -> Order | None:
+    def close(self) -> Request | None:
         """Take no more orders.
 
         :returns: the order that was given, if any

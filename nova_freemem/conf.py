@@ -31,12 +31,12 @@ MODES = [
         'not at all where neither would shorten it.',
     ),
     (
-        'first',
+        'before',
         'Before the transfer starts. Sends the fewest bytes and takes '
         'longer: for migration networks that are the bottleneck of '
         'many migrations.',
     ),
-    ('beside', 'While the transfer runs.'),
+    ('during', 'While the transfer runs.'),
 ]
 RECLAIMS = [
     ('free', 'Memory that the guest uses for nothing at all.'),
@@ -127,7 +127,7 @@ OPTIONS = [
         'crash near 400 MiB.',
     ),
     cfg.Opt(
-        'link_mbit',
+        'migration_bandwidth_mbps',
         type=WholeNumber(min=0, max=10**6),
         default=0,
         help='What the migration network carries for one migration, in '

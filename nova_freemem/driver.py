@@ -26,17 +26,17 @@ from nova.virt import event as virtevent
 from nova.virt.libvirt import driver
 from oslo_log import log as logging
 
-from nova_freemem import arrival
-from nova_freemem import claims as claim_registry
 from nova_freemem import clock as clocks
-from nova_freemem import departure as departures
-from nova_freemem import domain as domains
-from nova_freemem import hypervisor
-from nova_freemem import reconcile
-from nova_freemem import report
-from nova_freemem.engine import Engine
-from nova_freemem.reasons import LeaveAlone
-from nova_freemem.reasons import Reason
+from nova_freemem.migrate import destination
+from nova_freemem.migrate import source
+from nova_freemem.migrate.engine import Engine
+from nova_freemem.plan.reasons import Reason
+from nova_freemem.plan.reasons import Skip
+from nova_freemem.report import reporter as reporters
+from nova_freemem.restore import locks
+from nova_freemem.restore import reconciler
+from nova_freemem.virt import guest as guests
+from nova_freemem.virt import host as hosts
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
@@ -62,11 +62,11 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """
         super().__init__(virtapi, read_only)
         self._engine = engine
-        self._departures: dict[str, departures.Departure] = {}
+        self._migrations: dict[str, source.SourceMigration] = {}
         self._clock = clocks.Clock()
-        self._claims = claim_registry.Claims(self._clock)
-        self._reconciler = reconcile.Reconciler(
-            hypervisor.Hypervisor(lambda: self._host.get_connection()),
+        self._claims = locks.Locks(self._clock)
+        self._reconciler = reconciler.Reconciler(
+            hosts.Host(lambda: self._host.get_connection()),
             self._claims,
             self._clock,
             engine.policy.reconcile_interval_seconds,
@@ -103,8 +103,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         See :meth:`nova.virt.driver.ComputeDriver.live_migration`.
         """
         with self._claimed(instance.uuid) as ours:
-            departure = self._departure(context, instance, migrate_data, ours)
-            if departure is None:
+            migration = self._source_migration(
+                context, instance, migrate_data, ours
+            )
+            if migration is None:
                 super().live_migration(
                     context,
                     instance,
@@ -117,13 +119,13 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 return
 
             def recover(*args: Any, **kwargs: Any) -> None:
-                departure.give_back()
+                migration.restore()
                 recover_method(*args, **kwargs)
 
-            self._departures[instance.uuid] = departure
+            self._migrations[instance.uuid] = migration
             try:
-                if departure.prepare(dest):
-                    with departure.transfer(dest):
+                if migration.prepare(dest):
+                    with migration.transfer(dest):
                         super().live_migration(
                             context,
                             instance,
@@ -142,15 +144,15 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                         migration_status='cancelled',
                     )
             finally:
-                self._departures.pop(instance.uuid, None)
-                departure.give_back()
+                self._migrations.pop(instance.uuid, None)
+                migration.restore()
 
     def live_migration_abort(self, instance: Any) -> None:
         """Abort a release that is under way, or Nova's transfer.
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration_abort`.
         """
-        if not self._ordered(instance, clocks.Order.ABORT):
+        if not self._requested(instance, clocks.Request.ABORT):
             super().live_migration_abort(instance)
 
     def live_migration_force_complete(self, instance: Any) -> None:
@@ -159,7 +161,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         See
         :meth:`nova.virt.driver.ComputeDriver.live_migration_force_complete`.
         """
-        if not self._ordered(instance, clocks.Order.FORCE_COMPLETE):
+        if not self._requested(instance, clocks.Request.FORCE_COMPLETE):
             super().live_migration_force_complete(instance)
 
     def post_live_migration_at_destination(
@@ -213,19 +215,19 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         finally:
             self._reconciler.look_at(uuid)
 
-    def _ordered(self, instance: Any, order: clocks.Order) -> bool:
-        departure = self._departures.get(instance.uuid)
-        return departure is not None and departure.orders.give(order)
+    def _requested(self, instance: Any, request: clocks.Request) -> bool:
+        migration = self._migrations.get(instance.uuid)
+        return migration is not None and migration.requests.give(request)
 
-    def _departure(
+    def _source_migration(
         self, context: Any, instance: Any, migrate_data: Any, ours: bool
-    ) -> departures.Departure | None:
-        reporter = report.Reporter(context, instance, CONF.host)
+    ) -> source.SourceMigration | None:
+        reporter = reporters.Reporter(context, instance, CONF.host)
         if not ours:
-            reporter.left_alone(LeaveAlone(Reason.OWED))
+            reporter.left_alone(Skip(Reason.OUTSTANDING_MEMORY))
             return None
         try:
-            return departures.Departure(
+            return source.SourceMigration(
                 self._domain(instance),
                 self._engine,
                 reporter,
@@ -239,12 +241,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             return None
 
     def _arrive(self, context: Any, instance: Any) -> None:
-        reporter = report.Reporter(context, instance, CONF.host)
+        reporter = reporters.Reporter(context, instance, CONF.host)
         with self._claimed(instance.uuid) as ours:
             if not ours:
                 return
             try:
-                arrival.assign_memory(
+                destination.restore_memory(
                     self._domain(instance),
                     reporter,
                     self._clock,
@@ -253,7 +255,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             except exception.InstanceNotFound:
                 return  # It has ended, and there is nobody to pay.
             except Exception as fault:
-                reporter.not_assigned(fault)
+                reporter.restore_failed(fault)
 
-    def _domain(self, instance: Any) -> domains.Domain:
-        return domains.Domain(self._host.get_guest(instance)._domain)
+    def _domain(self, instance: Any) -> guests.Guest:
+        return guests.Guest(self._host.get_guest(instance)._domain)

@@ -35,39 +35,39 @@ class ConfigInvalid(FreememError):
     message = '[freemem] {option}: {problem}'
 
 
-class LibvirtFault(FreememError):
+class LibvirtError(FreememError):
     """libvirt refused a call for a reason that has no class of its own."""
 
     message = 'libvirt could not {doing}: {error} (error {code})'
 
 
-class DomainGone(LibvirtFault):
+class DomainGone(LibvirtError):
     """The domain is not, or no longer, on this host."""
 
 
-class DomainBusy(LibvirtFault):
+class DomainBusy(LibvirtError):
     """Another job, such as a migration, holds the domain."""
 
 
-class OperationInvalid(LibvirtFault):
+class OperationInvalid(LibvirtError):
     """The domain has no memory balloon, or is not running."""
 
 
-class TargetRefused(LibvirtFault):
+class TargetRefused(LibvirtError):
     """The balloon target is zero or above the domain's maximum."""
 
 
-class NoAnswer(FreememError):
+class SourceUnavailable(FreememError):
     """A source could not tell what the guest has free."""
 
     message = '{source}: {problem}'
 
 
-class AgentSilent(LibvirtFault):
+class AgentUnresponsive(LibvirtError):
     """There is no guest agent, or it does not answer."""
 
 
-class AgentRefused(LibvirtFault):
+class AgentCommandRefused(LibvirtError):
     """The agent answered that it will not, or cannot, do this."""
 
 

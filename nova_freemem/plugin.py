@@ -80,9 +80,9 @@ def _load(
     conf: cfg.ConfigOpts, stock: Any, virtapi: Any, compute_driver: str | None
 ) -> Any:
     try:
-        from nova_freemem import takeover
+        from nova_freemem import loader
 
-        in_place = takeover.prepare(conf, compute_driver)
+        in_place = loader.prepare(conf, compute_driver)
     except Exception as fault:
         LOG.error(
             "nova_freemem is off: %s. Nova's own driver runs, and live "

@@ -34,7 +34,7 @@ class Policy:
     headroom_percent: int
     headroom_min_mib: int
     headroom_windows_mib: int
-    link_mbit: int
+    migration_bandwidth_mbps: int
     min_saving_mib: int
     agent_timeout_seconds: int
     deadline_seconds: int

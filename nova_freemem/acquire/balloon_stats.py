@@ -19,9 +19,9 @@ amounts only, no block sizes.
 from __future__ import annotations
 
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem.acquire import base
+from nova_freemem.virt import guest as guests
 
 
 class BalloonStats(base.Source):
@@ -29,18 +29,18 @@ class BalloonStats(base.Source):
 
     def ask(
         self,
-        domain: domains.Domain,
+        domain: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
     ) -> base.FreeMemory:
         """See :meth:`nova_freemem.acquire.base.Source.ask`."""
         stats = domain.fresh_balloon(clock)
         if stats is None:
-            raise exceptions.NoAnswer(
+            raise exceptions.SourceUnavailable(
                 source=self.name, problem='the balloon statistics stay stale'
             )
         if stats.total_kib is None or stats.free_kib is None:
-            raise exceptions.NoAnswer(
+            raise exceptions.SourceUnavailable(
                 source=self.name,
                 problem='the balloon statistics lack total or free memory',
             )

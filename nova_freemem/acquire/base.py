@@ -19,10 +19,10 @@ from collections.abc import Iterable
 import dataclasses
 
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
 from nova_freemem import exceptions
-from nova_freemem import untrusted
-from nova_freemem.balloon import BalloonStats
+from nova_freemem.virt import guest as guests
+from nova_freemem.virt import validation
+from nova_freemem.virt.memory_stats import BalloonStats
 
 # The kernel's own count: agent and driver read the same one, which moves
 # where memory is plugged in or the balloon moves between the two.
@@ -43,7 +43,7 @@ class FreeMemory:
     :ivar inactive_file_kib: page cache that the guest's own LRU calls cold
     :ivar unwritten_kib: page cache that is dirty or being written back
     :ivar swap_free_kib: swap it has left
-    :ivar stalled_share: of the last ten seconds, in which all its tasks stood
+    :ivar memory_pressure_share: of the last ten seconds, in which all its tasks stood
                          still for want of memory (PSI, "full", avg10)
     :ivar free_blocks: free memory by block size: pairs of a size in KiB and
                        the number of free blocks of that size
@@ -57,7 +57,7 @@ class FreeMemory:
     inactive_file_kib: int | None = None
     unwritten_kib: int | None = None
     swap_free_kib: int | None = None
-    stalled_share: float | None = None
+    memory_pressure_share: float | None = None
     free_blocks: tuple[tuple[int, int], ...] | None = None
 
     @property
@@ -116,7 +116,7 @@ class FreeMemory:
             abs(self.total_kib - driver.total_kib)
             > SAME_TOTAL_SHARE * driver.total_kib
         ):
-            raise exceptions.NoAnswer(
+            raise exceptions.SourceUnavailable(
                 source=self.source,
                 problem=f'the guest claims a total of {self.total_kib:.6g} '
                 f'KiB and its balloon driver one of '
@@ -131,8 +131,10 @@ class FreeMemory:
         )
 
     def _refuse(self, what: str, value_kib: int, limit_kib: int) -> None:
-        value_kib = min(untrusted.LARGEST, max(-untrusted.LARGEST, value_kib))
-        raise exceptions.NoAnswer(
+        value_kib = min(
+            validation.LARGEST, max(-validation.LARGEST, value_kib)
+        )
+        raise exceptions.SourceUnavailable(
             source=self.source,
             problem=f'the guest claims {what} of {value_kib:.6g} KiB '
             f'where at most {limit_kib} KiB can be',
@@ -158,7 +160,7 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def ask(
         self,
-        domain: domains.Domain,
+        domain: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
     ) -> FreeMemory:
@@ -175,9 +177,9 @@ class Source(abc.ABC):
         """
 
 
-def ask_in_turn(
+def acquire_from(
     sources: Iterable[Source],
-    domain: domains.Domain,
+    domain: guests.Guest,
     maximum_kib: int,
     driver: BalloonStats,
     clock: clocks.Clock,
@@ -204,16 +206,16 @@ def ask_in_turn(
             memory.check(maximum_kib)
             memory = memory.beside(driver)
             if deadline.passed():
-                raise exceptions.NoAnswer(
+                raise exceptions.SourceUnavailable(
                     source=source.name, problem='it answered too late'
                 )
-        except exceptions.NoAnswer as fault:
+        except exceptions.SourceUnavailable as fault:
             problems.append(str(fault))
-        except exceptions.LibvirtFault as fault:
+        except exceptions.LibvirtError as fault:
             problems.append(f'{source.name}: {fault}')
         else:
             return memory
-    raise exceptions.NoAnswer(
+    raise exceptions.SourceUnavailable(
         source='no source answered',
         problem='; '.join(problems) or 'none is set',
     )

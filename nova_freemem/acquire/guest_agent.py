@@ -29,10 +29,10 @@ import re
 from typing import Any
 
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
 from nova_freemem import exceptions
-from nova_freemem import untrusted
 from nova_freemem.acquire import base
+from nova_freemem.virt import guest as guests
+from nova_freemem.virt import validation
 
 MEMINFO = '/proc/meminfo'
 BUDDYINFO = '/proc/buddyinfo'
@@ -68,7 +68,7 @@ class GuestAgent(base.Source):
 
     def ask(
         self,
-        domain: domains.Domain,
+        domain: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
     ) -> base.FreeMemory:
@@ -91,7 +91,7 @@ def read_tables(source: str, tables: bytes) -> base.FreeMemory:
     text = tables.decode('ascii', errors='replace')
     kib = {name: int(value) for name, value in _MEMINFO_LINE.findall(text)}
     if 'MemTotal' not in kib or 'MemFree' not in kib:
-        raise exceptions.NoAnswer(
+        raise exceptions.SourceUnavailable(
             source=source,
             problem='the agent answered, but not with MemTotal and MemFree',
         )
@@ -104,7 +104,7 @@ def read_tables(source: str, tables: bytes) -> base.FreeMemory:
         inactive_file_kib=kib.get('Inactive(file)'),
         unwritten_kib=_sum(kib, 'Dirty', 'Writeback'),
         swap_free_kib=kib.get('SwapFree'),
-        stalled_share=_stalled_share(text),
+        memory_pressure_share=_memory_pressure_share(text),
         free_blocks=_free_blocks(text),
     )
 
@@ -115,7 +115,7 @@ def _sum(kib: Mapping[str, int], *names: str) -> int | None:
     return sum(kib[name] for name in names)
 
 
-def _stalled_share(text: str) -> float | None:
+def _memory_pressure_share(text: str) -> float | None:
     match = _PRESSURE_LINE.search(text)
     return float(match[1]) / 100 if match else None
 
@@ -144,7 +144,7 @@ class Conversation:
         self,
         name: str,
         timeout_seconds: int,
-        domain: domains.Domain,
+        domain: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
         longest_bytes: int = LONGEST_TABLE_BYTES,
@@ -169,7 +169,7 @@ class Conversation:
         """Read what :func:`read_tables` understands."""
         try:
             return self.run('cat', MEMINFO, BUDDYINFO, PRESSURE)
-        except exceptions.AgentRefused:
+        except exceptions.AgentCommandRefused:
             return self.read_file(MEMINFO) + self.read_file(BUDDYINFO)
 
     def run(
@@ -214,12 +214,12 @@ class Conversation:
         :raises FreememError: the agent would not, or answered nonsense
         """
         handle = self._command('guest-file-open', path=path, mode='r')
-        if untrusted.amount(handle) is None:
+        if validation.amount(handle) is None:
             raise self._nonsense('the agent gave no file handle')
         listens = True
         try:
             yield handle
-        except exceptions.AgentSilent:
+        except exceptions.AgentUnresponsive:
             listens = False
             raise
         finally:
@@ -258,7 +258,7 @@ class Conversation:
                 f'the answer to {name} has {len(reply)} characters'
             )
         try:
-            answer = untrusted.from_json(reply)
+            answer = validation.from_json(reply)
         except ValueError:
             raise self._nonsense(f'the answer to {name} is not JSON') from None
         if not isinstance(answer, dict) or 'return' not in answer:
@@ -268,7 +268,7 @@ class Conversation:
     def _item(self, answer: Any, name: str, kind: type) -> Any:
         value = answer.get(name) if isinstance(answer, dict) else None
         if kind is int:
-            value = untrusted.amount(value)
+            value = validation.amount(value)
         if not isinstance(value, kind):
             raise self._nonsense(f'the answer lacks "{name}"')
         return value
@@ -279,5 +279,5 @@ class Conversation:
         except (binascii.Error, ValueError):
             raise self._nonsense('the answer is not base64') from None
 
-    def _nonsense(self, problem: str) -> exceptions.NoAnswer:
-        return exceptions.NoAnswer(source=self._name, problem=problem)
+    def _nonsense(self, problem: str) -> exceptions.SourceUnavailable:
+        return exceptions.SourceUnavailable(source=self._name, problem=problem)

@@ -35,9 +35,9 @@ import re
 import struct
 
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
 from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
+from nova_freemem.virt import guest as guests
 
 KPAGEFLAGS = '/proc/kpageflags'
 WORD_BYTES = 8
@@ -104,7 +104,7 @@ class PageRanges:
         return _total_kib(self.ballooned)
 
     @property
-    def moved_kib(self) -> int:
+    def drift_kib(self) -> int:
         """By how much the figures before, meanwhile and afterwards differ.
 
         The least that moved while the guest was asked: what was taken and
@@ -167,7 +167,7 @@ class _Asked:
     def __init__(
         self,
         source: guest_agent.GuestAgent,
-        domain: domains.Domain,
+        domain: guests.Guest,
         maximum_kib: int,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
@@ -198,7 +198,7 @@ class _Asked:
         """Find the page size in what the kernel told a process."""
         try:
             vector = self._agent.read_file(AUXV)
-        except exceptions.AgentRefused:
+        except exceptions.AgentCommandRefused:
             vector = self._agent.run('cat', AUXV)
         whole = len(vector) - len(vector) % 16
         for key, value in struct.iter_unpack('<QQ', vector[:whole]):
@@ -214,7 +214,7 @@ class _Asked:
                     most_pages,
                     lambda _chunk: self._agent.read(handle, CHUNK_BYTES),
                 )
-        except exceptions.AgentRefused:
+        except exceptions.AgentCommandRefused:
             return self._collected(most_pages, self._copied)
 
     def _copied(self, chunk: int) -> bytes:
@@ -268,13 +268,13 @@ class _Asked:
                 'only the first page of a block, or a guest too busy'
             )
 
-    def _nonsense(self, problem: str) -> exceptions.NoAnswer:
-        return exceptions.NoAnswer(source=self._name, problem=problem)
+    def _nonsense(self, problem: str) -> exceptions.SourceUnavailable:
+        return exceptions.SourceUnavailable(source=self._name, problem=problem)
 
 
 def ask(
     source: guest_agent.GuestAgent,
-    domain: domains.Domain,
+    domain: guests.Guest,
     maximum_kib: int,
     clock: clocks.Clock,
     deadline: clocks.Deadline,

@@ -20,10 +20,10 @@ import sys
 
 from cliff import command
 
-from nova_freemem import assign
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
-from nova_freemem import hypervisor as hypervisors
+from nova_freemem.restore import restoration as restorations
+from nova_freemem.virt import host as hosts
 
 DONE = 0
 NOT_DONE = 1
@@ -45,9 +45,9 @@ class HostCommand(command.Command):
     _uri: str
 
     @functools.cached_property
-    def hypervisor(self) -> hypervisors.Hypervisor:
+    def hypervisor(self) -> hosts.Host:
         """This host's, once somebody asks for it."""
-        return hypervisors.Hypervisor.at(self._uri)
+        return hosts.Host.at(self._uri)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """See :meth:`cliff.command.Command.get_parser`."""
@@ -73,7 +73,7 @@ class HostCommand(command.Command):
             return REFUSED if isinstance(fault, Refused) else NOT_DONE
 
 
-class PayingCommand(HostCommand):
+class RestoringCommand(HostCommand):
     """A command that gives memory back, and waits until it has arrived."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -92,7 +92,7 @@ class PayingCommand(HostCommand):
     def see_to(
         self,
         uuid: str,
-        assignment: assign.Assignment,
+        assignment: restorations.Restoration,
         deadline: clocks.Deadline,
     ) -> int:
         """Wait for one guest, and say what came of it.
@@ -105,12 +105,12 @@ class PayingCommand(HostCommand):
         try:
             assigned = assignment.watch(deadline.left_seconds())
         except exceptions.FreememError as fault:
-            return not_paid(uuid, str(fault))
+            return not_restored(uuid, str(fault))
         if assigned is None:
             print(f'{uuid}: settled by somebody else')
             return DONE
         if not assigned.complete:
-            return not_paid(
+            return not_restored(
                 uuid,
                 f'it has {assigned.after_kib} of '
                 f'{assigned.original_kib} KiB after '
@@ -136,7 +136,7 @@ def whole_number(text: str) -> int:
     return number
 
 
-def not_paid(uuid: str, why: str) -> int:
+def not_restored(uuid: str, why: str) -> int:
     """Say that a guest does not have its memory.
 
     :param uuid: the guest

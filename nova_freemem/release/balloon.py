@@ -15,11 +15,11 @@
 from __future__ import annotations
 
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
 from nova_freemem import exceptions
-from nova_freemem.plan import Plan
+from nova_freemem.plan.planner import Plan
 from nova_freemem.release import base
-from nova_freemem.release import watch
+from nova_freemem.release import stop_rules
+from nova_freemem.virt import guest as guests
 
 TICK_SECONDS = 0.2
 
@@ -34,30 +34,32 @@ MOST_OBSERVATIONS = 200
 class Balloon(base.Releaser):
     """Inflates the balloon, looks each tick, and leaves nothing moving."""
 
-    def start(self, domain: domains.Domain, plan: Plan) -> None:
+    def start(self, domain: guests.Guest, plan: Plan) -> None:
         """See :meth:`nova_freemem.release.base.Releaser.start`."""
         domain.set_stats_period_seconds(STATS_PERIOD_SECONDS)
         domain.set_balloon_kib(plan.target_kib)
 
     def watch(
         self,
-        domain: domains.Domain,
+        domain: guests.Guest,
         plan: Plan,
-        orders: clocks.Orders,
+        requests: clocks.Requests,
         clock: clocks.Clock,
         deadline: clocks.Deadline | None,
     ) -> base.Release:
         """See :meth:`nova_freemem.release.base.Releaser.watch`."""
         seen = [
-            watch.Observation(clock.now(), plan.original_kib, plan.rss_kib)
+            stop_rules.Observation(
+                clock.now(), plan.original_kib, plan.rss_kib
+            )
         ]
         end = None
         while end is None:
-            clock.wait(TICK_SECONDS, until=orders.arrived)
-            end = _look(domain, clock, seen) or watch.judge(
+            clock.wait(TICK_SECONDS, until=requests.arrived)
+            end = _look(domain, clock, seen) or stop_rules.judge(
                 seen,
                 plan,
-                orders.given,
+                requests.given,
                 deadline is not None and deadline.passed(),
                 kept_waiting=deadline is not None,
             )
@@ -75,69 +77,73 @@ class Balloon(base.Releaser):
 
     def hold(
         self,
-        domain: domains.Domain,
+        domain: guests.Guest,
         plan: Plan,
-        orders: clocks.Orders,
+        requests: clocks.Requests,
         clock: clocks.Clock,
     ) -> bool:
         """See :meth:`nova_freemem.release.base.Releaser.hold`."""
-        seen: list[watch.Observation] = []
+        seen: list[stop_rules.Observation] = []
         while not _look(domain, clock, seen):
-            if watch.under_pressure(seen, plan):
+            if stop_rules.under_pressure(seen, plan):
                 domain.steer_balloon_kib(plan.original_kib)
                 return False
-            if orders.given is clocks.Order.TRANSFER_ENDED:
+            if requests.given is clocks.Request.TRANSFER_ENDED:
                 break
             del seen[1:-1]
-            clock.wait(TICK_SECONDS, until=orders.arrived)
+            clock.wait(TICK_SECONDS, until=requests.arrived)
         return True
 
 
-def _target_kib(end: base.End, actual_kib: int, plan: Plan) -> int:
+def _target_kib(end: base.EndReason, actual_kib: int, plan: Plan) -> int:
     """Decide what the balloon is to leave: nothing moves that ought to stay.
 
     It has moved on since it was looked at, and comes back that little.
     """
-    if end.gives_back:
+    if end.restores:
         return plan.original_kib
     if end in (
-        base.End.TARGET_REACHED,
-        base.End.NEARLY,
-        base.End.TRANSFER_ENDED,
-        base.End.NOT_OURS,
+        base.EndReason.TARGET_REACHED,
+        base.EndReason.NEARLY_DONE,
+        base.EndReason.TRANSFER_ENDED,
+        base.EndReason.NOT_OURS,
     ):
         return plan.target_kib
     return min(plan.original_kib, actual_kib)
 
 
 def _look(
-    domain: domains.Domain, clock: clocks.Clock, seen: list[watch.Observation]
-) -> base.End | None:
+    domain: guests.Guest,
+    clock: clocks.Clock,
+    seen: list[stop_rules.Observation],
+) -> base.EndReason | None:
     """Look once more; a guest that has left has been transferred."""
     try:
         seen.append(_observe(domain, clock))
     except (exceptions.DomainGone, exceptions.OperationInvalid):
-        return base.End.TRANSFER_ENDED
+        return base.EndReason.TRANSFER_ENDED
     return None
 
 
-def _observe(domain: domains.Domain, clock: clocks.Clock) -> watch.Observation:
+def _observe(
+    domain: guests.Guest, clock: clocks.Clock
+) -> stop_rules.Observation:
     balloon = domain.balloon()
     if balloon is None or balloon.rss_kib is None:
-        raise exceptions.NoAnswer(
+        raise exceptions.SourceUnavailable(
             source='balloon', problem='the host stopped telling its size'
         )
-    return watch.Observation.of(clock.now(), balloon, balloon.rss_kib)
+    return stop_rules.Observation.of(clock.now(), balloon, balloon.rss_kib)
 
 
 def _summary(
-    end: base.End, seen: list[watch.Observation], target_kib: int
+    end: base.EndReason, seen: list[stop_rules.Observation], target_kib: int
 ) -> base.Release:
     first, last = seen[0], seen[-1]
     return base.Release(
         end=end,
-        taken_kib=max(0, first.actual_kib - last.actual_kib),
-        gained_kib=max(0, first.rss_kib - last.rss_kib),
+        released_kib=max(0, first.actual_kib - last.actual_kib),
+        resident_fall_kib=max(0, first.rss_kib - last.rss_kib),
         rss_kib=last.rss_kib,
         target_kib=target_kib,
         seconds=last.at_seconds - first.at_seconds,

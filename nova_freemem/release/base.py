@@ -19,29 +19,33 @@ import dataclasses
 import enum
 
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
-from nova_freemem.plan import Plan
+from nova_freemem.plan.planner import Plan
+from nova_freemem.virt import guest as guests
 
 
-class End(enum.Enum):
+class EndReason(enum.Enum):
     """Why a release ended; its value is for people."""
 
     TARGET_REACHED = 'all of it'
-    RESIDENT_TAKEN = 'all of it that was resident'
-    NEARLY = 'the rest beside the transfer'
+    RESIDENT_RELEASED = 'all of it that was resident'
+    NEARLY_DONE = 'the rest beside the transfer'
     NO_PROGRESS = 'the guest gives nothing more'
     DEADLINE = 'deadline_seconds passed'
     FORCE_COMPLETE = 'the migration was forced to complete'
     TRANSFER_ENDED = 'the transfer was quicker'
     NOT_OURS = 'somebody else moves the balloon'
     ABORTED = 'the migration was aborted'
-    NOTHING_GAINED = 'the host gains nothing from what the guest gives'
+    NO_EFFECT = 'the host gains nothing from what the guest gives'
     PRESSURE = 'the guest needs its memory'
 
     @property
-    def gives_back(self) -> bool:
+    def restores(self) -> bool:
         """Whether what was taken goes back at once."""
-        return self in (End.ABORTED, End.NOTHING_GAINED, End.PRESSURE)
+        return self in (
+            EndReason.ABORTED,
+            EndReason.NO_EFFECT,
+            EndReason.PRESSURE,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,16 +53,16 @@ class Release:
     """What was taken from a guest.
 
     :ivar end: why it ended
-    :ivar taken_kib: what the guest gave
-    :ivar gained_kib: by how much its resident size fell
+    :ivar released_kib: what the guest gave
+    :ivar resident_fall_kib: by how much its resident size fell
     :ivar rss_kib: its resident size afterwards
     :ivar target_kib: memory its balloon was told to leave it in the end
     :ivar seconds: how long it took
     """
 
-    end: End
-    taken_kib: int
-    gained_kib: int
+    end: EndReason
+    released_kib: int
+    resident_fall_kib: int
     rss_kib: int
     target_kib: int
     seconds: float
@@ -72,7 +76,7 @@ class Releaser(abc.ABC):
     """
 
     @abc.abstractmethod
-    def start(self, domain: domains.Domain, plan: Plan) -> None:
+    def start(self, domain: guests.Guest, plan: Plan) -> None:
         """Begin to take what the plan says, and do not wait.
 
         :param domain: the guest; no transfer is under way
@@ -83,9 +87,9 @@ class Releaser(abc.ABC):
     @abc.abstractmethod
     def watch(
         self,
-        domain: domains.Domain,
+        domain: guests.Guest,
         plan: Plan,
-        orders: clocks.Orders,
+        requests: clocks.Requests,
         clock: clocks.Clock,
         deadline: clocks.Deadline | None,
     ) -> Release:
@@ -93,7 +97,7 @@ class Releaser(abc.ABC):
 
         :param domain: the guest
         :param plan: what is being taken
-        :param orders: abort, force-complete and the end of the transfer
+        :param requests: abort, force-complete and the end of the transfer
                        arrive here
         :param clock: for waits
         :param deadline: when to stop, keeping what was taken by then; None
@@ -107,16 +111,16 @@ class Releaser(abc.ABC):
     @abc.abstractmethod
     def hold(
         self,
-        domain: domains.Domain,
+        domain: guests.Guest,
         plan: Plan,
-        orders: clocks.Orders,
+        requests: clocks.Requests,
         clock: clocks.Clock,
     ) -> bool:
         """Stay with a guest whose memory is taken, until its transfer ends.
 
         :param domain: the guest, whose transfer is under way
         :param plan: what was taken; its target is the release's
-        :param orders: the end of the transfer arrives here
+        :param requests: the end of the transfer arrives here
         :param clock: for waits
         :returns: False where the guest needed its memory and it went back
         :raises FreememError: it could not be done

@@ -134,16 +134,16 @@ def _measure_all(
     )
     kits: dict[int | None, methods.Kit] = {}
     for number, turn in enumerate(turns, 1):
-        link_mbit = turn.cell.link_mbit
-        network.set_link(link_mbit)
-        if link_mbit not in kits:
-            kits[link_mbit] = methods.kit(
-                link_mbit, destination.layout.hostname
+        migration_bandwidth_mbps = turn.cell.migration_bandwidth_mbps
+        network.set_link(migration_bandwidth_mbps)
+        if migration_bandwidth_mbps not in kits:
+            kits[migration_bandwidth_mbps] = methods.kit(
+                migration_bandwidth_mbps, destination.layout.hostname
             )
-            bench = _learn(bench, turn.cell, kits[link_mbit])
+            bench = _learn(bench, turn.cell, kits[migration_bandwidth_mbps])
         name = f'{number}/{len(turns)} {turn.cell}: {turn.method}'
         with steps.step(f'{name}, round {turn.round}'):
-            bench = _add(bench, turn, kits[link_mbit])
+            bench = _add(bench, turn, kits[migration_bandwidth_mbps])
         seconds = time.monotonic() - began
         bench = dataclasses.replace(bench, seconds=seconds)
         results.write(bench, request.json)
@@ -152,7 +152,7 @@ def _measure_all(
 
 def _learn(bench: Bench, cell: matrix.Cell, kit: methods.Kit) -> Bench:
     """Let the plugin see an unshaped link; note what it takes it to carry."""
-    if cell.link_mbit is None:
+    if cell.migration_bandwidth_mbps is None:
         runner.teach(kit.make['auto'], bench.memory_mib)
     learnt = {**bench.learnt_mbit, cell.link: kit.link_rate()}
     return dataclasses.replace(bench, learnt_mbit=learnt)

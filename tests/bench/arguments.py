@@ -86,7 +86,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         '--link',
         metavar='MBIT|none',
         nargs='+',
-        type=lab_arguments.link_mbit,
+        type=lab_arguments.migration_bandwidth_mbps,
         help='links of these speeds only, 10^6 bits a second; none: not'
         ' limited (default: 1000 and none)',
     )
@@ -133,7 +133,7 @@ def chosen(
         cell: _among(methods, request.method)
         for cell, methods in every.items()
         if (not request.scenario or cell.scenario in request.scenario)
-        and (not request.link or cell.link_mbit in request.link)
+        and (not request.link or cell.migration_bandwidth_mbps in request.link)
         and cell.reporting in reporting
         and (not request.method or {*methods} & {*request.method})
     }

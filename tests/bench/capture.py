@@ -26,8 +26,8 @@ from tests.bench import figures
 from tests.bench import matrix
 from tests.bench import results
 from tests.bench.figures import Spread
-from tests.unit.simulation import replay
-from tests.unit.simulation.model import Model
+from tests.simulation import replay
+from tests.simulation.model import Model
 
 #: Changes when a figure changes its meaning.
 FORMAT = 1
@@ -112,8 +112,8 @@ def _is_complete(bench: results.Bench, cell: matrix.Cell) -> bool:
     tried = Counter(
         one.method
         for one in attempts
-        if (one.scenario, one.reporting, one.link_mbit)
-        == (cell.scenario, cell.reporting, cell.link_mbit)
+        if (one.scenario, one.reporting, one.migration_bandwidth_mbps)
+        == (cell.scenario, cell.reporting, cell.migration_bandwidth_mbps)
     )
     return matrix.PLAIN in methods and all(
         tried[method] >= bench.rounds
@@ -132,7 +132,9 @@ def _cases(bench: results.Bench, cell: matrix.Cell) -> Iterable[Case]:
         plain_kib=int(statistics.median(run.bytes_sent for run in plain))
         >> 10,
         # 'N Mbit/s, and how that is known'
-        link_mbit=float(bench.learnt_mbit[cell.link].split()[0]),
+        migration_bandwidth_mbps=float(
+            bench.learnt_mbit[cell.link].split()[0]
+        ),
     )
     for method in bench.methods(cell):
         runs = bench.of(cell, method)

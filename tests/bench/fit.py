@@ -34,7 +34,7 @@ from tests.bench.figures import Spread
 from tests.bench.fitting import Held
 from tests.lab import arguments as lab_arguments
 from tests.lab import errors
-from tests.unit.simulation.model import Model
+from tests.simulation.model import Model
 
 _PROGRAM = 'python -m tests.bench.fit'
 _WIDTH = 150

@@ -26,10 +26,10 @@ import math
 import random
 
 from tests.bench.capture import Case
-from tests.unit.simulation.model import GIB
-from tests.unit.simulation.model import MIB
-from tests.unit.simulation.model import Model
-from tests.unit.simulation.replay import Replay
+from tests.simulation.model import GIB
+from tests.simulation.model import MIB
+from tests.simulation.model import Model
+from tests.simulation.replay import Replay
 
 #: What is fitted, and between which bounds: by the names of :class:`Model`.
 BOUNDS: dict[str, tuple[float, float]] = {

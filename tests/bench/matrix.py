@@ -25,7 +25,7 @@ from tests.bench import scenarios
 
 #: How a guest is migrated, in the order they are shown; the first is what
 #: the others are compared with.
-METHODS = ('plain', 'first', 'beside', 'auto')
+METHODS = ('plain', 'before', 'during', 'auto')
 PLAIN = METHODS[0]
 
 #: 10^6 bits a second; None for a link that nothing limits.
@@ -48,17 +48,17 @@ class Cell:
 
     :param scenario: what the guest has done before, and does meanwhile.
     :param reporting: whether it reports free pages.
-    :param link_mbit: 10^6 bits a second; None for an unshaped link.
+    :param migration_bandwidth_mbps: 10^6 bits a second; None for an unshaped link.
     """
 
     scenario: str
     reporting: bool
-    link_mbit: int | None
+    migration_bandwidth_mbps: int | None
 
     @property
     def link(self) -> str:
         """The link's speed, for people."""
-        return link_name(self.link_mbit)
+        return link_name(self.migration_bandwidth_mbps)
 
     @property
     def guest(self) -> str:
@@ -81,7 +81,7 @@ class Turn:
 
 #: The cells of --quick with their methods: one of each kind of bar.
 QUICK = {
-    Cell('freed', False, 1000): ('plain', 'first', 'auto'),
+    Cell('freed', False, 1000): ('plain', 'before', 'auto'),
     Cell('cache-cold', True, 1000): ('plain', 'auto'),
     Cell('fragmented', True, 1000): ('plain', 'auto'),
     Cell('fresh', True, 1000): ('plain', 'auto'),
@@ -96,16 +96,20 @@ BARS = {
     Cell('fragmented', True, 1000): _TIMED,
     Cell('cache-hot', False, 1000): _TIMED,
     **{
-        Cell(name, True, link_mbit): _TIMED
-        for link_mbit in LINKS
+        Cell(name, True, migration_bandwidth_mbps): _TIMED
+        for migration_bandwidth_mbps in LINKS
         for name in ('freed', 'fresh', 'full')
     },
 }
 
 
-def link_name(link_mbit: int | None) -> str:
+def link_name(migration_bandwidth_mbps: int | None) -> str:
     """Say a link's speed as people do."""
-    return 'unshaped' if link_mbit is None else f'{link_mbit / 1000:g} Gb/s'
+    return (
+        'unshaped'
+        if migration_bandwidth_mbps is None
+        else f'{migration_bandwidth_mbps / 1000:g} Gb/s'
+    )
 
 
 def cells(
@@ -115,10 +119,10 @@ def cells(
 ) -> Iterator[Cell]:
     """Combine; the link, which is set for all that follow, changes least."""
     names, reporting = tuple(names), tuple(reporting)
-    for link_mbit in links:
+    for migration_bandwidth_mbps in links:
         for name in names:
             for reports in reporting:
-                yield Cell(name, reports, link_mbit)
+                yield Cell(name, reports, migration_bandwidth_mbps)
 
 
 def schedule(
@@ -142,7 +146,7 @@ def estimate_seconds(turns: Iterable[Turn], memory_mib: int) -> float:
 
 def _run_seconds(turn: Turn, memory_mib: int) -> float:
     scenario = scenarios.SCENARIOS[turn.cell.scenario]
-    mbit = turn.cell.link_mbit or _UNSHAPED_MBIT
+    mbit = turn.cell.migration_bandwidth_mbps or _UNSHAPED_MBIT
     sent_mib = memory_mib * scenario.sent_share(
         turn.cell.reporting, turn.method == PLAIN
     )

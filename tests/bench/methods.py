@@ -27,17 +27,17 @@ import types
 
 from oslo_config import cfg
 
-from nova_freemem import arrival
-from nova_freemem import assign
 from nova_freemem import clock as clocks
 from nova_freemem import conf as freemem_conf
-from nova_freemem import departure
-from nova_freemem import domain as domains
-from nova_freemem import plan as plans
-from nova_freemem import reasons
-from nova_freemem import report
-from nova_freemem.engine import Engine
+from nova_freemem.migrate import destination
+from nova_freemem.migrate import source
+from nova_freemem.migrate.engine import Engine
+from nova_freemem.plan import planner
+from nova_freemem.plan import reasons
 from nova_freemem.release import base as release_base
+from nova_freemem.report import reporter as reporters
+from nova_freemem.restore import restoration as restorations
+from nova_freemem.virt import guest as guests
 from tests.bench import matrix
 from tests.bench.crossing import Crossing
 from tests.lab import layout
@@ -94,12 +94,12 @@ class Freemem(Method):
         self._engine = engine
         self._reporter = Keeper(self.told)
         self._clock = clocks.Clock()
-        self._begun: assign.Assignment | None = None
+        self._begun: restorations.Restoration | None = None
 
     def depart(self, crossing: Crossing) -> None:
         """Release first or beside, and transfer what is left."""
-        guest = departure.Departure(
-            domains.Domain(crossing.domain),
+        guest = source.SourceMigration(
+            guests.Guest(crossing.domain),
             self._engine,
             self._reporter,
             crossing.source.layout.hostname,
@@ -107,35 +107,35 @@ class Freemem(Method):
             None,
             self._clock,
         )
-        destination = crossing.destination.layout.hostname
+        dest = crossing.destination.layout.hostname
         try:
-            if not guest.prepare(destination):
+            if not guest.prepare(dest):
                 raise steps.LabError('release', 'aborted by nobody')
-            with guest.transfer(destination):
+            with guest.transfer(dest):
                 crossing.transfer()
         finally:
-            guest.give_back()
+            guest.restore()
 
     def landed(self, crossing: Crossing) -> None:
         """Begin to give back, as upon Nova's event of a resumed guest."""
         try:
-            self._begun = assign.begin(
-                domains.Domain(crossing.arrived()), self._clock
+            self._begun = restorations.begin(
+                guests.Guest(crossing.arrived()), self._clock
             )
         except Exception as fault:
             self.told.append(f'not begun to give back: {fault}')
 
     def arrive(self, crossing: Crossing) -> None:
         """See to it, as beside Nova's steps after a landing."""
-        arrival.assign_memory(
-            domains.Domain(crossing.arrived()),
+        destination.restore_memory(
+            guests.Guest(crossing.arrived()),
             self._reporter,
             self._clock,
             self._begun,
         )
 
 
-class Keeper(report.Reporter):
+class Keeper(reporters.Reporter):
     """Keeps what it is told, for there is no Nova to tell.
 
     :param told: where each line goes.
@@ -150,35 +150,35 @@ class Keeper(report.Reporter):
         """Let a step pass: its figures are told elsewhere."""
         yield
 
-    def left_alone(self, why: reasons.LeaveAlone) -> None:
+    def left_alone(self, why: reasons.Skip) -> None:
         """Keep why nothing is released."""
         self._told.append(f'left alone: {why}')
 
     def released(
-        self, plan: plans.Plan, release: release_base.Release
+        self, plan: planner.Plan, release: release_base.Release
     ) -> None:
         """Keep what was released, and what was expected."""
         self._told.append(
-            f'released {plan.mode.value}: {release.taken_kib >> 10} of'
+            f'released {plan.mode.value}: {release.released_kib >> 10} of'
             f' {plan.release_kib >> 10} MiB in {release.seconds:.1f} s'
             f' ({release.end.value}); RSS fell by'
-            f' {release.gained_kib >> 10} MiB; expected to save'
+            f' {release.resident_fall_kib >> 10} MiB; expected to save'
             f' {plan.expected_saving_kib >> 10} MiB and'
             f' {plan.expected_saving_seconds:.1f} s ({plan.link})'
         )
 
-    def needed_back(self, plan: plans.Plan) -> None:
+    def pressure_during_transfer(self, plan: planner.Plan) -> None:
         """Keep that the guest came under pressure."""
         self._told.append('needed back while it was transferred')
 
-    def assigned(self, assigned: assign.Assigned) -> None:
+    def assigned(self, assigned: restorations.RestoreResult) -> None:
         """Keep what was given back."""
         self._told.append(
             f'gave back in {assigned.seconds:.1f} s:'
             f' {assigned.before_kib >> 10} -> {assigned.after_kib >> 10} MiB'
         )
 
-    def not_assigned(self, fault: Exception) -> None:
+    def restore_failed(self, fault: Exception) -> None:
         """Keep that memory could not be given back."""
         self._told.append(f'not given back: {fault}')
 
@@ -199,18 +199,18 @@ class Kit:
     link_rate: Callable[[], str]
 
 
-def kit(link_mbit: int | None, destination: str) -> Kit:
+def kit(migration_bandwidth_mbps: int | None, destination: str) -> Kit:
     """Get the methods ready for a link.
 
     The plugin is told a shaped link's rate, as an operator would who shapes
     it. An unshaped one's it learns from the migrations; as on one host, all
     modes know what one of them has learnt.
 
-    :param link_mbit: 10^6 bits a second; None where nothing limits it.
+    :param migration_bandwidth_mbps: 10^6 bits a second; None where nothing limits it.
     :param destination: the hostname of where guests go.
     """
     modes = [name for name in matrix.METHODS if name != matrix.PLAIN]
-    engines = {mode: _engine(mode, link_mbit) for mode in modes}
+    engines = {mode: _engine(mode, migration_bandwidth_mbps) for mode in modes}
     links = engines[modes[0]].links
     make: dict[str, Callable[[], Method]] = {matrix.PLAIN: Plain}
     for mode, engine in engines.items():
@@ -219,11 +219,15 @@ def kit(link_mbit: int | None, destination: str) -> Kit:
     return Kit(make, lambda: str(links.rate(destination)))
 
 
-def _engine(mode: str, link_mbit: int | None) -> Engine:
+def _engine(mode: str, migration_bandwidth_mbps: int | None) -> Engine:
     """Load the plugin with its defaults but for mode and link."""
     conf = cfg.ConfigOpts()
     freemem_conf.register_opts(conf)
     conf([], default_config_files=[], default_config_dirs=[])
     conf.set_override('mode', mode, freemem_conf.GROUP)
-    conf.set_override('link_mbit', link_mbit or 0, freemem_conf.GROUP)
+    conf.set_override(
+        'migration_bandwidth_mbps',
+        migration_bandwidth_mbps or 0,
+        freemem_conf.GROUP,
+    )
     return Engine.from_conf(conf, layout.HOSTS['host1'].link_address)

@@ -31,8 +31,8 @@ from tests.bench.results import Run
 # Told apart by people who see no red and green (Okabe and Ito), and in grey.
 _COLOURS = {
     'plain': '#555555',
-    'first': '#e69f00',
-    'beside': '#56b4e9',
+    'before': '#e69f00',
+    'during': '#56b4e9',
     'auto': '#0072b2',
 }
 _MET, _MISSED = '#0072b2', '#d55e00'
@@ -50,9 +50,19 @@ def draw(bench: Bench, folder: pathlib.Path) -> list[pathlib.Path]:
     :returns: the files.
     """
     made = []
-    for link_mbit in dict.fromkeys(c.link_mbit for c in bench.cells()):
-        speed = 'unshaped' if link_mbit is None else f'{link_mbit}mbit'
-        cells = [c for c in bench.cells() if c.link_mbit == link_mbit]
+    for migration_bandwidth_mbps in dict.fromkeys(
+        c.migration_bandwidth_mbps for c in bench.cells()
+    ):
+        speed = (
+            'unshaped'
+            if migration_bandwidth_mbps is None
+            else f'{migration_bandwidth_mbps}mbit'
+        )
+        cells = [
+            c
+            for c in bench.cells()
+            if c.migration_bandwidth_mbps == migration_bandwidth_mbps
+        ]
         for name, render in (('migration', _costs), ('work', _work)):
             file = folder / f'{name}-{speed}.png'
             render(bench, cells).savefig(file, dpi=_DPI)
@@ -170,8 +180,8 @@ def _legend(
 
 _METHOD_NAMES = {
     'plain': 'plain: without the plugin',
-    'first': 'first: released before the transfer',
-    'beside': 'beside: released while it runs',
+    'before': 'first: released before the transfer',
+    'during': 'beside: released while it runs',
     'auto': 'auto: as the plugin chooses',
 }
 

@@ -68,7 +68,7 @@ class Run:
 
     scenario: str
     reporting: bool
-    link_mbit: int | None
+    migration_bandwidth_mbps: int | None
     method: str
     round: int
     seconds: float
@@ -93,7 +93,9 @@ class Run:
     @property
     def cell(self) -> matrix.Cell:
         """The situation it was measured in."""
-        return matrix.Cell(self.scenario, self.reporting, self.link_mbit)
+        return matrix.Cell(
+            self.scenario, self.reporting, self.migration_bandwidth_mbps
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Failure:
 
     scenario: str
     reporting: bool
-    link_mbit: int | None
+    migration_bandwidth_mbps: int | None
     method: str
     round: int
     why: str

@@ -121,7 +121,7 @@ def _measure(
     return results.Run(
         scenario=turn.cell.scenario,
         reporting=turn.cell.reporting,
-        link_mbit=turn.cell.link_mbit,
+        migration_bandwidth_mbps=turn.cell.migration_bandwidth_mbps,
         method=turn.method,
         round=turn.round,
         seconds=crossing.landed_at - crossing.asked_at,

@@ -43,9 +43,18 @@ class Table:
 
 def measured(bench: Bench) -> list[Table]:
     """Show what was measured: two tables for each link."""
-    links = dict.fromkeys(cell.link_mbit for cell in bench.cells())
+    links = dict.fromkeys(
+        cell.migration_bandwidth_mbps for cell in bench.cells()
+    )
     return [
-        make(bench, [cell for cell in bench.cells() if cell.link_mbit == link])
+        make(
+            bench,
+            [
+                cell
+                for cell in bench.cells()
+                if cell.migration_bandwidth_mbps == link
+            ],
+        )
         for link in links
         for make in (_costs, _effects)
     ]

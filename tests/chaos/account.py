@@ -23,9 +23,9 @@ from lxml import etree
 from openstack import connection
 from openstack import exceptions as sdk_exceptions
 
-from nova_freemem import description as descriptions
-from nova_freemem import domain as domains
 from nova_freemem import exceptions
+from nova_freemem.virt import domain_xml
+from nova_freemem.virt import guest as guests
 from tests.chaos import record
 from tests.chaos import stage as stages
 from tests.lab import guest as lab_guest
@@ -67,7 +67,7 @@ def question(
 
 
 def _period_seconds(domain: libvirt.virDomain, flags: int) -> int:
-    return descriptions.stats_period_seconds(
+    return domain_xml.stats_period_seconds(
         etree.fromstring(domain.XMLDesc(flags))
     )
 
@@ -82,7 +82,7 @@ def is_noted(stage: stages.Stage) -> bool:
     """Tell whether there is a journal entry of the guest, where it runs."""
     for _, handle in stage.running():
         with contextlib.suppress(exceptions.FreememError):
-            if domains.Domain(handle).read_metadata() is not None:
+            if guests.Guest(handle).read_metadata() is not None:
                 return True
     return False
 

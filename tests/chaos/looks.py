@@ -18,7 +18,7 @@ from typing import Any
 import libvirt
 from lxml import etree
 
-from nova_freemem import domain as domains
+from nova_freemem.virt import guest as guests
 from tests.chaos.phases import State
 
 _STATES = {
@@ -65,7 +65,7 @@ def detail(domain: libvirt.virDomain) -> dict[str, Any]:
     return {
         'balloon_kib': memory.get('actual'),
         'told_at': memory.get('last_update') or None,
-        'noted': domains.Domain(domain).read_metadata() is not None,
+        'noted': guests.Guest(domain).read_metadata() is not None,
         'sent': job.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PROCESSED, 0) > 0,
     }
 

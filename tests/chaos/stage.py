@@ -46,10 +46,10 @@ _OUT_OF_REACH = (
 
 #: How often the computes look at all of their guests.
 RECONCILE_SECONDS = 10
-# Release first: in the other modes some of the phases are one.
+# Release before the transfer: in the other modes some of the phases are one.
 _SETTINGS = f"""\
 [freemem]
-mode = first
+mode = before
 reconcile_interval_seconds = {RECONCILE_SECONDS}
 """
 _POST_COPY = """\

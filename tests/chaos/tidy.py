@@ -13,7 +13,7 @@
 
 """What is done between two cells."""
 
-from nova_freemem import domain as domains
+from nova_freemem.virt import guest as guests
 from tests.chaos.record import Record
 from tests.chaos.stage import Stage
 from tests.lab import room
@@ -66,7 +66,7 @@ def _is_reusable(stage: Stage, found: Record) -> bool:
 def _pay(stage: Stage, found: Record) -> None:
     """Give back what the plugin has not, as an operator would."""
     handle = stage.guest().domain
-    domain = domains.Domain(handle)
+    domain = guests.Guest(handle)
     before = found.before
     if found.after and found.after.period_seconds != before.period_seconds:
         domain.set_stats_period_seconds(

@@ -20,7 +20,7 @@ import unittest
 
 import libvirt
 
-from nova_freemem import domain as domains
+from nova_freemem.virt import guest as guests
 from tests.lab import cloud as lab_cloud
 from tests.lab import host as lab_host
 from tests.lab import layout
@@ -108,7 +108,7 @@ class CloudTestCase(unittest.TestCase):
     def entry(self, server: servers.Server) -> str | None:
         """Read what a server's domain, where it is now, says of a debt."""
         handle = self.cloud.guest(server).domain
-        return domains.Domain(handle).read_metadata()
+        return guests.Guest(handle).read_metadata()
 
     def log_of(self, host: lab_host.Host, server: servers.Server) -> list[str]:
         """Read what a host's nova-compute told of a server."""

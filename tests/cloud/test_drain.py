@@ -18,8 +18,8 @@ import functools
 import threading
 from typing import NamedTuple
 
-from nova_freemem import domain as domains
 from nova_freemem import exceptions
+from nova_freemem.virt import guest as guests
 from tests.cloud import base
 from tests.lab import host as lab_host
 from tests.lab import network
@@ -154,6 +154,6 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
             for connection in connections:
                 for handle in connection.listAllDomains():
                     with contextlib.suppress(exceptions.FreememError):
-                        if domains.Domain(handle).read_metadata():
+                        if guests.Guest(handle).read_metadata():
                             owed.add(handle.UUIDString())
             seen.append(frozenset(owed))

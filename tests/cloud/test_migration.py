@@ -64,7 +64,7 @@ class ServerWithFreeMemory(base.CloudTestCase):
         )
         steps = {
             ('compute_freemem_release', source, 'Success'),
-            ('compute_freemem_assign', destination, 'Success'),
+            ('compute_freemem_restore', destination, 'Success'),
         }
         self.wait_until(
             'the end of both steps', lambda: steps <= self._shown_events()

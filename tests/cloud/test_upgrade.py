@@ -15,13 +15,13 @@
 import json
 import subprocess
 
-from nova_freemem import domain as domains
+from nova_freemem.virt import guest as guests
 from tests.cloud import base
 from tests.lab import host as lab_host
 from tests.lab.services import settings
 
 _WHOLE_KIB = 768 * 1024
-_NEWER = '<owed format="2" bytes="805306368"/>'
+_NEWER = '<outstanding format="2" bytes="805306368"/>'
 
 
 def _command(
@@ -54,14 +54,14 @@ class DestinationWithoutThePlugin(base.CloudTestCase):
             if one.host.name == self.destination.name
         )
         compute.stop()
-        listed = _command(self.destination, 'owed', '-f', 'json')
+        listed = _command(self.destination, 'list', '-f', 'json')
         (owed,) = json.loads(listed.stdout)
         self.assertIn(self.server.id, owed.values())
-        _command(self.destination, 'assign', '--all')
+        _command(self.destination, 'restore', '--all')
         self.assertEqual(
             [],
             json.loads(
-                _command(self.destination, 'owed', '-f', 'json').stdout
+                _command(self.destination, 'list', '-f', 'json').stdout
             ),
         )
         compute.start(self.cloud.api)
@@ -84,7 +84,7 @@ class EntryOfANewerPlugin(base.CloudTestCase):
         self.server = self.boot_used(memory_mib=768, freed_mib=400)
         self.before = self.question(self.server)
         handle = self.cloud.guest(self.server).domain
-        domains.Domain(handle).write_metadata(_NEWER)
+        guests.Guest(handle).write_metadata(_NEWER)
 
     def test_nothing_is_taken_and_the_operator_settles_it(self) -> None:
         migration = self.cloud.migrate(self.server)
@@ -97,8 +97,8 @@ class EntryOfANewerPlugin(base.CloudTestCase):
             any('carries all memory of the guest' in one for one in lines),
             lines,
         )
-        refused = _command(self.destination, 'assign', '--all', check=False)
+        refused = _command(self.destination, 'restore', '--all', check=False)
         self.assertEqual(1, refused.returncode)
         self.assertIn(f'settle {self.server.id}', refused.stderr)
-        _command(self.destination, 'settle', self.server.id)
+        _command(self.destination, 'repair', self.server.id)
         self.assert_whole(self.server, self.before)

@@ -33,7 +33,7 @@ from nova.tests.fixtures import libvirt as nova_fake
 from nova.tests.functional.libvirt import base
 
 from nova_freemem import clock
-from nova_freemem import link
+from nova_freemem.plan import bandwidth as bandwidths
 from tests.functional import fakedomain
 from tests.functional import fakelibvirt
 from tests.functional import surroundings
@@ -83,7 +83,8 @@ class LiveMigrationTestCase(base.ServersTestBase):
         # Nova's fixtures refuse a look at this machine's interfaces.
         self.useFixture(
             fixtures.MonkeyPatch(
-                f'{link.__name__}.interface_speed_mbit', lambda address: None
+                f'{bandwidths.__name__}.interface_speed_mbps',
+                lambda address: None,
             )
         )
         self.flags(

@@ -99,7 +99,7 @@ class OrderDuringTheRelease(base.LiveMigrationTestCase):
     """The guest stops half-way, and the operator does not wait for it."""
 
     CLOCK = clock.Clock
-    CONFIGURATION = base.ENABLED + 'mode = first\n'
+    CONFIGURATION = base.ENABLED + 'mode = before\n'
 
     def setUp(self) -> None:
         super().setUp()

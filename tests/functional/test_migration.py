@@ -17,13 +17,13 @@ from typing import ClassVar
 import fixtures
 
 from nova_freemem import clock
-from nova_freemem import give_back
+from nova_freemem.migrate import restore_step
 from tests.functional import base
 from tests.functional import fakeagent
 from tests.functional import fakedomain
 
 RELEASE = 'compute_freemem_release'
-ASSIGN = 'compute_freemem_assign'
+ASSIGN = 'compute_freemem_restore'
 # The headroom, and a quarter of it for the guest's own ups and downs.
 HEADROOM_KIB = int(base.MEMORY_KIB * 5 // 100 * 1.25)
 
@@ -118,7 +118,7 @@ class GuestSlowToTakeItsMemoryBack(WatchedTransferTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.useFixture(
-            fixtures.MonkeyPatch(f'{give_back.__name__}.WAIT_SECONDS', 0.1)
+            fixtures.MonkeyPatch(f'{restore_step.__name__}.WAIT_SECONDS', 0.1)
         )
         self.guest.takes_back = False
 
@@ -137,7 +137,7 @@ class GuestSlowToTakeItsMemoryBack(WatchedTransferTestCase):
 
 class DeadlineOfSixSeconds(WatchedTransferTestCase):
     # By itself it would not be waited for, but helped by the link.
-    CONFIGURATION = base.ENABLED + 'deadline_seconds = 6\nmode = first\n'
+    CONFIGURATION = base.ENABLED + 'deadline_seconds = 6\nmode = before\n'
 
     def test_slow_guest_does_not_keep_the_migration_waiting(self) -> None:
         self.guest.step_kib = 16 * 1024
@@ -163,7 +163,7 @@ class GuestLeftAlone(WatchedTransferTestCase):
     def test_guest_that_never_touched_what_is_free(self) -> None:
         self.guest.touched_free_kib = 0
         self.migrate()
-        self.assert_left_alone('would_not_pay', '0 MiB resident')
+        self.assert_left_alone('not_worthwhile', '0 MiB resident')
 
     def test_guest_without_a_balloon_driver(self) -> None:
         self.guest.has_balloon_driver = False
@@ -181,7 +181,7 @@ class GuestLeftAlone(WatchedTransferTestCase):
         self.guest.agent.fault = fakeagent.NOT_RUNNING
         self.guest.tells_amounts = False
         self.migrate()
-        self.assert_left_alone('no_answer', 'lack total or free memory')
+        self.assert_left_alone('no_source', 'lack total or free memory')
 
     def test_guest_somebody_else_has_ballooned(self) -> None:
         shrunk_kib = base.MEMORY_KIB * 3 // 4

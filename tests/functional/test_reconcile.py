@@ -17,8 +17,8 @@ import io
 
 import fixtures
 
-from nova_freemem import hypervisor
 from nova_freemem.cli import main
+from nova_freemem.virt import host as hosts
 from tests.functional import base
 from tests.functional import fakelibvirt
 from tests.functional import surroundings
@@ -71,11 +71,13 @@ class NextStart(OwedTestCase):
 
     def test_entry_nobody_can_read_is_the_operators(self) -> None:
         domain = self.domain_at(self.destination)
-        domain.setMetadata(2, '<owed format="2"/>', 'f', base.JOURNAL_URI)
+        domain.setMetadata(
+            2, '<outstanding format="2"/>', 'f', base.JOURNAL_URI
+        )
         self.restart_host('destination')
         self.wait_for(1, lambda: len(self.log_lines('ERROR')))
         self.assertIn(
-            f'nova-freemem settle {self.server["id"]}',
+            f'nova-freemem repair {self.server["id"]}',
             self.log_lines('ERROR')[0],
         )
         self.assertLess(self.guest.balloon_kib, base.MEMORY_KIB)
@@ -98,10 +100,10 @@ class PluginSwitchedOff(OwedTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        host = hypervisor.Hypervisor(lambda: self.destination)
+        host = hosts.Host(lambda: self.destination)
         self.useFixture(
             fixtures.MockPatchObject(
-                hypervisor.Hypervisor, 'at', autospec=True, return_value=host
+                hosts.Host, 'at', autospec=True, return_value=host
             )
         )
 
@@ -116,22 +118,24 @@ class PluginSwitchedOff(OwedTestCase):
         return code, out.getvalue(), err.getvalue()
 
     def test_command_pays_what_is_owed(self) -> None:
-        _code, said, _complaints = self.run_command('owed')
+        _code, said, _complaints = self.run_command('list')
         self.assertIn(self.server['id'], said)
         self.assertIn(str(base.MEMORY_KIB), said)
-        code, said, complaints = self.run_command('assign', '--all')
+        code, said, complaints = self.run_command('restore', '--all')
         self.assertEqual(0, code, complaints)
         self.assert_whole(self.destination)
-        _code, said, _complaints = self.run_command('assign', '--all')
+        _code, said, _complaints = self.run_command('restore', '--all')
         self.assertEqual('No guest of this host is owed memory.\n', said)
 
     def test_command_settles_what_cannot_be_read(self) -> None:
         domain = self.domain_at(self.destination)
-        domain.setMetadata(2, '<owed format="2"/>', 'f', base.JOURNAL_URI)
-        code, _said, complaints = self.run_command('assign', '--all')
+        domain.setMetadata(
+            2, '<outstanding format="2"/>', 'f', base.JOURNAL_URI
+        )
+        code, _said, complaints = self.run_command('restore', '--all')
         self.assertEqual(1, code)
-        self.assertIn('nova-freemem settle', complaints)
-        code, _said, complaints = self.run_command('settle', self.server['id'])
+        self.assertIn('nova-freemem repair', complaints)
+        code, _said, complaints = self.run_command('repair', self.server['id'])
         self.assertEqual(0, code, complaints)
         self.assert_whole(self.destination)
 

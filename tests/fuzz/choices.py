@@ -19,7 +19,7 @@ from typing import TypeVar
 T = TypeVar('T')
 
 # Where amounts change their meaning: nothing, the small, the guest of
-# planning.py and departure.py, what C and JSON can just hold or just not.
+# planning.py and migration.py, what C and JSON can just hold or just not.
 EDGES = (
     0,
     1,

@@ -28,7 +28,7 @@ import greenlet
 import libvirt
 import libvirt_qemu
 
-from tests.unit import fakes
+from tests.simulation import fakes
 
 # Before a command to an agent that is not known to listen, libvirt asks
 # whether it does, twice, for up to 5 s each (QEMU_AGENT_WAIT_TIME and
@@ -58,7 +58,7 @@ class Handle:
 
     :ivar statistics: what the guest's balloon tells each time it is read
     :ivar agent: for each command, the answer and the seconds it takes
-    :ivar targets_kib: where the balloon was told to go, in order
+    :ivar targets_kib: where the balloon was told to go, in request
     """
 
     def __init__(self, clock: fakes.FakeClock) -> None:

@@ -53,7 +53,7 @@ def _whole(text: str, least: int, most: int, unit: str) -> int:
     return value
 
 
-def link_mbit(text: str) -> int | None:
+def migration_bandwidth_mbps(text: str) -> int | None:
     """Read a link's speed.
 
     :returns: 10^6 bits a second, or None for ``none``: no limit.
@@ -86,8 +86,8 @@ def add_link(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--link',
         metavar='MBIT|none',
-        dest='link_mbit',
-        type=link_mbit,
+        dest='migration_bandwidth_mbps',
+        type=migration_bandwidth_mbps,
         default=LINK_MBIT,
         help='speed of the migration link, 10^6 bits a second each way;'
         f' none: not limited (default: {LINK_MBIT})',

@@ -65,7 +65,10 @@ class Up(LabCommand):
 
     def take_action(self, request: argparse.Namespace) -> None:
         """Bring up the cloud, and say how to use it."""
-        self.cloud.up(plugin=request.plugin, link_mbit=request.link_mbit)
+        self.cloud.up(
+            plugin=request.plugin,
+            migration_bandwidth_mbps=request.migration_bandwidth_mbps,
+        )
         _CONSOLE.print(f'For the openstack command: . {self.cloud.openrc}')
 
 

@@ -56,13 +56,13 @@ class Cloud(servers.Servers):
     def up(
         self,
         plugin: bool | Mapping[str, bool] = True,
-        link_mbit: int | None = room.LINK_MBIT,
+        migration_bandwidth_mbps: int | None = room.LINK_MBIT,
     ) -> None:
         """Bring up what is not up.
 
         :param plugin: whether the computes load the plugin, all of them or
             each by its host's name.
-        :param link_mbit: 10^6 bits a second of the migration link, each
+        :param migration_bandwidth_mbps: 10^6 bits a second of the migration link, each
             way; None for no limit.
         :raises LabError: something did not come up.
         :raises Refused: another process has the lab.
@@ -72,7 +72,7 @@ class Cloud(servers.Servers):
         network.make_bridges()
         steps.in_parallel(
             functools.partial(control_plane.bring_up, self._state),
-            functools.partial(room.up, link_mbit),
+            functools.partial(room.up, migration_bandwidth_mbps),
         )
         steps.in_parallel(
             functools.partial(images.upload, self.api),

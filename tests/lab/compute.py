@@ -36,7 +36,7 @@ driver = freemem
 [freemem]
 enabled = true
 """
-_LINK_LINE = 'link_mbit = {}\n'
+_LINK_LINE = 'migration_bandwidth_mbps = {}\n'
 
 # Each of these asks for sudo unless told otherwise; the lab is root.
 _PRIVILEGED_SECTIONS = (
@@ -123,7 +123,7 @@ class Compute:
             file.unlink()
 
     def _operators_lines(self) -> str:
-        mbit = network.link_mbit(self.host.layout)
+        mbit = network.migration_bandwidth_mbps(self.host.layout)
         # A veth says of itself that it carries 10 Gb/s.
         return _DROP_IN + (_LINK_LINE.format(mbit) if mbit else '')
 

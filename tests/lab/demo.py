@@ -71,7 +71,11 @@ def main() -> int:
 
 
 def _demonstrate(request: argparse.Namespace) -> int:
-    link = f'{request.link_mbit} Mbit/s' if request.link_mbit else 'no limit'
+    link = (
+        f'{request.migration_bandwidth_mbps} Mbit/s'
+        if request.migration_bandwidth_mbps
+        else 'no limit'
+    )
     title = f'{request.memory_mib} MiB guest, {_SCENARIO}; link: {link}'
     with _cloud(request) as cloud:
         server = _boot(cloud, request.memory_mib)
@@ -106,7 +110,10 @@ def _cloud(request: argparse.Namespace) -> Iterator[lab_cloud.Cloud]:
     stays = request.keep or cloud.is_up
     is_whole = False
     try:
-        cloud.up(plugin=False, link_mbit=request.link_mbit)
+        cloud.up(
+            plugin=False,
+            migration_bandwidth_mbps=request.migration_bandwidth_mbps,
+        )
         yield cloud
         is_whole = True
     finally:

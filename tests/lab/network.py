@@ -149,7 +149,7 @@ def set_link(mbit: int | None) -> None:
         namespaces.run(host, *command.split(), check=mbit is not None)
 
 
-def link_mbit(host: layout.HostLayout) -> int | None:
+def migration_bandwidth_mbps(host: layout.HostLayout) -> int | None:
     """Tell what a host can send over the link.
 
     :returns: 10^6 bits a second; None for no limit.

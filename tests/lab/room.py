@@ -35,10 +35,12 @@ def hosts() -> list[lab_host.Host]:
     return [lab_host.Host(name) for name in layout.HOSTS]
 
 
-def up(link_mbit: int | None = LINK_MBIT) -> list[lab_host.Host]:
+def up(
+    migration_bandwidth_mbps: int | None = LINK_MBIT,
+) -> list[lab_host.Host]:
     """Bring both hosts up, with the link limited, unless they are up.
 
-    :param link_mbit: 10^6 bits a second each way; None for no limit.
+    :param migration_bandwidth_mbps: 10^6 bits a second each way; None for no limit.
     :returns: the hosts.
     :raises Refused: another process has the lab.
     """
@@ -47,7 +49,7 @@ def up(link_mbit: int | None = LINK_MBIT) -> list[lab_host.Host]:
     accelerator.virt_type()
     both = hosts()
     steps.in_parallel(*(host.up for host in both))
-    network.set_link(link_mbit)
+    network.set_link(migration_bandwidth_mbps)
     return both
 
 

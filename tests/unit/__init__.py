@@ -11,16 +11,3 @@
 # under the License.
 
 """Tests of one module each: pure, on a fake clock, without a hypervisor."""
-
-import hypothesis
-
-# No example takes long, but a busy machine may; and nothing is remembered
-# from one run to the next, nor written into the tree.
-hypothesis.settings.register_profile(
-    'unit',
-    deadline=None,
-    database=None,
-    max_examples=100,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile('unit')

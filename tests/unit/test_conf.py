@@ -18,7 +18,7 @@ from oslo_config import cfg
 from oslo_config import generator
 
 from nova_freemem import conf as freemem_conf
-from tests.unit import base
+from tests import base
 
 
 class ConfTest(base.ConfTestCase):
@@ -53,7 +53,7 @@ class ConfTest(base.ConfTestCase):
             self.assertLessEqual(option.default, option.type.max)
             self.assertIn(
                 option.name.rpartition('_')[2],
-                ('percent', 'mib', 'mbit', 'seconds'),
+                ('percent', 'mib', 'mbps', 'seconds'),
             )
 
     def test_bounds_themselves_are_allowed(self) -> None:

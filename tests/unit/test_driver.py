@@ -29,30 +29,30 @@ from nova.virt.libvirt import driver as nova_driver
 from nova.virt.libvirt import guest as nova_guest
 from nova.virt.libvirt import host as nova_host
 
-from nova_freemem import backoff
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
 from nova_freemem import driver
-from nova_freemem import engine as engines
 from nova_freemem import exceptions
-from nova_freemem import hypervisor
-from nova_freemem import journal
-from nova_freemem import link
-from nova_freemem import pace
 from nova_freemem.acquire import guest_agent
-from nova_freemem.clock import Order
+from nova_freemem.clock import Request
+from nova_freemem.migrate import engine as engines
+from nova_freemem.plan import backoff as backoffs
+from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.release import balloon
-from tests.unit import base
-from tests.unit import fakes
-from tests.unit.fakes import GIB
-from tests.unit.fakes import MIB
+from nova_freemem.restore import journal
+from nova_freemem.virt import guest as guests
+from nova_freemem.virt import host as hosts
+from tests import base
+from tests.simulation import fakes
+from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
 
 UUID = '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
 
 
 def owe(guest: fakes.FakeGuest) -> None:
     """Take 3 of 4 GiB from a guest, and write it down."""
-    guest.metadata = journal.Owed(
+    guest.metadata = journal.JournalEntry(
         4 * GIB, 'source', datetime.datetime.now(datetime.UTC), UUID, 10
     ).to_xml()
     guest.actual_kib = guest.target_kib = 1 * GIB
@@ -84,19 +84,19 @@ class DriverTestCase(base.GuestTestCase):
         self.event_start = self.patch_autospec(event, 'event_start')
         self.event_finish = self.patch_autospec(event, 'event_finish')
         engine = engines.Engine(
-            fakes.make_policy(mode='first', link_mbit=1000),
+            fakes.make_policy(mode='before', migration_bandwidth_mbps=1000),
             (guest_agent.GuestAgent('guest_agent', 5),),
             balloon.Balloon(),
-            link.Links(1000, '192.0.2.1'),
-            pace.Paces(),
-            backoff.Backoff(self.clock),
+            bandwidths.Bandwidths(1000, '192.0.2.1'),
+            release_rates.ReleaseRates(),
+            backoffs.Backoff(self.clock),
         )
         self.thread = self.patch_autospec(
             threading, 'Thread', side_effect=self.clock.thread
         )
         self.patch_autospec(clocks, 'Clock', return_value=self.clock)
-        self.patch_autospec(hypervisor, 'Hypervisor', side_effect=self.found)
-        self.hypervisor = fakes.FakeHypervisor()
+        self.patch_autospec(hosts, 'Host', side_effect=self.found)
+        self.hypervisor = fakes.FakeHost()
         self.hypervisor.domains[UUID] = self.domain
         self.driver = driver.FreememLibvirtDriver('api', engine=engine)
         self.find_domain = self.patch_autospec(
@@ -109,7 +109,7 @@ class DriverTestCase(base.GuestTestCase):
         )
         self.post, self.recover = mock.Mock(), mock.Mock()
 
-    def found(self, connect: Callable[[], Any]) -> fakes.FakeHypervisor:
+    def found(self, connect: Callable[[], Any]) -> fakes.FakeHost:
         self.connect = connect
         return self.hypervisor
 
@@ -258,7 +258,7 @@ class LiveMigrationTest(DriverTestCase):
             self.stock['live_migration'].side_effect = effect
             with contextlib.suppress(ZeroDivisionError):
                 self.migrate()
-            self.assertEqual({}, self.driver._departures)
+            self.assertEqual({}, self.driver._migrations)
 
     def test_a_fault_of_ours_leaves_the_migration_to_nova(self) -> None:
         self.find_domain.side_effect = ZeroDivisionError
@@ -282,17 +282,17 @@ class LiveMigrationTest(DriverTestCase):
         self.stock['live_migration'].assert_called_once()
 
     def test_a_fault_at_any_call_never_reaches_nova(self) -> None:
-        for order in (None, *Order):
+        for request in (None, *Request):
             for call in range(1, 60):
                 self.stock['live_migration'].reset_mock()
                 self.recover.reset_mock()
                 self.domain.calls.clear()
                 self.domain.fault_at = {call: RuntimeError('ours')}
-                if order is not None:
+                if request is not None:
                     self.clock.after(
                         3,
-                        lambda order=order: self.driver._ordered(
-                            self.instance, order
+                        lambda request=request: self.driver._requested(
+                            self.instance, request
                         ),
                     )
                 self.migrate()
@@ -320,7 +320,9 @@ class LiveMigrationTest(DriverTestCase):
             self.migrate_data,
         )
         self.assertEqual([], self.domain.calls)
-        self.assertEqual(['compute_freemem_skip_owed'], self.events())
+        self.assertEqual(
+            ['compute_freemem_skip_outstanding_memory'], self.events()
+        )
 
     def test_what_cannot_be_given_back_now_the_reconciler_gives_back(
         self,
@@ -416,7 +418,7 @@ class OtherMethodsTest(DriverTestCase):
         self.clock.wait(10)
         self.assert_whole()
         self.assertEqual(
-            ['compute_freemem_release', 'compute_freemem_assign'],
+            ['compute_freemem_release', 'compute_freemem_restore'],
             self.events(),
         )
         self.assertEqual(
@@ -604,7 +606,7 @@ class DomainTest(base.TestCase):
         ours._host.get_guest.return_value = found
         instance = object()
         domain = ours._domain(instance)
-        self.assertIsInstance(domain, domains.Domain)
+        self.assertIsInstance(domain, guests.Guest)
         self.assertIs(mock.sentinel.handle, domain._handle)
         ours._host.get_guest.assert_called_once_with(instance)
 

@@ -22,7 +22,7 @@ from oslo_messaging.notify import notifier
 import stevedore
 
 from nova_freemem import plugin
-from tests.unit import base
+from tests import base
 
 IMPORTS_NOTHING = """
 import sys
@@ -157,10 +157,10 @@ class LoadTest(PluginTestCase):
         self.assert_off('fake.FakeDriver', 'libvirt.LibvirtDriver')
 
     def test_a_plugin_that_is_broken_itself(self) -> None:
-        with mock.patch.dict(sys.modules, {'nova_freemem.takeover': None}):
-            vars(sys.modules['nova_freemem']).pop('takeover', None)
+        with mock.patch.dict(sys.modules, {'nova_freemem.loader': None}):
+            vars(sys.modules['nova_freemem']).pop('loader', None)
             self.load('[freemem]\nenabled = true\n')
-        self.assert_off('takeover')
+        self.assert_off('loader')
 
     def test_novas_own_failure_stays_novas(self) -> None:
         def failing(

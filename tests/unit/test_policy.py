@@ -15,10 +15,10 @@
 from nova_freemem import conf as freemem_conf
 from nova_freemem import exceptions
 from nova_freemem import policy
-from tests.unit import base
-from tests.unit import fakes
-from tests.unit.fakes import GIB
-from tests.unit.fakes import MIB
+from tests import base
+from tests.simulation import fakes
+from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
 
 
 class PolicyTest(base.ConfTestCase):
@@ -40,7 +40,7 @@ class PolicyTest(base.ConfTestCase):
             policy.Policy(
                 ('balloon_stats',),
                 'other',
-                'first',
+                'before',
                 'free',
                 10,
                 64,
@@ -53,9 +53,9 @@ class PolicyTest(base.ConfTestCase):
             ),
             self.read(
                 'acquire = balloon_stats\nrelease = other\n'
-                'mode = first\nreclaim = free\n'
+                'mode = before\nreclaim = free\n'
                 'headroom_percent = 10\nheadroom_min_mib = 64\n'
-                'headroom_windows_mib = 2048\nlink_mbit = 25000\n'
+                'headroom_windows_mib = 2048\nmigration_bandwidth_mbps = 25000\n'
                 'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
                 'deadline_seconds = 3\n'
                 'reconcile_interval_seconds = 30'
@@ -67,7 +67,7 @@ class PolicyTest(base.ConfTestCase):
             ('headroom_percent', 1, 90),
             ('headroom_min_mib', 32, 1048576),
             ('headroom_windows_mib', 32, 1048576),
-            ('link_mbit', 0, 1000000),
+            ('migration_bandwidth_mbps', 0, 1000000),
             ('min_saving_mib', 1, 1048576),
             ('agent_timeout_seconds', 1, 60),
             ('deadline_seconds', 2, 3600),

@@ -29,7 +29,7 @@ NAMES = (
     'description',
     'planning',
     'transfer',
-    'departure',
+    'migration',
 )
 
 

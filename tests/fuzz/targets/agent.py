@@ -14,8 +14,8 @@
 """The guest agent's answers, through libvirt to ``GuestAgent.ask``."""
 
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
 from nova_freemem.acquire import guest_agent
+from nova_freemem.virt import guest as guests
 from tests.fuzz import handle
 from tests.fuzz import oracle
 from tests.fuzz import script
@@ -82,7 +82,7 @@ def run(data: bytes) -> None:
         with handle.reached_by_libvirt(), oracle.only_our_faults():
             tables.check(
                 source.ask(
-                    domains.Domain(guest),
+                    guests.Guest(guest),
                     clock,
                     clocks.Deadline(clock, DEADLINE_SECONDS),
                 )

@@ -13,15 +13,15 @@
 
 """The domain's XML: who is left alone, and how often the balloon tells."""
 
-from nova_freemem import description as descriptions
-from nova_freemem import domain as domains
-from nova_freemem import eligibility
-from nova_freemem.balloon import BalloonStats
+from nova_freemem.plan import eligibility
+from nova_freemem.virt import domain_xml
+from nova_freemem.virt import guest as guests
+from nova_freemem.virt.memory_stats import BalloonStats
 from tests.fuzz import handle
 from tests.fuzz import oracle
-from tests.unit import fakes
+from tests.simulation import fakes
 
-MODULES = ('nova_freemem.eligibility', 'nova_freemem.description')
+MODULES = ('nova_freemem.plan.eligibility', 'nova_freemem.virt.domain_xml')
 
 _BALLOON = BalloonStats(actual_kib=4 * fakes.GIB, rss_kib=2 * fakes.GIB)
 _SIGNS = (
@@ -56,11 +56,11 @@ def run(data: bytes) -> None:
     with handle.fake_time() as clock, oracle.only_our_faults():
         guest = handle.Handle(clock)
         guest.xml = data.decode(errors='replace')
-        description = domains.Domain(guest).description()
+        description = guests.Guest(guest).description()
         decision = eligibility.examine(True, description, _BALLOON)
         if isinstance(decision, eligibility.Eligible):
             assert decision.actual_kib == _BALLOON.actual_kib
         else:
             oracle.check_harmless(str(decision))
-        seconds = descriptions.stats_period_seconds(description)
+        seconds = domain_xml.stats_period_seconds(description)
         assert 0 <= seconds < 1 << 31, f'a period of {seconds} s'

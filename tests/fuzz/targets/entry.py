@@ -15,15 +15,15 @@
 
 import datetime
 
-from nova_freemem import journal
+from nova_freemem.restore import journal
 from tests.fuzz import oracle
 
-MODULES = ('nova_freemem.journal',)
+MODULES = ('nova_freemem.restore.journal',)
 
-OWED = journal.Owed(
+OWED = journal.JournalEntry(
     original_kib=4194304,
-    taken_by='host1',
-    taken_at=datetime.datetime(2026, 11, 2, 8, 0, tzinfo=datetime.UTC),
+    source='host1',
+    released_at=datetime.datetime(2026, 11, 2, 8, 0, tzinfo=datetime.UTC),
     migration='7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2',
     stats_period_seconds=10,
 )
@@ -59,12 +59,14 @@ def run(data: bytes) -> None:
     :param data: the metadata element
     """
     with oracle.only_our_faults():
-        owed = journal.Owed.from_xml(data.decode(errors='surrogateescape'))
+        owed = journal.JournalEntry.from_xml(
+            data.decode(errors='surrogateescape')
+        )
         assert 0 < owed.original_kib < 1 << 63, 'no amount of memory'
         assert 0 <= owed.stats_period_seconds < 1 << 31, 'no period'
-        for text in (owed.taken_by, owed.migration):
+        for text in (owed.source, owed.migration):
             assert len(text) <= 255, f'{len(text)} characters'
             oracle.check_harmless(text)
         # What tells how long ago that was must not stumble either.
-        owed.taken_at.astimezone(datetime.UTC) - OWED.taken_at
-        assert journal.Owed.from_xml(owed.to_xml()) == owed
+        owed.released_at.astimezone(datetime.UTC) - OWED.released_at
+        assert journal.JournalEntry.from_xml(owed.to_xml()) == owed

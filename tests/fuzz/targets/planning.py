@@ -13,18 +13,18 @@
 
 """What a guest said made into a plan: no target below the floor."""
 
-from nova_freemem import link
-from nova_freemem import pace
-from nova_freemem import plan as plans
 from nova_freemem.acquire import base as acquire
-from nova_freemem.balloon import BalloonStats
-from nova_freemem.eligibility import Eligible
-from nova_freemem.reasons import LeaveAlone
+from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import planner
+from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan.eligibility import Eligible
+from nova_freemem.plan.reasons import Skip
+from nova_freemem.virt.memory_stats import BalloonStats
 from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import oracle
-from tests.unit import fakes
+from tests.simulation import fakes
 
-MODULES = ('nova_freemem.plan', 'nova_freemem.acquire.base')
+MODULES = ('nova_freemem.plan.planner', 'nova_freemem.acquire.base')
 
 
 def seeds() -> list[bytes]:
@@ -50,32 +50,32 @@ def run(data: bytes) -> None:
     )
     memory = _memory(choices, guest.actual_kib)
     policy = fakes.make_policy(
-        mode=choices.of(tuple(plans.MODES)),
+        mode=choices.of(tuple(mode.value for mode in planner.Mode)),
         reclaim=choices.of(('free', 'cold', 'available')),
         headroom_percent=1 + choices.number(choices.of((9, 89))),
         headroom_min_mib=32 + choices.number(choices.of((200, 4096))),
         min_saving_mib=1 + choices.number(choices.of((64, 4096))),
     )
-    rate = link.LinkRate(
-        1024.0 + choices.number(1 << 25), link.Origin.REMEMBERED
+    rate = bandwidths.Bandwidth(
+        1024.0 + choices.number(1 << 25), bandwidths.Origin.REMEMBERED
     )
     with oracle.only_our_faults():
         driver = _driver(choices)
-        hopeless = plans.not_even_at_best(driver, guest, policy, rate)
+        hopeless = planner.cannot_pay(driver, guest, policy, rate)
         if hopeless is not None:
             oracle.check_harmless(str(hopeless))
         memory.check(guest.actual_kib)
         memory = memory.beside(driver)
-        plan = plans.make(
+        plan = planner.make(
             memory,
             guest,
             policy,
             rate,
-            pace.Pace(
+            release_rates.ReleaseRate(
                 1.0 + choices.number(1 << 22), 1.0 + choices.number(1 << 22)
             ),
         )
-        if isinstance(plan, LeaveAlone):
+        if isinstance(plan, Skip):
             oracle.check_harmless(str(plan))
             return
         floor_kib = policy.headroom_kib(guest.actual_kib, guest.windows)
@@ -122,7 +122,9 @@ def _memory(
         inactive_file_kib=maybe(2),
         unwritten_kib=maybe(3),
         swap_free_kib=maybe(4),
-        stalled_share=choices.number(100) / 100 if present >> 5 & 1 else None,
+        memory_pressure_share=choices.number(100) / 100
+        if present >> 5 & 1
+        else None,
         free_blocks=((4, figure(total_kib // 8)), (4096, figure(64)))
         if present >> 6 & 1
         else None,

@@ -16,9 +16,9 @@
 import struct
 
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
 from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire import ranges
+from nova_freemem.virt import guest as guests
 from tests.fuzz import handle
 from tests.fuzz import oracle
 from tests.fuzz import script
@@ -75,7 +75,7 @@ def run(data: bytes) -> None:
         with handle.reached_by_libvirt(), oracle.only_our_faults():
             answer = ranges.ask(
                 source,
-                domains.Domain(guest),
+                guests.Guest(guest),
                 MAXIMUM_KIB,
                 clock,
                 clocks.Deadline(clock, agent.DEADLINE_SECONDS),

@@ -17,18 +17,18 @@ from collections.abc import Callable
 from typing import Any
 
 from nova_freemem import clock as clocks
-from nova_freemem import domain as domains
 from nova_freemem.acquire import balloon_stats
+from nova_freemem.virt import guest as guests
 from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import handle
 from tests.fuzz import oracle
 from tests.fuzz.targets import tables
-from tests.unit import fakes
+from tests.simulation import fakes
 
 MODULES = (
     'nova_freemem.acquire.balloon_stats',
-    'nova_freemem.balloon',
-    'nova_freemem.domain',
+    'nova_freemem.virt.memory_stats',
+    'nova_freemem.virt.guest',
 )
 
 NAMES = (
@@ -62,11 +62,11 @@ def run(data: bytes) -> None:
         with oracle.only_our_faults():
             tables.check(
                 source.ask(
-                    domains.Domain(guest), clock, clocks.Deadline(clock, 60)
+                    guests.Guest(guest), clock, clocks.Deadline(clock, 60)
                 )
             )
     seconds = clock.now() - started_at
-    assert seconds <= domains.FRESH_STATS_SECONDS + 0.01, f'{seconds} s'
+    assert seconds <= guests.FRESH_STATS_SECONDS + 0.01, f'{seconds} s'
 
 
 def told(

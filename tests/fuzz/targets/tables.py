@@ -16,7 +16,7 @@
 from nova_freemem.acquire import base as acquire
 from nova_freemem.acquire import guest_agent
 from tests.fuzz import oracle
-from tests.unit import fakes
+from tests.simulation import fakes
 
 MODULES = ('nova_freemem.acquire.guest_agent', 'nova_freemem.acquire.base')
 

@@ -16,14 +16,14 @@
 import math
 
 from nova_freemem import clock as clocks
-from nova_freemem import companion
-from nova_freemem import domain as domains
-from nova_freemem import link
+from nova_freemem.migrate import transfer
+from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.virt import guest as guests
 from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import handle
 from tests.fuzz import oracle
 
-MODULES = ('nova_freemem.companion', 'nova_freemem.link')
+MODULES = ('nova_freemem.migrate.transfer', 'nova_freemem.plan.bandwidth')
 
 TRANSFER_SECONDS = 10.0
 
@@ -49,16 +49,17 @@ def run(data: bytes) -> None:
         sent['memory_processed'] += choices.number(1 << 40)
         return dict(sent)
 
-    links = link.Links(0, '192.0.2.1')
-    orders = clocks.Orders()
+    links = bandwidths.Bandwidths(0, '192.0.2.1')
+    requests = clocks.Requests()
     with handle.fake_time() as clock, oracle.only_our_faults():
         guest = handle.Handle(clock)
         guest.job = job
         clock.after(
-            TRANSFER_SECONDS, lambda: orders.give(clocks.Order.TRANSFER_ENDED)
+            TRANSFER_SECONDS,
+            lambda: requests.give(clocks.Request.TRANSFER_ENDED),
         )
-        companion.learn_rate(
-            domains.Domain(guest), 'dest', links, clock, orders
+        transfer.learn_bandwidth(
+            guests.Guest(guest), 'dest', links, clock, requests
         )
         rate = links.rate('dest')
         assert 0 < rate.kib_per_second < math.inf, rate

@@ -16,9 +16,9 @@ from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import base as acquire
-from tests.unit import base
-from tests.unit.fakes import GIB
-from tests.unit.fakes import MIB
+from tests import base
+from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
 
 
 class BalloonStatsTest(base.GuestTestCase):
@@ -28,7 +28,7 @@ class BalloonStatsTest(base.GuestTestCase):
         )
 
     def problem(self) -> str:
-        return str(self.assertRaises(exceptions.NoAnswer, self.ask))
+        return str(self.assertRaises(exceptions.SourceUnavailable, self.ask))
 
     def test_the_driver_tells_amounts_but_no_blocks(self) -> None:
         self.guest.tells = {'page_cache_kib': 17}

@@ -18,11 +18,11 @@ from unittest import mock
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
-from nova_freemem.balloon import BalloonStats
-from tests.unit import base
-from tests.unit import fakes
-from tests.unit.fakes import GIB
-from tests.unit.fakes import MIB
+from nova_freemem.virt.memory_stats import BalloonStats
+from tests import base
+from tests.simulation import fakes
+from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
 
 PLAUSIBLE = acquire.FreeMemory('first', 4 * GIB, 3 * GIB)
 
@@ -40,7 +40,9 @@ class CheckTest(base.TestCase):
         self, problem: str, *figures: object, **more: object
     ) -> None:
         memory = acquire.FreeMemory('agent', *figures, **more)
-        error = self.assertRaises(exceptions.NoAnswer, memory.check, 4 * GIB)
+        error = self.assertRaises(
+            exceptions.SourceUnavailable, memory.check, 4 * GIB
+        )
         self.assertEqual(f'agent: the guest claims {problem}', str(error))
 
     def test_figures_that_can_be_are_let_pass(self) -> None:
@@ -149,7 +151,7 @@ class TwoWitnessesTest(base.TestCase):
 
     def test_an_agent_of_another_guest_is_not_believed(self) -> None:
         error = self.assertRaises(
-            exceptions.NoAnswer,
+            exceptions.SourceUnavailable,
             PLAUSIBLE.beside,
             BalloonStats(4 * GIB, total_kib=2 * GIB),
         )
@@ -212,7 +214,7 @@ class AskInTurnTest(base.GuestTestCase):
     def ask(
         self, *sources: acquire.Source, deadline_seconds: float = 5
     ) -> acquire.FreeMemory:
-        return acquire.ask_in_turn(
+        return acquire.acquire_from(
             sources,
             self.domain,
             4 * GIB,
@@ -226,7 +228,7 @@ class AskInTurnTest(base.GuestTestCase):
     ) -> str:
         return str(
             self.assertRaises(
-                exceptions.NoAnswer,
+                exceptions.SourceUnavailable,
                 self.ask,
                 *sources,
                 deadline_seconds=deadline_seconds,
@@ -242,8 +244,8 @@ class AskInTurnTest(base.GuestTestCase):
 
     def test_silence_and_nonsense_lead_to_the_next(self) -> None:
         for useless in (
-            exceptions.NoAnswer(source='first', problem='nothing'),
-            fakes.libvirt_fault(exceptions.AgentSilent, 'hangs'),
+            exceptions.SourceUnavailable(source='first', problem='nothing'),
+            fakes.libvirt_fault(exceptions.AgentUnresponsive, 'hangs'),
             fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
             acquire.FreeMemory('first', 8 * GIB, 1),
             acquire.FreeMemory('first', 4 * GIB, -1),
@@ -262,11 +264,13 @@ class AskInTurnTest(base.GuestTestCase):
             self.problem(
                 source(
                     'first',
-                    exceptions.NoAnswer(source='first', problem='nothing'),
+                    exceptions.SourceUnavailable(
+                        source='first', problem='nothing'
+                    ),
                 ),
                 source(
                     'second',
-                    fakes.libvirt_fault(exceptions.AgentSilent, 'hangs'),
+                    fakes.libvirt_fault(exceptions.AgentUnresponsive, 'hangs'),
                 ),
             ),
         )

@@ -23,10 +23,10 @@ from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
 from nova_freemem.acquire import guest_agent
-from tests.unit import base
-from tests.unit import fakes
-from tests.unit.fakes import GIB
-from tests.unit.fakes import MIB
+from tests import base
+from tests.simulation import fakes
+from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
 
 EXEC = frozenset({'guest-exec', 'guest-exec-status'})
 FILES = frozenset({'guest-file-open', 'guest-file-read', 'guest-file-close'})
@@ -61,7 +61,7 @@ class AgentTestCase(base.GuestTestCase):
         return memory
 
     def problem(self) -> str:
-        return str(self.assertRaises(exceptions.NoAnswer, self.ask))
+        return str(self.assertRaises(exceptions.SourceUnavailable, self.ask))
 
 
 class AskTest(AgentTestCase):
@@ -71,7 +71,7 @@ class AskTest(AgentTestCase):
         self.assertEqual(3 * GIB + 512 * MIB, memory.free_kib)
         self.assertEqual(3 * GIB + 512 * MIB, memory.available_kib)
         self.assertEqual(64 * MIB, memory.page_cache_kib)
-        self.assertEqual(0.0005, memory.stalled_share)
+        self.assertEqual(0.0005, memory.memory_pressure_share)
         self.assertEqual((4 * MIB, 896), memory.free_blocks[-1])
         self.assertEqual(
             ['guest-exec', 'guest-exec-status'], self.guest.agent.commands
@@ -93,22 +93,22 @@ class AskTest(AgentTestCase):
 
     def test_where_all_is_blocked_the_agent_refuses(self) -> None:
         self.guest.agent.blocked = EXEC | FILES
-        error = self.assertRaises(exceptions.AgentRefused, self.ask)
+        error = self.assertRaises(exceptions.AgentCommandRefused, self.ask)
         self.assertIn('guest-file-open has been disabled', str(error))
 
     def test_a_file_that_cannot_be_read_is_closed(self) -> None:
         self.guest.agent.blocked = EXEC | {'guest-file-read'}
-        self.assertRaises(exceptions.AgentRefused, self.ask)
+        self.assertRaises(exceptions.AgentCommandRefused, self.ask)
         self.assertEqual({}, self.guest.agent.handles)
 
     def test_a_silent_agent_is_not_even_told_to_close_its_file(self) -> None:
         # libvirt would ask it first whether it listens, for 10 s.
         self.guest.agent.script = [
-            fakes.libvirt_fault(exceptions.AgentRefused, 'blocked'),
+            fakes.libvirt_fault(exceptions.AgentCommandRefused, 'blocked'),
             replied(1000),
-            fakes.libvirt_fault(exceptions.AgentSilent, 'hangs'),
+            fakes.libvirt_fault(exceptions.AgentUnresponsive, 'hangs'),
         ]
-        self.assertRaises(exceptions.AgentSilent, self.ask)
+        self.assertRaises(exceptions.AgentUnresponsive, self.ask)
         self.assertEqual('guest-file-read', self.guest.agent.commands[-1])
 
     def test_a_file_that_cannot_be_closed_was_read_all_the_same(self) -> None:
@@ -236,7 +236,7 @@ class NonsenseTest(AgentTestCase):
         for value in ({'handle': 3}, True, -1, 1 << 63, '3'):
             self.assert_nonsense(
                 'the agent gave no file handle',
-                fakes.libvirt_fault(exceptions.AgentRefused, 'blocked'),
+                fakes.libvirt_fault(exceptions.AgentCommandRefused, 'blocked'),
                 replied(value),
             )
 
@@ -311,10 +311,10 @@ replies = strategies.one_of(
         [
             fakes.libvirt_fault(kind, 'x')
             for kind in (
-                exceptions.AgentRefused,
-                exceptions.AgentSilent,
+                exceptions.AgentCommandRefused,
+                exceptions.AgentUnresponsive,
                 exceptions.DomainGone,
-                exceptions.LibvirtFault,
+                exceptions.LibvirtError,
             )
         ]
     ),
@@ -357,7 +357,7 @@ class HostileAgentTest(base.TestCase):
     def test_any_output_is_read_or_refused(self, tables: bytes) -> None:
         try:
             guest_agent.read_tables('agent', tables)
-        except exceptions.NoAnswer:
+        except exceptions.SourceUnavailable:
             return
 
     @hypothesis.given(
@@ -367,7 +367,7 @@ class HostileAgentTest(base.TestCase):
         started_at = time.process_time()
         try:
             guest_agent.read_tables('agent', text.encode())
-        except exceptions.NoAnswer:
+        except exceptions.SourceUnavailable:
             pass
         finally:
             self.assertLess(time.process_time() - started_at, 1)
@@ -384,7 +384,7 @@ class HostileAgentTest(base.TestCase):
         ):
             started_at = time.process_time()
             self.assertRaises(
-                exceptions.NoAnswer,
+                exceptions.SourceUnavailable,
                 guest_agent.read_tables,
                 'agent',
                 text.encode()[:longest],

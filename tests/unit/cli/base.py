@@ -18,16 +18,16 @@ import io
 from typing import Any
 
 from nova_freemem import clock as clocks
-from nova_freemem import hypervisor
-from nova_freemem import journal
 from nova_freemem.cli import main
-from tests.unit import base
-from tests.unit import fakes
-from tests.unit.fakes import GIB
+from nova_freemem.restore import journal
+from nova_freemem.virt import host as hosts
+from tests import base
+from tests.simulation import fakes
+from tests.simulation.fakes import GIB
 
 UUID = fakes.UUID
 OTHER_UUID = '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2'
-UNREADABLE = '<owed format="2" original_kib="1"/>'
+UNREADABLE = '<outstanding format="2" original_kib="1"/>'
 
 
 class CommandTestCase(base.TestCase):
@@ -36,16 +36,16 @@ class CommandTestCase(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()
-        self.host = fakes.FakeHypervisor()
+        self.host = fakes.FakeHost()
         self.patch_autospec(clocks, 'Clock', return_value=self.clock)
         self.connect = self.patch_autospec(
-            hypervisor.Hypervisor, 'at', return_value=self.host
+            hosts.Host, 'at', return_value=self.host
         )
 
     def add_guest(self, uuid: str = UUID, **behaviour: Any) -> fakes.FakeGuest:
         """:returns: a guest that misses 3 of 4 GiB."""
         guest = fakes.FakeGuest(self.clock, **behaviour)
-        guest.metadata = journal.Owed(
+        guest.metadata = journal.JournalEntry(
             4 * GIB,
             'host1',
             datetime.datetime(2026, 11, 2, 8, 0, tzinfo=datetime.UTC),

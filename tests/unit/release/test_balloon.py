@@ -16,24 +16,24 @@ from typing import Any
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
-from nova_freemem.clock import Order
-from nova_freemem.plan import Mode
+from nova_freemem.clock import Request
+from nova_freemem.plan.planner import Mode
 from nova_freemem.release import balloon
-from nova_freemem.release import watch
-from nova_freemem.release.base import End
+from nova_freemem.release import stop_rules
+from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Release
-from tests.unit import base
-from tests.unit import fakes
-from tests.unit.fakes import GIB
-from tests.unit.fakes import MIB
+from tests import base
+from tests.simulation import fakes
+from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
 
 
 class BalloonTestCase(base.GuestTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.orders = clocks.Orders()
+        self.requests = clocks.Requests()
         self.plan = fakes.make_plan(
-            never_touched_kib=512 * MIB, rss_kib=self.guest.rss_kib
+            nonresident_kib=512 * MIB, rss_kib=self.guest.rss_kib
         )
         self.balloon = balloon.Balloon()
 
@@ -42,7 +42,7 @@ class BalloonTestCase(base.GuestTestCase):
         return self.balloon.watch(
             self.domain,
             self.plan,
-            self.orders,
+            self.requests,
             self.clock,
             clocks.Deadline(self.clock, deadline_seconds),
         )
@@ -60,9 +60,9 @@ class FirstTest(BalloonTestCase):
 
     def test_all_of_it_is_taken(self) -> None:
         release = self.release()
-        self.assertEqual(End.TARGET_REACHED, release.end)
-        self.assertEqual(3 * GIB, release.taken_kib)
-        self.assertEqual(3 * GIB, release.gained_kib)
+        self.assertEqual(EndReason.TARGET_REACHED, release.end)
+        self.assertEqual(3 * GIB, release.released_kib)
+        self.assertEqual(3 * GIB, release.resident_fall_kib)
         self.assertEqual(self.guest.rss_kib, release.rss_kib)
         self.assertAlmostEqual(
             3072 / 400, release.seconds, delta=balloon.TICK_SECONDS
@@ -75,8 +75,8 @@ class FirstTest(BalloonTestCase):
     ) -> None:
         self.guest.gives_down_to_kib = 2 * GIB
         release = self.release()
-        self.assertEqual(End.NO_PROGRESS, release.end)
-        self.assertEqual(2 * GIB, release.taken_kib)
+        self.assertEqual(EndReason.NO_PROGRESS, release.end)
+        self.assertEqual(2 * GIB, release.released_kib)
         self.assertEqual(2 * GIB, self.guest.target_kib)
         self.guest.gives_down_to_kib = 0
         self.assert_nothing_moves()
@@ -84,11 +84,11 @@ class FirstTest(BalloonTestCase):
     def test_at_the_deadline_the_balloon_stops_where_it_is(self) -> None:
         started_at = self.clock.now()
         release = self.release(deadline_seconds=2)
-        self.assertEqual(End.DEADLINE, release.end)
+        self.assertEqual(EndReason.DEADLINE, release.end)
         self.assertAlmostEqual(
             2, self.clock.now() - started_at, delta=balloon.TICK_SECONDS
         )
-        self.assertEqual(release.taken_kib, 4 * GIB - self.guest.actual_kib)
+        self.assertEqual(release.released_kib, 4 * GIB - self.guest.actual_kib)
         self.assert_nothing_moves()
 
     def test_a_guest_that_trickles_for_hours_is_not_remembered_whole(
@@ -96,16 +96,16 @@ class FirstTest(BalloonTestCase):
     ) -> None:
         # 1 TiB of 16 MiB a second, beside a transfer: 18 hours, of which
         # five minutes are enough here.
-        longest, judge = 0, watch.judge
+        longest, judge = 0, stop_rules.judge
 
         def look(
-            seen: list[watch.Observation], *args: Any, **kwargs: Any
-        ) -> End | None:
+            seen: list[stop_rules.Observation], *args: Any, **kwargs: Any
+        ) -> EndReason | None:
             nonlocal longest
             longest = max(longest, len(seen))
             return judge(seen, *args, **kwargs)
 
-        self.patch_autospec(watch, 'judge', side_effect=look)
+        self.patch_autospec(stop_rules, 'judge', side_effect=look)
         self.guest = fakes.FakeGuest(
             self.clock,
             memory_kib=1024 * GIB,
@@ -118,28 +118,30 @@ class FirstTest(BalloonTestCase):
             original_kib=1024 * GIB, rss_kib=1024 * GIB, target_kib=2 * GIB
         )
         release = self.release(deadline_seconds=300)
-        self.assertEqual(End.DEADLINE, release.end)
-        self.assertAlmostEqual(300 * 16 * MIB, release.taken_kib, delta=GIB)
+        self.assertEqual(EndReason.DEADLINE, release.end)
+        self.assertAlmostEqual(300 * 16 * MIB, release.released_kib, delta=GIB)
         self.assertEqual(balloon.MOST_OBSERVATIONS + 1, longest)
 
     def test_an_abort_ends_it_at_once(self) -> None:
         started_at = self.clock.now()
-        self.clock.after(1.05, lambda: self.orders.give(Order.ABORT))
-        self.assertEqual(End.ABORTED, self.release().end)
+        self.clock.after(1.05, lambda: self.requests.give(Request.ABORT))
+        self.assertEqual(EndReason.ABORTED, self.release().end)
         self.assertAlmostEqual(1.05, self.clock.now() - started_at)
 
     def test_force_complete_keeps_what_was_given(self) -> None:
-        self.clock.after(1.05, lambda: self.orders.give(Order.FORCE_COMPLETE))
+        self.clock.after(
+            1.05, lambda: self.requests.give(Request.FORCE_COMPLETE)
+        )
         release = self.release()
-        self.assertEqual(End.FORCE_COMPLETE, release.end)
-        self.assertAlmostEqual(420 * MIB, release.taken_kib, delta=1)
+        self.assertEqual(EndReason.FORCE_COMPLETE, release.end)
+        self.assertAlmostEqual(420 * MIB, release.released_kib, delta=1)
         self.assert_nothing_moves()
 
     def test_a_host_that_gains_nothing_is_noticed(self) -> None:
         self.guest.discards = False
         release = self.release()
-        self.assertEqual(End.NOTHING_GAINED, release.end)
-        self.assertEqual(0, release.gained_kib)
+        self.assertEqual(EndReason.NO_EFFECT, release.end)
+        self.assertEqual(0, release.resident_fall_kib)
 
     def test_never_touched_memory_first_is_a_success_all_the_same(
         self,
@@ -147,12 +149,12 @@ class FirstTest(BalloonTestCase):
         self.guest.touched_first = False
         self.guest.touched_kib = 3 * GIB
         self.plan = fakes.make_plan(
-            never_touched_kib=512 * MIB, rss_kib=self.guest.rss_kib
+            nonresident_kib=512 * MIB, rss_kib=self.guest.rss_kib
         )
         release = self.release()
-        self.assertEqual(End.TARGET_REACHED, release.end)
-        self.assertEqual(3 * GIB, release.taken_kib)
-        self.assertEqual(2 * GIB + 512 * MIB, release.gained_kib)
+        self.assertEqual(EndReason.TARGET_REACHED, release.end)
+        self.assertEqual(3 * GIB, release.released_kib)
+        self.assertEqual(2 * GIB + 512 * MIB, release.resident_fall_kib)
 
     def test_a_target_set_below_ours_is_somebody_elses(self) -> None:
         self.guest.used_kib = 0
@@ -163,12 +165,12 @@ class FirstTest(BalloonTestCase):
             1.1, lambda: setattr(self.guest, 'gives_down_to_kib', 0)
         )
         self.plan = fakes.make_plan(headroom_kib=0)
-        self.assertEqual(End.NOT_OURS, self.release().end)
+        self.assertEqual(EndReason.NOT_OURS, self.release().end)
         self.assertEqual(1, self.guest.target_kib)
 
     def test_a_target_set_above_ours_is_not_fought_over(self) -> None:
         self.clock.after(1, lambda: setattr(self.guest, 'target_kib', 4 * GIB))
-        self.assertEqual(End.PRESSURE, self.release().end)
+        self.assertEqual(EndReason.PRESSURE, self.release().end)
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
     def test_a_guest_in_need_gets_everything_back_at_once(self) -> None:
@@ -178,7 +180,7 @@ class FirstTest(BalloonTestCase):
         self.clock.after(1, need)
         started_at = self.clock.now()
         release = self.release()
-        self.assertEqual(End.PRESSURE, release.end)
+        self.assertEqual(EndReason.PRESSURE, release.end)
         self.assertAlmostEqual(
             1, self.clock.now() - started_at, delta=balloon.TICK_SECONDS
         )
@@ -199,20 +201,20 @@ class FirstTest(BalloonTestCase):
         self.clock.after(
             3, lambda: setattr(self.guest, 'inflate_kib_per_second', 100 * MIB)
         )
-        self.assertEqual(End.TARGET_REACHED, self.release().end)
+        self.assertEqual(EndReason.TARGET_REACHED, self.release().end)
         self.assert_nothing_moves()
 
     def test_a_host_that_stops_telling_is_a_fault(self) -> None:
         self.clock.after(1, lambda: self.guest.tells.update(rss_kib=None))
-        self.assertRaises(exceptions.NoAnswer, self.release)
+        self.assertRaises(exceptions.SourceUnavailable, self.release)
 
     def test_nothing_is_taken_from_a_guest_that_cannot_be_watched(
         self,
     ) -> None:
         self.domain.fault_at[1] = fakes.libvirt_fault(
-            exceptions.LibvirtFault, 'no'
+            exceptions.LibvirtError, 'no'
         )
-        self.assertRaises(exceptions.LibvirtFault, self.release)
+        self.assertRaises(exceptions.LibvirtError, self.release)
         self.assertEqual([], self.domain.called('set_balloon_kib'))
 
 
@@ -220,7 +222,7 @@ class BesideTestCase(BalloonTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.plan = fakes.make_plan(
-            mode=Mode.BESIDE, rss_kib=self.guest.rss_kib
+            mode=Mode.DURING, rss_kib=self.guest.rss_kib
         )
         self.balloon.start(self.domain, self.plan)
         self.guest.transferred_kib = 0
@@ -228,12 +230,12 @@ class BesideTestCase(BalloonTestCase):
 
     def watch(self) -> Release:
         return self.balloon.watch(
-            self.domain, self.plan, self.orders, self.clock, None
+            self.domain, self.plan, self.requests, self.clock, None
         )
 
     def end_transfer_after(self, seconds: float) -> None:
         self.clock.after(
-            seconds, lambda: self.orders.give(Order.TRANSFER_ENDED)
+            seconds, lambda: self.requests.give(Request.TRANSFER_ENDED)
         )
 
 
@@ -241,40 +243,40 @@ class BesideTest(BesideTestCase):
     """libvirt's own calls would wait for the transfer to end."""
 
     def test_all_of_it_is_taken(self) -> None:
-        self.assertEqual(End.TARGET_REACHED, self.watch().end)
+        self.assertEqual(EndReason.TARGET_REACHED, self.watch().end)
 
     def test_no_deadline_ends_it(self) -> None:
         self.guest.inflate_kib_per_second = 10 * MIB
         release = self.watch()
-        self.assertEqual(End.TARGET_REACHED, release.end)
+        self.assertEqual(EndReason.TARGET_REACHED, release.end)
         self.assertGreater(release.seconds, 300)
 
     def test_a_guest_that_stops_half_way_is_stopped_by_the_monitor(
         self,
     ) -> None:
         self.guest.gives_down_to_kib = 2 * GIB
-        self.assertEqual(End.NO_PROGRESS, self.watch().end)
+        self.assertEqual(EndReason.NO_PROGRESS, self.watch().end)
         self.assertEqual([(2 * GIB,)], self.domain.called('steer_balloon_kib'))
 
     def test_a_guest_in_need_gets_everything_back_by_the_monitor(self) -> None:
         self.guest.tells['swapped_out_kib'] = 0
         self.clock.after(1, lambda: self.guest.tells.update(swapped_out_kib=4))
-        self.assertEqual(End.PRESSURE, self.watch().end)
+        self.assertEqual(EndReason.PRESSURE, self.watch().end)
         self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
         self.assertLess(self.clock.now() - self.started_at, 1.5)
 
     def test_it_ends_with_the_transfer_and_moves_nothing(self) -> None:
         self.end_transfer_after(1.05)
         release = self.watch()
-        self.assertEqual(End.TRANSFER_ENDED, release.end)
+        self.assertEqual(EndReason.TRANSFER_ENDED, release.end)
         self.assertAlmostEqual(1.05, release.seconds)
         self.assertEqual([], self.domain.called('steer_balloon_kib'))
 
     def test_a_guest_that_has_left_has_been_transferred(self) -> None:
         self.clock.after(1, lambda: setattr(self.guest, 'host', 'dest'))
         release = self.watch()
-        self.assertEqual(End.TRANSFER_ENDED, release.end)
-        self.assertGreater(release.taken_kib, 300 * MIB)
+        self.assertEqual(EndReason.TRANSFER_ENDED, release.end)
+        self.assertGreater(release.released_kib, 300 * MIB)
 
     def test_libvirts_own_calls_are_not_made(self) -> None:
         self.watch()
@@ -293,7 +295,7 @@ class HoldTest(BesideTestCase):
 
     def hold(self) -> bool:
         return self.balloon.hold(
-            self.domain, self.plan, self.orders, self.clock
+            self.domain, self.plan, self.requests, self.clock
         )
 
     def seconds(self) -> float:

@@ -1,0 +1,183 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``nova-freemem inspect``: what a guest says that it has free."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
+from cliff import columns
+from cliff import show
+
+from nova_freemem import clock as clocks
+from nova_freemem.acquire import balloon_stats
+from nova_freemem.acquire import base as acquire
+from nova_freemem.acquire import guest_agent
+from nova_freemem.acquire import ranges as page_ranges
+from nova_freemem.cli import base
+from nova_freemem.virt import domain_xml
+from nova_freemem.virt import guest as guests
+from nova_freemem.virt.memory_stats import BalloonStats
+
+# An operator waits longer than a migration does.
+TIMEOUT_SECONDS = 10
+DEADLINE_SECONDS = 120
+
+#: What a command shows: names of columns, and what is in them.
+Shown = dict[str, Any]
+
+
+class _Readable(columns.FormattableColumn[Any]):
+    """A value that a program and a person read in different ways."""
+
+    def __init__(self, value: Any, text: str) -> None:
+        super().__init__(value)
+        self._text = text
+
+    def human_readable(self) -> str:
+        return self._text
+
+
+class Inspect(base.HostCommand, show.ShowOne):
+    """Ask a guest of this host what memory it has free.
+
+    Nothing is taken from it. The guest agent is asked, or else the balloon
+    driver; what is shown is what the guest said, held against its size.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """See :meth:`cliff.command.Command.get_parser`."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument('server', help='UUID of a server on this host.')
+        parser.add_argument(
+            '--ranges',
+            action='store_true',
+            help='Also ask the guest agent where the free pages are, and '
+            'those that the balloon has: 2.8 MB of its answers for each '
+            'GiB of memory.',
+        )
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[Sequence[str], Iterable[Any]]:
+        """See :meth:`cliff.show.ShowOne.take_action`."""
+        clock = clocks.Clock()
+        domain = self.hypervisor.domain(parsed_args.server)
+        shown = ask(domain, clock)
+        if parsed_args.ranges:
+            shown |= ask_ranges(domain, clock)
+        return tuple(shown), tuple(shown.values())
+
+
+def ask(domain: guests.Guest, clock: clocks.Clock) -> Shown:
+    """Ask a guest what it has free.
+
+    :param domain: the guest
+    :param clock: for waits
+    :returns: what to show
+    :raises FreememError: nobody could tell
+    """
+    given_kib = domain_xml.memory_kib(domain.description())
+    balloon = domain.balloon()
+    driver = balloon and domain.fresh_balloon(clock)
+    memory = acquire.acquire_from(
+        (
+            guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
+            balloon_stats.BalloonStats('balloon_stats', TIMEOUT_SECONDS),
+        ),
+        domain,
+        given_kib,
+        driver or BalloonStats(actual_kib=given_kib),
+        clock,
+        clocks.Deadline(clock, DEADLINE_SECONDS),
+    )
+    cold_cache_told = None not in (
+        memory.inactive_file_kib,
+        memory.unwritten_kib,
+    )
+    return {
+        'told_by': memory.source,
+        'has_kib': _told(balloon.actual_kib if balloon else None),
+        'resident_kib': _told(balloon.rss_kib if balloon else None),
+        'total_kib': memory.total_kib,
+        'free_kib': memory.free_kib,
+        'available_kib': _told(memory.available_kib),
+        'page_cache_kib': _told(memory.page_cache_kib),
+        'cold_cache_kib': _told(
+            memory.cold_cache_kib if cold_cache_told else None
+        ),
+        'swap_free_kib': _told(memory.swap_free_kib),
+        'memory_pressure_share': _told(memory.memory_pressure_share),
+        'free_blocks': _listed(
+            memory.free_blocks,
+            ('size_kib', 'count'),
+            lambda size_kib, count: f'{count} of {size_kib} KiB',
+        ),
+    }
+
+
+def ask_ranges(domain: guests.Guest, clock: clocks.Clock) -> Shown:
+    """Ask the agent of a guest where its free pages are.
+
+    :param domain: the guest
+    :param clock: for waits
+    :returns: what to show
+    :raises FreememError: it could not tell
+    """
+    found = page_ranges.ask(
+        guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
+        domain,
+        domain_xml.memory_kib(domain.description()),
+        clock,
+        clocks.Deadline(clock, DEADLINE_SECONDS),
+    )
+    return {
+        'page_kib': found.page_kib,
+        'asked_for_seconds': round(found.seconds, 2),
+        'moved_meanwhile_kib': found.drift_kib,
+        'in_free_ranges_kib': found.free_kib,
+        'free_ranges': _ranges(found.free),
+        'in_balloon_ranges_kib': found.ballooned_kib,
+        'balloon_ranges': _ranges(found.ballooned),
+    }
+
+
+def _told(value: float | None) -> Any:
+    return _Readable(None, 'not told') if value is None else value
+
+
+def _ranges(found: page_ranges.Ranges) -> Any:
+    return _listed(
+        found,
+        ('address', 'size_kib'),
+        lambda address, kib: f'{address:#014x} {kib} KiB',
+    )
+
+
+def _listed(
+    pairs: tuple[tuple[int, int], ...] | None,
+    names: tuple[str, str],
+    describe: Callable[[int, int], str],
+) -> Any:
+    """Make pairs readable: a line each, or an object each."""
+    if pairs is None:
+        return _told(None)
+    return _Readable(
+        [dict(zip(names, pair, strict=True)) for pair in pairs],
+        '\n'.join(describe(*pair) for pair in pairs),
+    )

@@ -1,0 +1,52 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is done for a guest that lands on this host."""
+
+from __future__ import annotations
+
+from nova_freemem import clock as clocks
+from nova_freemem import exceptions
+from nova_freemem.migrate import restore_step
+from nova_freemem.report import reporter as reporters
+from nova_freemem.restore import restoration as restorations
+from nova_freemem.virt import guest as guests
+
+
+def restore_memory(
+    domain: guests.Guest,
+    reporter: reporters.Reporter,
+    clock: clocks.Clock,
+    begun: restorations.Restoration | None = None,
+) -> None:
+    """Give back what the guest is owed, and show it as a step of its own.
+
+    :param domain: the guest
+    :param reporter: tells of it
+    :param clock: for all waits
+    :param begun: what was begun as the guest resumed here, if anything
+    """
+    if begun is not None and _is_of_now(begun):
+        assignment: restorations.Restoration | None = begun
+    else:
+        assignment = restore_step.begin(domain, reporter, clock)
+    if assignment is not None:
+        with reporter.event(reporters.RESTORE_EVENT):
+            restore_step.see_to(assignment, reporter)
+
+
+def _is_of_now(begun: restorations.Restoration) -> bool:
+    """Tell whether what was begun is about this landing, not an old one."""
+    try:
+        return begun.stands()
+    except exceptions.FreememError:
+        return False

@@ -1,0 +1,63 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What libvirt's description of a domain says; pure."""
+
+from __future__ import annotations
+
+from lxml import etree
+
+from nova_freemem.virt import validation
+from nova_freemem.virt.errors import understood
+
+# libvirt's own type for it, an int.
+LONGEST_STATS_PERIOD_SECONDS = (1 << 31) - 1
+
+
+def stats_period_seconds(description: etree._Element) -> int:
+    """Read how often a balloon driver is to tell its statistics.
+
+    :param description: the domain XML
+    :returns: seconds, 0 for never
+    :raises LibvirtFault: what stands there is no period
+    """
+    stats = description.find('./devices/memballoon/stats')
+    if stats is None:
+        return 0
+    with understood('tell the statistics period'):
+        return validation.whole_number(
+            stats.get('period', '0'), LONGEST_STATS_PERIOD_SECONDS
+        )
+
+
+def memory_kib(description: etree._Element) -> int:
+    """Read how much memory the host gave a domain.
+
+    :param description: the domain XML, in which libvirt writes KiB
+    :returns: KiB
+    :raises LibvirtFault: what stands there is no amount
+    """
+    with understood('tell the memory of the domain'):
+        return validation.whole_number(description.findtext('./memory'))
+
+
+def current_memory_kib(description: etree._Element) -> int:
+    """Read how much memory a domain has now, its balloon taken off.
+
+    libvirt is told by an event when that changes, a second late at times.
+
+    :param description: the domain XML, in which libvirt writes KiB
+    :returns: KiB
+    :raises LibvirtFault: what stands there is no amount
+    """
+    with understood('tell the current memory of the domain'):
+        return validation.whole_number(description.findtext('./currentMemory'))

@@ -1,0 +1,305 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One guest as libvirt has it: nobody else speaks to libvirt about guests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import enum
+import json
+from typing import Any
+
+import libvirt
+import libvirt_qemu
+from lxml import etree
+
+from nova_freemem import clock as clocks
+from nova_freemem import exceptions
+from nova_freemem.virt import domain_xml
+from nova_freemem.virt import tpool
+from nova_freemem.virt import validation
+from nova_freemem.virt.errors import AGENT_FAULTS
+from nova_freemem.virt.errors import JOB_FAULTS
+from nova_freemem.virt.errors import MetadataAbsent
+from nova_freemem.virt.errors import MigratesIn
+from nova_freemem.virt.errors import translated
+from nova_freemem.virt.errors import understood
+from nova_freemem.virt.memory_stats import BalloonStats
+
+METADATA_URI = 'urn:nova-freemem:journal'
+METADATA_PREFIX = 'freemem'
+
+# setMemoryStatsPeriod(0) and then N makes the balloon ask the guest at once;
+# the answer was there after 2 ms. A guest that takes longer than this has no
+# balloon driver, or one that is not to be relied on.
+FRESH_STATS_SECONDS = 1.0
+FRESH_STATS_POLL_SECONDS = 0.005
+
+# What a domain is paused or runs for while its memory is under way.
+_PAUSED_IN_FLIGHT = (
+    'VIR_DOMAIN_PAUSED_MIGRATION',
+    'VIR_DOMAIN_PAUSED_STARTING_UP',
+    'VIR_DOMAIN_PAUSED_POSTCOPY',
+    'VIR_DOMAIN_PAUSED_POSTCOPY_FAILED',
+)
+_RUNNING_IN_FLIGHT = (
+    'VIR_DOMAIN_RUNNING_POSTCOPY',
+    'VIR_DOMAIN_RUNNING_POSTCOPY_FAILED',
+)
+
+
+class Situation(enum.Enum):
+    """Whether a guest can take memory; its value is for people."""
+
+    RUNNING = 'runs'
+    PAUSED = 'is paused'
+    HAS_JOB = 'is being migrated, or another job holds it'
+
+
+class Guest:
+    """One guest's libvirt domain: a few calls, errors translated."""
+
+    def __init__(self, handle: Any) -> None:
+        """Speak to one domain.
+
+        :param handle: a ``libvirt.virDomain``, or Nova's proxy of one
+        """
+        self._handle = handle
+
+    @property
+    def uuid(self) -> str:
+        """The domain's, and so the Nova instance's, UUID."""
+        return str(self._handle.UUIDString())
+
+    def is_running(self) -> bool:
+        """Tell whether the guest runs, as opposed to paused or off."""
+        with translated('read the state'):
+            return bool(self._handle.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
+
+    def situation(self) -> Situation:
+        """Tell whether the guest runs, stands still, or is in flight.
+
+        :raises DomainBusy: its job does not let us ask; takes 30 s to come
+        """
+        with translated('read the state'):
+            state, reason = self._handle.state()[:2]
+        running = state == libvirt.VIR_DOMAIN_RUNNING
+        reasons = _RUNNING_IN_FLIGHT if running else _PAUSED_IN_FLIGHT
+        if state in (
+            libvirt.VIR_DOMAIN_RUNNING,
+            libvirt.VIR_DOMAIN_PAUSED,
+        ) and reason in [
+            getattr(libvirt, name)
+            for name in reasons
+            if hasattr(libvirt, name)
+        ]:
+            return Situation.HAS_JOB
+        if self._has_job():
+            return Situation.HAS_JOB
+        return Situation.RUNNING if running else Situation.PAUSED
+
+    def _has_job(self) -> bool:
+        try:
+            with translated('read the job statistics', JOB_FAULTS):
+                stats = self._handle.jobStats()
+        except MigratesIn:
+            return True
+        return bool(stats['type'] != libvirt.VIR_DOMAIN_JOB_NONE)
+
+    def description(self, *, definition: bool = False) -> etree._Element:
+        """Read the live domain XML.
+
+        :param definition: read the persistent definition instead
+        """
+        doing = 'describe the domain'
+        flags = libvirt.VIR_DOMAIN_XML_INACTIVE if definition else 0
+        with translated(doing), understood(doing):
+            return validation.xml(self._handle.XMLDesc(flags))
+
+    def balloon(self) -> BalloonStats | None:
+        """Read the balloon's statistics as libvirt has them.
+
+        The size and the RSS are of now; what the guest tells is as old as
+        the statistics period.
+
+        :returns: the statistics, or None where there is no balloon
+        """
+        with translated('read the memory statistics'):
+            return BalloonStats.from_libvirt(self._handle.memoryStats())
+
+    def fresh_balloon(self, clock: clocks.Clock) -> BalloonStats | None:
+        """Have the guest tell its statistics now, and read them.
+
+        The statistics period is put back as it was; where it was off, as
+        the definition says: who is killed in here leaves it off.
+
+        :param clock: for the wait, 1 s at most
+        :returns: statistics not older than this call; None where the guest
+                  did not tell in time, or there is no balloon
+        """
+        asked_at_seconds = int(clock.wall())
+        with self._statistics_asked_for():
+            deadline = clocks.Deadline(clock, FRESH_STATS_SECONDS)
+            while not deadline.passed():
+                stats = self.balloon()
+                if stats is None:
+                    return None
+                if (stats.last_update_seconds or 0) >= asked_at_seconds:
+                    return stats
+                clock.wait(FRESH_STATS_POLL_SECONDS)
+        return None
+
+    @contextlib.contextmanager
+    def _statistics_asked_for(self) -> Iterator[None]:
+        seconds = domain_xml.stats_period_seconds(
+            self.description()
+        ) or domain_xml.stats_period_seconds(self.description(definition=True))
+        try:
+            self.set_stats_period_seconds(0)
+            self.set_stats_period_seconds(seconds or 1)
+            yield
+        finally:
+            self.set_stats_period_seconds(seconds)
+
+    def set_stats_period_seconds(
+        self, seconds: int, *, definition: bool = False
+    ) -> None:
+        """Have the guest tell its statistics at another pace.
+
+        :param seconds: between one time and the next, 0 for never
+        :param definition: mend the persistent definition as well
+        :raises DomainBusy: a migration is under way; takes 30 s to come
+        """
+        with translated('set the statistics period'):
+            self._handle.setMemoryStatsPeriod(seconds, _affect(definition))
+
+    def set_balloon_kib(
+        self, target_kib: int, *, definition: bool = False
+    ) -> None:
+        """Ask the balloon to move; it arrives later, or not at all.
+
+        :param target_kib: memory the guest shall have
+        :param definition: mend the persistent definition as well
+        :raises OperationInvalid: no balloon, or the guest is not running
+        :raises DomainBusy: a migration is under way; takes 30 s to come
+        :raises TargetRefused: zero, or above the domain's maximum
+        """
+        with translated('set the balloon'):
+            self._handle.setMemoryFlags(target_kib, _affect(definition))
+
+    def steer_balloon_kib(self, target_kib: int) -> None:
+        """Ask the balloon to move while a migration is under way.
+
+        libvirt's own call waits for the migration to end, so this goes to
+        QEMU's monitor. libvirt notes that in its log once for each start of
+        a domain ("tainted: custom-monitor"), and nothing else changes.
+
+        :param target_kib: memory the guest shall have
+        :raises LibvirtFault: libvirt or QEMU would not
+        """
+        doing = 'steer the balloon'
+        command = json.dumps(
+            {'execute': 'balloon', 'arguments': {'value': target_kib * 1024}}
+        )
+        with translated(doing), understood(doing):
+            reply = tpool.call(
+                libvirt_qemu.qemuMonitorCommand, self._handle, command, 0
+            )
+            answer = validation.from_json(reply)
+            if not isinstance(answer, dict) or 'return' not in answer:
+                raise ValueError(reply)
+
+    def transferred_kib(self) -> float | None:
+        """Read how much memory the migration under way has sent.
+
+        :returns: KiB, None where no migration is under way
+        """
+        with translated('read the job statistics'):
+            stats = self._handle.jobStats()
+        processed_bytes = validation.amount(stats.get('memory_processed'))
+        return None if processed_bytes is None else processed_bytes / 1024
+
+    def ask_agent(self, command: str, timeout_seconds: int) -> str:
+        """Send one command to the QEMU guest agent.
+
+        :param command: the command, JSON
+        :param timeout_seconds: how long to wait for the answer, 1 at least
+        :returns: the answer as the agent gave it: not to be trusted
+        :raises AgentSilent: no channel, no agent, or no answer in time
+        :raises AgentRefused: the command is blocked, unknown, or failed
+        """
+        doing = 'ask the guest agent'
+        try:
+            with translated(doing, AGENT_FAULTS):
+                return str(
+                    tpool.call(
+                        libvirt_qemu.qemuAgentCommand,
+                        self._handle,
+                        command,
+                        timeout_seconds,
+                        0,
+                    )
+                )
+        except UnicodeDecodeError:
+            raise exceptions.AgentUnresponsive(
+                doing=doing, error='the answer is not UTF-8', code='none'
+            ) from None
+
+    def read_metadata(self) -> str | None:
+        """Read our element in the live metadata, None where absent."""
+        try:
+            with translated('read the metadata'):
+                return str(
+                    self._handle.metadata(
+                        libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+                        METADATA_URI,
+                        libvirt.VIR_DOMAIN_AFFECT_LIVE,
+                    )
+                )
+        except MetadataAbsent:
+            return None
+
+    def write_metadata(self, element: str) -> None:
+        """Put our element into the live metadata; it travels with the guest.
+
+        :param element: XML
+        """
+        self._set_metadata(element, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def erase_metadata(self) -> None:
+        """Take our element out of the live and the persistent metadata."""
+        self._set_metadata(
+            None,
+            libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG,
+        )
+
+    def _set_metadata(self, element: str | None, flags: int) -> None:
+        with (
+            contextlib.suppress(MetadataAbsent),
+            translated('write the metadata'),
+        ):
+            self._handle.setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+                element,
+                METADATA_PREFIX,
+                METADATA_URI,
+                flags,
+            )
+
+
+def _affect(definition: bool) -> int:
+    flags = int(libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    if definition:
+        flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    return flags

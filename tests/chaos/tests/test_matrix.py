@@ -1,0 +1,233 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Which faults meet which phases, what is written of it, and refused."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import pathlib
+
+import ddt
+import fixtures
+from rich import console
+
+from tests import base
+from tests.chaos import faults
+from tests.chaos import kinds
+from tests.chaos import matrix
+from tests.chaos import phases
+from tests.chaos import record
+from tests.chaos import soak
+from tests.chaos import tables
+from tests.chaos import walk
+from tests.chaos.matrix import Cell
+from tests.chaos.phases import Phase
+from tests.chaos.tests import records as chaos_records
+from tests.lab import errors
+from tests.lab import preflight
+
+
+class MatrixTest(base.TestCase):
+    def test_every_cell_is_run_or_left_out_with_a_reason(self) -> None:
+        every = {
+            Cell(phase, fault)
+            for phase in phases.PHASES
+            for fault in kinds.KINDS
+        }
+        run, left_out = set(matrix.cells()), matrix.left_out()
+        self.assertEqual(every, run | set(left_out))
+        self.assertEqual(set(), run & set(left_out))
+        self.assertTrue(all(left_out.values()))
+
+    def test_every_fault_that_is_run_can_be_inflicted(self) -> None:
+        run = {cell.fault for cell in matrix.cells()}
+        self.assertEqual(run, set(faults.MAKE))
+        for name in run:
+            self.assertIsInstance(faults.MAKE[name](), faults.Fault)
+
+    def test_a_choice_of_phases_and_faults_is_what_is_run(self) -> None:
+        chosen = matrix.cells([Phase.MOVING, Phase.LANDED], ['qemu-source'])
+        self.assertEqual([Cell(Phase.MOVING, 'qemu-source')], chosen)
+
+    def test_post_copy_comes_last_for_its_computes_are_restarted(
+        self,
+    ) -> None:
+        order = [cell.phase for cell in matrix.cells()]
+        first = order.index(Phase.POST_COPY)
+        self.assertEqual({Phase.POST_COPY}, set(order[first:]))
+
+    def test_every_phase_has_a_counterpart_without_the_plugin(self) -> None:
+        met = frozenset().union(*matrix.PLAIN.values())
+        self.assertEqual(set(phases.PHASES), met)
+        plain = {cell.phase for cell in matrix.plain_cells(matrix.cells())}
+        self.assertEqual(set(matrix.PLAIN), plain)
+
+
+class WalkTest(base.TestCase):
+    def test_a_seed_tells_the_whole_walk(self) -> None:
+        cells = matrix.cells()
+        first, again, other = (
+            list(itertools.islice(walk.steps(seed, order), 300))
+            for seed, order in ((7, cells), (7, cells[::-1]), (8, cells))
+        )
+        self.assertEqual(first, again)
+        self.assertNotEqual(first, other)
+
+    def test_it_comes_by_every_cell(self) -> None:
+        cells = matrix.cells([Phase.MOVING])
+        walked = itertools.islice(walk.steps(1, cells), len(cells))
+        self.assertEqual(set(cells), set(walked))
+
+
+@ddt.ddt
+class WordsTest(base.TestCase):
+    @ddt.unpack
+    @ddt.data(
+        ('', 'one of the arguments --matrix --seed --soak is required'),
+        ('--seed 1', '--seed needs --minutes'),
+        ('--seed x --minutes 1', "'x' is not a whole number between 0 and"),
+        ('--seed 1 --minutes 0', "'0' is not a whole number between 1 and"),
+        ('--soak 0', "'0' is not a whole number between 1 and"),
+        ('--soak 9 --fault abort', '--soak has neither phases nor faults'),
+        ('--matrix --seed 1', 'not allowed with argument --matrix'),
+        ('--matrix --phase lunch', "invalid choice: 'lunch'"),
+        ('--matrix --json /nowhere/x', '/nowhere/x cannot be written'),
+        ('--soak 1 --plain', '--plain is for --matrix'),
+        ('--matrix --plain --fault abort', 'none of that can be'),
+        ('--soak 1 --rst x', '--rst is for --matrix'),
+        ('--soak 1 --clouds 2', '--clouds is for --matrix'),
+        ('--matrix --clouds 9', "'9' is not a whole number between 1 and 8"),
+        ('--matrix --rest', '--rest is for --matrix with --json'),
+        ('--matrix --phase switch-over --fault abort', 'none of that can be'),
+    )
+    def test_wrong_words_are_one_line(self, words: str, why: str) -> None:
+        with self.assertRaises(errors.Refused) as refusal:
+            preflight.needed(['chaos', *words.split()])
+        message = str(refusal.exception)
+        self.assertIn(why, message)
+        self.assertEqual(1, len(message.splitlines()))
+
+    @ddt.data(
+        '--matrix',
+        '--matrix --phase moving landed --fault abort broker',
+        '--seed 0 --minutes 5 --phase moving',
+        '--soak 200',
+    )
+    def test_right_words_pass_and_want_the_lab_alone(self, words: str) -> None:
+        self.assertTrue(preflight.needed(['chaos', *words.split()]).alone)
+
+    def test_each_cloud_wants_its_own_memory(self) -> None:
+        one, three = (
+            preflight.needed(['chaos', '--matrix', '--clouds', count])
+            for count in ('1', '3')
+        )
+        self.assertEqual(3 * one.memory_mib(False), three.memory_mib(False))
+
+
+class FindingsTest(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.file = folder / 'chaos.json'
+        self.findings = (
+            record.Findings({'QEMU': '10.0.2'})
+            .plus(chaos_records.moved())
+            .plus(chaos_records.moved(phase='landed', noted=True))
+            .plus(record.Failure('noted', 'broker', 'it ended'))
+            .plus(chaos_records.moved(phase='transfer', plugin=False))
+        )
+
+    def test_what_was_written_is_read_again(self) -> None:
+        record.write(self.findings, self.file)
+        again = record.from_json(self.file.read_text())
+        self.assertEqual(self.findings, again)
+        self.assertEqual([self.file], list(self.file.parent.iterdir()))
+
+    def test_another_file_is_refused(self) -> None:
+        for text in ('', '[]', '{}', '{"format": 1}', '{"format": 9}'):
+            self.assertRaises(ValueError, record.from_json, text)
+
+    def test_a_cell_that_is_run_again_is_told_anew(self) -> None:
+        mended = chaos_records.moved(phase='landed')
+        findings = self.findings.plus(mended)
+        self.assertEqual(2, len(findings.records))
+        self.assertEqual([], tables.losses(findings))
+        ended = record.Failure('landed', 'agent-killed', 'it ended')
+        self.assertEqual(1, len(findings.plus(ended).records))
+
+    def test_the_rest_is_what_has_not_been_run_or_came_to_nothing(
+        self,
+    ) -> None:
+        cells = matrix.cells(
+            [Phase.NOTED, Phase.MOVING, Phase.TRANSFER],
+            ['agent-killed', 'broker'],
+        )
+        rest = self.findings.rest(cells, plugin=True)
+        self.assertEqual(5, len(rest))
+        self.assertNotIn(Cell(Phase.MOVING, 'agent-killed'), rest)
+        plain = self.findings.rest(cells, plugin=False)
+        self.assertEqual(5, len(plain))
+        self.assertNotIn(Cell(Phase.TRANSFER, 'agent-killed'), plain)
+
+    def test_runs_without_the_plugin_add_up(self) -> None:
+        again = self.findings.plus(self.findings.plain[0])
+        self.assertEqual(len(self.findings.plain) + 1, len(again.plain))
+        self.assertEqual(self.findings.records, again.records)
+
+    def test_the_table_tells_outcome_and_seconds(self) -> None:
+        shown = tables.grid(self.findings)
+        rows = {
+            row[0]: dict(zip(shown.columns, row[1:], strict=True))
+            for row in shown.rows
+        }
+        killed = rows['guest agent killed']
+        self.assertEqual('moved 7.2 s', killed['moving'])
+        self.assertEqual('LOST: moved', killed['landed'])
+        self.assertEqual('not run', killed['assigning'])
+        number = int(killed['switch-over'].strip('[]'))
+        self.assertIn('the guest does not run', shown.notes[number - 1])
+        self.assertEqual(
+            'came to nothing', rows['RabbitMQ restarted']['noted']
+        )
+
+    def test_the_manual_gets_even_rows(self) -> None:
+        text = tables.for_manual(self.findings)
+        rows = text.partition('Left out')[0].split('   * -')[1:]
+        self.assertEqual({11}, {row.count('     -') for row in rows})
+        self.assertIn(
+            f'2 of {len(matrix.cells())} cells run: 1 whole, 1 with a loss',
+            text,
+        )
+
+    def test_a_terminal_shows_what_was_run(self) -> None:
+        paper = console.Console(file=io.StringIO(), width=140)
+        paper.print(tables.for_terminal(tables.grid(self.findings)))
+        text = paper.file.getvalue()
+        self.assertIn('moved 7.2 s', text)
+        self.assertNotIn('assigning', text)
+
+
+class SoakTest(base.TestCase):
+    def test_a_kibibyte_is_told(self) -> None:
+        after = chaos_records.after(
+            balloon_kib=chaos_records.WHOLE_KIB + 1, boot_id='second'
+        )
+        told = list(soak.drift(7, chaos_records.BEFORE, after, True))
+        self.assertEqual(3, len(told), told)
+        self.assertTrue(all(line.startswith('migration 7: ') for line in told))
+
+    def test_no_change_is_no_line(self) -> None:
+        before = chaos_records.BEFORE
+        self.assertEqual([], list(soak.drift(1, before, before, False)))

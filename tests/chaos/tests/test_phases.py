@@ -1,0 +1,123 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Where a migration is, from what is seen of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ddt
+
+from tests import base
+from tests.chaos import phases
+from tests.chaos.phases import Look
+from tests.chaos.phases import Phase
+from tests.chaos.phases import State
+from tests.chaos.phases import View
+
+WHOLE_KIB = 768 * 1024
+BEFORE = phases.Before(original_kib=WHOLE_KIB, told_at=1000)
+AWAY = Look(State.AWAY)
+ARRIVING = Look(State.ARRIVING)
+
+
+def running(balloon_kib: int = WHOLE_KIB, **seen: Any) -> Look:
+    return Look(
+        **{
+            'state': State.RUNNING,
+            'noted': False,
+            'balloon_kib': balloon_kib,
+            'still_seconds': 5.0,
+            'told_at': 1000,
+            'definition_kib': WHOLE_KIB,
+            **seen,
+        }
+    )
+
+
+OWED = running(WHOLE_KIB - 300_000, noted=True)
+SWITCHING = Look(State.SWITCHING, noted=True)
+
+
+@ddt.ddt
+class PhaseTest(base.TestCase):
+    @ddt.unpack
+    @ddt.data(
+        (Phase.BEFORE, running(), AWAY),
+        (Phase.BEFORE, Look(), Look()),
+        (Phase.ASKED, running(told_at=1004), AWAY),
+        (Phase.BEFORE, running(told_at=1010), AWAY),  # Its period is over.
+        (Phase.NOTED, running(noted=True, told_at=1004), AWAY),
+        (
+            Phase.MOVING,
+            running(WHOLE_KIB - 2000, noted=True, still_seconds=0.0),
+            AWAY,
+        ),
+        (Phase.AT_TARGET, OWED, AWAY),
+        (Phase.AT_TARGET, OWED, ARRIVING),
+        (
+            Phase.TRANSFER,
+            running(WHOLE_KIB - 300_000, noted=True, sent=True),
+            ARRIVING,
+        ),
+        (Phase.TRANSFER, running(sent=True), ARRIVING),
+        (Phase.POST_COPY, Look(State.POST_COPY), Look(State.POST_COPY)),
+        (Phase.SWITCH_OVER, SWITCHING, ARRIVING),
+        (Phase.SWITCH_OVER, AWAY, ARRIVING),
+        (Phase.LANDED, SWITCHING, Look(State.RUNNING)),
+        (Phase.LANDED, AWAY, OWED),
+        (
+            Phase.ASSIGNING,
+            AWAY,
+            running(WHOLE_KIB - 2000, noted=True, still_seconds=0.0),
+        ),
+        (Phase.ASSIGNED, AWAY, running(noted=True)),
+        (Phase.OVER, AWAY, running()),
+    )
+    def test_what_is_seen_tells_the_phase(
+        self, phase: Phase, source: Look, destination: Look
+    ) -> None:
+        self.assertIs(phase, phases.now(View(source, destination), BEFORE))
+
+
+@ddt.ddt
+class WholeTest(base.TestCase):
+    @ddt.unpack
+    @ddt.data(
+        (True, running(), AWAY),
+        (True, AWAY, running()),
+        (True, Look(), running()),  # The other host's libvirtd is down.
+        (False, running(), running()),
+        (False, AWAY, AWAY),
+        (False, AWAY, running(noted=True)),
+        (False, AWAY, running(noted=None)),
+        (False, AWAY, running(WHOLE_KIB - 1)),
+        (False, AWAY, running(definition_kib=WHOLE_KIB - 1)),
+    )
+    def test_whole_is_one_guest_with_everything(
+        self, is_whole: bool, source: Look, destination: Look
+    ) -> None:
+        view = View(source, destination)
+        self.assertIs(is_whole, phases.is_whole(view, WHOLE_KIB))
+
+    def test_gone_is_gone_from_both_hosts(self) -> None:
+        self.assertTrue(phases.is_gone(View(AWAY, AWAY)))
+        self.assertFalse(phases.is_gone(View(AWAY, Look(State.OFF))))
+        self.assertFalse(phases.is_gone(View(AWAY, Look())))
+
+    def test_only_the_last_unbroken_time_counts(self) -> None:
+        seen = [(1.0, True), (2.0, False), (3.0, True), (4.0, True)]
+        self.assertEqual(3.0, phases.since(seen))
+        self.assertIsNone(phases.since([*seen, (5.0, False)]))
+        self.assertIsNone(phases.since([]))

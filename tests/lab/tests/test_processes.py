@@ -1,0 +1,120 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The lab ends the processes it started, and no others."""
+
+import dataclasses
+import pathlib
+import subprocess
+from unittest import mock
+
+import fixtures
+import psutil
+
+from tests import base
+from tests.lab import layout
+from tests.lab import processes
+
+_FOREVER = ('sleep', '60')
+
+
+def _state(pid: int) -> str:
+    try:
+        return psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return 'gone'
+
+
+class DaemonTest(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        lab = layout.Lab(state=self.folder, cache=self.folder)
+        patcher = mock.patch.object(layout, 'LAB', lab)
+        patcher.start()
+        self.addCleanup(patcher.stop)
+
+    def daemon(self, *argv: str) -> processes.Daemon:
+        daemon = processes.Daemon('one', argv, self.folder / 'one.log')
+        self.addCleanup(daemon.stop)
+        return daemon
+
+    def test_process_lives_from_start_to_stop(self) -> None:
+        daemon = self.daemon(*_FOREVER)
+        self.assertFalse(daemon.alive)
+        daemon.start()
+        self.assertTrue(daemon.alive)
+        daemon.stop()
+        self.assertFalse(daemon.alive)
+        self.assertFalse(daemon.pid_file.exists())
+
+    def test_running_process_is_not_started_again(self) -> None:
+        daemon = self.daemon(*_FOREVER)
+        daemon.start()
+        pid = daemon.pid
+        daemon.start()
+        self.assertEqual(pid, daemon.pid)
+
+    def test_its_children_end_with_it(self) -> None:
+        daemon = self.daemon('sh', '-c', 'sleep 60 & echo $!; wait')
+        daemon.start()
+        child = None
+        while not child:
+            child = daemon.log.read_text()
+        daemon.stop()
+        self.assertIn(_state(int(child)), ('zombie', 'gone'))
+
+    def test_process_that_will_not_end_is_killed(self) -> None:
+        stubborn = self.daemon('sh', '-c', 'trap "" TERM; echo; sleep 60')
+        daemon = dataclasses.replace(stubborn, grace_seconds=0)
+        daemon.start()
+        while not daemon.log.read_text():
+            pass
+        daemon.stop()
+        self.assertFalse(daemon.alive)
+
+    def test_end_instead_of_ready_is_told_with_the_log(self) -> None:
+        daemon = dataclasses.replace(
+            self.daemon('sh', '-c', 'echo no such database'),
+            ready=lambda: False,
+        )
+        with self.assertRaisesRegex(RuntimeError, 'no such database'):
+            daemon.start()
+
+    def test_pid_that_belongs_to_somebody_else_is_left_alone(self) -> None:
+        for stale in ('1', None):
+            with (
+                self.subTest(start_ticks=stale),
+                subprocess.Popen(_FOREVER, start_new_session=True) as other,
+            ):
+                self.addCleanup(other.kill)
+                daemon = self.daemon(*_FOREVER)
+                self._pretend(daemon, other.pid, start_ticks=stale)
+                self.assertFalse(daemon.alive)
+                daemon.stop()
+                self.assertIsNone(other.poll())
+                other.kill()
+
+    def _pretend(
+        self, daemon: processes.Daemon, pid: int, start_ticks: str | None
+    ) -> None:
+        """Write the pid file of a process that had this pid before.
+
+        :param start_ticks: None for one of an earlier boot.
+        """
+        boot_id = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text()
+        if start_ticks is None:
+            stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
+            start_ticks = stat.rpartition(')')[2].split()[19]
+            boot_id = 'earlier'
+        daemon.pid_file.parent.mkdir(exist_ok=True)
+        daemon.pid_file.write_text(f'{pid} {start_ticks} {boot_id}')

@@ -1,0 +1,136 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The plugin's steps, one after the other, on a real guest."""
+
+from unittest import mock
+
+from oslo_config import cfg
+
+from nova_freemem import clock as clocks
+from nova_freemem import conf as freemem_conf
+from nova_freemem.acquire import base as acquire
+from nova_freemem.migrate import destination
+from nova_freemem.migrate import engine as engines
+from nova_freemem.migrate import source
+from nova_freemem.report import reporter as reporters
+from nova_freemem.restore import journal
+from nova_freemem.virt import domain_xml
+from tests.lab import virt
+from tests.libvirt import base
+
+GUEST = 'lab-journey'
+RESTRICTED = 'lab-journey-restricted'
+MEMORY_MIB = 1024
+DIRTY_MIB = 600
+RESTRICTED_MIB = 512
+
+
+def host_engine() -> engines.Engine:
+    """Load what a host loads whose transfers wait for the release."""
+    conf = cfg.ConfigOpts()
+    freemem_conf.register_opts(conf)
+    conf([])
+    conf.set_override('mode', 'before', freemem_conf.GROUP)
+    return engines.Engine.from_conf(conf, '198.18.77.11')
+
+
+class JourneyTest(base.RoomTestCase):
+    """A guest that has freed most of its memory, on its way."""
+
+    guests = (
+        virt.GuestSpec(GUEST, MEMORY_MIB),
+        virt.GuestSpec(
+            RESTRICTED, RESTRICTED_MIB, 1, flags='freemem.agent=restricted'
+        ),
+    )
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = clocks.Clock()
+        self.reporter = mock.create_autospec(reporters.Reporter, instance=True)
+
+    def ask(self, name: str, memory_mib: int) -> acquire.FreeMemory:
+        driver = self.domain(name).fresh_balloon(self.clock)
+        self.assertIsNotNone(driver)
+        return acquire.acquire_from(
+            host_engine().sources,
+            self.domain(name),
+            memory_mib << 10,
+            driver,
+            self.clock,
+            clocks.Deadline(self.clock, 30),
+        )
+
+    def test_guest_tells_what_is_free_and_in_which_blocks(self) -> None:
+        guest = self.guest(GUEST)
+        told = self.ask(GUEST, MEMORY_MIB)
+        figures = guest.meminfo()
+        self.assertEqual('guest_agent', told.source)
+        self.assertEqual(figures['MemTotal'], told.total_kib)
+        self.assertAlmostEqual(
+            figures['MemFree'], told.free_kib, delta=32 << 10
+        )
+        in_blocks_kib = sum(size * count for size, count in told.free_blocks)
+        self.assertAlmostEqual(told.free_kib, in_blocks_kib, delta=32 << 10)
+
+    def test_restricted_agent_leaves_it_to_the_statistics(self) -> None:
+        self.guest(RESTRICTED)
+        told = self.ask(RESTRICTED, RESTRICTED_MIB)
+        self.assertEqual('balloon_stats', told.source)
+        self.assertGreater(told.free_kib, RESTRICTED_MIB << 9)
+
+    def test_guest_travels_light_and_has_everything_back(self) -> None:
+        guest = self.guest(GUEST)
+        held = guest.hold(64)
+        guest.fill_dirty(DIRTY_MIB)
+        resident_kib = guest.rss_kib()
+        self.assertGreater(resident_kib, DIRTY_MIB << 10)
+        self.assertTrue(self.depart())
+        self.assertLess(guest.rss_kib(), resident_kib - (400 << 10))
+        _, handle = virt.find(GUEST)
+        moved = virt.migrate(handle, self.other_host(GUEST))
+        self.assertLess(moved.bytes_sent, 400 << 20)
+        self.arrive()
+        found = self.guest(GUEST).check_held()
+        self.assertEqual(0, found.mismatches)
+        self.assertEqual(held.checksum, found.checksum)
+
+    def depart(self) -> bool:
+        migration = source.SourceMigration(
+            self.domain(GUEST),
+            host_engine(),
+            self.reporter,
+            'freemem-host1',
+            '2c1f8a6e-0000-4000-8000-000000000002',
+            'linux',
+            self.clock,
+        )
+        goes_on = migration.prepare('freemem-host2')
+        self.reporter.left_alone.assert_not_called()
+        self.reporter.fault.assert_not_called()
+        self.reporter.released.assert_called_once()
+        return goes_on
+
+    def arrive(self) -> None:
+        arrived = self.domain(GUEST)
+        self.assertIsNotNone(journal.read(arrived))
+        destination.restore_memory(arrived, self.reporter, self.clock)
+        self.reporter.restore_failed.assert_not_called()
+        (assigned,) = self.reporter.assigned.call_args.args
+        self.assertEqual(MEMORY_MIB << 10, assigned.after_kib)
+        _, handle = virt.find(GUEST)
+        self.assertEqual(MEMORY_MIB << 10, virt.persistent_memory_kib(handle))
+        self.assertIsNone(journal.read(arrived))
+        self.assertEqual(
+            10, domain_xml.stats_period_seconds(arrived.description())
+        )

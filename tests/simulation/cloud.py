@@ -1,0 +1,343 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Two hosts, a link between them, and Nova's part of a migration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+from typing import Any
+
+from nova_freemem.acquire import balloon_stats
+from nova_freemem.acquire import guest_agent
+from nova_freemem.clock import Request
+from nova_freemem.migrate import destination
+from nova_freemem.migrate import engine as engines
+from nova_freemem.migrate import source
+from nova_freemem.plan import backoff as backoffs
+from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan.reasons import Reason
+from nova_freemem.release import balloon
+from nova_freemem.release.base import EndReason
+from nova_freemem.restore import journal
+from nova_freemem.restore import restoration as restorations
+from tests.simulation import fakes
+from tests.simulation import guest as guests
+from tests.simulation.fake_clock import FakeClock
+from tests.simulation.model import GIB
+from tests.simulation.model import Model
+
+UUID = '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2'
+
+
+class Reporter:
+    """Keeps what operators would read."""
+
+    def __init__(self) -> None:
+        self.reasons: list[Reason] = []
+        self.ends: list[EndReason] = []
+        self.faults: list[Exception] = []
+        self.needed: list[Any] = []
+
+    @contextlib.contextmanager
+    def event(self, name: str) -> Iterator[None]:
+        yield
+
+    def left_alone(self, why: Any) -> None:
+        self.reasons.append(why.reason)
+
+    def released(self, plan: Any, release: Any) -> None:
+        self.ends.append(release.end)
+
+    def pressure_during_transfer(self, plan: Any) -> None:
+        self.needed.append(plan)
+
+    def assigned(self, assigned: Any) -> None:
+        pass
+
+    def unreadable(self, fault: Exception) -> None:
+        self.faults.append(fault)
+
+    def restore_failed(self, fault: Exception) -> None:
+        self.faults.append(fault)
+
+    def fault(self, doing: str, fault: Exception) -> None:
+        self.faults.append(fault)
+
+
+class Transfer:
+    """Pre-copy: what is resident goes over the link until little is left.
+
+    What is not resident is looked at, page by page, to find that it need not
+    be sent; and what the balloon takes, once more in a later pass, since the
+    guest's kernel has written zeros to it.
+    """
+
+    def __init__(self, guest: guests.Guest) -> None:
+        self._guest = guest
+        self._rss_kib = guest.rss_kib
+        self._actual_kib = guest.actual_kib
+        self._left_kib = float(guest.sendable_kib)
+        self._to_look_at_kib = 0.0
+        guest.transferred_kib = 0.0
+
+    @property
+    def converged(self) -> bool:
+        model = self._guest.model
+        return (
+            self._left_kib / model.link_kib_per_second
+            + self._to_look_at_kib / model.look_kib_per_second
+            <= model.downtime_seconds
+        )
+
+    def send_rest(self) -> None:
+        """Send, while the guest stands still, what is left."""
+        self._guest.transferred_kib += self._left_kib
+
+    def step(self, seconds: float) -> None:
+        """Let happen what happens to memory, then send, then look."""
+        guest, model = self._guest, self._guest.model
+        self._see_balloon()
+        change_kib = guest.rss_kib - self._rss_kib
+        self._rss_kib = guest.rss_kib
+        if change_kib > 0:
+            self._left_kib += change_kib
+        else:
+            self._find_gone(-change_kib)
+        self._left_kib = min(
+            float(guest.sendable_kib),
+            self._left_kib + guest.load.rewrites_kib_per_second * seconds,
+        )
+        rate = model.link_kib_per_second
+        if guest.balloon_moved:
+            rate *= model.busy_link_share
+        sent_kib = min(self._left_kib, rate * seconds)
+        self._left_kib -= sent_kib
+        guest.transferred_kib += sent_kib
+        self._to_look_at_kib = max(
+            0.0,
+            self._to_look_at_kib
+            - model.look_kib_per_second * (seconds - sent_kib / rate),
+        )
+
+    def _see_balloon(self) -> None:
+        released_kib = self._actual_kib - self._guest.actual_kib
+        self._actual_kib = self._guest.actual_kib
+        self._to_look_at_kib += max(0, released_kib)
+
+    def _find_gone(self, gone_kib: float) -> None:
+        """Find what need not be sent any more; it is looked at instead."""
+        far_end_share = self._guest.model.far_end_share
+        unsent_share = far_end_share + (1 - far_end_share) * min(
+            1.0, self._left_kib / max(1, self._rss_kib)
+        )
+        self._left_kib = max(0.0, self._left_kib - gone_kib * unsent_share)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of one migration.
+
+    :ivar seconds: from the request to the guest running elsewhere
+    :ivar asked_seconds: from the request to the start of the transfer
+    :ivar sent_kib: what went over the link
+    :ivar went: whether the guest is elsewhere now
+    """
+
+    seconds: float
+    asked_seconds: float
+    sent_kib: float
+    went: bool
+
+
+class Cloud:
+    """One guest that is migrated between two hosts.
+
+    :ivar starved_seconds: the longest time in which the guest had less
+                           available than its headroom, missed some of its
+                           memory, and nobody was giving it back
+    :ivar back_seconds: from the landing to the guest having all its memory;
+                        None until it has
+    """
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        model: Model,
+        memory_kib: int,
+        load: guests.Load,
+        *,
+        migration_bandwidth_mbps: int = 1000,
+        policy: dict[str, Any] | None = None,
+        **behaviour: Any,
+    ) -> None:
+        self.clock = clock
+        self.model = model
+        self.guest = guests.Guest(
+            clock,
+            model,
+            memory_kib,
+            load,
+            xml=fakes.DOMAIN_XML.replace(str(4 * GIB), str(memory_kib)),
+            **behaviour,
+        )
+        self.guest.on_step = self._step
+        self.reporter = Reporter()
+        self.policy = fakes.make_policy(
+            migration_bandwidth_mbps=migration_bandwidth_mbps, **(policy or {})
+        )
+        self.engines = {
+            host: self._make_engine() for host in ('source', 'dest')
+        }
+        self.headroom_kib = self.policy.headroom_kib(memory_kib)
+        self.starved_seconds = self._starving_seconds = 0.0
+        self.back_seconds: float | None = None
+        self._landed_at_seconds: float | None = None
+        self.transfer: Transfer | None = None
+        self._owed_text: str | None = None
+
+    def _make_engine(self) -> engines.Engine:
+        return engines.Engine(
+            self.policy,
+            (
+                guest_agent.GuestAgent('guest_agent', 5),
+                balloon_stats.BalloonStats('balloon_stats', 5),
+            ),
+            balloon.Balloon(),
+            bandwidths.Bandwidths(
+                self.policy.migration_bandwidth_mbps, 'no address'
+            ),
+            release_rates.ReleaseRates(),
+            backoffs.Backoff(self.clock),
+        )
+
+    def migrate(
+        self,
+        *,
+        request: Request | None = None,
+        request_after_seconds: float = 0.0,
+        fails_after_seconds: float | None = None,
+    ) -> Outcome:
+        """Migrate the guest to the other host, as our driver does it."""
+        host = self.guest.host
+        dest = 'dest' if host == 'source' else 'source'
+        migration = source.SourceMigration(
+            guests.Domain(self.guest, host),
+            self.engines[host],
+            self.reporter,
+            host,
+            UUID,
+            None,
+            self.clock,
+        )
+        if request is not None:
+            self.clock.after(
+                request_after_seconds, lambda: migration.requests.give(request)
+            )
+        started_at = self.clock.now()
+        transfer_at, sent_kib, went = started_at, 0.0, False
+        landed_at = started_at
+        try:
+            if migration.prepare(dest):
+                transfer_at = self.clock.now()
+                with migration.transfer(dest):
+                    went = self._transfer(fails_after_seconds)
+                    sent_kib = self.guest.transferred_kib
+                    landed_at = self.clock.now()
+                    self.guest.transferred_kib = self.transfer = None
+                    if went:
+                        self._landed_at_seconds = landed_at
+                        self.guest.host = dest
+                        begun = self._resume(dest)
+            if went:
+                self._land(dest, begun)
+        finally:
+            migration.restore()
+        return Outcome(
+            landed_at - started_at, transfer_at - started_at, sent_kib, went
+        )
+
+    def _transfer(self, fails_after_seconds: float | None) -> bool:
+        self.clock.wait(self.model.before_job_seconds)
+        self.guest.look()
+        self.transfer = Transfer(self.guest)
+        started_at = self.clock.now()
+        while not self.transfer.converged:
+            self.clock.wait(self.model.step_seconds)
+            self.guest.look()
+            if fails_after_seconds is not None and (
+                self.clock.now() - started_at >= fails_after_seconds
+            ):
+                return False
+        self.clock.wait(self.model.downtime_seconds)
+        self.transfer.send_rest()
+        return True
+
+    def _resume(self, host: str) -> restorations.Restoration | None:
+        return restorations.begin(guests.Domain(self.guest, host), self.clock)
+
+    def _land(self, host: str, begun: restorations.Restoration | None) -> None:
+        self.clock.wait(self.model.after_landing_seconds)
+        destination.restore_memory(
+            guests.Domain(self.guest, host), self.reporter, self.clock, begun
+        )
+
+    def _step(self, seconds: float) -> None:
+        if self.transfer is not None:
+            self.transfer.step(seconds)
+        guest = self.guest
+        if guest.missing_kib <= 0:
+            self._starving_seconds = 0.0
+            self._see_memory_back()
+            return
+        self._check_debt()
+        if (
+            guest.available_kib < self.headroom_kib
+            and guest.target_kib < guest.memory_kib
+        ):
+            self._starving_seconds += seconds
+            self.starved_seconds = max(
+                self.starved_seconds, self._starving_seconds
+            )
+        else:
+            self._starving_seconds = 0.0
+
+    def _see_memory_back(self) -> None:
+        if self._landed_at_seconds is not None and self.back_seconds is None:
+            self.back_seconds = (
+                self.guest.seen_at_seconds - self._landed_at_seconds
+            )
+
+    def _check_debt(self) -> None:
+        text = self.guest.metadata
+        assert text is not None, 'missing and not owed'
+        if text != self._owed_text:
+            owed = journal.JournalEntry.from_xml(text)
+            assert owed.original_kib >= self.guest.memory_kib
+            self._owed_text = text
+
+    def is_whole(self) -> bool:
+        """:returns: whether the guest is as it was, to the kibibyte."""
+        guest = self.guest
+        guest.look()
+        return (
+            guest.actual_kib
+            == guest.target_kib
+            == guest.memory_kib
+            == guest.definition_kib
+            and guest.stats_period_seconds == 10
+            and guest.definition_stats_period_seconds == 10
+            and guest.metadata is None
+        )

@@ -1,0 +1,183 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One guest's journey: what the tests of all its parts have in common."""
+
+from collections.abc import Iterator
+import contextlib
+import functools
+import threading
+from typing import Any
+from unittest import mock
+
+from nova_freemem.acquire import balloon_stats
+from nova_freemem.acquire import guest_agent
+from nova_freemem.clock import Request
+from nova_freemem.migrate import destination
+from nova_freemem.migrate import engine as engines
+from nova_freemem.migrate import source
+from nova_freemem.plan import backoff as backoffs
+from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan.reasons import Reason
+from nova_freemem.release import balloon
+from nova_freemem.release.base import EndReason
+from nova_freemem.report import reporter as reporters
+from nova_freemem.restore import journal
+from nova_freemem.restore import locks
+from nova_freemem.restore import reconciler
+from tests import base
+from tests.simulation import fakes
+
+UUID = '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2'
+
+
+class WatchedGuest(fakes.FakeGuest):
+    """A guest that must never miss what nobody has written down."""
+
+    def look(self) -> None:
+        super().look()
+        if self.missing_kib > 0:
+            assert self.metadata is not None, 'missing and not owed'
+            owed = journal.JournalEntry.from_xml(self.metadata)
+            assert owed.original_kib == self.memory_kib
+
+
+@functools.cache
+def make_stand_ins() -> tuple[mock.Mock, mock.Mock]:
+    """Make a reporter and what is known of links.
+
+    Making them takes longer than a journey.
+    """
+    return (
+        mock.create_autospec(reporters.Reporter, instance=True),
+        mock.create_autospec(bandwidths.Bandwidths, instance=True),
+    )
+
+
+class World:
+    """A guest, two hosts, and one migration between them."""
+
+    def __init__(
+        self, mode: str = 'before', os_type: str | None = None, **guest: Any
+    ) -> None:
+        self.clock = fakes.FakeClock()
+        self.guest = WatchedGuest(self.clock, **guest)
+        self.source = fakes.FakeDomain(self.guest, 'source')
+        self.destination = fakes.FakeDomain(self.guest, 'dest')
+        self.reporter, links = make_stand_ins()
+        self.reporter.reset_mock()
+        links.reset_mock()
+        self.engine = engines.Engine(
+            fakes.make_policy(mode=mode, migration_bandwidth_mbps=1000),
+            (
+                guest_agent.GuestAgent('guest_agent', 5),
+                balloon_stats.BalloonStats('balloon_stats', 5),
+            ),
+            balloon.Balloon(),
+            links,
+            release_rates.ReleaseRates(),
+            backoffs.Backoff(self.clock),
+        )
+        links.rate.return_value = bandwidths.Bandwidth.of_mbps(
+            1000, bandwidths.Origin.CONFIGURED
+        )
+        self.taken_requests: list[Request] = []
+        self.start_again(os_type)
+
+    def start_again(self, os_type: str | None = None) -> None:
+        """Let the guest be asked to leave, once more."""
+        self.migration = source.SourceMigration(
+            self.source,
+            self.engine,
+            self.reporter,
+            'source',
+            UUID,
+            os_type,
+            self.clock,
+        )
+
+    def start_compute(self, host: str) -> reconciler.Reconciler:
+        """Let nova-compute start on a host, and look for what is owed."""
+        restorer = reconciler.Reconciler(
+            fakes.FakeHost(fakes.FakeDomain(self.guest, host)),
+            locks.Locks(self.clock),
+            self.clock,
+            self.engine.policy.reconcile_interval_seconds,
+        )
+        restorer.start()
+        return restorer
+
+    def request_after(self, seconds: float, request: Request) -> None:
+        def give() -> None:
+            if self.migration.requests.give(request):
+                self.taken_requests.append(request)
+
+        self.clock.after(seconds, give)
+
+    @contextlib.contextmanager
+    def transfer(self) -> Iterator[None]:
+        """Be Nova's transfer, in which libvirt's own calls wait."""
+        with self.migration.transfer('dest'):
+            self.guest.transferred_kib = 0
+            try:
+                yield
+            finally:
+                self.guest.transferred_kib = None
+
+    def land(self) -> None:
+        """Let the guest land, and get its memory back."""
+        self.guest.host = 'dest'
+        destination.restore_memory(self.destination, self.reporter, self.clock)
+
+    def is_whole(self) -> bool:
+        """:returns: whether the guest has all, and is owed nothing."""
+        guest = self.guest
+        guest.look()
+        return (
+            guest.missing_kib == 0
+            and guest.metadata is None
+            and guest.target_kib == guest.memory_kib
+            and guest.definition_kib == guest.memory_kib
+            and guest.stats_period_seconds == 10
+            and guest.definition_stats_period_seconds == 10
+        )
+
+    def reasons(self) -> list[Reason]:
+        return [
+            call.args[0].reason
+            for call in self.reporter.left_alone.call_args_list
+        ]
+
+    def ends(self) -> list[EndReason]:
+        return [
+            call.args[1].end for call in self.reporter.released.call_args_list
+        ]
+
+
+class JourneyTestCase(base.TestCase):
+    """A test whose threads run in its world's own time."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.thread = self.patch_autospec(threading, 'Thread')
+
+    def make_world(self, **guest: Any) -> World:
+        world = World(**guest)
+        self.thread.side_effect = world.clock.thread
+        return world
+
+    def have_no_threads(self) -> None:
+        """Let no thread start any more."""
+        self.thread.side_effect = None
+        self.thread.return_value.ident = None
+        self.thread.return_value.start.side_effect = RuntimeError('no thread')

@@ -1,0 +1,97 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Loading what the operator names."""
+
+from unittest import mock
+
+from stevedore import extension
+
+from nova_freemem import conf as freemem_conf
+from nova_freemem import exceptions
+from nova_freemem.acquire import balloon_stats
+from nova_freemem.acquire import guest_agent
+from nova_freemem.migrate import engine as engines
+from nova_freemem.release import balloon
+from tests import base
+
+
+class EngineTest(base.ConfTestCase):
+    def load(self, text: str) -> engines.Engine:
+        return engines.Engine.from_conf(
+            freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n')),
+            '192.0.2.1',
+        )
+
+    def problem(self, text: str) -> str:
+        return str(
+            self.assertRaises(exceptions.ConfigInvalid, self.load, text)
+        )
+
+    def test_extensions_are_found_by_name_and_kept_in_order(self) -> None:
+        engine = self.load('agent_timeout_seconds = 3')
+        self.assertEqual(
+            [guest_agent.GuestAgent, balloon_stats.BalloonStats],
+            [type(source) for source in engine.sources],
+        )
+        self.assertEqual(
+            [('guest_agent', 3), ('balloon_stats', 3)],
+            [
+                (source.name, source.timeout_seconds)
+                for source in engine.sources
+            ],
+        )
+        self.assertIs(balloon.Balloon, type(engine.releaser))
+        self.assertEqual(
+            ['balloon_stats', 'guest_agent'],
+            [
+                source.name
+                for source in self.load(
+                    'acquire = balloon_stats, guest_agent'
+                ).sources
+            ],
+        )
+
+    def test_what_the_operator_says_of_the_link_counts(self) -> None:
+        rate = self.load('migration_bandwidth_mbps = 10000').links.rate('dest')
+        self.assertEqual(('10000 Mbit/s configured'), str(rate))
+
+    def test_no_guest_is_left_alone_to_begin_with(self) -> None:
+        self.assertEqual(0, self.load('').backoff.left_seconds('uuid'))
+
+    def test_a_missing_extension_is_named_with_those_there_are(self) -> None:
+        self.assertEqual(
+            "[freemem] acquire: 'crystal_ball' is not installed; there are "
+            'balloon_stats, guest_agent',
+            self.problem('acquire = guest_agent, crystal_ball'),
+        )
+        self.assertEqual(
+            "[freemem] release: 'vacuum' is not installed; there are balloon",
+            self.problem('release = vacuum'),
+        )
+
+    def test_a_broken_extension_is_named_with_its_fault(self) -> None:
+        with mock.patch.object(
+            extension.ExtensionManager,
+            '_load_one_plugin',
+            autospec=True,
+            side_effect=ImportError('no such thing'),
+        ):
+            self.assertEqual(
+                "[freemem] acquire: 'guest_agent' cannot be loaded: "
+                "ImportError('no such thing')",
+                self.problem(''),
+            )
+
+    def test_nothing_but_the_error_is_logged(self) -> None:
+        self.problem('release = vacuum')
+        self.assertEqual('', self.log.output)

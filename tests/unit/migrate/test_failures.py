@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A journey with a fault at any of its steps."""
+
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies
+
+from nova_freemem import exceptions
+from nova_freemem.clock import Request
+from tests.simulation import fakes
+from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
+from tests.unit.migrate import base as journey
+
+
+def kinds_of_fault() -> list[Exception]:
+    return [
+        fakes.libvirt_fault(exceptions.LibvirtError, 'no'),
+        fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
+        fakes.libvirt_fault(exceptions.OperationInvalid, 'paused'),
+        fakes.libvirt_fault(exceptions.AgentCommandRefused, 'blocked'),
+        RuntimeError('a fault in our own code'),
+    ]
+
+
+class FaultTest(journey.JourneyTestCase):
+    def run_with_fault(
+        self,
+        call: int,
+        fault: Exception,
+        request: Request | None = None,
+        mode: str = 'before',
+    ) -> journey.World:
+        world = self.make_world(mode=mode)
+        world.source.fault_at[call] = fault
+        if request is not None:
+            world.request_after(3, request)
+        goes_on = world.migration.prepare('dest')
+        self.assertEqual(Request.ABORT not in world.taken_requests, goes_on)
+        if goes_on:
+            with world.transfer():
+                world.clock.wait(10)
+        return world
+
+    def test_a_fault_at_any_call_ends_with_the_guest_whole(self) -> None:
+        broken, *others = kinds_of_fault()
+        for fault, request, mode in (
+            [(broken, request, 'before') for request in (None, *Request)]
+            + [(fault, None, 'before') for fault in others]
+            + [(fault, None, 'auto') for fault in kinds_of_fault()]
+        ):
+            call, was_used = 1, True
+            while was_used:
+                world = self.run_with_fault(call, fault, request, mode)
+                was_used = not world.source.fault_at
+                # The transfer fails; the fault may come in giving back.
+                world.migration.restore()
+                world.migration.restore()
+                self.assertTrue(
+                    world.is_whole(), f'{fault!r} at {call}, {request}, {mode}'
+                )
+                call += 1
+            self.assertGreater(call, 10)
+
+    def test_a_fault_before_the_landing_lets_it_succeed(self) -> None:
+        for mode in ('before', 'auto'):
+            for call in range(1, 60):
+                world = self.run_with_fault(
+                    call, RuntimeError('ours'), mode=mode
+                )
+                world.land()
+                self.assertTrue(world.is_whole(), (call, mode))
+
+    def test_a_fault_is_told_of(self) -> None:
+        for call in range(1, 20):
+            world = self.run_with_fault(call, RuntimeError('ours'))
+            self.assertTrue(
+                world.reporter.fault.called
+                or world.reporter.restore_failed.called,
+                call,
+            )
+
+    @hypothesis.given(
+        faults=strategies.dictionaries(
+            strategies.integers(1, 80),
+            strategies.sampled_from(kinds_of_fault()),
+            max_size=20,
+        ),
+        request=strategies.sampled_from([None, *Request]),
+        order_seconds=strategies.floats(0, 15),
+        mode=strategies.sampled_from(['auto', 'before', 'during']),
+        gives_down_to_kib=strategies.integers(0, 4 * GIB),
+        takes_up_to_kib=strategies.integers(4 * GIB - 8 * MIB, 4 * GIB + 1),
+        used_kib=strategies.integers(0, 4 * GIB),
+        touched_share=strategies.floats(0, 1),
+        touched_first=strategies.booleans(),
+        discards=strategies.booleans(),
+        transfer_seconds=strategies.floats(0, 15),
+        lands=strategies.booleans(),
+    )
+    def test_whatever_happens_nothing_is_missing_that_is_not_owed(
+        self,
+        faults: dict[int, Exception],
+        request: Request | None,
+        order_seconds: float,
+        used_kib: int,
+        touched_share: float,
+        transfer_seconds: float,
+        lands: bool,
+        **guest: Any,
+    ) -> None:
+        world = self.make_world(used_kib=0, **guest)
+        world.guest.used_kib = min(used_kib, 4 * GIB - 300 * MIB)
+        world.guest.touched_kib = int(touched_share * world.guest.free_kib)
+        world.source.fault_at |= faults
+        if request is not None:
+            world.request_after(order_seconds, request)
+        if world.migration.prepare('dest'):
+            with world.transfer():
+                world.clock.wait(transfer_seconds)
+            if lands:
+                world.land()
+        world.migration.restore()
+        world.source.fault_at.clear()
+        world.guest.takes_up_to_kib = 1 << 40
+        world.start_compute(world.guest.host)
+        world.clock.wait(60)
+        self.assertTrue(world.is_whole())

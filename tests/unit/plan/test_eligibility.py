@@ -1,0 +1,144 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Who is left alone, each for a reason of its own."""
+
+from lxml import etree
+
+from nova_freemem.plan import eligibility
+from nova_freemem.plan.reasons import Reason
+from nova_freemem.plan.reasons import Skip
+from nova_freemem.virt.memory_stats import BalloonStats
+from tests import base
+from tests.simulation import fakes
+from tests.simulation.fakes import GIB
+
+BALLOON = BalloonStats(actual_kib=4 * GIB, rss_kib=3 * GIB)
+
+
+def examine(
+    *,
+    running: bool = True,
+    added: str = '',
+    within: str = '.',
+    balloon: BalloonStats | None = BALLOON,
+    os_type: str | None = None,
+) -> eligibility.Eligible | Skip:
+    """Examine a guest as Nova makes it, with one element added."""
+    description = etree.fromstring(fakes.DOMAIN_XML)
+    if added:
+        description.find(within).append(etree.fromstring(added))
+    return eligibility.examine(running, description, balloon, os_type)
+
+
+class EligibilityTest(base.TestCase):
+    def assert_left_alone(self, reason: Reason, **guest: object) -> None:
+        decision = examine(**guest)
+        self.assertIsInstance(decision, Skip)
+        self.assertEqual(reason, decision.reason)
+
+    def test_an_ordinary_guest_may_be_asked(self) -> None:
+        self.assertEqual(eligibility.Eligible(4 * GIB, 3 * GIB), examine())
+
+    def test_windows_is_what_the_image_says_it_is(self) -> None:
+        for os_type, windows in (
+            (None, False),
+            ('linux', False),
+            ('windows', True),
+        ):
+            self.assertEqual(windows, examine(os_type=os_type).windows)
+
+    def test_what_the_host_does_not_hold_is_never_touched(self) -> None:
+        for rss_kib, nonresident_kib in ((3 * GIB, 1 * GIB), (5 * GIB, 0)):
+            guest = examine(
+                balloon=BalloonStats(
+                    4 * GIB, rss_kib + eligibility.QEMU_OWN_KIB
+                )
+            )
+            self.assertEqual(nonresident_kib, guest.nonresident_kib)
+
+    def test_qemus_own_memory_is_not_the_guests(self) -> None:
+        guest = examine(
+            balloon=BalloonStats(4 * GIB, eligibility.QEMU_OWN_KIB - 1)
+        )
+        self.assertEqual(
+            (0, 4 * GIB), (guest.resident_kib, guest.nonresident_kib)
+        )
+
+    def test_a_paused_guest_is_left_alone(self) -> None:
+        self.assert_left_alone(Reason.NOT_RUNNING, running=False)
+
+    def test_a_guest_without_balloon_is_left_alone(self) -> None:
+        self.assert_left_alone(Reason.NO_BALLOON, balloon=None)
+
+    def test_memory_that_cannot_be_discarded_is_left_alone(self) -> None:
+        for backing in (
+            '<hugepages/>',
+            '<locked/>',
+            "<source type='file'/>",
+            "<allocation mode='immediate'/>",
+        ):
+            self.assert_left_alone(
+                Reason.PINNED_MEMORY,
+                added=f'<memoryBacking>{backing}</memoryBacking>',
+            )
+
+    def test_memory_that_can_be_discarded_is_not(self) -> None:
+        for backing in (
+            '<nosharepages/>',
+            "<source type='memfd'/>",
+            "<allocation mode='ondemand'/>",
+        ):
+            self.assertIsInstance(
+                examine(added=f'<memoryBacking>{backing}</memoryBacking>'),
+                eligibility.Eligible,
+            )
+
+    def test_a_guest_with_a_passed_through_device_is_left_alone(self) -> None:
+        for device in (
+            "<hostdev mode='subsystem' type='pci'/>",
+            "<interface type='hostdev'/>",
+            "<interface type='vdpa'/>",
+        ):
+            self.assert_left_alone(
+                Reason.PASSTHROUGH_DEVICE, added=device, within='./devices'
+            )
+
+    def test_a_confidential_guest_is_left_alone(self) -> None:
+        for kind in ('sev', 'sev-snp', 'tdx'):
+            self.assert_left_alone(
+                Reason.CONFIDENTIAL, added=f"<launchSecurity type='{kind}'/>"
+            )
+
+    def test_a_guest_of_unknown_resident_size_is_left_alone(self) -> None:
+        self.assert_left_alone(
+            Reason.NO_RSS, balloon=BalloonStats(actual_kib=4 * GIB)
+        )
+
+    def test_a_guest_ballooned_by_somebody_else_is_left_alone(self) -> None:
+        decision = examine(
+            balloon=BalloonStats(actual_kib=3 * GIB, rss_kib=3 * GIB)
+        )
+        self.assertEqual(
+            'the balloon is inflated already, and not by this migration '
+            '(it has 3145728 of 4194304 KiB)',
+            str(decision),
+        )
+
+    def test_a_reason_without_figures_is_one_clause(self) -> None:
+        self.assertEqual(
+            'the guest is paused or not running',
+            str(Skip(Reason.NOT_RUNNING)),
+        )
+
+    def test_no_two_reasons_read_the_same(self) -> None:
+        self.assertEqual(len(Reason), len({each.value for each in Reason}))

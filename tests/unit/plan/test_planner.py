@@ -1,0 +1,562 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""How much is taken and when, and when a guest is left alone."""
+
+import dataclasses
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies
+
+from nova_freemem.acquire.base import FreeMemory
+from nova_freemem.plan import planner
+from nova_freemem.plan.bandwidth import Bandwidth
+from nova_freemem.plan.bandwidth import Origin
+from nova_freemem.plan.eligibility import QEMU_OWN_KIB
+from nova_freemem.plan.eligibility import Eligible
+from nova_freemem.plan.planner import Mode
+from nova_freemem.plan.reasons import Reason
+from nova_freemem.plan.reasons import Skip
+from nova_freemem.plan.release_rate import ReleaseRate
+from nova_freemem.policy import Policy
+from nova_freemem.virt.memory_stats import BalloonStats
+from tests import base
+from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
+from tests.simulation.fakes import make_policy
+
+GIGABIT = Bandwidth.of_mbps(1000, Origin.CONFIGURED)
+PACE = ReleaseRate()
+FAST = Bandwidth.of_mbps(100_000, Origin.CONFIGURED)
+
+LOOK_SECONDS = 4 * GIB / planner.LOOK_KIB_PER_SECOND
+
+# What a guest of 4 GiB keeps by default.
+KEEPS_KIB = int(4 * GIB * 5 // 100 * (1 + planner.SLACK_SHARE))
+
+
+def make(
+    free_kib: int,
+    *,
+    resident_kib: int = 4 * GIB,
+    windows: bool = False,
+    available_kib: int | None = None,
+    cold_kib: int | None = None,
+    unwritten_kib: int = 0,
+    link: Bandwidth = GIGABIT,
+    pace: ReleaseRate = PACE,
+    **policy: Any,
+) -> planner.Plan | Skip:
+    """Plan for a guest of 4 GiB, wholly resident unless said otherwise."""
+    memory = FreeMemory(
+        'agent',
+        4 * GIB,
+        free_kib,
+        available_kib,
+        inactive_file_kib=cold_kib,
+        unwritten_kib=unwritten_kib,
+    )
+    guest = Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB, windows)
+    return planner.make(memory, guest, make_policy(**policy), link, pace)
+
+
+class AmountTest(base.TestCase):
+    def test_all_but_the_headroom_and_some_slack_is_taken(self) -> None:
+        plan = make(3 * GIB, headroom_percent=25)
+        self.assertEqual(4 * GIB, plan.original_kib)
+        self.assertEqual(1 * GIB, plan.headroom_kib)
+        self.assertEqual(2 * GIB - 256 * MIB, plan.release_kib)
+        self.assertEqual(plan.release_kib, plan.expected_saving_kib)
+
+    def test_a_small_guest_keeps_the_least_headroom(self) -> None:
+        plan = make(3 * GIB, headroom_percent=1, headroom_min_mib=512)
+        self.assertEqual(3 * GIB - 640 * MIB, plan.release_kib)
+
+    def test_windows_keeps_what_its_driver_needs(self) -> None:
+        plan = make(3 * GIB, windows=True)
+        self.assertEqual(1 * GIB, plan.headroom_kib)
+        self.assertEqual(2 * GIB - 256 * MIB, plan.release_kib)
+        self.assertEqual(
+            Reason.NOTHING_FREE, make(1 * GIB, windows=True).reason
+        )
+
+    def test_less_is_taken_where_less_is_available_than_free(self) -> None:
+        plan = make(3 * GIB, available_kib=2 * GIB)
+        self.assertEqual(2 * GIB - KEEPS_KIB, plan.release_kib)
+
+    def test_cache_stays_where_the_guest_does_not_say_that_it_is_cold(
+        self,
+    ) -> None:
+        plan = make(2 * GIB, available_kib=3 * GIB)
+        self.assertEqual(2 * GIB - KEEPS_KIB, plan.release_kib)
+
+    def test_cold_and_clean_cache_is_taken_too(self) -> None:
+        plan = make(
+            1 * GIB,
+            available_kib=3 * GIB,
+            cold_kib=2 * GIB,
+            unwritten_kib=512 * MIB,
+        )
+        self.assertEqual(2 * GIB + 512 * MIB - KEEPS_KIB, plan.release_kib)
+
+    def test_where_the_operator_wants_no_cache_is_taken(self) -> None:
+        plan = make(
+            1 * GIB, available_kib=3 * GIB, cold_kib=2 * GIB, reclaim='free'
+        )
+        self.assertEqual(1 * GIB - KEEPS_KIB, plan.release_kib)
+
+    def test_where_the_operator_wants_all_that_is_available_is(self) -> None:
+        plan = make(1 * GIB, available_kib=3 * GIB, reclaim='available')
+        self.assertEqual(3 * GIB - KEEPS_KIB, plan.release_kib)
+
+    def test_all_that_is_available_is_what_is_free_where_no_more_is_told(
+        self,
+    ) -> None:
+        plan = make(1 * GIB, cold_kib=2 * GIB, reclaim='available')
+        self.assertEqual(1 * GIB - KEEPS_KIB, plan.release_kib)
+
+    def test_nothing_free_leaves_the_guest_alone(self) -> None:
+        decision = make(100 * MIB)
+        self.assertEqual(Reason.NOTHING_FREE, decision.reason)
+        self.assertEqual('100 MiB to spare, headroom 204 MiB', decision.detail)
+
+    def test_a_guest_whose_tasks_wait_for_memory_is_left_alone(self) -> None:
+        def stalled(share: float) -> planner.Plan | Skip:
+            return planner.make(
+                FreeMemory(
+                    'agent', 4 * GIB, 3 * GIB, memory_pressure_share=share
+                ),
+                Eligible(4 * GIB, 4 * GIB),
+                make_policy(),
+                GIGABIT,
+                PACE,
+            )
+
+        self.assertIsInstance(stalled(0.1), planner.Plan)
+        self.assertEqual(
+            Skip(Reason.MEMORY_PRESSURE, '25% of the last ten seconds'),
+            stalled(0.25),
+        )
+
+    def test_just_the_headroom_free_leaves_the_guest_alone(self) -> None:
+        self.assertEqual(Reason.NOTHING_FREE, make(KEEPS_KIB).reason)
+
+    def test_a_small_saving_is_not_worth_it(self) -> None:
+        small_kib = KEEPS_KIB + 99 * MIB
+        self.assertEqual(
+            Reason.NOT_WORTHWHILE,
+            make(small_kib, min_saving_mib=100, mode='during').reason,
+        )
+        self.assertIsInstance(
+            make(small_kib, min_saving_mib=99, mode='during'), planner.Plan
+        )
+
+    def test_resident_size_may_fall_only_after_the_never_touched_part(
+        self,
+    ) -> None:
+        plan = make(3 * GIB, resident_kib=3 * GIB)
+        self.assertEqual(1 * GIB, plan.nonresident_kib)
+        self.assertEqual(0, plan.expected_fall_kib(GIB))
+        self.assertEqual(MIB, plan.expected_fall_kib(GIB + MIB))
+
+    def test_there_is_nothing_more_to_gain_once_what_is_used_is_all_there_is(
+        self,
+    ) -> None:
+        plan = make(2 * GIB, resident_kib=3 * GIB)
+        self.assertEqual(2 * GIB, plan.needed_kib)
+        self.assertEqual(QEMU_OWN_KIB + 2 * GIB, plan.least_rss_kib)
+        cold = make(1 * GIB, available_kib=3 * GIB, cold_kib=1 * GIB)
+        self.assertEqual(2 * GIB + KEEPS_KIB, cold.needed_kib)
+
+    def test_a_plan_cannot_be_changed(self) -> None:
+        plan = make(3 * GIB)
+        self.assertRaises(
+            dataclasses.FrozenInstanceError, setattr, plan, 'target_kib', 1
+        )
+
+
+class ModeTest(base.TestCase):
+    def test_by_itself_it_goes_for_time(self) -> None:
+        self.assertEqual(Mode.AUTO, make(3 * GIB).mode)
+
+    def test_the_operator_may_want_the_fewest_bytes(self) -> None:
+        self.assertEqual(Mode.BEFORE, make(3 * GIB, mode='before').mode)
+        self.assertEqual(Mode.DURING, make(3 * GIB, mode='during').mode)
+
+    def test_who_insists_is_not_told_that_it_would_not_pay(self) -> None:
+        for mode in ('before', 'during'):
+            self.assertIsInstance(
+                make(3 * GIB, link=FAST, mode=mode), planner.Plan
+            )
+
+
+class ForecastTest(base.TestCase):
+    """The scenarios of the benchmark, as the plan sees them."""
+
+    def assert_left_alone(self, decision: planner.Plan | Skip) -> str:
+        self.assertIsInstance(decision, Skip)
+        self.assertEqual(Reason.NOT_WORTHWHILE, decision.reason)
+        return decision.detail
+
+    def test_a_freshly_booted_guest_is_left_alone(self) -> None:
+        detail = self.assert_left_alone(
+            make(3 * GIB + 512 * MIB, resident_kib=600 * MIB)
+        )
+        self.assertRegex(
+            detail,
+            r'^0 MiB resident of 3328 MiB, 0\.0 of '
+            r'5\.0 s at 1000 Mbit/s configured$',
+        )
+
+    def seconds(self, plan: planner.Plan) -> float:
+        plain_seconds = 4 * GIB / plan.link.kib_per_second
+        return plain_seconds - plan.expected_saving_seconds
+
+    def test_freed_memory_is_waited_for_and_not_carried(self) -> None:
+        plan = make(3 * GIB, mode='before')
+        self.assertAlmostEqual(
+            plan.release_kib / PACE.inflate_kib_per_second
+            + (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second,
+            self.seconds(plan),
+        )
+
+    def test_beside_the_transfer_freed_memory_is_not_waited_for(self) -> None:
+        plan = make(3 * GIB, mode='during')
+        # Link and balloon shorten the queue from both ends until only what
+        # the guest keeps is left, and that has to be carried.
+        self.assertAlmostEqual(
+            (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second
+            + LOOK_SECONDS,
+            self.seconds(plan),
+        )
+
+    def test_on_a_link_as_fast_as_the_balloon_both_do_their_part(self) -> None:
+        link = Bandwidth(PACE.inflate_kib_per_second, Origin.CONFIGURED)
+        plan = make(4 * GIB - 1, link=link, headroom_percent=1, mode='during')
+        self.assertAlmostEqual(
+            4 * GIB / link.kib_per_second / 2 + LOOK_SECONDS,
+            self.seconds(plan),
+        )
+
+    def test_by_itself_it_waits_unless_much_is_won_by_not_waiting(
+        self,
+    ) -> None:
+        slow = ReleaseRate(inflate_kib_per_second=200 * MIB)
+        for pace, as_mode in ((PACE, 'before'), (slow, 'during')):
+            self.assertEqual(
+                self.seconds(make(3 * GIB, mode=as_mode, pace=pace)),
+                self.seconds(make(3 * GIB, pace=pace)),
+            )
+
+    def test_where_waiting_takes_longer_than_no_plugin_it_does_not_wait(
+        self,
+    ) -> None:
+        at_link_pace = GIGABIT.kib_per_second * 0.9
+        self.assertTrue(
+            planner.transfer_now_is_better(
+                1 * GIB, 3 * GIB, at_link_pace, GIGABIT, 4 * GIB
+            )
+        )
+        self.assertFalse(
+            planner.transfer_now_is_better(
+                1 * GIB, 3 * GIB, 10 * at_link_pace, GIGABIT, 4 * GIB
+            )
+        )
+
+    def test_cold_cache_comes_more_slowly_than_free_memory(self) -> None:
+        link = Bandwidth(PACE.inflate_kib_per_second, Origin.CONFIGURED)
+        free = make(3 * GIB, link=link, mode='during')
+        cold = make(
+            256 * MIB,
+            available_kib=3 * GIB,
+            mode='during',
+            cold_kib=3 * GIB - 256 * MIB,
+            link=link,
+        )
+        self.assertEqual(free.release_kib, cold.release_kib)
+        self.assertLess(
+            cold.expected_saving_seconds, free.expected_saving_seconds
+        )
+
+    def test_fragments_are_resident_and_worth_it(self) -> None:
+        # Free page reporting cannot return them: they are resident.
+        plan = make(3 * GIB, resident_kib=3 * GIB + 700 * MIB)
+        self.assertGreater(plan.expected_saving_kib, 2 * GIB)
+
+    def test_reported_memory_is_not_paid_for(self) -> None:
+        self.assert_left_alone(make(3 * GIB, resident_kib=1 * GIB))
+
+    def test_what_is_not_resident_comes_first_and_in_vain(self) -> None:
+        plan = make(3 * GIB, resident_kib=2 * GIB + 512 * MIB)
+        self.assertEqual(1 * GIB + 512 * MIB, plan.nonresident_kib)
+        self.assertEqual(
+            plan.release_kib - plan.nonresident_kib, plan.expected_saving_kib
+        )
+
+    def test_where_balloon_and_link_never_meet_nothing_is_won(self) -> None:
+        # The link has carried all that is resident before the balloon is
+        # through with what is not.
+        self.assert_left_alone(make(3 * GIB, resident_kib=1 * GIB, link=FAST))
+
+    def test_a_full_guest_is_left_alone(self) -> None:
+        self.assertEqual(
+            Reason.NOTHING_FREE,
+            make(120 * MIB, available_kib=180 * MIB, cold_kib=40 * MIB).reason,
+        )
+
+    def test_a_fast_link_is_not_helped(self) -> None:
+        self.assert_left_alone(make(3 * GIB, link=FAST))
+
+    def test_a_guest_that_is_slow_to_give_may_not_pay(self) -> None:
+        slow = ReleaseRate(inflate_kib_per_second=10 * MIB)
+        self.assertIsInstance(make(3 * GIB), planner.Plan)
+        self.assert_left_alone(make(3 * GIB, pace=slow))
+
+    def test_a_gain_too_small_to_foretell_is_none(self) -> None:
+        # 100 MiB of 4 GiB is less than a tenth of the time.
+        self.assert_left_alone(make(KEEPS_KIB + 100 * MIB))
+
+
+class AtBestTest(base.TestCase):
+    """What the balloon driver's figures alone can tell."""
+
+    def at_best(
+        self,
+        *,
+        free_kib: int,
+        resident_kib: int,
+        link: Bandwidth = GIGABIT,
+        reclaim: str = 'cold',
+        mode: str = 'auto',
+        **tells: int | None,
+    ) -> Skip | None:
+        figures = {
+            'total_kib': 4 * GIB,
+            'available_kib': 4 * GIB - 1,
+            'page_cache_kib': 50 * MIB,
+        }
+        driver = BalloonStats(
+            4 * GIB,
+            resident_kib + QEMU_OWN_KIB,
+            free_kib=free_kib,
+            **(figures | tells),
+        )
+        return planner.cannot_pay(
+            driver,
+            Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB),
+            make_policy(reclaim=reclaim, mode=mode),
+            link,
+        )
+
+    def test_a_freshly_booted_guest_need_not_be_asked(self) -> None:
+        decision = self.at_best(
+            free_kib=3 * GIB + 700 * MIB, resident_kib=300 * MIB
+        )
+        self.assertEqual(Reason.NOT_WORTHWHILE, decision.reason)
+
+    def test_a_full_guest_need_not_be_asked(self) -> None:
+        decision = self.at_best(free_kib=150 * MIB, resident_kib=4 * GIB)
+        self.assertEqual(Reason.NOTHING_FREE, decision.reason)
+
+    def test_on_a_link_that_needs_no_time_no_guest_need_be_asked(self) -> None:
+        decision = self.at_best(
+            free_kib=3 * GIB, resident_kib=4 * GIB, link=FAST
+        )
+        self.assertEqual(Reason.NOT_WORTHWHILE, decision.reason)
+        self.assertRegex(
+            decision.detail, r'0\.2 of 0\.3 s at 100000 Mbit/s configured$'
+        )
+
+    def test_freed_memory_is_worth_a_question(self) -> None:
+        self.assertIsNone(self.at_best(free_kib=3 * GIB, resident_kib=4 * GIB))
+
+    def test_page_cache_that_may_be_cold_is_worth_one(self) -> None:
+        about = {
+            'free_kib': 300 * MIB,
+            'resident_kib': 4 * GIB,
+            'page_cache_kib': 2 * GIB,
+        }
+        self.assertIsNone(self.at_best(**about))
+        self.assertEqual(
+            Reason.NOT_WORTHWHILE, self.at_best(reclaim='free', **about).reason
+        )
+
+    def test_who_insists_is_told_how_little_it_would_be(self) -> None:
+        self.assertIsNone(
+            self.at_best(
+                free_kib=3 * GIB,
+                resident_kib=4 * GIB,
+                link=FAST,
+                mode='before',
+            )
+        )
+        self.assertIsNotNone(
+            self.at_best(
+                free_kib=4 * GIB - 1, resident_kib=10 * MIB, mode='before'
+            )
+        )
+
+    def test_a_driver_that_tells_too_little_decides_nothing(self) -> None:
+        for absent in ('total_kib', 'available_kib', 'page_cache_kib'):
+            self.assertIsNone(
+                self.at_best(
+                    free_kib=150 * MIB, resident_kib=4 * GIB, **{absent: None}
+                )
+            )
+
+
+kib = strategies.integers(0, 64 * GIB)
+policies = strategies.builds(
+    make_policy,
+    mode=strategies.sampled_from(['auto', 'before', 'during']),
+    reclaim=strategies.sampled_from(['free', 'cold', 'available']),
+    headroom_percent=strategies.integers(1, 90),
+    headroom_min_mib=strategies.integers(32, 4096),
+)
+
+
+class PlanPropertiesTest(base.TestCase):
+    @hypothesis.given(
+        actual_kib=kib,
+        total_kib=kib,
+        free_kib=kib,
+        rss_kib=kib,
+        available_kib=strategies.none() | kib,
+        inactive_file_kib=strategies.none() | kib,
+        unwritten_kib=strategies.none() | kib,
+        windows=strategies.booleans(),
+        policy=policies,
+        migration_bandwidth_mbps=strategies.integers(1, 10**6),
+    )
+    def test_a_guest_always_keeps_its_headroom(
+        self,
+        actual_kib: int,
+        total_kib: int,
+        free_kib: int,
+        rss_kib: int,
+        windows: bool,
+        policy: Policy,
+        migration_bandwidth_mbps: int,
+        **amounts_kib: int | None,
+    ) -> None:
+        total_kib = min(total_kib, actual_kib)
+        free_kib = min(free_kib, total_kib)
+        amounts_kib = {
+            name: value
+            if value is None
+            else min(
+                value,
+                total_kib - (free_kib if name == 'inactive_file_kib' else 0),
+            )
+            for name, value in amounts_kib.items()
+        }
+        memory = FreeMemory('agent', total_kib, free_kib, **amounts_kib)
+        plan = planner.make(
+            memory,
+            Eligible(actual_kib, rss_kib, windows),
+            policy,
+            Bandwidth.of_mbps(migration_bandwidth_mbps, Origin.CONFIGURED),
+            PACE,
+        )
+        if isinstance(plan, Skip):
+            return
+        self.assertEqual(
+            policy.headroom_kib(actual_kib, windows), plan.headroom_kib
+        )
+        self.assertGreaterEqual(plan.target_kib, plan.headroom_kib)
+        self.assertLess(plan.target_kib, plan.original_kib)
+        available_kib = amounts_kib['available_kib']
+        if available_kib is not None:
+            self.assertGreaterEqual(
+                available_kib - plan.release_kib, plan.headroom_kib
+            )
+        self.assertLessEqual(plan.expected_saving_kib, plan.release_kib)
+        self.assertGreaterEqual(
+            plan.expected_saving_kib, policy.min_saving_mib * 1024
+        )
+        self.assertLessEqual(0, plan.expected_saving_seconds + 1e-9)
+
+    @hypothesis.given(free_kib=kib, more_kib=kib)
+    def test_more_free_never_takes_less(
+        self, free_kib: int, more_kib: int
+    ) -> None:
+        def release_kib(amount_kib: int) -> int:
+            plan = make(min(amount_kib, 4 * GIB))
+            return plan.release_kib if isinstance(plan, planner.Plan) else 0
+
+        self.assertLessEqual(
+            release_kib(free_kib), release_kib(free_kib + more_kib)
+        )
+
+    @hypothesis.given(
+        free_kib=strategies.integers(0, 4 * GIB),
+        resident_kib=strategies.integers(0, 5 * GIB),
+        migration_bandwidth_mbps=strategies.integers(1, 10**6),
+    )
+    def test_by_itself_nothing_is_done_that_would_not_pay(
+        self, free_kib: int, resident_kib: int, migration_bandwidth_mbps: int
+    ) -> None:
+        link = Bandwidth.of_mbps(migration_bandwidth_mbps, Origin.CONFIGURED)
+        plan = make(free_kib, resident_kib=resident_kib, link=link)
+        if isinstance(plan, planner.Plan):
+            self.assertGreaterEqual(
+                plan.expected_saving_seconds, planner.LEAST_GAIN_SECONDS
+            )
+            self.assertGreaterEqual(
+                plan.expected_saving_seconds,
+                planner.LEAST_GAIN_SHARE * resident_kib / link.kib_per_second,
+            )
+
+    @hypothesis.given(
+        driver=strategies.tuples(kib, kib, kib, kib),
+        rss_kib=kib,
+        less_kib=strategies.tuples(kib, kib, kib),
+        unwritten_kib=kib,
+        policy=policies,
+        migration_bandwidth_mbps=strategies.integers(1, 10**6),
+        pace=strategies.builds(
+            ReleaseRate,
+            inflate_kib_per_second=strategies.integers(MIB, 64 * GIB),
+        ),
+    )
+    def test_who_is_not_asked_would_be_left_alone_whatever_it_said(
+        self,
+        driver: tuple[int, ...],
+        rss_kib: int,
+        less_kib: tuple[int, ...],
+        unwritten_kib: int,
+        policy: Policy,
+        migration_bandwidth_mbps: int,
+        pace: ReleaseRate,
+    ) -> None:
+        total_kib, free_kib, available_kib, cache_kib = (
+            min(amount_kib, driver[0]) for amount_kib in driver
+        )
+        guest = Eligible(total_kib, rss_kib)
+        link = Bandwidth.of_mbps(migration_bandwidth_mbps, Origin.CONFIGURED)
+        told = BalloonStats(
+            total_kib, rss_kib, total_kib, free_kib, available_kib, cache_kib
+        )
+        if planner.cannot_pay(told, guest, policy, link) is None:
+            return
+        said = FreeMemory(
+            'agent',
+            total_kib,
+            max(0, free_kib - less_kib[0]),
+            max(0, available_kib - less_kib[1]),
+            inactive_file_kib=max(0, cache_kib - less_kib[2]),
+            unwritten_kib=unwritten_kib,
+        )
+        self.assertIsInstance(
+            planner.make(said, guest, policy, link, pace), Skip
+        )

@@ -1,0 +1,330 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""When a release ends."""
+
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies
+
+from nova_freemem.clock import Request
+from nova_freemem.plan.eligibility import QEMU_OWN_KIB
+from nova_freemem.plan.planner import Mode
+from nova_freemem.plan.planner import Plan
+from nova_freemem.release import stop_rules
+from nova_freemem.release.base import EndReason
+from tests import base
+from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
+from tests.simulation.fakes import make_plan
+
+PLAN = make_plan(mode=Mode.DURING)
+
+
+def judge(
+    *taken_mib: float,
+    fall: float = 1.0,
+    request: Request | None = None,
+    deadline_passed: bool = False,
+    plan: Plan = PLAN,
+    every_seconds: float = 1.0,
+    kept_waiting: bool = False,
+) -> EndReason | None:
+    """Judge a release of which so much was taken by each second.
+
+    :param fall: share of it by which the resident size fell
+    """
+    return stop_rules.judge(
+        [
+            stop_rules.Observation(
+                tick * every_seconds,
+                4 * GIB - int(mib * MIB),
+                4 * GIB - int(mib * MIB * fall),
+            )
+            for tick, mib in enumerate(taken_mib)
+        ],
+        plan,
+        request,
+        deadline_passed,
+        kept_waiting,
+    )
+
+
+class JudgeTest(base.TestCase):
+    def test_it_goes_on_while_the_guest_gives(self) -> None:
+        self.assertIsNone(judge(0))
+        self.assertIsNone(judge(0, 400, 800))
+
+    def test_it_ends_at_the_target(self) -> None:
+        self.assertEqual(EndReason.TARGET_REACHED, judge(0, 3072))
+
+    def test_a_mebibyte_off_is_at_the_target(self) -> None:
+        self.assertIsNone(judge(0, 3070.9))
+        self.assertEqual(EndReason.TARGET_REACHED, judge(0, 3071))
+        self.assertEqual(EndReason.TARGET_REACHED, judge(0, 3073))
+
+    def test_it_ends_once_nothing_of_it_is_resident(self) -> None:
+        seen = [
+            stop_rules.Observation(
+                tick / 5,
+                4 * GIB - tick * 100 * MIB,
+                max(2 * GIB, 4 * GIB - tick * 100 * MIB),
+            )
+            for tick in range(25)
+        ]
+        needed_kib = 2 * GIB - QEMU_OWN_KIB - stop_rules.NEAR_KIB
+        plan = make_plan(needed_kib=needed_kib)
+        self.assertIsNone(stop_rules.judge(seen[:21], plan, None, False))
+        self.assertIsNone(stop_rules.judge(seen[:24], plan, None, False))
+        self.assertEqual(
+            EndReason.RESIDENT_RELEASED,
+            stop_rules.judge(seen, plan, None, False),
+        )
+        far = make_plan(needed_kib=needed_kib - 1)
+        self.assertIsNone(stop_rules.judge(seen, far, None, False))
+
+    def test_it_ends_when_the_guest_gives_no_more(self) -> None:
+        self.assertIsNone(judge(0, 400, 400))
+        self.assertEqual(EndReason.NO_PROGRESS, judge(0, 400, 400, 400))
+
+    def test_a_guest_that_gives_nothing_at_all_is_not_waited_for(self) -> None:
+        self.assertEqual(EndReason.NO_PROGRESS, judge(0, 0, 0))
+
+    def test_a_page_now_and_then_is_no_progress(self) -> None:
+        self.assertEqual(EndReason.NO_PROGRESS, judge(0, 400, 403.9, 407.9))
+        self.assertIsNone(judge(0, 400, 404, 408))
+
+    def test_progress_is_measured_over_time_not_over_looks(self) -> None:
+        self.assertIsNone(judge(0, 400, 400, 400, 400, every_seconds=0.2))
+
+    def test_it_ends_at_the_deadline(self) -> None:
+        self.assertEqual(
+            EndReason.DEADLINE, judge(0, 400, deadline_passed=True)
+        )
+
+    def test_it_ends_when_the_migration_is_forced_to_complete(self) -> None:
+        self.assertEqual(
+            EndReason.FORCE_COMPLETE,
+            judge(0, 400, request=Request.FORCE_COMPLETE),
+        )
+
+    def test_having_arrived_outranks_what_else_would_end_it(self) -> None:
+        self.assertEqual(
+            EndReason.TARGET_REACHED,
+            judge(
+                0, 3072, request=Request.FORCE_COMPLETE, deadline_passed=True
+            ),
+        )
+
+    def test_an_abort_outranks_everything(self) -> None:
+        for taken_mib in (0, 3072, 3500, -500):
+            self.assertEqual(
+                EndReason.ABORTED,
+                judge(
+                    0, taken_mib, request=Request.ABORT, deadline_passed=True
+                ),
+            )
+
+    def test_a_balloon_that_somebody_else_moves_is_noticed(self) -> None:
+        self.assertEqual(EndReason.NOT_OURS, judge(0, 3073.1))
+        self.assertEqual(EndReason.NOT_OURS, judge(0, 3500))
+        self.assertFalse(EndReason.NOT_OURS.restores)
+
+    def test_memory_that_the_host_does_not_gain_is_of_no_use(self) -> None:
+        self.assertEqual(EndReason.NO_EFFECT, judge(0, 3072, fall=0))
+        self.assertEqual(EndReason.NO_EFFECT, judge(0, 3072, fall=0.09))
+        self.assertEqual(EndReason.TARGET_REACHED, judge(0, 3072, fall=0.11))
+        self.assertEqual(
+            EndReason.NO_EFFECT,
+            judge(0, 400, fall=0, deadline_passed=True),
+        )
+
+    def test_it_is_not_judged_by_a_little(self) -> None:
+        self.assertEqual(
+            EndReason.DEADLINE, judge(0, 63, fall=0, deadline_passed=True)
+        )
+
+    def test_never_touched_memory_gains_nothing_and_need_not(self) -> None:
+        plan = make_plan(nonresident_kib=2 * GIB)
+        self.assertEqual(
+            EndReason.DEADLINE,
+            judge(0, 2048, fall=0, deadline_passed=True, plan=plan),
+        )
+        self.assertEqual(
+            EndReason.NO_EFFECT,
+            judge(0, 2200, fall=0, deadline_passed=True, plan=plan),
+        )
+
+    def test_it_ends_with_the_transfer_it_goes_beside(self) -> None:
+        self.assertEqual(
+            EndReason.TRANSFER_ENDED,
+            judge(0, 400, request=Request.TRANSFER_ENDED),
+        )
+
+    def test_what_is_of_no_use_goes_back(self) -> None:
+        self.assertEqual(
+            {EndReason.ABORTED, EndReason.NO_EFFECT, EndReason.PRESSURE},
+            {end for end in EndReason if end.restores},
+        )
+
+    def test_no_two_ends_read_the_same(self) -> None:
+        self.assertEqual(len(EndReason), len({end.value for end in EndReason}))
+
+    @hypothesis.given(
+        strategies.lists(strategies.floats(0, 3000), min_size=2, max_size=60),
+        strategies.sampled_from([None, *Request]),
+        strategies.booleans(),
+    )
+    def test_a_passed_deadline_or_an_order_ends_it_in_any_case(
+        self,
+        taken_mib: list[float],
+        request: Request | None,
+        deadline_passed: bool,
+    ) -> None:
+        end = judge(
+            *taken_mib, request=request, deadline_passed=deadline_passed
+        )
+        if request is not None or deadline_passed:
+            self.assertIsNotNone(end)
+
+
+class PaceTest(base.TestCase):
+    """When a transfer that waits had better start."""
+
+    # 1 of 4 GiB has to be carried, for which the link needs 8.6 s; once
+    # balloon and link have met, QEMU looks through all of it for 2.1 s.
+    plan = make_plan(mode=Mode.AUTO, needed_kib=1 * GIB)
+
+    def judge(self, *taken_mib: float, **more: Any) -> EndReason | None:
+        return judge(
+            *taken_mib, **{'plan': self.plan, 'kept_waiting': True} | more
+        )
+
+    def test_a_guest_that_gives_fast_is_waited_for(self) -> None:
+        little = make_plan(mode=Mode.AUTO, needed_kib=100 * MIB)
+        self.assertIsNone(self.judge(0, 1000, 2000, plan=little))
+
+    def test_one_that_gives_slowly_had_better_be_helped_by_the_link(
+        self,
+    ) -> None:
+        self.assertEqual(EndReason.NEARLY_DONE, self.judge(0, 200, 400))
+
+    def test_one_that_slows_down_is_helped_from_then_on(self) -> None:
+        little = make_plan(mode=Mode.AUTO, needed_kib=100 * MIB)
+        self.assertIsNone(self.judge(0, 1000, plan=little))
+        self.assertEqual(
+            EndReason.NEARLY_DONE, self.judge(0, 1000, 1100, plan=little)
+        )
+
+    def test_it_starts_when_about_a_second_is_left(self) -> None:
+        little = make_plan(mode=Mode.AUTO, needed_kib=100 * MIB)
+        self.assertIsNone(self.judge(0, 1000, 2000, plan=little))
+        self.assertEqual(
+            EndReason.NEARLY_DONE, self.judge(0, 1000, 2100, plan=little)
+        )
+
+    def test_what_is_left_is_what_is_resident_of_it(self) -> None:
+        plan = make_plan(mode=Mode.AUTO, needed_kib=3 * GIB - QEMU_OWN_KIB)
+        self.assertEqual(
+            EndReason.NEARLY_DONE, self.judge(0, 600, 1100, plan=plan)
+        )
+
+    def test_a_guest_that_gives_nothing_is_not_helped_by_a_transfer(
+        self,
+    ) -> None:
+        self.assertIsNone(self.judge(0, 1200, 1200))
+
+    def test_who_wants_the_fewest_bytes_waits_however_slow_it_is(self) -> None:
+        self.assertIsNone(
+            self.judge(0, 400, 500, 600, plan=make_plan(mode=Mode.BEFORE))
+        )
+
+
+def seen(
+    *figures: tuple[int, int | None, int | None],
+) -> list[stop_rules.Observation]:
+    """:param figures: taken MiB, available MiB, swapped out KiB"""
+    return [
+        stop_rules.Observation(
+            second,
+            4 * GIB - taken_mib * MIB,
+            4 * GIB - taken_mib * MIB,
+            None if available_mib is None else available_mib * MIB,
+            swapped_kib,
+        )
+        for second, (taken_mib, available_mib, swapped_kib) in enumerate(
+            figures
+        )
+    ]
+
+
+class PressureTest(base.TestCase):
+    def assert_pressure(
+        self, expected: bool, *figures: tuple[int, int | None, int | None]
+    ) -> None:
+        self.assertEqual(
+            expected, stop_rules.under_pressure(seen(*figures), PLAN)
+        )
+        end = stop_rules.judge(seen(*figures), PLAN, None, False)
+        self.assertEqual(expected, end is EndReason.PRESSURE)
+
+    def test_less_available_than_the_headroom(self) -> None:
+        self.assert_pressure(False, (0, 3600, 0), (3000, 204, 0))
+        self.assert_pressure(True, (0, 3600, 0), (3000, 203, 0))
+
+    def test_a_guest_that_does_not_say_what_is_available(self) -> None:
+        self.assert_pressure(False, (0, None, None), (3000, None, None))
+
+    def test_what_was_taken_since_it_told_is_not_available(self) -> None:
+        self.assert_pressure(False, (0, 900, 0), (600, 900, 0), (690, 900, 0))
+        self.assert_pressure(True, (0, 900, 0), (600, 900, 0), (700, 900, 0))
+
+    def test_what_was_taken_before_it_told_is_known_to_it(self) -> None:
+        self.assert_pressure(False, (0, 900, 0), (600, 300, 0), (690, 300, 0))
+
+    def test_a_guest_that_swaps_out(self) -> None:
+        self.assert_pressure(True, (0, 3600, 0), (1000, 2600, 4))
+
+    def test_what_it_swapped_out_before_does_not_count(self) -> None:
+        self.assert_pressure(
+            False, (0, None, None), (0, 3600, 4096), (1000, 2600, 4096)
+        )
+
+    def test_a_guest_that_takes_memory_back(self) -> None:
+        self.assert_pressure(
+            False, (0, 3600, 0), (1000, 2600, 0), (999, 2600, 0)
+        )
+        self.assert_pressure(
+            True, (0, 3600, 0), (1000, 2600, 0), (998, 2600, 0)
+        )
+
+    def test_a_guest_that_takes_it_back_little_by_little(self) -> None:
+        self.assert_pressure(
+            True,
+            (1000, 2600, 0),
+            (1000, 2600, 0),
+            (999, 2600, 0),
+            (998, 2600, 0),
+        )
+
+    def test_it_outranks_the_target_and_the_orders_but_no_abort(self) -> None:
+        figures = seen((0, 3600, 0), (3072, 100, 0))
+        for request in (None, Request.FORCE_COMPLETE, Request.TRANSFER_ENDED):
+            self.assertEqual(
+                EndReason.PRESSURE,
+                stop_rules.judge(figures, PLAN, request, True),
+            )
+        self.assertEqual(
+            EndReason.ABORTED,
+            stop_rules.judge(figures, PLAN, Request.ABORT, True),
+        )

@@ -1,0 +1,41 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova 31 to 33 run on eventlet: nothing may block its hub."""
+
+import subprocess
+import sys
+
+from tests import base
+
+
+class EventletTest(base.TestCase):
+    def test_while_it_looks_at_slow_guests_others_go_on_and_it_ends(
+        self,
+    ) -> None:
+        done = subprocess.run(
+            [
+                sys.executable,
+                '-W',
+                'ignore',
+                '-m',
+                'tests.unit.restore.eventlet_story',
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        self.assertEqual(0, done.returncode, done.stderr)
+        longest_seconds, looks_seconds, left_over = done.stdout.split()
+        self.assertLess(float(longest_seconds), float(looks_seconds) / 2)
+        self.assertEqual('False', left_over)

@@ -1,0 +1,113 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Our driver, where Nova looks for its own."""
+
+import functools
+import logging
+import sys
+from unittest import mock
+
+from nova.virt import libvirt as nova_libvirt
+from oslo_config import cfg
+
+from nova_freemem import driver
+from nova_freemem import exceptions
+from nova_freemem import loader
+from tests import base
+
+ENABLED = '[freemem]\nenabled = true\n'
+
+
+class TakeoverTest(base.ConfTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.stock = nova_libvirt.LibvirtDriver
+
+    def problem(self, text: str, **kwargs: str) -> str:
+        error = self.assertRaises(
+            exceptions.ConfigInvalid,
+            loader.prepare,
+            self.conf(text, **kwargs),
+            None,
+        )
+        self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
+        return str(error)
+
+    def test_enabled_nova_finds_ours_and_afterwards_its_own(self) -> None:
+        with loader.prepare(self.conf(ENABLED), None):
+            ours = nova_libvirt.LibvirtDriver
+        self.assertIsInstance(ours, functools.partial)
+        self.assertIs(driver.FreememLibvirtDriver, ours.func)
+        self.assertEqual('balloon', ours.keywords['engine'].policy.release)
+        self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
+
+    def test_nova_finds_its_own_again_when_its_driver_fails(self) -> None:
+        def load() -> None:
+            with loader.prepare(self.conf(ENABLED), None):
+                raise SystemExit(1)
+
+        self.assertRaises(SystemExit, load)
+        self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
+
+    def test_not_enabled_nova_finds_its_own(self) -> None:
+        for text in ('', '[freemem]\nenabled = false\n'):
+            with loader.prepare(self.conf(text), None):
+                self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
+        self.assertEqual(2, len(self.log_lines('INFO')))
+
+    def test_another_compute_driver_is_not_ours_to_replace(self) -> None:
+        self.assertEqual(
+            '[freemem] enabled: it works with compute_driver = '
+            'libvirt.LibvirtDriver, not with fake.FakeDriver',
+            self.problem(ENABLED, compute_driver='fake.FakeDriver'),
+        )
+        with loader.prepare(self.conf('', 'fake.FakeDriver'), None):
+            self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
+
+    def test_the_driver_asked_for_counts_before_the_configured_one(
+        self,
+    ) -> None:
+        self.assertRaises(
+            exceptions.ConfigInvalid,
+            loader.prepare,
+            self.conf(ENABLED),
+            'fake.FakeDriver',
+        )
+
+    def test_a_driver_that_cannot_be_imported_is_found_beforehand(
+        self,
+    ) -> None:
+        conf = self.conf(ENABLED)
+        with mock.patch.dict(sys.modules, {'nova_freemem.driver': None}):
+            sys.modules['nova_freemem'].__dict__.pop('driver')
+            self.addCleanup(
+                setattr, sys.modules['nova_freemem'], 'driver', driver
+            )
+            self.assertRaises(ImportError, loader.prepare, conf, None)
+        self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
+
+    def test_nova_can_log_its_options_though_ours_are_wrong(self) -> None:
+        for text in ('enabled = true', 'enabled = false', 'enabled = perhaps'):
+            conf = self.conf(f'[freemem]\n{text}\nheadroom_percent = 900\n')
+            try:
+                loader.prepare(conf, None)
+            except exceptions.ConfigInvalid as error:
+                self.assertIn('[freemem]', str(error))
+            conf.log_opt_values(logging.getLogger(__name__), logging.DEBUG)
+            self.assertRaises(cfg.NoSuchOptError, getattr, conf, 'freemem')
+
+    def test_nova_logs_our_options_where_they_are_right(self) -> None:
+        conf = self.conf(ENABLED)
+        loader.prepare(conf, None)
+        conf.log_opt_values(logging.getLogger(__name__), logging.INFO)
+        self.assertIn('freemem.headroom_percent', self.log.output)

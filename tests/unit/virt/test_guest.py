@@ -1,0 +1,575 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The seam to libvirt: what is called, and what its errors mean."""
+
+import functools
+import json
+from typing import Any
+from unittest import mock
+
+import hypothesis
+from hypothesis import strategies
+import libvirt
+import libvirt_qemu
+from lxml import etree
+
+from nova_freemem import exceptions
+from nova_freemem.virt import domain_xml
+from nova_freemem.virt import guest as guests
+from nova_freemem.virt.guest import Situation
+from nova_freemem.virt.memory_stats import BalloonStats
+from tests import base
+from tests.fuzz import oracle
+from tests.simulation import fakes
+
+LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+
+def libvirt_error(
+    code: int, text: str = 'it would not'
+) -> libvirt.libvirtError:
+    """:returns: an error as the binding raises it."""
+    error = libvirt.libvirtError(text)
+    error.err = (
+        code,
+        libvirt.VIR_FROM_QEMU,
+        text,
+        libvirt.VIR_ERR_ERROR,
+        text,
+        None,
+        None,
+        -1,
+        -1,
+    )
+    return error
+
+
+@functools.cache
+def make_handle() -> mock.Mock:
+    """:returns: a stand-in for a domain; making one takes long."""
+    return mock.create_autospec(libvirt.virDomain, instance=True)
+
+
+class DomainTestCase(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.handle = make_handle()
+        self.handle.reset_mock(return_value=True, side_effect=True)
+        self.handle.XMLDesc.return_value = fakes.DOMAIN_XML
+        self.domain = guests.Guest(self.handle)
+
+
+class CallsTest(DomainTestCase):
+    def test_only_a_running_guest_is_running(self) -> None:
+        for state in range(libvirt.VIR_DOMAIN_PMSUSPENDED + 1):
+            self.handle.state.return_value = [state, 1]
+            self.assertEqual(
+                state == libvirt.VIR_DOMAIN_RUNNING, self.domain.is_running()
+            )
+
+    def test_it_runs_or_stands_still(self) -> None:
+        self.handle.jobStats.return_value = {'type': 0}
+        for state, situation in (
+            (libvirt.VIR_DOMAIN_RUNNING, Situation.RUNNING),
+            (libvirt.VIR_DOMAIN_PAUSED, Situation.PAUSED),
+            (libvirt.VIR_DOMAIN_CRASHED, Situation.PAUSED),
+        ):
+            self.handle.state.return_value = [state, 1]
+            self.assertIs(situation, self.domain.situation())
+
+    def test_it_is_in_flight_while_a_job_holds_it(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        for kind in (
+            libvirt.VIR_DOMAIN_JOB_BOUNDED,
+            libvirt.VIR_DOMAIN_JOB_UNBOUNDED,
+        ):
+            self.handle.jobStats.return_value = {'type': kind}
+            self.assertIs(Situation.HAS_JOB, self.domain.situation())
+
+    def test_it_is_in_flight_where_it_migrates_to(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.handle.jobStats.side_effect = libvirt_error(
+            libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+            'migration statistics are available only on the source host',
+        )
+        self.assertIs(Situation.HAS_JOB, self.domain.situation())
+
+    def test_it_is_in_flight_by_what_it_is_paused_or_runs_for(self) -> None:
+        for state, reason in (
+            (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION),
+            (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP),
+            (
+                libvirt.VIR_DOMAIN_PAUSED,
+                libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED,
+            ),
+            (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY),
+        ):
+            self.handle.state.return_value = [state, reason]
+            self.assertIs(Situation.HAS_JOB, self.domain.situation())
+        self.handle.jobStats.assert_not_called()
+
+    def test_a_job_that_cannot_be_read_is_a_fault_like_any_other(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.handle.jobStats.side_effect = libvirt_error(
+            libvirt.VIR_ERR_OPERATION_TIMEOUT
+        )
+        self.assertRaises(exceptions.DomainBusy, self.domain.situation)
+
+    def test_it_is_known_by_its_uuid(self) -> None:
+        self.handle.UUIDString.return_value = 'an-uuid'
+        self.assertEqual('an-uuid', self.domain.uuid)
+
+    def test_description_is_the_live_one(self) -> None:
+        self.assertEqual(
+            '4194304', self.domain.description().findtext('./memory')
+        )
+        self.handle.XMLDesc.assert_called_once_with(0)
+
+    def test_balloon_is_set_live(self) -> None:
+        self.domain.set_balloon_kib(1024)
+        self.handle.setMemoryFlags.assert_called_once_with(1024, LIVE)
+
+    def test_definition_is_mended_as_well(self) -> None:
+        self.domain.set_balloon_kib(1024, definition=True)
+        self.handle.setMemoryFlags.assert_called_once_with(1024, LIVE | CONFIG)
+
+    def test_metadata_is_written_live_and_erased_everywhere(self) -> None:
+        self.domain.write_metadata('<outstanding/>')
+        self.domain.erase_metadata()
+        element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+        self.assertEqual(
+            [
+                mock.call(
+                    element,
+                    '<outstanding/>',
+                    'freemem',
+                    guests.METADATA_URI,
+                    LIVE,
+                ),
+                mock.call(
+                    element,
+                    None,
+                    'freemem',
+                    guests.METADATA_URI,
+                    LIVE | CONFIG,
+                ),
+            ],
+            self.handle.setMetadata.call_args_list,
+        )
+
+    def test_metadata_is_read_from_the_running_domain(self) -> None:
+        self.handle.metadata.return_value = '<outstanding/>'
+        self.assertEqual('<outstanding/>', self.domain.read_metadata())
+        self.handle.metadata.assert_called_once_with(
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT, guests.METADATA_URI, LIVE
+        )
+
+    def test_absent_metadata_is_none_and_erasing_it_no_fault(self) -> None:
+        absent = libvirt_error(libvirt.VIR_ERR_NO_DOMAIN_METADATA)
+        self.handle.metadata.side_effect = absent
+        self.handle.setMetadata.side_effect = absent
+        self.assertIsNone(self.domain.read_metadata())
+        self.domain.erase_metadata()
+
+    def test_agent_is_asked_with_a_timeout(self) -> None:
+        ask = self.patch_autospec(
+            libvirt_qemu, 'qemuAgentCommand', return_value='{"return": {}}'
+        )
+        self.assertEqual('{"return": {}}', self.domain.ask_agent('{}', 5))
+        ask.assert_called_once_with(self.handle, '{}', 5, 0)
+
+    def test_statistics_can_come_at_another_pace(self) -> None:
+        self.domain.set_stats_period_seconds(1)
+        self.domain.set_stats_period_seconds(10, definition=True)
+        self.assertEqual(
+            [mock.call(1, LIVE), mock.call(10, LIVE | CONFIG)],
+            self.handle.setMemoryStatsPeriod.call_args_list,
+        )
+
+    def test_what_was_sent_is_read_from_the_job(self) -> None:
+        self.handle.jobStats.return_value = {
+            'type': 2,
+            'memory_processed': 3 * 1024 * 1024,
+        }
+        self.assertEqual(3072.0, self.domain.transferred_kib())
+
+    def test_what_is_no_amount_was_not_sent(self) -> None:
+        for value in (None, '7', -1, 2.5, 10**400):
+            self.handle.jobStats.return_value = {'memory_processed': value}
+            self.assertIsNone(self.domain.transferred_kib())
+
+    def test_where_there_is_no_job_nothing_was_sent(self) -> None:
+        self.handle.jobStats.return_value = {'type': 0}
+        self.assertIsNone(self.domain.transferred_kib())
+
+
+class SteerTest(DomainTestCase):
+    """The balloon moves by QEMU's monitor while a transfer runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask = self.patch_autospec(
+            libvirt_qemu, 'qemuMonitorCommand', return_value='{"return": {}}'
+        )
+
+    def test_the_monitor_is_told_bytes(self) -> None:
+        self.domain.steer_balloon_kib(1024)
+        self.ask.assert_called_once_with(
+            self.handle,
+            '{"execute": "balloon", "arguments": {"value": 1048576}}',
+            0,
+        )
+
+    def test_libvirts_own_call_is_not_made(self) -> None:
+        self.domain.steer_balloon_kib(1024)
+        self.handle.setMemoryFlags.assert_not_called()
+
+    def fault(self) -> exceptions.FreememError:
+        return self.assertRaises(
+            exceptions.LibvirtError, self.domain.steer_balloon_kib, 1024
+        )
+
+    def test_what_qemu_refuses_is_a_fault(self) -> None:
+        self.ask.return_value = json.dumps(
+            {'error': {'class': 'GenericError', 'desc': 'no balloon device'}}
+        )
+        self.assertEqual(
+            'libvirt could not steer the balloon: \'{"error": {"class": '
+            '"GenericError", "desc": "no balloon device"}}\' (error none)',
+            str(self.fault()),
+        )
+
+    def test_what_qemu_says_is_not_believed_to_be_json(self) -> None:
+        for reply in ('', '[]', '{}', '7', '\x1b[2J', '[' * 99_999):
+            self.ask.return_value = reply
+            fault = self.fault()
+            self.assertIs(exceptions.LibvirtError, type(fault))
+            oracle.check_fault(fault)
+
+    def test_what_libvirt_refuses_is_a_fault_like_any_other(self) -> None:
+        for code, meaning in (
+            (42, exceptions.DomainGone),
+            (55, exceptions.OperationInvalid),
+            (1, exceptions.LibvirtError),
+        ):
+            self.ask.side_effect = libvirt_error(code)
+            self.assertIs(meaning, type(self.fault()))
+
+
+class ErrorsTest(DomainTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask_agent = self.patch_autospec(libvirt_qemu, 'qemuAgentCommand')
+
+    def fault(
+        self, code: int, text: str = 'it would not'
+    ) -> exceptions.FreememError:
+        self.handle.setMemoryFlags.side_effect = libvirt_error(code, text)
+        return self.assertRaises(
+            exceptions.LibvirtError, self.domain.set_balloon_kib, 1024
+        )
+
+    def agent_fault(self, error: Exception) -> exceptions.FreememError:
+        self.ask_agent.side_effect = error
+        return self.assertRaises(
+            exceptions.LibvirtError, self.domain.ask_agent, '{}', 5
+        )
+
+    def test_each_code_has_its_meaning(self) -> None:
+        for code, meaning in (
+            (8, exceptions.TargetRefused),
+            (42, exceptions.DomainGone),
+            (55, exceptions.OperationInvalid),
+            (68, exceptions.DomainBusy),
+            (1, exceptions.LibvirtError),
+            (38, exceptions.LibvirtError),
+        ):
+            self.assertIs(meaning, type(self.fault(code)), code)
+
+    def test_each_code_of_the_agent_has_its_meaning(self) -> None:
+        for code, meaning in (
+            (42, exceptions.DomainGone),
+            (55, exceptions.AgentUnresponsive),
+            (74, exceptions.AgentUnresponsive),
+            (86, exceptions.AgentUnresponsive),
+            (112, exceptions.AgentUnresponsive),
+            (113, exceptions.AgentCommandRefused),
+            (1, exceptions.LibvirtError),
+        ):
+            fault = self.agent_fault(libvirt_error(code))
+            self.assertIs(meaning, type(fault), code)
+
+    def test_an_error_without_code_is_a_fault_like_any_other(self) -> None:
+        self.handle.state.side_effect = libvirt.libvirtError('lost')
+        error = self.assertRaises(
+            exceptions.LibvirtError, self.domain.is_running
+        )
+        self.assertEqual(
+            "libvirt could not read the state: 'lost' (error None)", str(error)
+        )
+
+    def test_the_message_says_what_failed_and_why(self) -> None:
+        self.assertEqual(
+            "libvirt could not set the balloon: 'it would not' (error 68)",
+            str(self.fault(68)),
+        )
+
+    def test_a_guest_cannot_write_into_the_log_by_its_errors(self) -> None:
+        error = libvirt_error(113, 'no\n2026 ERROR nova \x1b[2J' + 'x' * 9999)
+        message = str(self.agent_fault(error))
+        self.assertNotIn('\n', message)
+        self.assertNotIn('\x1b', message)
+        self.assertLess(len(message), 400)
+
+    def test_not_even_the_trace_shows_what_the_guest_wrote(self) -> None:
+        # reporter.fault() logs traces, and those show what a fault comes
+        # from: libvirt's own error, with megabytes of the agent's.
+        error = libvirt_error(113, 'no\n2026 ERROR nova \x1b[2J' + 'x' * 9999)
+        oracle.check_fault(self.agent_fault(error))
+
+    def test_what_is_escaped_is_cut_all_the_same(self) -> None:
+        # Each of these takes ten characters.
+        fault = self.agent_fault(libvirt_error(113, '\U000e0001' * 9999))
+        self.assertLess(len(str(fault)), 300)
+
+    def test_a_description_that_is_none_is_a_fault_of_libvirts(self) -> None:
+        for text in ('', 'domain', '<domain>', '\ud800', '<a>&b;</a>'):
+            self.handle.XMLDesc.return_value = text
+            fault = self.assertRaises(
+                exceptions.LibvirtError, self.domain.description
+            )
+            self.assertEqual(
+                "libvirt could not describe the domain: 'not "
+                "XML' (error none)",
+                str(fault),
+            )
+
+    def test_figures_that_are_none_are_a_fault_of_libvirts(self) -> None:
+        for wrong in (
+            '',
+            'often',
+            '-1',
+            '1.5',
+            '1_0',
+            ' 1',
+            '\u0661',
+            '9' * 5000,
+            str(1 << 64),
+        ):
+            description = etree.fromstring(
+                f'<domain><memory>{wrong}</memory>'
+                f'<currentMemory>{wrong}</currentMemory><devices><memballoon>'
+                f'<stats period="{wrong}"/></memballoon></devices></domain>'
+            )
+            for read in (
+                domain_xml.stats_period_seconds,
+                domain_xml.memory_kib,
+                domain_xml.current_memory_kib,
+            ):
+                self.assertRaises(exceptions.LibvirtError, read, description)
+
+    def test_an_answer_that_is_not_utf8_is_silence(self) -> None:
+        fault = self.agent_fault(
+            UnicodeDecodeError('utf-8', b'\xff', 0, 1, 'invalid')
+        )
+        self.assertIs(exceptions.AgentUnresponsive, type(fault))
+
+    def test_every_call_translates(self) -> None:
+        error = libvirt_error(libvirt.VIR_ERR_NO_DOMAIN)
+        for name in (
+            'state',
+            'XMLDesc',
+            'memoryStats',
+            'metadata',
+            'setMetadata',
+            'setMemoryFlags',
+            'jobStats',
+            'setMemoryStatsPeriod',
+        ):
+            getattr(self.handle, name).side_effect = error
+        for call in (
+            self.domain.is_running,
+            self.domain.description,
+            self.domain.balloon,
+            self.domain.read_metadata,
+            self.domain.erase_metadata,
+            lambda: self.domain.write_metadata('<outstanding/>'),
+            lambda: self.domain.fresh_balloon(fakes.FakeClock()),
+            lambda: self.domain.set_balloon_kib(1024),
+            lambda: self.domain.set_stats_period_seconds(1),
+            self.domain.transferred_kib,
+        ):
+            self.assertRaises(exceptions.DomainGone, call)
+
+
+class BalloonStatsTest(base.TestCase):
+    def test_all_figures_are_read_by_their_names(self) -> None:
+        self.assertEqual(
+            BalloonStats(1, 2, 3, 4, 5, 6, 7, 8),
+            BalloonStats.from_libvirt(
+                {
+                    'actual': 1,
+                    'rss': 2,
+                    'available': 3,
+                    'unused': 4,
+                    'usable': 5,
+                    'disk_caches': 6,
+                    'swap_out': 7,
+                    'last_update': 8,
+                    'swap_in': 9,
+                    'major_fault': 10,
+                }
+            ),
+        )
+
+    def test_what_the_guest_has_not_told_is_absent_not_zero(self) -> None:
+        self.assertEqual(
+            BalloonStats(actual_kib=1, rss_kib=2),
+            BalloonStats.from_libvirt(
+                {'actual': 1, 'rss': 2, 'last_update': 0}
+            ),
+        )
+
+    def test_what_is_no_amount_is_absent(self) -> None:
+        for value in (
+            None,
+            True,
+            '5',
+            -1,
+            2.5,
+            [],
+            float('nan'),
+            1 << 64,
+            10**400,
+        ):
+            self.assertEqual(
+                BalloonStats(actual_kib=1),
+                BalloonStats.from_libvirt(
+                    {
+                        'actual': 1,
+                        'rss': value,
+                        'unused': value,
+                        'available': value,
+                        'last_update': value,
+                    }
+                ),
+            )
+
+    def test_without_actual_there_is_no_balloon(self) -> None:
+        for stats in ({}, {'rss': 2}, {'actual': None}, {'actual': True}):
+            self.assertIsNone(BalloonStats.from_libvirt(stats))
+
+    @hypothesis.given(
+        strategies.dictionaries(
+            strategies.sampled_from(
+                [
+                    'actual',
+                    'rss',
+                    'unused',
+                    'usable',
+                    'available',
+                    'last_update',
+                    'swap_out',
+                ]
+            ),
+            strategies.none()
+            | strategies.booleans()
+            | strategies.integers()
+            | strategies.floats()
+            | strategies.text(),
+        )
+    )
+    def test_whatever_comes_is_read(self, stats: dict[str, Any]) -> None:
+        read = BalloonStats.from_libvirt(stats)
+        for value in vars(read).values() if read else ():
+            self.assertTrue(value is None or value >= 0)
+
+
+class FreshBalloonTest(DomainTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = fakes.FakeClock()
+        self.started_at = self.clock.now()
+        self.updated_at = int(self.clock.wall())
+        self.handle.memoryStats.side_effect = lambda: {
+            'actual': 4,
+            'unused': 2,
+            'last_update': self.updated_at,
+        }
+
+    def periods(self) -> list[int]:
+        return [
+            call.args[0]
+            for call in self.handle.setMemoryStatsPeriod.call_args_list
+        ]
+
+    def test_fresh_statistics_come_at_once_and_the_period_is_kept(
+        self,
+    ) -> None:
+        self.assertEqual(2, self.domain.fresh_balloon(self.clock).free_kib)
+        self.assertEqual(self.started_at, self.clock.now())
+        self.assertEqual([0, 10], self.periods()[:2])
+        self.assertEqual(10, self.periods()[-1])
+
+    def test_a_guest_without_period_is_asked_and_stays_without(self) -> None:
+        self.handle.XMLDesc.return_value = fakes.DOMAIN_XML.replace(
+            "<stats period='10'/>", ''
+        )
+        self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
+        self.assertEqual([0, 1, 0], self.periods())
+
+    def test_statistics_that_a_killed_process_left_off_are_on_again(
+        self,
+    ) -> None:
+        self.handle.XMLDesc.side_effect = lambda flags: (
+            fakes.DOMAIN_XML
+            if flags & libvirt.VIR_DOMAIN_XML_INACTIVE
+            else fakes.DOMAIN_XML.replace("<stats period='10'/>", '')
+        )
+        self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
+        self.assertEqual([0, 10, 10], self.periods())
+
+    def test_statistics_are_waited_for(self) -> None:
+        self.updated_at -= 10
+        self.clock.after(
+            0.1, lambda: setattr(self, 'updated_at', int(self.clock.wall()))
+        )
+        self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
+
+    def test_frozen_statistics_are_none_and_cost_a_second(self) -> None:
+        for updated_at in (0, self.updated_at - 1):
+            self.updated_at, started_at = updated_at, self.clock.now()
+            self.assertIsNone(self.domain.fresh_balloon(self.clock))
+            self.assertAlmostEqual(
+                guests.FRESH_STATS_SECONDS, self.clock.now() - started_at, 1
+            )
+            self.assertEqual(10, self.periods()[-1])
+
+    def test_without_balloon_nobody_waits(self) -> None:
+        self.handle.memoryStats.side_effect = lambda: {'rss': 1}
+        self.assertIsNone(self.domain.fresh_balloon(self.clock))
+        self.assertEqual(self.started_at, self.clock.now())
+
+    def test_a_fault_on_the_way_leaves_the_period_as_it_was(self) -> None:
+        error = libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR)
+        self.handle.memoryStats.side_effect = error
+        self.assertRaises(
+            exceptions.LibvirtError, self.domain.fresh_balloon, self.clock
+        )
+        self.assertEqual(10, self.periods()[-1])
+        self.handle.setMemoryStatsPeriod.side_effect = [0, error, 0]
+        self.assertRaises(
+            exceptions.LibvirtError, self.domain.fresh_balloon, self.clock
+        )
+        self.assertEqual([0, 10, 10], self.periods()[-3:])

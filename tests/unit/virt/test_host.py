@@ -1,0 +1,114 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The guests of a host, from libvirt's own test driver: no daemon, no guest.
+
+It keeps domains and their metadata as the others do.
+"""
+
+import time
+from unittest import mock
+
+import libvirt
+
+from nova_freemem import exceptions
+from nova_freemem.virt import guest as guests
+from nova_freemem.virt import host as hosts
+from tests import base
+from tests.unit.virt import test_guest as test_domain
+
+UUID = '2c5d6a2e-6a0f-4f0e-9a55-{:012x}'
+
+DOMAIN = """
+<domain type="test">
+  <name>instance-{number:08x}</name>
+  <uuid>{uuid}</uuid>
+  <memory>4194304</memory>
+  <os><type>hvm</type></os>
+</domain>
+"""
+
+OWED = '<outstanding format="1"/>'
+
+
+class HypervisorTest(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.hypervisor = hosts.Host.at('test:///default')
+        self.connection = self.hypervisor._connect()
+        self.addCleanup(self.connection.close)
+
+    def add_guest(self, number: int, *, owed: bool) -> libvirt.virDomain:
+        handle = self.connection.createXML(
+            DOMAIN.format(number=number, uuid=UUID.format(number)), 0
+        )
+        if owed:
+            guests.Guest(handle).write_metadata(OWED)
+        return handle
+
+    def test_those_that_are_owed_something_are_found(self) -> None:
+        for number in range(5):
+            self.add_guest(number, owed=number in (1, 3))
+        self.assertEqual(
+            {UUID.format(1): OWED, UUID.format(3): OWED},
+            self.hypervisor.entries(),
+        )
+
+    def test_five_hundred_take_less_than_a_second_of_cpu(self) -> None:
+        for number in range(500):
+            self.add_guest(number, owed=number % 10 == 0)
+        started_at = time.process_time()
+        self.assertEqual(50, len(self.hypervisor.entries()))
+        self.assertLess(time.process_time() - started_at, 1)
+
+    def test_one_that_is_off_is_not_looked_at(self) -> None:
+        self.add_guest(1, owed=True).destroy()
+        self.assertEqual({}, self.hypervisor.entries())
+
+    def test_one_that_leaves_meanwhile_is_not_missed(self) -> None:
+        handles = [self.add_guest(number, owed=True) for number in (1, 2)]
+        handles[0].destroy()
+        connection = mock.Mock(listAllDomains=lambda _flags: handles)
+        self.assertEqual(
+            {UUID.format(2): OWED},
+            hosts.Host(lambda: connection).entries(),
+        )
+
+    def test_a_guest_is_found_by_its_uuid(self) -> None:
+        self.add_guest(1, owed=True)
+        domain = self.hypervisor.domain(UUID.format(1))
+        self.assertEqual(OWED, domain.read_metadata())
+
+    def test_one_that_is_not_here_is_gone(self) -> None:
+        self.assertRaises(
+            exceptions.DomainGone, self.hypervisor.domain, UUID.format(7)
+        )
+
+    def test_a_list_that_cannot_be_had_is_a_fault(self) -> None:
+        connection = mock.Mock()
+        connection.listAllDomains.side_effect = test_domain.libvirt_error(
+            libvirt.VIR_ERR_INTERNAL_ERROR, 'client socket is closed'
+        )
+        error = self.assertRaises(
+            exceptions.LibvirtError,
+            hosts.Host(lambda: connection).entries,
+        )
+        self.assertIn('client socket is closed', str(error))
+
+    def test_where_there_is_no_libvirt_one_line_says_so(self) -> None:
+        error = self.assertRaises(
+            exceptions.LibvirtError,
+            hosts.Host.at,
+            'test:///no/such/file',
+        )
+        self.assertIn('connect to test:///no/such/file', str(error))
+        self.assertNotIn('\n', str(error))
