@@ -78,9 +78,7 @@ def _bar(
 def _with_plugin(run: dict[str, Any], scale: float) -> Iterator[str]:
     """The transfer starts while the release ends: below it, not over it."""
     landed = run['seconds_total']
-    yield svg.box(
-        LEFT, 94, run['seconds_release'] * scale, 17, RELEASE
-    )
+    yield svg.box(LEFT, 94, run['seconds_release'] * scale, 17, RELEASE)
     yield svg.box(
         LEFT + (landed - run['seconds_transfer']) * scale,
         113,

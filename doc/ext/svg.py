@@ -22,9 +22,7 @@ FAINT = '#6e7781'
 FONT = 'Helvetica, Arial, sans-serif'
 
 
-def picture(
-    width: int, height: int, title: str, shapes: Iterable[str]
-) -> str:
+def picture(width: int, height: int, title: str, shapes: Iterable[str]) -> str:
     """Return a whole picture, on white.
 
     :param width: in pixels
