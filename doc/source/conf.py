@@ -36,3 +36,18 @@ pygments_style = 'native'
 
 config_generator_config_file = '../../etc/oslo-config-generator.conf'
 sample_config_basename = '_static/nova-freemem'
+
+# Of the options that cliff gives to each command, those of use to operators.
+autoprogram_cliff_app_dist_name = 'nova-freemem'
+autoprogram_cliff_ignored = [
+    '--fit-width',
+    '--help',
+    '--max-width',
+    '--noindent',
+    '--prefix',
+    '--print-empty',
+    '--quote',
+    '--sort-ascending',
+    '--sort-column',
+    '--sort-descending',
+]
