@@ -43,7 +43,7 @@ LOG = logging.getLogger(__name__)
 
 # Longer than the reconciler looks at a guest, unless libvirt keeps it; and
 # time for one that has landed, and is to leave again, to take its memory.
-CLAIM_SECONDS = 5.0
+LOCK_WAIT_SECONDS = 5.0
 
 
 class FreememLibvirtDriver(driver.LibvirtDriver):
@@ -64,10 +64,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._engine = engine
         self._migrations: dict[str, source.SourceMigration] = {}
         self._clock = clocks.Clock()
-        self._claims = locks.Locks(self._clock)
+        self._locks = locks.Locks(self._clock)
         self._reconciler = reconciler.Reconciler(
             hosts.Host(lambda: self._host.get_connection()),
-            self._claims,
+            self._locks,
             self._clock,
             engine.policy.reconcile_interval_seconds,
         )
@@ -102,7 +102,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration`.
         """
-        with self._claimed(instance.uuid) as ours:
+        with self._locked(instance.uuid) as ours:
             migration = self._source_migration(
                 context, instance, migrate_data, ours
             )
@@ -203,17 +203,17 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             isinstance(event, virtevent.LifecycleEvent)
             and event.get_transition() == virtevent.EVENT_LIFECYCLE_RESUMED
         ):
-            self._reconciler.look_at(event.get_instance_uuid())
+            self._reconciler.notify(event.get_instance_uuid())
         super().emit_event(event)
 
     @contextlib.contextmanager
-    def _claimed(self, uuid: str) -> Iterator[bool]:
+    def _locked(self, uuid: str) -> Iterator[bool]:
         """Keep the reconciler from a guest, and have it look afterwards."""
         try:
-            with self._claims.claim(uuid, CLAIM_SECONDS) as ours:
+            with self._locks.hold(uuid, LOCK_WAIT_SECONDS) as ours:
                 yield ours
         finally:
-            self._reconciler.look_at(uuid)
+            self._reconciler.notify(uuid)
 
     def _requested(self, instance: Any, request: clocks.Request) -> bool:
         migration = self._migrations.get(instance.uuid)
@@ -224,7 +224,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     ) -> source.SourceMigration | None:
         reporter = reporters.Reporter(context, instance, CONF.host)
         if not ours:
-            reporter.left_alone(Skip(Reason.OUTSTANDING_MEMORY))
+            reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
             return None
         try:
             return source.SourceMigration(
@@ -237,12 +237,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 self._clock,
             )
         except Exception as fault:
-            reporter.fault('Looking at the guest', fault)
+            reporter.error('Looking at the guest', fault)
             return None
 
     def _arrive(self, context: Any, instance: Any) -> None:
         reporter = reporters.Reporter(context, instance, CONF.host)
-        with self._claimed(instance.uuid) as ours:
+        with self._locked(instance.uuid) as ours:
             if not ours:
                 return
             try:

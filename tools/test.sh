@@ -14,9 +14,9 @@
 #
 # Install what the tests need and run them.
 #
-#   tools/test.sh [unit|functional|lab|cloud]...
+#   tools/test.sh [SUITE...]
 #
-# Without an argument: every suite as root, unit and functional otherwise.
+# Without an argument: every suite as root, otherwise those that need none.
 # The last line counts the tests: "N passed, N failed[, N skipped]". Exit
 # code 1: a test failed, or none ran. Exit code 2: refused, with one line
 # that says why, before anything was changed.
@@ -26,15 +26,17 @@ set -euo pipefail
 # shellcheck source=tools/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 
-all_suites=(unit functional lab cloud)
-rootless_suites=(unit functional)
+# lab, bench, chaos and fuzz: the tests of these tools, beside each of them.
+rootless_suites=(unit simulation lab bench chaos fuzz functional)
+all_suites=("${rootless_suites[@]}" libvirt cloud)
 
 # The suites to run, in the order of their cost, each once.
 choose_suites() {
     local name suite
     for name in "$@"; do
         if [[ $name == -h || $name == --help ]]; then
-            printf 'usage: tools/test.sh [unit|functional|lab|cloud]...\n'
+            printf 'usage: tools/test.sh [SUITE...], of %s\n' \
+                "${all_suites[*]}"
             exit 0
         fi
         [[ " ${all_suites[*]} " == *" $name "* ]] || refuse \
@@ -44,7 +46,7 @@ choose_suites() {
         suites=("${all_suites[@]}")
     elif [[ $# -eq 0 ]]; then
         suites=("${rootless_suites[@]}")
-        say "lab and cloud are left out: they make hosts of network" \
+        say "libvirt and cloud are left out: they make hosts of network" \
             "namespaces, which needs root (sudo tools/test.sh)"
     else
         for suite in "${all_suites[@]}"; do
@@ -70,9 +72,9 @@ check_machine() {
 # whole Novas at a time are what 2 cores carry.
 concurrency() {
     case $1 in
-    unit) ;;
+    libvirt | cloud) printf '%s\n' --serial ;;
     functional) printf '%s\n' --concurrency=2 ;;
-    *) printf '%s\n' --serial ;;
+    *) ;;
     esac
 }
 
@@ -106,14 +108,15 @@ count() {
 # What the tests' processes write to standard error is kept for a failure:
 # warnings of libraries, and the logs of what they start.
 run_suite() {
-    local suite=$1 started=$SECONDS status=0 options
+    local suite=$1 folder=$1 started=$SECONDS status=0 options
     local noise=$results/$suite.stderr
     local lab=${NOVA_FREEMEM_LAB:-/var/lib/nova-freemem-lab}
     mapfile -t options < <(concurrency "$suite")
     printf '\n===== %s\n' "$suite"
     stestr=(stestr --repo-url "$results/$suite")
     mkdir "$results/$suite"
-    TEST_SUITE=$suite "${stestr[@]}" run --suppress-attachments \
+    [[ ! -d tests/$suite/tests ]] || folder=$suite/tests
+    TEST_SUITE=$folder "${stestr[@]}" run --suppress-attachments \
         "${options[@]}" 2>"$noise" || status=$?
     if [[ $status -ne 0 ]]; then
         show_ends "$noise"

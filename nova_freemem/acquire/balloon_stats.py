@@ -27,14 +27,14 @@ from nova_freemem.virt import guest as guests
 class BalloonStats(base.Source):
     """Asks the balloon driver, by having its statistics made fresh."""
 
-    def ask(
+    def acquire(
         self,
         domain: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
     ) -> base.FreeMemory:
-        """See :meth:`nova_freemem.acquire.base.Source.ask`."""
-        stats = domain.fresh_balloon(clock)
+        """See :meth:`nova_freemem.acquire.base.Source.acquire`."""
+        stats = domain.fresh_memory_stats(clock)
         if stats is None:
             raise exceptions.SourceUnavailable(
                 source=self.name, problem='the balloon statistics stay stale'

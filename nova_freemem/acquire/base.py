@@ -22,7 +22,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import validation
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 
 # The kernel's own count: agent and driver read the same one, which moves
 # where memory is plugged in or the balloon moves between the two.
@@ -101,7 +101,7 @@ class FreeMemory:
         if in_blocks_kib > maximum_kib:
             self._refuse('free blocks', in_blocks_kib, maximum_kib)
 
-    def beside(self, driver: BalloonStats) -> FreeMemory:
+    def beside(self, driver: MemoryStats) -> FreeMemory:
         """Hold it against what the balloon driver told a moment before.
 
         Both read the same figures of one kernel. Where they differ, the
@@ -118,7 +118,7 @@ class FreeMemory:
         ):
             raise exceptions.SourceUnavailable(
                 source=self.source,
-                problem=f'the guest claims a total of {self.total_kib:.6g} '
+                problem=f'the guest locks a total of {self.total_kib:.6g} '
                 f'KiB and its balloon driver one of '
                 f'{driver.total_kib:.6g} KiB',
             )
@@ -136,7 +136,7 @@ class FreeMemory:
         )
         raise exceptions.SourceUnavailable(
             source=self.source,
-            problem=f'the guest claims {what} of {value_kib:.6g} KiB '
+            problem=f'the guest locks {what} of {value_kib:.6g} KiB '
             f'where at most {limit_kib} KiB can be',
         )
 
@@ -158,7 +158,7 @@ class Source(abc.ABC):
         self.timeout_seconds = timeout_seconds
 
     @abc.abstractmethod
-    def ask(
+    def acquire(
         self,
         domain: guests.Guest,
         clock: clocks.Clock,
@@ -181,7 +181,7 @@ def acquire_from(
     sources: Iterable[Source],
     domain: guests.Guest,
     maximum_kib: int,
-    driver: BalloonStats,
+    driver: MemoryStats,
     clock: clocks.Clock,
     deadline: clocks.Deadline,
 ) -> FreeMemory:
@@ -202,7 +202,7 @@ def acquire_from(
             problems.append(f'{source.name}: no time left to ask')
             continue
         try:
-            memory = source.ask(domain, clock, deadline)
+            memory = source.acquire(domain, clock, deadline)
             memory.check(maximum_kib)
             memory = memory.beside(driver)
             if deadline.passed():

@@ -66,13 +66,13 @@ PAGE_KIB = 4
 class GuestAgent(base.Source):
     """Asks the agent for the kernel's memory tables."""
 
-    def ask(
+    def acquire(
         self,
         domain: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
     ) -> base.FreeMemory:
-        """See :meth:`nova_freemem.acquire.base.Source.ask`."""
+        """See :meth:`nova_freemem.acquire.base.Source.acquire`."""
         agent = Conversation(
             self.name, self.timeout_seconds, domain, clock, deadline
         )
@@ -249,7 +249,7 @@ class Conversation:
         timeout_seconds = min(
             self._timeout_seconds, max(1, int(self._deadline.left_seconds()))
         )
-        reply = self._domain.ask_agent(
+        reply = self._domain.agent_command(
             json.dumps({'execute': name, 'arguments': arguments}),
             timeout_seconds,
         )

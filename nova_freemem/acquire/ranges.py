@@ -241,7 +241,7 @@ class _Asked:
             flags.add(words)
             if len(flags) > most_pages:
                 raise self._nonsense(
-                    'the guest claims more pages than there are addresses for'
+                    'the guest locks more pages than there are addresses for'
                 )
             if len(words) < CHUNK_BYTES:
                 break
@@ -254,9 +254,7 @@ class _Asked:
         if max(len(answer.free), len(answer.ballooned)) > MOST_RANGES:
             raise self._nonsense(f'more than {MOST_RANGES} ranges')
         if answer.free_kib + answer.ballooned_kib > self._maximum_kib:
-            raise self._nonsense(
-                'the guest claims more free pages than it has'
-            )
+            raise self._nonsense('the guest locks more free pages than it has')
         holes_kib = _total_kib(flags.ranges(NOPAGE, answer.page_kib))
         if len(flags) * answer.page_kib - holes_kib < total_kib:
             raise self._nonsense(f'{KPAGEFLAGS} ends too early')
@@ -272,7 +270,7 @@ class _Asked:
         return exceptions.SourceUnavailable(source=self._name, problem=problem)
 
 
-def ask(
+def acquire(
     source: guest_agent.GuestAgent,
     domain: guests.Guest,
     maximum_kib: int,

@@ -89,7 +89,7 @@ class RestoringCommand(HostCommand):
         )
         return parser
 
-    def see_to(
+    def watch(
         self,
         uuid: str,
         assignment: restorations.Restoration,

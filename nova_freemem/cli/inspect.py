@@ -31,7 +31,7 @@ from nova_freemem.acquire import ranges as page_ranges
 from nova_freemem.cli import base
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 
 # An operator waits longer than a migration does.
 TIMEOUT_SECONDS = 10
@@ -92,9 +92,9 @@ def ask(domain: guests.Guest, clock: clocks.Clock) -> Shown:
     :returns: what to show
     :raises FreememError: nobody could tell
     """
-    given_kib = domain_xml.memory_kib(domain.description())
-    balloon = domain.balloon()
-    driver = balloon and domain.fresh_balloon(clock)
+    given_kib = domain_xml.memory_kib(domain.xml())
+    balloon = domain.memory_stats()
+    driver = balloon and domain.fresh_memory_stats(clock)
     memory = acquire.acquire_from(
         (
             guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
@@ -102,7 +102,7 @@ def ask(domain: guests.Guest, clock: clocks.Clock) -> Shown:
         ),
         domain,
         given_kib,
-        driver or BalloonStats(actual_kib=given_kib),
+        driver or MemoryStats(actual_kib=given_kib),
         clock,
         clocks.Deadline(clock, DEADLINE_SECONDS),
     )
@@ -139,10 +139,10 @@ def ask_ranges(domain: guests.Guest, clock: clocks.Clock) -> Shown:
     :returns: what to show
     :raises FreememError: it could not tell
     """
-    found = page_ranges.ask(
+    found = page_ranges.acquire(
         guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
         domain,
-        domain_xml.memory_kib(domain.description()),
+        domain_xml.memory_kib(domain.xml()),
         clock,
         clocks.Deadline(clock, DEADLINE_SECONDS),
     )

@@ -41,7 +41,7 @@ class List(base.HostCommand, lister.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """See :meth:`cliff.lister.Lister.take_action`."""
-        entries = self.hypervisor.entries()
+        entries = self.hypervisor.journal_entries()
         return COLUMNS, (
             self._row(uuid, entries[uuid]) for uuid in sorted(entries)
         )
@@ -66,7 +66,7 @@ class List(base.HostCommand, lister.Lister):
         """Tell what a guest does, and how much memory it has."""
         try:
             domain = self.hypervisor.domain(uuid)
-            balloon = domain.balloon()
+            balloon = domain.memory_stats()
             return (
                 domain.situation().value,
                 None if balloon is None else balloon.actual_kib,

@@ -32,7 +32,7 @@ STATS_PERIOD_SECONDS = 10
 class Repair(base.RestoringCommand):
     """Decide what a guest is owed, and give it that.
 
-    For an entry that cannot be read, or that cannot be paid as it stands. It
+    For an entry that cannot be read, or that cannot be paid as it is_current. It
     is replaced by one that says what you decide; that one is paid and erased,
     at once or, where the guest is late, by nova-compute or by "assign".
     """
@@ -80,7 +80,7 @@ class Repair(base.RestoringCommand):
         )
         journal.JournalEntry.from_xml(owed.to_xml())  # or it is refused here
         journal.write(domain, owed)
-        return self.see_to(
+        return self.watch(
             uuid,
             restorations.Restoration(domain, owed, clock),
             clocks.Deadline(clock, parsed_args.wait_seconds),
@@ -96,7 +96,7 @@ def _original_kib(
     """
     if memory_mib is None:
         _refuse_to_decide_what_is_clear(domain, uuid)
-    maximum_kib = int(domain.description().findtext('./memory', '0'))
+    maximum_kib = int(domain.xml().findtext('./memory', '0'))
     if memory_mib is None:
         return maximum_kib
     original_kib = memory_mib * KIB_PER_MIB

@@ -48,7 +48,7 @@ class Restore(base.RestoringCommand):
             raise base.Refused(problem='name servers, or say --all')
         clock = clocks.Clock()
         uuids = sorted(
-            self.hypervisor.entries()
+            self.hypervisor.journal_entries()
             if parsed_args.all
             else parsed_args.server
         )
@@ -60,7 +60,7 @@ class Restore(base.RestoringCommand):
             (
                 one
                 if isinstance(one, int)
-                else self.see_to(uuid, one, deadline)
+                else self.watch(uuid, one, deadline)
                 for uuid, one in begun.items()
             ),
             default=base.DONE,

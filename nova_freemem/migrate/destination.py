@@ -41,12 +41,12 @@ def restore_memory(
         assignment = restore_step.begin(domain, reporter, clock)
     if assignment is not None:
         with reporter.event(reporters.RESTORE_EVENT):
-            restore_step.see_to(assignment, reporter)
+            restore_step.watch(assignment, reporter)
 
 
 def _is_of_now(begun: restorations.Restoration) -> bool:
     """Tell whether what was begun is about this landing, not an old one."""
     try:
-        return begun.stands()
+        return begun.is_current()
     except exceptions.FreememError:
         return False

@@ -47,7 +47,7 @@ def begin(
         return None
 
 
-def see_to(
+def watch(
     assignment: restorations.Restoration, reporter: reporters.GuestReporter
 ) -> bool:
     """Watch for as long as Nova may wait.
@@ -65,5 +65,5 @@ def see_to(
         return False
     if assigned is None:
         return False
-    reporter.assigned(assigned)
+    reporter.restored(assigned)
     return not assigned.complete

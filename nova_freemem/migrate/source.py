@@ -98,7 +98,7 @@ class SourceMigration:
             else:
                 self._begin(decision, deadline)
         except Exception as fault:
-            self._reporter.fault('Releasing memory of the guest', fault)
+            self._reporter.error('Releasing memory of the guest', fault)
             self._abandon()
         if self.requests.close() is not clocks.Request.ABORT:
             return True
@@ -128,7 +128,7 @@ class SourceMigration:
         try:
             self._companion.start()
         except RuntimeError as fault:
-            self._reporter.fault('Starting a thread', fault)
+            self._reporter.error('Starting a thread', fault)
             self._abandon()
         try:
             yield
@@ -149,7 +149,7 @@ class SourceMigration:
             self._domain, self._reporter, self._clock
         )
         if assignment is not None:
-            self._late = restore_step.see_to(assignment, self._reporter)
+            self._late = restore_step.watch(assignment, self._reporter)
 
     def _decide(
         self, dest: str, deadline: clocks.Deadline
@@ -163,13 +163,13 @@ class SourceMigration:
             return Skip(Reason.BACKING_OFF, f'for {left_seconds:.0f} s more')
         guest = eligibility.examine(
             self._domain.is_running(),
-            self._domain.description(),
-            self._domain.balloon(),
+            self._domain.xml(),
+            self._domain.memory_stats(),
             self._os_type,
         )
         if isinstance(guest, Skip):
             return guest
-        driver = self._domain.fresh_balloon(self._clock)
+        driver = self._domain.fresh_memory_stats(self._clock)
         if driver is None:
             return Skip(Reason.NO_BALLOON_DRIVER)
         link = self._engine.links.rate(dest)
@@ -202,13 +202,13 @@ class SourceMigration:
             ),
             migration=self._migration,
             stats_period_seconds=domain_xml.stats_period_seconds(
-                self._domain.description()
+                self._domain.xml()
             ),
         )
         journal.write(self._domain, self._owed)
 
     def _keep_the_debt(self) -> None:
-        """See that the debt still stands in writing.
+        """See that the debt still is_current in writing.
 
         Somebody else, the operator's command for one, may have found the
         guest whole between the note and the balloon's first step.
@@ -283,14 +283,14 @@ class SourceMigration:
         except exceptions.DomainGone:
             return  # it was transferred at that moment
         except Exception as fault:
-            self._reporter.fault('Watching over the guest', fault)
+            self._reporter.error('Watching over the guest', fault)
             with contextlib.suppress(exceptions.FreememError):
                 self._domain.steer_balloon_kib(plan.original_kib)
         finally:
             self._event.close()
 
     def _tell(self, why: Skip, _requests: clocks.Requests) -> None:
-        self._reporter.left_alone(why)
+        self._reporter.skipped(why)
 
     def _abandon(self) -> None:
         self._plan = None

@@ -21,7 +21,7 @@ from lxml import etree
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.virt import domain_xml
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 
 # Elements of the domain XML that say that taking memory from the guest would
 # not give it to the host, or would break the guest.
@@ -70,7 +70,7 @@ class Eligible:
 def examine(
     running: bool,
     description: etree._Element,
-    balloon: BalloonStats | None,
+    balloon: MemoryStats | None,
     os_type: str | None = None,
 ) -> Eligible | Skip:
     """Decide from the outside whether a guest may be asked at all.

@@ -25,7 +25,7 @@ from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.plan.release_rate import ReleaseRate
 from nova_freemem.policy import Policy
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 
 # A release that is not expected to shorten the migration by this much, in
 # seconds and as a share, is within what cannot be foretold.
@@ -170,7 +170,7 @@ def make(
 
 
 def cannot_pay(
-    driver: BalloonStats, guest: Eligible, policy: Policy, link: Bandwidth
+    driver: MemoryStats, guest: Eligible, policy: Policy, link: Bandwidth
 ) -> Skip | None:
     """Find what no answer of the guest can change.
 

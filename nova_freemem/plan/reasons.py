@@ -19,7 +19,7 @@ import enum
 
 
 class Reason(enum.Enum):
-    """The cause, as it stands in event names; its value is for people."""
+    """The cause, as it is_current in event names; its value is for people."""
 
     NOT_RUNNING = 'the guest is paused or not running'
     NO_BALLOON = 'the domain has no memory balloon'

@@ -128,7 +128,7 @@ def _look(
 def _observe(
     domain: guests.Guest, clock: clocks.Clock
 ) -> stop_rules.Observation:
-    balloon = domain.balloon()
+    balloon = domain.memory_stats()
     if balloon is None or balloon.rss_kib is None:
         raise exceptions.SourceUnavailable(
             source='balloon', problem='the host stopped telling its size'

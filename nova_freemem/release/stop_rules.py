@@ -21,7 +21,7 @@ from nova_freemem import clock as clocks
 from nova_freemem.plan import planner
 from nova_freemem.plan.planner import Plan
 from nova_freemem.release.base import EndReason
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 
 # The balloon moves in pages; a guest that stops this far from its target has
 # arrived.
@@ -73,7 +73,7 @@ class Observation:
 
     @classmethod
     def of(
-        cls, at_seconds: float, balloon: BalloonStats, rss_kib: int
+        cls, at_seconds: float, balloon: MemoryStats, rss_kib: int
     ) -> Observation:
         """Take what matters of the balloon's statistics.
 

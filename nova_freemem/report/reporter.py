@@ -46,7 +46,7 @@ class GuestReporter:
         """
         self._uuid = uuid
 
-    def assigned(self, assigned: RestoreResult) -> None:
+    def restored(self, assigned: RestoreResult) -> None:
         """Tell what the guest got back.
 
         :param assigned: what came of it
@@ -89,7 +89,7 @@ class GuestReporter:
             instance_uuid=self._uuid,
         )
 
-    def unreadable(self, fault: Exception) -> None:
+    def journal_unreadable(self, fault: Exception) -> None:
         """Tell that nobody knows what the guest is owed, and who decides.
 
         :param fault: what is wrong with its journal entry
@@ -134,7 +134,7 @@ class Reporter(GuestReporter):
         finally:
             self._record('event_finish', name)
 
-    def left_alone(self, why: Skip) -> None:
+    def skipped(self, why: Skip) -> None:
         """Tell that the migration carries everything, and why.
 
         :param why: the decision
@@ -201,7 +201,7 @@ class Reporter(GuestReporter):
             instance=self._instance,
         )
 
-    def fault(self, doing: str, fault: Exception) -> None:
+    def error(self, doing: str, fault: Exception) -> None:
         """Tell of a fault; of one that nobody has foreseen, with its trace.
 
         :param doing: what failed

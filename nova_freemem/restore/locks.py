@@ -39,7 +39,7 @@ class Locks:
         self._held: dict[str, threading.Event] = {}
 
     @contextlib.contextmanager
-    def claim(self, uuid: str, wait_seconds: float = 0.0) -> Iterator[bool]:
+    def hold(self, uuid: str, wait_seconds: float = 0.0) -> Iterator[bool]:
         """Hold a guest's claim, if it can be had.
 
         :param uuid: the instance

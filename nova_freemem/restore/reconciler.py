@@ -43,7 +43,7 @@ LOG = logging.getLogger(__name__)
 LANDING_SECONDS = 5.0
 
 # What a guest that was asked again makes of it is seen by then.
-ASKED_AGAIN_SECONDS = 1.0
+NUDGED_SECONDS = 1.0
 
 # Shorter waits belong to guests that are being paid as they should.
 TOLD_FROM_SECONDS = 10.0
@@ -55,13 +55,13 @@ class _Account:
 
     :ivar tries: how it went so far
     :ivar assignment: what was begun; whose the guest's claim is, his it is
-    :ivar asked_again: whether it was, and what that brings is yet to be seen
+    :ivar nudged: whether it was, and what that brings is yet to be seen
     :ivar complained_of: what was told about an entry that cannot be read
     """
 
     tries: Attempts = dataclasses.field(default_factory=Attempts)
     assignment: restorations.Restoration | None = None
-    asked_again: bool = False
+    nudged: bool = False
     complained_of: str | None = None
 
 
@@ -71,19 +71,19 @@ class Reconciler:
     def __init__(
         self,
         hypervisor: hosts.Host,
-        claims: locks.Locks,
+        locks: locks.Locks,
         clock: clocks.Clock,
         interval_seconds: float,
     ) -> None:
         """Be ready to start.
 
         :param hypervisor: this host's
-        :param claims: who sees to which of its guests
+        :param locks: who sees to which of its guests
         :param clock: for all waits
         :param interval_seconds: from one look at all guests to the next
         """
         self._hypervisor = hypervisor
-        self._claims = claims
+        self._locks = locks
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._accounts: dict[str, _Account] = {}
@@ -112,7 +112,7 @@ class Reconciler:
         self._ended = True
         self._news.set()
 
-    def look_at(self, uuid: str) -> None:
+    def notify(self, uuid: str) -> None:
         """Have a guest looked at soon; returns at once.
 
         :param uuid: the instance: it began to run here, or somebody has let
@@ -187,7 +187,7 @@ class Reconciler:
                 if account.tries.times and account.tries.may_go_on(now)
             ]
         self._look_at_all_seconds = now + self._interval_seconds
-        entries = self._hypervisor.entries()
+        entries = self._hypervisor.journal_entries()
         for settled in set(self._accounts) - set(entries):
             self._accounts.pop(settled, None)
         return [
@@ -202,7 +202,7 @@ class Reconciler:
         if self._ended:
             return
         account = self._accounts.setdefault(uuid, _Account())
-        with self._claims.claim(uuid) as ours:
+        with self._locks.hold(uuid) as ours:
             if not ours:
                 account.tries = Attempts()  # Who lets go of it tells of it.
             elif self._settle(uuid, account):
@@ -237,32 +237,32 @@ class Reconciler:
         tell: reporters.GuestReporter,
     ) -> bool:
         assignment = account.assignment
-        if assignment is None or assignment.owed != owed:
+        if assignment is None or assignment.entry != owed:
             account.assignment = restorations.Restoration(
                 domain, owed, self._clock
             )
             account.tries = Attempts(1, self._clock.now() + LANDING_SECONDS)
             return False
-        assigned = assignment.look()
+        assigned = assignment.check()
         if assigned is None:
             return True
         if assigned.complete:
-            tell.assigned(assigned)
+            tell.restored(assigned)
             return True
-        if not account.asked_again:
-            assignment.ask_again()
-            account.asked_again = True
+        if not account.nudged:
+            assignment.nudge()
+            account.nudged = True
             account.tries = dataclasses.replace(
                 account.tries,
-                next_at_seconds=(self._clock.now() + ASKED_AGAIN_SECONDS),
+                next_at_seconds=(self._clock.now() + NUDGED_SECONDS),
             )
         elif self._try_is_over(account):
-            tell.assigned(assigned)
+            tell.restored(assigned)
         return False
 
     def _try_is_over(self, account: _Account) -> bool:
         """Let a guest be for a while, and tell whether to speak of it."""
-        account.asked_again = False
+        account.nudged = False
         account.tries = account.tries.once_more(
             self._clock.now(), self._interval_seconds
         )
@@ -282,7 +282,7 @@ def _read(
     except exceptions.JournalUnreadable as fault:
         complaint = str(fault)
         if complaint != account.complained_of:
-            tell.unreadable(fault)
+            tell.journal_unreadable(fault)
         return None
     finally:
         account.complained_of = complaint

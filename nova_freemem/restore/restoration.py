@@ -23,7 +23,7 @@ from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
 
 POLL_SECONDS = 0.1
-ASK_AGAIN_SECONDS = 5.0
+NUDGE_INTERVAL_SECONDS = 5.0
 
 # What a guest is asked to do without for a moment, so that it has something
 # to do and to tell of; its driver begins within milliseconds.
@@ -58,24 +58,24 @@ class Restoration:
     def __init__(
         self,
         domain: guests.Guest,
-        owed: journal.JournalEntry,
+        entry: journal.JournalEntry,
         clock: clocks.Clock,
     ) -> None:
         """Promise it: the balloon begins to deflate.
 
         :param domain: the guest, where no migration is under way
-        :param owed: what its journal says
+        :param entry: what its journal says
         :param clock: for the watch
         :raises LibvirtFault: libvirt would not
         """
         self._domain = domain
         self._clock = clock
         self._started_at = clock.now()
-        self.owed = owed
+        self.entry = entry
         self._before_kib = self._actual_kib()
-        self.ask()
+        self.request()
 
-    def stands(self) -> bool:
+    def is_current(self) -> bool:
         """Tell whether what was promised is still what is owed.
 
         :returns: False where the entry was settled, or replaced, meanwhile:
@@ -83,18 +83,18 @@ class Restoration:
         :raises LibvirtFault: libvirt would not
         """
         try:
-            return journal.read(self._domain) == self.owed
+            return journal.read(self._domain) == self.entry
         except exceptions.JournalUnreadable:
             return False
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Ask for it.
 
         :raises LibvirtFault: libvirt would not
         """
-        self._domain.set_balloon_kib(self.owed.original_kib, definition=True)
+        self._domain.set_balloon_kib(self.entry.original_kib, definition=True)
 
-    def ask_again(self) -> None:
+    def nudge(self) -> None:
         """Ask for a little less, and then for it: takes half a second.
 
         A guest that was started anew with its balloon inflated has all its
@@ -104,11 +104,11 @@ class Restoration:
 
         :raises LibvirtFault: libvirt would not
         """
-        self._domain.set_balloon_kib(self.owed.original_kib - NUDGE_KIB)
+        self._domain.set_balloon_kib(self.entry.original_kib - NUDGE_KIB)
         self._clock.wait(NUDGE_SECONDS)
-        self.ask()
+        self.request()
 
-    def look(self) -> RestoreResult | None:
+    def check(self) -> RestoreResult | None:
         """See how much has arrived; erase the entry once all has.
 
         :returns: what came of it so far; None where it does not stand any
@@ -116,16 +116,16 @@ class Restoration:
         :raises LibvirtFault: libvirt would not
         """
         assigned = RestoreResult(
-            self.owed.original_kib,
+            self.entry.original_kib,
             self._before_kib,
             self._arrived_kib(),
             self._clock.now() - self._started_at,
         )
-        if not self.stands():
+        if not self.is_current():
             return None
         if assigned.complete:
             self._domain.set_stats_period_seconds(
-                self.owed.stats_period_seconds, definition=True
+                self.entry.stats_period_seconds, definition=True
             )
             journal.erase(self._domain)
         return assigned
@@ -138,14 +138,14 @@ class Restoration:
         :raises LibvirtFault: libvirt would not
         """
         deadline = clocks.Deadline(self._clock, wait_seconds)
-        ask_again = clocks.Deadline(self._clock, ASK_AGAIN_SECONDS)
+        nudge = clocks.Deadline(self._clock, NUDGE_INTERVAL_SECONDS)
         while True:
-            assigned = self.look()
+            assigned = self.check()
             if assigned is None or assigned.complete or deadline.passed():
                 return assigned
-            if ask_again.passed():
-                self.ask_again()
-                ask_again = clocks.Deadline(self._clock, ASK_AGAIN_SECONDS)
+            if nudge.passed():
+                self.nudge()
+                nudge = clocks.Deadline(self._clock, NUDGE_INTERVAL_SECONDS)
             self._clock.wait(POLL_SECONDS)
 
     def _arrived_kib(self) -> int:
@@ -154,15 +154,15 @@ class Restoration:
         That is what its next migration makes its definition of.
         """
         actual_kib = self._actual_kib()
-        if actual_kib < self.owed.original_kib:
+        if actual_kib < self.entry.original_kib:
             return actual_kib
         return min(
             actual_kib,
-            domain_xml.current_memory_kib(self._domain.description()),
+            domain_xml.current_memory_kib(self._domain.xml()),
         )
 
     def _actual_kib(self) -> int:
-        balloon = self._domain.balloon()
+        balloon = self._domain.memory_stats()
         return 0 if balloon is None else balloon.actual_kib
 
 
@@ -177,7 +177,7 @@ def begin(domain: guests.Guest, clock: clocks.Clock) -> Restoration | None:
     :raises LibvirtFault: libvirt would not
     """
     try:
-        owed = journal.read(domain)
+        entry = journal.read(domain)
     except exceptions.OperationInvalid:
         return None  # It is off; Nova starts guests with all their memory.
-    return None if owed is None else Restoration(domain, owed, clock)
+    return None if entry is None else Restoration(domain, entry, clock)

@@ -28,7 +28,7 @@ def stats_period_seconds(description: etree._Element) -> int:
 
     :param description: the domain XML
     :returns: seconds, 0 for never
-    :raises LibvirtFault: what stands there is no period
+    :raises LibvirtFault: what is_current there is no period
     """
     stats = description.find('./devices/memballoon/stats')
     if stats is None:
@@ -44,7 +44,7 @@ def memory_kib(description: etree._Element) -> int:
 
     :param description: the domain XML, in which libvirt writes KiB
     :returns: KiB
-    :raises LibvirtFault: what stands there is no amount
+    :raises LibvirtFault: what is_current there is no amount
     """
     with understood('tell the memory of the domain'):
         return validation.whole_number(description.findtext('./memory'))
@@ -57,7 +57,7 @@ def current_memory_kib(description: etree._Element) -> int:
 
     :param description: the domain XML, in which libvirt writes KiB
     :returns: KiB
-    :raises LibvirtFault: what stands there is no amount
+    :raises LibvirtFault: what is_current there is no amount
     """
     with understood('tell the current memory of the domain'):
         return validation.whole_number(description.findtext('./currentMemory'))

@@ -35,7 +35,7 @@ from nova_freemem.virt.errors import MetadataAbsent
 from nova_freemem.virt.errors import MigratesIn
 from nova_freemem.virt.errors import translated
 from nova_freemem.virt.errors import understood
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 
 METADATA_URI = 'urn:nova-freemem:journal'
 METADATA_PREFIX = 'freemem'
@@ -88,7 +88,7 @@ class Guest:
             return bool(self._handle.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
 
     def situation(self) -> Situation:
-        """Tell whether the guest runs, stands still, or is in flight.
+        """Tell whether the guest runs, is_current still, or is in flight.
 
         :raises DomainBusy: its job does not let us ask; takes 30 s to come
         """
@@ -117,7 +117,7 @@ class Guest:
             return True
         return bool(stats['type'] != libvirt.VIR_DOMAIN_JOB_NONE)
 
-    def description(self, *, definition: bool = False) -> etree._Element:
+    def xml(self, *, definition: bool = False) -> etree._Element:
         """Read the live domain XML.
 
         :param definition: read the persistent definition instead
@@ -127,7 +127,7 @@ class Guest:
         with translated(doing), understood(doing):
             return validation.xml(self._handle.XMLDesc(flags))
 
-    def balloon(self) -> BalloonStats | None:
+    def memory_stats(self) -> MemoryStats | None:
         """Read the balloon's statistics as libvirt has them.
 
         The size and the RSS are of now; what the guest tells is as old as
@@ -136,9 +136,9 @@ class Guest:
         :returns: the statistics, or None where there is no balloon
         """
         with translated('read the memory statistics'):
-            return BalloonStats.from_libvirt(self._handle.memoryStats())
+            return MemoryStats.from_libvirt(self._handle.memoryStats())
 
-    def fresh_balloon(self, clock: clocks.Clock) -> BalloonStats | None:
+    def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:
         """Have the guest tell its statistics now, and read them.
 
         The statistics period is put back as it was; where it was off, as
@@ -152,7 +152,7 @@ class Guest:
         with self._statistics_asked_for():
             deadline = clocks.Deadline(clock, FRESH_STATS_SECONDS)
             while not deadline.passed():
-                stats = self.balloon()
+                stats = self.memory_stats()
                 if stats is None:
                     return None
                 if (stats.last_update_seconds or 0) >= asked_at_seconds:
@@ -163,8 +163,8 @@ class Guest:
     @contextlib.contextmanager
     def _statistics_asked_for(self) -> Iterator[None]:
         seconds = domain_xml.stats_period_seconds(
-            self.description()
-        ) or domain_xml.stats_period_seconds(self.description(definition=True))
+            self.xml()
+        ) or domain_xml.stats_period_seconds(self.xml(definition=True))
         try:
             self.set_stats_period_seconds(0)
             self.set_stats_period_seconds(seconds or 1)
@@ -230,7 +230,7 @@ class Guest:
         processed_bytes = validation.amount(stats.get('memory_processed'))
         return None if processed_bytes is None else processed_bytes / 1024
 
-    def ask_agent(self, command: str, timeout_seconds: int) -> str:
+    def agent_command(self, command: str, timeout_seconds: int) -> str:
         """Send one command to the QEMU guest agent.
 
         :param command: the command, JSON

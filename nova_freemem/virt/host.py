@@ -50,7 +50,7 @@ class Host:
             connection = libvirt.open(uri)
         return cls(lambda: connection)
 
-    def entries(self) -> dict[str, str]:
+    def journal_entries(self) -> dict[str, str]:
         """Read the journal entries of all guests that are not off.
 
         That is one call for all domains and one for each; none of them waits

@@ -22,7 +22,7 @@ from nova_freemem.virt import validation
 
 
 @dataclasses.dataclass(frozen=True)
-class BalloonStats:
+class MemoryStats:
     """The balloon as the host sees it, and the guest's own figures.
 
     Whatever the guest has not told is None: absent is not zero.
@@ -48,7 +48,7 @@ class BalloonStats:
     last_update_seconds: int | None = None
 
     @classmethod
-    def from_libvirt(cls, stats: Mapping[str, Any]) -> BalloonStats | None:
+    def from_libvirt(cls, stats: Mapping[str, Any]) -> MemoryStats | None:
         """Read what ``virDomainMemoryStats`` returned.
 
         :param stats: its dictionary, KiB

@@ -49,7 +49,7 @@ def quoted(text: object) -> str:
 def amount(value: object) -> int | None:
     """Take an amount if it is one.
 
-    :param value: what stands where an amount belongs
+    :param value: what is_current where an amount belongs
     :returns: the amount, or None: absent is not zero
     """
     if type(value) is int and 0 <= value <= LARGEST:

@@ -150,7 +150,7 @@ class Keeper(reporters.Reporter):
         """Let a step pass: its figures are told elsewhere."""
         yield
 
-    def left_alone(self, why: reasons.Skip) -> None:
+    def skipped(self, why: reasons.Skip) -> None:
         """Keep why nothing is released."""
         self._told.append(f'left alone: {why}')
 
@@ -171,7 +171,7 @@ class Keeper(reporters.Reporter):
         """Keep that the guest came under pressure."""
         self._told.append('needed back while it was transferred')
 
-    def assigned(self, assigned: restorations.RestoreResult) -> None:
+    def restored(self, assigned: restorations.RestoreResult) -> None:
         """Keep what was given back."""
         self._told.append(
             f'gave back in {assigned.seconds:.1f} s:'
@@ -182,7 +182,7 @@ class Keeper(reporters.Reporter):
         """Keep that memory could not be given back."""
         self._told.append(f'not given back: {fault}')
 
-    def fault(self, doing: str, fault: Exception) -> None:
+    def error(self, doing: str, fault: Exception) -> None:
         """Keep a fault of the plugin."""
         self._told.append(f'fault, {doing}: {fault!r}')
 

@@ -180,8 +180,8 @@ def _legend(
 
 _METHOD_NAMES = {
     'plain': 'plain: without the plugin',
-    'before': 'first: released before the transfer',
-    'during': 'beside: released while it runs',
+    'before': 'before: released before the transfer',
+    'during': 'during: released while it runs',
     'auto': 'auto: as the plugin chooses',
 }
 

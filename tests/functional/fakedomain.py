@@ -42,7 +42,7 @@ class Domain(fakedefinition.DefinedDomain):
 
     # The guest agent
 
-    def ask_agent(self, command: str) -> str:
+    def agent_command(self, command: str) -> str:
         """What ``libvirt_qemu.qemuAgentCommand`` does."""
         self._must_run()
         self._called('qemuAgentCommand', command)
@@ -93,7 +93,7 @@ class Domain(fakedefinition.DefinedDomain):
         """The balloon as it is now; the guest's own figures as last told."""
         self._must_run()
         self._called('memoryStats')
-        self.guest.look()
+        self.guest.check()
         stats = {'rss': self.guest.rss_kib}
         if self._has_balloon():
             stats |= {'actual': self.guest.balloon_kib, 'last_update': 0}

@@ -82,7 +82,7 @@ class Guest:
         """Write to all of it and free it again."""
         self.touched_free_kib = self.free_kib
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Let the balloon go one step towards its target."""
         if not self.has_balloon_driver:
             return

@@ -70,7 +70,7 @@ class FakeLibvirt(fixtures.Fixture):
 def _agent_command(
     domain: fakedomain.Domain, command: str, timeout: int, flags: int
 ) -> str:
-    return domain.ask_agent(command)
+    return domain.agent_command(command)
 
 
 # Whoever imports libvirt in this process gets the fake. Nova's fixtures

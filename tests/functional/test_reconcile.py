@@ -64,7 +64,7 @@ class NextStart(OwedTestCase):
             changed = {call[0] for call in self.destination.calls}
             self.assertNotIn('setMemoryFlags', changed)
             self.assertNotIn('setMetadata', changed)
-        self.computes['destination'].driver._reconciler.look_at(
+        self.computes['destination'].driver._reconciler.notify(
             self.server['id']
         )
         self.wait_until_whole()

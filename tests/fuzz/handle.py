@@ -54,7 +54,7 @@ def error(code: int, text: str) -> libvirt.libvirtError:
 
 
 class Handle:
-    """What stands for a ``libvirt.virDomain``.
+    """What is_current for a ``libvirt.virDomain``.
 
     :ivar statistics: what the guest's balloon tells each time it is read
     :ivar agent: for each command, the answer and the seconds it takes

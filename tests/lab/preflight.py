@@ -40,7 +40,7 @@ _ROOM_MIB = 512  # The two libvirtd and what runs the tests.
 _TEST_GUEST_MIB = 1024
 # What is downloaded and installed, the databases, the guests' disks.
 _DISK_MIB = 6144
-_TEST_SUITES = ('lab', 'cloud')
+_TEST_SUITES = ('libvirt', 'cloud')
 _MEMINFO = pathlib.Path('/proc/meminfo')
 _ROUTES = pathlib.Path('/proc/net/route')
 _OS_RELEASE = pathlib.Path('/etc/os-release')

@@ -53,12 +53,14 @@ class AgentTest(base.RoomTestCase):
         request: str = _request('guest-ping'),
     ) -> None:
         with self.assertRaises(kind) as caught:
-            self.domain(name).ask_agent(request, 1)
+            self.domain(name).agent_command(request, 1)
         self.assertEqual(code, caught.exception.details['code'])
 
     def test_answer_of_an_agent(self) -> None:
         self.guest(TALKATIVE)
-        answer = self.domain(TALKATIVE).ask_agent(_request('guest-ping'), 5)
+        answer = self.domain(TALKATIVE).agent_command(
+            _request('guest-ping'), 5
+        )
         self.assertEqual({'return': {}}, json.loads(answer))
 
     def test_no_channel_in_the_domain(self) -> None:
@@ -84,7 +86,7 @@ class AgentTest(base.RoomTestCase):
 
     def _hangs(self, name: str) -> bool:
         try:
-            self.domain(name).ask_agent(_request('guest-ping'), 1)
+            self.domain(name).agent_command(_request('guest-ping'), 1)
         except exceptions.AgentUnresponsive as fault:
             self.assertEqual(_TIMED_OUT, fault.details['code'])
             return True

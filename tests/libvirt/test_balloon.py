@@ -46,11 +46,11 @@ class BalloonTest(base.RoomTestCase):
     def test_statistics_are_of_now_when_asked_for(self) -> None:
         guest = self.guest(BALLOON)
         domain = self.domain(BALLOON)
-        before = domain.fresh_balloon(self.clock)
+        before = domain.fresh_memory_stats(self.clock)
         guest.fill_dirty(128, free=False)
         self.addCleanup(guest.let_go)
         started = self.clock.now()
-        after = domain.fresh_balloon(self.clock)
+        after = domain.fresh_memory_stats(self.clock)
         seconds = self.clock.now() - started
         self.assertIsNotNone(before)
         self.assertIsNotNone(after)
@@ -59,8 +59,8 @@ class BalloonTest(base.RoomTestCase):
 
     def test_statistics_period_is_left_as_it_was(self) -> None:
         domain = self.domain(BALLOON)
-        domain.fresh_balloon(self.clock)
-        stats = domain.description().find('devices/memballoon/stats')
+        domain.fresh_memory_stats(self.clock)
+        stats = domain.xml().find('devices/memballoon/stats')
         self.assertEqual('10', stats.get('period'))
 
     def test_shrinking_gives_resident_memory_to_the_host(self) -> None:
@@ -130,21 +130,21 @@ class NoBalloonTest(base.RoomTestCase):
         self.assertEqual(_INVALID, caught.exception.details['code'])
 
     def test_statistics_of_a_domain_without_a_balloon(self) -> None:
-        self.assertIsNone(self.domain(NO_DEVICE).balloon())
+        self.assertIsNone(self.domain(NO_DEVICE).memory_stats())
         with self.assertRaises(exceptions.LibvirtError) as caught:
-            self.domain(NO_DEVICE).fresh_balloon(clocks.Clock())
+            self.domain(NO_DEVICE).fresh_memory_stats(clocks.Clock())
         self.assertEqual(_INTERNAL, caught.exception.details['code'])
 
     def test_guest_without_a_balloon_driver_never_tells(self) -> None:
         domain = self.domain(NO_DRIVER)
-        self.assertIsNone(domain.fresh_balloon(clocks.Clock()))
-        balloon = domain.balloon()
+        self.assertIsNone(domain.fresh_memory_stats(clocks.Clock()))
+        balloon = domain.memory_stats()
         self.assertIsNone(balloon.last_update_seconds)
         self.assertIsNone(balloon.free_kib)
 
     def test_guest_without_a_balloon_driver_does_not_shrink(self) -> None:
         domain = self.domain(NO_DRIVER)
-        before_kib = domain.balloon().actual_kib
+        before_kib = domain.memory_stats().actual_kib
         domain.set_balloon_kib(before_kib // 2)
-        self.assertIsNone(domain.fresh_balloon(clocks.Clock()))
-        self.assertEqual(before_kib, domain.balloon().actual_kib)
+        self.assertIsNone(domain.fresh_memory_stats(clocks.Clock()))
+        self.assertEqual(before_kib, domain.memory_stats().actual_kib)

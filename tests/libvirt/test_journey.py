@@ -60,7 +60,7 @@ class JourneyTest(base.RoomTestCase):
         self.reporter = mock.create_autospec(reporters.Reporter, instance=True)
 
     def ask(self, name: str, memory_mib: int) -> acquire.FreeMemory:
-        driver = self.domain(name).fresh_balloon(self.clock)
+        driver = self.domain(name).fresh_memory_stats(self.clock)
         self.assertIsNotNone(driver)
         return acquire.acquire_from(
             host_engine().sources,
@@ -116,8 +116,8 @@ class JourneyTest(base.RoomTestCase):
             self.clock,
         )
         goes_on = migration.prepare('freemem-host2')
-        self.reporter.left_alone.assert_not_called()
-        self.reporter.fault.assert_not_called()
+        self.reporter.skipped.assert_not_called()
+        self.reporter.error.assert_not_called()
         self.reporter.released.assert_called_once()
         return goes_on
 
@@ -126,11 +126,9 @@ class JourneyTest(base.RoomTestCase):
         self.assertIsNotNone(journal.read(arrived))
         destination.restore_memory(arrived, self.reporter, self.clock)
         self.reporter.restore_failed.assert_not_called()
-        (assigned,) = self.reporter.assigned.call_args.args
+        (assigned,) = self.reporter.restored.call_args.args
         self.assertEqual(MEMORY_MIB << 10, assigned.after_kib)
         _, handle = virt.find(GUEST)
         self.assertEqual(MEMORY_MIB << 10, virt.persistent_memory_kib(handle))
         self.assertIsNone(journal.read(arrived))
-        self.assertEqual(
-            10, domain_xml.stats_period_seconds(arrived.description())
-        )
+        self.assertEqual(10, domain_xml.stats_period_seconds(arrived.xml()))

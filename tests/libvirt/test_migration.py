@@ -64,7 +64,7 @@ class MigrationTest(base.RoomTestCase):
         self.assertLess(migration.bytes_sent, (MEMORY_MIB + 100) << 20)
         self.assertGreater(migration.downtime_ms, 0)
         with self.assertRaises(exceptions.DomainGone):
-            guests.Guest(handle).balloon()
+            guests.Guest(handle).memory_stats()
 
     def test_shrunk_guest_gets_its_memory_back_at_the_destination(
         self,

@@ -55,7 +55,7 @@ class RangesTest(base.RoomTestCase):
         self.addCleanup(self.lab_guest.let_go)
 
     def ask(self) -> ranges.PageRanges:
-        return ranges.ask(
+        return ranges.acquire(
             guest_agent.GuestAgent('guest_agent', 10),
             self.domain(NAME),
             MEMORY_KIB,

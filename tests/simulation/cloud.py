@@ -55,7 +55,7 @@ class Reporter:
     def event(self, name: str) -> Iterator[None]:
         yield
 
-    def left_alone(self, why: Any) -> None:
+    def skipped(self, why: Any) -> None:
         self.reasons.append(why.reason)
 
     def released(self, plan: Any, release: Any) -> None:
@@ -64,16 +64,16 @@ class Reporter:
     def pressure_during_transfer(self, plan: Any) -> None:
         self.needed.append(plan)
 
-    def assigned(self, assigned: Any) -> None:
+    def restored(self, assigned: Any) -> None:
         pass
 
-    def unreadable(self, fault: Exception) -> None:
+    def journal_unreadable(self, fault: Exception) -> None:
         self.faults.append(fault)
 
     def restore_failed(self, fault: Exception) -> None:
         self.faults.append(fault)
 
-    def fault(self, doing: str, fault: Exception) -> None:
+    def error(self, doing: str, fault: Exception) -> None:
         self.faults.append(fault)
 
 
@@ -103,7 +103,7 @@ class Transfer:
         )
 
     def send_rest(self) -> None:
-        """Send, while the guest stands still, what is left."""
+        """Send, while the guest is_current still, what is left."""
         self._guest.transferred_kib += self._left_kib
 
     def step(self, seconds: float) -> None:
@@ -271,12 +271,12 @@ class Cloud:
 
     def _transfer(self, fails_after_seconds: float | None) -> bool:
         self.clock.wait(self.model.before_job_seconds)
-        self.guest.look()
+        self.guest.check()
         self.transfer = Transfer(self.guest)
         started_at = self.clock.now()
         while not self.transfer.converged:
             self.clock.wait(self.model.step_seconds)
-            self.guest.look()
+            self.guest.check()
             if fails_after_seconds is not None and (
                 self.clock.now() - started_at >= fails_after_seconds
             ):
@@ -331,7 +331,7 @@ class Cloud:
     def is_whole(self) -> bool:
         """:returns: whether the guest is as it was, to the kibibyte."""
         guest = self.guest
-        guest.look()
+        guest.check()
         return (
             guest.actual_kib
             == guest.target_kib

@@ -94,7 +94,7 @@ class FakeClock(clocks.Clock):
         name: str = 'thread',
         daemon: bool | None = None,
     ) -> FakeThread:
-        """:returns: what stands for a ``threading.Thread`` in this time."""
+        """:returns: what is_current for a ``threading.Thread`` in this time."""
         return FakeThread(self, target, args)
 
     def _pass_until(self, at_seconds: float) -> None:

@@ -35,7 +35,7 @@ from nova_freemem import policy
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
 from nova_freemem.virt import guest as guests
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 from tests.simulation.fake_clock import FakeClock
 
 CAPTURED = pathlib.Path(__file__).parent / 'captured'
@@ -273,7 +273,7 @@ class FakeGuest:
         """Boot: it has all its memory, and tells once it is asked for some."""
         self._started_anew = True
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Let happen what has happened since somebody looked."""
         seconds = self.clock.now() - self._looked_at_seconds
         self._looked_at_seconds = self.clock.now()
@@ -320,7 +320,7 @@ def _call(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def called(self: FakeDomain, *args: Any, **kwargs: Any) -> Any:
         self.calls.append((method.__name__, *args, *kwargs.values()))
-        self.guest.look()
+        self.guest.check()
         fault = self.fault_at.pop(len(self.calls), None)
         if fault is not None:
             raise fault.with_traceback(None)
@@ -356,7 +356,7 @@ class FakeDomain:
         return self.guest.running
 
     @_call
-    def description(self, *, definition: bool = False) -> etree._Element:
+    def xml(self, *, definition: bool = False) -> etree._Element:
         guest = self.guest
         seconds = (
             guest.definition_stats_period_seconds
@@ -376,20 +376,20 @@ class FakeDomain:
         return description
 
     @_call
-    def balloon(self) -> BalloonStats | None:
+    def memory_stats(self) -> MemoryStats | None:
         guest = self.guest
         figures: dict[str, Any] = {
             'actual_kib': guest.actual_kib,
             'rss_kib': guest.rss_kib,
         }
-        return BalloonStats(**(figures | guest.statistics() | guest.tells))
+        return MemoryStats(**(figures | guest.statistics() | guest.tells))
 
     @_call
-    def fresh_balloon(self, clock: clocks.Clock) -> BalloonStats | None:
+    def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:
         if not self.guest.has_driver:
             clock.wait(guests.FRESH_STATS_SECONDS)
             return None
-        return self.balloon()
+        return self.memory_stats()
 
     @_call
     def set_balloon_kib(
@@ -425,7 +425,7 @@ class FakeDomain:
             raise libvirt_fault(exceptions.DomainBusy, 'a job is under way')
 
     @_call
-    def ask_agent(self, command: str, timeout_seconds: int) -> str:
+    def agent_command(self, command: str, timeout_seconds: int) -> str:
         guest = self.guest
         return guest.agent.reply(command, guest, guest.clock, timeout_seconds)
 
@@ -468,7 +468,7 @@ class FakeHost:
         self.looks = 0
         self.fault: Exception | None = None
 
-    def entries(self) -> dict[str, str]:
+    def journal_entries(self) -> dict[str, str]:
         self.looks += 1
         if self.fault is not None:
             raise self.fault

@@ -20,7 +20,7 @@ from typing import Any
 
 from nova_freemem import clock as clocks
 from nova_freemem.virt import guest as guests
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 from tests.simulation import fakes
 from tests.simulation.fake_clock import FakeClock
 from tests.simulation.model import MIB
@@ -182,7 +182,7 @@ class Guest(fakes.FakeGuest):
         """Tell what it says of an amount when it is asked."""
         return max(0, min(self.memory_kib, int(amount_kib * self.lies)))
 
-    def look(self) -> None:
+    def check(self) -> None:
         left_seconds = self.clock.now() - self._looked_at_seconds
         while left_seconds > 1e-9:
             seconds = min(left_seconds, self.model.step_seconds)
@@ -294,13 +294,13 @@ class Domain(fakes.FakeDomain):
 
     guest: Guest
 
-    def fresh_balloon(self, clock: clocks.Clock) -> BalloonStats | None:
-        self.guest.look()
+    def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:
+        self.guest.check()
         if self.guest.frozen:
             clock.wait(guests.FRESH_STATS_SECONDS)
             return None
         self.guest.tell()
-        told = super().fresh_balloon(clock)
+        told = super().fresh_memory_stats(clock)
         if told is None or told.free_kib is None or told.available_kib is None:
             return told
         return dataclasses.replace(

@@ -133,7 +133,7 @@ class Situation:
             outcome = cloud.migrate()
             while cloud.guest.missing_kib:
                 clock.wait(1)
-                cloud.guest.look()
+                cloud.guest.check()
         was_taken = bool(cloud.reporter.ends)
         return Replay(
             outcome.seconds,

@@ -157,11 +157,12 @@ class FakeGuestTest(base.GuestTestCase):
         self.domain.set_balloon_kib(2 * fakes.GIB)
         self.clock.wait(1)
         self.assertEqual(
-            400 * fakes.MIB, 4 * fakes.GIB - self.domain.balloon().actual_kib
+            400 * fakes.MIB,
+            4 * fakes.GIB - self.domain.memory_stats().actual_kib,
         )
         self.assertEqual(400 * fakes.MIB, rss_kib - self.guest.rss_kib)
         self.clock.wait(60)
-        self.assertEqual(2 * fakes.GIB, self.domain.balloon().actual_kib)
+        self.assertEqual(2 * fakes.GIB, self.domain.memory_stats().actual_kib)
 
     def test_never_touched_memory_may_be_given_first(self) -> None:
         self.guest.touched_first = False
@@ -169,5 +170,5 @@ class FakeGuestTest(base.GuestTestCase):
         rss_kib = self.guest.rss_kib
         self.domain.set_balloon_kib(3 * fakes.GIB)
         self.clock.wait(60)
-        self.assertEqual(3 * fakes.GIB, self.domain.balloon().actual_kib)
+        self.assertEqual(3 * fakes.GIB, self.domain.memory_stats().actual_kib)
         self.assertEqual(512 * fakes.MIB, rss_kib - self.guest.rss_kib)

@@ -602,7 +602,7 @@ class DriftTest(SimulationTestCase):
 
 
 class HonestTest(base.TestCase):
-    """What stands in for the package's own looks like it."""
+    """What is_current in for the package's own looks like it."""
 
     def test_the_reporter_takes_what_the_real_one_does(self) -> None:
         for name, method in inspect.getmembers(

@@ -128,7 +128,7 @@ class DriverTestCase(base.GuestTestCase):
         )
 
     def assert_whole(self) -> None:
-        self.guest.look()
+        self.guest.check()
         self.assertEqual(
             (0, None), (self.guest.missing_kib, self.guest.metadata)
         )
@@ -307,7 +307,7 @@ class LiveMigrationTest(DriverTestCase):
                 self.assert_whole()
 
     def test_a_guest_that_is_being_paid_is_left_alone(self) -> None:
-        with self.driver._claims.claim(UUID):
+        with self.driver._locks.hold(UUID):
             self.migrate()
         self.stock['live_migration'].assert_called_once_with(
             self.driver,
@@ -530,7 +530,7 @@ class LandedTest(DriverTestCase):
         self.assert_whole()
 
     def test_what_a_hanging_reconciler_sees_to_is_left_to_it(self) -> None:
-        with self.driver._claims.claim(UUID):
+        with self.driver._locks.hold(UUID):
             self.arrive()
         self.assertEqual([], self.domain.calls)
 
@@ -555,7 +555,7 @@ class LandedTest(DriverTestCase):
         self.assertEqual([('read_metadata',)], self.domain.calls)
 
     def test_a_guest_that_departs_from_here_keeps_what_was_taken(self) -> None:
-        with self.driver._claims.claim(UUID):
+        with self.driver._locks.hold(UUID):
             self.emit()
         self.assertEqual([], self.domain.calls)
 

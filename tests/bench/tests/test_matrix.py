@@ -121,7 +121,7 @@ class ArgumentsTest(base.TestCase):
         )
 
     def test_quick_leaves_out_what_lacks_the_method_asked_for(self) -> None:
-        cells = self.parse('--quick --method first')
+        cells = self.parse('--quick --method before')
         self.assertEqual(
             {('plain', 'before')}, {tuple(names) for names in cells.values()}
         )

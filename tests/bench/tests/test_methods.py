@@ -19,10 +19,10 @@ from tests.bench import methods
 
 
 class KeeperTest(base.TestCase):
-    def test_a_run_shows_why_its_guest_was_left_alone(self) -> None:
+    def test_a_run_shows_why_its_guest_was_skipped(self) -> None:
         told: list[str] = []
         keeper = methods.Keeper(told)
         with keeper.event('compute_freemem_release'):
-            keeper.left_alone(Skip(Reason.NOTHING_FREE, 'figures'))
+            keeper.skipped(Skip(Reason.NOTHING_FREE, 'figures'))
         self.assertEqual(1, len(told), told)
         self.assertIn('figures', told[0])

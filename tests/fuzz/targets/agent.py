@@ -81,7 +81,7 @@ def run(data: bytes) -> None:
         started_at = clock.now()
         with handle.reached_by_libvirt(), oracle.only_our_faults():
             tables.check(
-                source.ask(
+                source.acquire(
                     guests.Guest(guest),
                     clock,
                     clocks.Deadline(clock, DEADLINE_SECONDS),

@@ -16,14 +16,14 @@
 from nova_freemem.plan import eligibility
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 from tests.fuzz import handle
 from tests.fuzz import oracle
 from tests.simulation import fakes
 
 MODULES = ('nova_freemem.plan.eligibility', 'nova_freemem.virt.domain_xml')
 
-_BALLOON = BalloonStats(actual_kib=4 * fakes.GIB, rss_kib=2 * fakes.GIB)
+_BALLOON = MemoryStats(actual_kib=4 * fakes.GIB, rss_kib=2 * fakes.GIB)
 _SIGNS = (
     '<hostdev/>',
     "<memballoon><stats period='{}'/></memballoon>",
@@ -56,7 +56,7 @@ def run(data: bytes) -> None:
     with handle.fake_time() as clock, oracle.only_our_faults():
         guest = handle.Handle(clock)
         guest.xml = data.decode(errors='replace')
-        description = guests.Guest(guest).description()
+        description = guests.Guest(guest).xml()
         decision = eligibility.examine(True, description, _BALLOON)
         if isinstance(decision, eligibility.Eligible):
             assert decision.actual_kib == _BALLOON.actual_kib

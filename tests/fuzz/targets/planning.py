@@ -19,7 +19,7 @@ from nova_freemem.plan import planner
 from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.plan.eligibility import Eligible
 from nova_freemem.plan.reasons import Skip
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import oracle
 from tests.simulation import fakes
@@ -84,8 +84,8 @@ def run(data: bytes) -> None:
         assert abs(plan.expected_saving_seconds) < 1 << 32, plan
 
 
-def _driver(choices: fuzz_choices.Choices) -> BalloonStats:
-    stats = BalloonStats.from_libvirt(
+def _driver(choices: fuzz_choices.Choices) -> MemoryStats:
+    stats = MemoryStats.from_libvirt(
         {'actual': 0}
         | {
             name: choices.value()
@@ -94,7 +94,7 @@ def _driver(choices: fuzz_choices.Choices) -> BalloonStats:
         }
     )
     assert stats is not None
-    return stats if choices.number(1) else BalloonStats(0)
+    return stats if choices.number(1) else MemoryStats(0)
 
 
 def _memory(

@@ -73,7 +73,7 @@ def run(data: bytes) -> None:
         guest.agent = script.agent(data)
         started_at = clock.now()
         with handle.reached_by_libvirt(), oracle.only_our_faults():
-            answer = ranges.ask(
+            answer = ranges.acquire(
                 source,
                 guests.Guest(guest),
                 MAXIMUM_KIB,

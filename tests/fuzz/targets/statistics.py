@@ -61,7 +61,7 @@ def run(data: bytes) -> None:
         started_at = clock.now()
         with oracle.only_our_faults():
             tables.check(
-                source.ask(
+                source.acquire(
                     guests.Guest(guest), clock, clocks.Deadline(clock, 60)
                 )
             )

@@ -114,7 +114,7 @@ class OracleTest(base.TestCase):
             ('agent', guest_agent, 'read_tables'),
             ('tables', guest_agent, '_free_blocks'),
             ('ranges', ranges, '_total_kib'),
-            ('statistics', balloon_stats.BalloonStats, 'ask'),
+            ('statistics', balloon_stats.BalloonStats, 'acquire'),
             ('entry', journal, '_name'),
             ('description', eligibility, 'examine'),
             ('planning', planner, 'make'),
@@ -153,13 +153,13 @@ class OracleTest(base.TestCase):
         self.assert_found('migration')
 
     def test_an_agent_that_is_waited_for_too_long(self) -> None:
-        ask = guests.Guest.ask_agent
+        ask = guests.Guest.agent_command
 
         def ask_late(self: guests.Guest, *args: Any) -> str:
             self._handle.clock.wait(20)
             return ask(self, *args)
 
-        self.patch(guests.Guest, 'ask_agent', ask_late)
+        self.patch(guests.Guest, 'agent_command', ask_late)
         self.assert_found('agent')
         self.assert_found('migration')
 

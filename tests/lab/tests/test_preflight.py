@@ -75,7 +75,7 @@ class WordsTest(base.TestCase):
         'fill a --dirty 300 --free',
         'migrate a',
         'exec a ls -l /',
-        'test lab cloud',
+        'test libvirt cloud',
     )
     def test_right_words_pass(self, words: str) -> None:
         preflight.needed(words.split())

@@ -23,7 +23,7 @@ from tests.simulation.fakes import MIB
 
 class BalloonStatsTest(base.GuestTestCase):
     def ask(self) -> acquire.FreeMemory:
-        return balloon_stats.BalloonStats('balloon_stats', 5).ask(
+        return balloon_stats.BalloonStats('balloon_stats', 5).acquire(
             self.domain, self.clock, clocks.Deadline(self.clock, 120)
         )
 

@@ -18,7 +18,7 @@ from unittest import mock
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
@@ -31,7 +31,7 @@ def source(name: str, answer: acquire.FreeMemory | Exception) -> mock.Mock:
     """:returns: a source that answers so."""
     fake = mock.create_autospec(acquire.Source, instance=True)
     fake.name = name
-    fake.ask.side_effect = [answer]
+    fake.acquire.side_effect = [answer]
     return fake
 
 
@@ -43,7 +43,7 @@ class CheckTest(base.TestCase):
         error = self.assertRaises(
             exceptions.SourceUnavailable, memory.check, 4 * GIB
         )
-        self.assertEqual(f'agent: the guest claims {problem}', str(error))
+        self.assertEqual(f'agent: the guest locks {problem}', str(error))
 
     def test_figures_that_can_be_are_let_pass(self) -> None:
         for figures, blocks in (
@@ -153,17 +153,17 @@ class TwoWitnessesTest(base.TestCase):
         error = self.assertRaises(
             exceptions.SourceUnavailable,
             PLAUSIBLE.beside,
-            BalloonStats(4 * GIB, total_kib=2 * GIB),
+            MemoryStats(4 * GIB, total_kib=2 * GIB),
         )
         self.assertEqual(
-            'first: the guest claims a total of 4.1943e+06 KiB and its '
+            'first: the guest locks a total of 4.1943e+06 KiB and its '
             'balloon driver one of 2.09715e+06 KiB',
             str(error),
         )
 
     def test_of_two_figures_the_smaller_is_believed(self) -> None:
         claimed = dataclasses.replace(PLAUSIBLE, available_kib=3 * GIB)
-        driver = BalloonStats(
+        driver = MemoryStats(
             4 * GIB,
             total_kib=4 * GIB - 4,
             free_kib=1 * GIB,
@@ -185,7 +185,7 @@ class TwoWitnessesTest(base.TestCase):
     def test_a_driver_that_tells_nothing_changes_nothing(self) -> None:
         self.assertEqual(
             PLAUSIBLE,
-            PLAUSIBLE.beside(BalloonStats(4 * GIB, available_kib=1 * GIB)),
+            PLAUSIBLE.beside(MemoryStats(4 * GIB, available_kib=1 * GIB)),
         )
 
 
@@ -218,7 +218,7 @@ class AskInTurnTest(base.GuestTestCase):
             sources,
             self.domain,
             4 * GIB,
-            BalloonStats(4 * GIB),
+            MemoryStats(4 * GIB),
             self.clock,
             clocks.Deadline(self.clock, deadline_seconds),
         )
@@ -240,7 +240,7 @@ class AskInTurnTest(base.GuestTestCase):
         self.assertEqual(
             PLAUSIBLE, self.ask(source('first', PLAUSIBLE), second)
         )
-        second.ask.assert_not_called()
+        second.acquire.assert_not_called()
 
     def test_silence_and_nonsense_lead_to_the_next(self) -> None:
         for useless in (
@@ -281,7 +281,7 @@ class AskInTurnTest(base.GuestTestCase):
             'no source answered: first: no time left to ask',
             self.problem(first, deadline_seconds=0),
         )
-        first.ask.assert_not_called()
+        first.acquire.assert_not_called()
 
     def test_who_answers_too_late_might_as_well_be_silent(self) -> None:
         late = source('first', PLAUSIBLE)
@@ -290,7 +290,7 @@ class AskInTurnTest(base.GuestTestCase):
             self.clock.wait(6)
             return PLAUSIBLE
 
-        late.ask.side_effect = answer
+        late.acquire.side_effect = answer
         self.assertEqual(
             'no source answered: first: it answered too late',
             self.problem(late),

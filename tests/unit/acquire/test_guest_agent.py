@@ -52,7 +52,7 @@ class AgentTestCase(base.GuestTestCase):
 
     def ask(self) -> acquire.FreeMemory:
         source = guest_agent.GuestAgent('guest_agent', self.timeout_seconds)
-        memory = source.ask(
+        memory = source.acquire(
             self.domain,
             self.clock,
             clocks.Deadline(self.clock, self.deadline_seconds),
@@ -343,7 +343,7 @@ class HostileAgentTest(base.TestCase):
         source = guest_agent.GuestAgent('guest_agent', 1)
         started_at = clock.now()
         try:
-            source.ask(
+            source.acquire(
                 fakes.FakeDomain(guest),
                 clock,
                 clocks.Deadline(clock, deadline_seconds),

@@ -136,7 +136,7 @@ class RangesTestCase(base.GuestTestCase):
         self.agent = self.guest.agent = talkative()
 
     def ask(self) -> ranges.PageRanges:
-        return ranges.ask(
+        return ranges.acquire(
             guest_agent.GuestAgent('guest_agent', 5),
             self.domain,
             self.guest.memory_kib,

@@ -73,11 +73,11 @@ class FreeTest(base.CommandTestCase):
         self.assertEqual(4 * GIB, values['has_kib'])
 
     def test_without_a_balloon_the_agent_tells(self) -> None:
-        self.patch_autospec(self.domain, 'balloon', return_value=None)
+        self.patch_autospec(self.domain, 'memory_stats', return_value=None)
         values = self.values()
         self.assertEqual('guest_agent', values['told_by'])
         self.assertIsNone(values['has_kib'])
-        self.assertEqual([], self.domain.called('fresh_balloon'))
+        self.assertEqual([], self.domain.called('fresh_memory_stats'))
 
     def test_where_agent_and_driver_differ_the_smaller_is_shown(self) -> None:
         self.guest.tells = {'free_kib': 1 * GIB}

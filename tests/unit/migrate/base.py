@@ -44,8 +44,8 @@ UUID = '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2'
 class WatchedGuest(fakes.FakeGuest):
     """A guest that must never miss what nobody has written down."""
 
-    def look(self) -> None:
-        super().look()
+    def check(self) -> None:
+        super().check()
         if self.missing_kib > 0:
             assert self.metadata is not None, 'missing and not owed'
             owed = journal.JournalEntry.from_xml(self.metadata)
@@ -142,7 +142,7 @@ class World:
     def is_whole(self) -> bool:
         """:returns: whether the guest has all, and is owed nothing."""
         guest = self.guest
-        guest.look()
+        guest.check()
         return (
             guest.missing_kib == 0
             and guest.metadata is None
@@ -155,7 +155,7 @@ class World:
     def reasons(self) -> list[Reason]:
         return [
             call.args[0].reason
-            for call in self.reporter.left_alone.call_args_list
+            for call in self.reporter.skipped.call_args_list
         ]
 
     def ends(self) -> list[EndReason]:

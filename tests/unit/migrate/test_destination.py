@@ -32,7 +32,7 @@ class ArrivalTest(journey.JourneyTestCase):
         world.land()
         self.assertTrue(world.is_whole())
         world.reporter.event.assert_called_with(reporters.RESTORE_EVENT)
-        self.assertTrue(world.reporter.assigned.call_args.args[0].complete)
+        self.assertTrue(world.reporter.restored.call_args.args[0].complete)
 
     def test_what_began_as_it_resumed_is_seen_to(self) -> None:
         world = self.make_world()
@@ -45,7 +45,7 @@ class ArrivalTest(journey.JourneyTestCase):
         )
         self.assertTrue(world.is_whole())
         self.assertEqual(1, len(world.destination.called('set_balloon_kib')))
-        assigned = world.reporter.assigned.call_args.args[0]
+        assigned = world.reporter.restored.call_args.args[0]
         self.assertGreater(assigned.seconds, 1)
 
     def test_what_was_begun_at_an_earlier_landing_is_begun_anew(self) -> None:
@@ -55,7 +55,7 @@ class ArrivalTest(journey.JourneyTestCase):
         earlier = restorations.begin(world.destination, world.clock)
         journal.write(
             world.destination,
-            dataclasses.replace(earlier.owed, migration='another'),
+            dataclasses.replace(earlier.entry, migration='another'),
         )
         destination.restore_memory(
             world.destination, world.reporter, world.clock, earlier

@@ -87,7 +87,7 @@ class FaultTest(journey.JourneyTestCase):
         for call in range(1, 20):
             world = self.run_with_fault(call, RuntimeError('ours'))
             self.assertTrue(
-                world.reporter.fault.called
+                world.reporter.error.called
                 or world.reporter.restore_failed.called,
                 call,
             )

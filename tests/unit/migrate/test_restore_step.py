@@ -48,11 +48,9 @@ class GiveBackTest(journey.JourneyTestCase):
 
     def test_what_is_owed_is_back(self) -> None:
         world = self.make_owed()
-        self.assertFalse(
-            restore_step.see_to(self.begin(world), world.reporter)
-        )
+        self.assertFalse(restore_step.watch(self.begin(world), world.reporter))
         self.assertTrue(world.is_whole())
-        self.assertTrue(world.reporter.assigned.call_args.args[0].complete)
+        self.assertTrue(world.reporter.restored.call_args.args[0].complete)
 
     def test_nothing_owed_is_nothing_to_see_to(self) -> None:
         self.assertIsNone(self.begin(self.make_world()))
@@ -85,13 +83,13 @@ class GiveBackTest(journey.JourneyTestCase):
     def test_a_slow_guest_is_waited_for_no_longer_than_nova_may(self) -> None:
         world = self.make_owed(deflate_kib_per_second=30 * MIB)
         started_at = world.clock.now()
-        self.assertTrue(restore_step.see_to(self.begin(world), world.reporter))
+        self.assertTrue(restore_step.watch(self.begin(world), world.reporter))
         self.assertAlmostEqual(
             restore_step.WAIT_SECONDS,
             world.clock.now() - started_at,
             delta=0.1,
         )
-        self.assertFalse(world.reporter.assigned.call_args.args[0].complete)
+        self.assertFalse(world.reporter.restored.call_args.args[0].complete)
         self.assertEqual(4 * GIB, world.guest.target_kib)
         self.assertIsNotNone(world.guest.metadata)
         self.thread.assert_not_called()
@@ -100,7 +98,7 @@ class GiveBackTest(journey.JourneyTestCase):
         world = self.make_owed(deflate_kib_per_second=30 * MIB)
         assignment = self.begin(world)
         world.clock.after(1, lambda: setattr(world.guest, 'host', 'dest'))
-        self.assertFalse(restore_step.see_to(assignment, world.reporter))
+        self.assertFalse(restore_step.watch(assignment, world.reporter))
         world.reporter.restore_failed.assert_not_called()
         self.assertIsNotNone(world.guest.metadata)
 
@@ -110,5 +108,5 @@ class GiveBackTest(journey.JourneyTestCase):
         world = self.make_owed(deflate_kib_per_second=30 * MIB)
         assignment = self.begin(world)
         world.guest.metadata = None
-        self.assertFalse(restore_step.see_to(assignment, world.reporter))
-        world.reporter.assigned.assert_not_called()
+        self.assertFalse(restore_step.watch(assignment, world.reporter))
+        world.reporter.restored.assert_not_called()

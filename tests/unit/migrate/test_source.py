@@ -133,7 +133,9 @@ class FirstTest(journey.JourneyTestCase):
         ):
             world = self.make_world(**guest)
             if reason is Reason.NO_BALLOON:
-                self.patch_autospec(world.source, 'balloon', return_value=None)
+                self.patch_autospec(
+                    world.source, 'memory_stats', return_value=None
+                )
             self.assertTrue(world.migration.prepare('dest'))
             with world.transfer():
                 pass
@@ -141,7 +143,7 @@ class FirstTest(journey.JourneyTestCase):
             self.assertEqual([], world.source.called('write_metadata'))
             self.assertEqual([], world.source.called('set_balloon_kib'))
             self.assertEqual(10, world.guest.stats_period_seconds)
-            world.reporter.fault.assert_not_called()
+            world.reporter.error.assert_not_called()
 
     def test_a_migration_to_the_same_host_is_not_even_looked_at(self) -> None:
         world = self.make_world()
@@ -156,7 +158,7 @@ class FirstTest(journey.JourneyTestCase):
         started_at = world.clock.now()
         world.migration.prepare('dest')
         self.assertLess(world.clock.now() - started_at, 0.05)
-        self.assertEqual([], world.source.called('ask_agent'))
+        self.assertEqual([], world.source.called('agent_command'))
 
     def test_an_abort_gives_everything_back_and_stops_the_migration(
         self,
@@ -279,13 +281,13 @@ class FirstTest(journey.JourneyTestCase):
         world.migration.restore()
         self.assertEqual('<outstanding format="2"/>', world.guest.metadata)
         self.assertEqual(4 * GIB, world.guest.target_kib)
-        self.assertFalse(world.reporter.fault.called)
+        self.assertFalse(world.reporter.error.called)
 
     def test_a_debt_that_somebody_erased_is_written_down_again(self) -> None:
         for mode in ('before', 'auto', 'during'):
             world = self.make_world(mode=mode)
-            world.guest.look = functools.partial(
-                fakes.FakeGuest.look, world.guest
+            world.guest.check = functools.partial(
+                fakes.FakeGuest.check, world.guest
             )
             world.migration._engine = dataclasses.replace(
                 world.engine, releaser=WatchedByAnEraser()
@@ -324,13 +326,13 @@ class BesideTest(journey.JourneyTestCase):
         self.assertLess(world.clock.now() - started_at, 0.15)
         with world.transfer():
             world.clock.wait(1)
-            world.guest.look()
+            world.guest.check()
             self.assertGreater(world.guest.missing_kib, 300 * MIB)
             world.clock.wait(20)
             self.assertGreater(world.guest.missing_kib, 3 * GIB)
         self.assertEqual([EndReason.TARGET_REACHED], world.ends())
         self.assertIsNotNone(world.guest.metadata)
-        world.reporter.fault.assert_not_called()
+        world.reporter.error.assert_not_called()
 
     def test_a_transfer_quicker_than_the_release_ends_it(self) -> None:
         world = self.depart()
@@ -338,7 +340,7 @@ class BesideTest(journey.JourneyTestCase):
             world.clock.wait(2)
             world.guest.host = 'dest'
         self.assertEqual([EndReason.TRANSFER_ENDED], world.ends())
-        world.reporter.fault.assert_not_called()
+        world.reporter.error.assert_not_called()
         world.reporter.pressure_during_transfer.assert_not_called()
 
     def test_no_thread_outlives_the_transfer(self) -> None:
@@ -391,7 +393,7 @@ class BesideTest(journey.JourneyTestCase):
             )
             with world.transfer():
                 world.clock.wait(seconds + 10)
-                world.guest.look()
+                world.guest.check()
                 self.assertEqual(0, world.guest.missing_kib)
                 # What is owed cannot be erased before the guest has landed.
                 self.assertIsNotNone(world.guest.metadata)
@@ -424,7 +426,7 @@ class BesideTest(journey.JourneyTestCase):
         world = self.depart(discards=False)
         with world.transfer():
             world.clock.wait(20)
-            world.guest.look()
+            world.guest.check()
             self.assertEqual(0, world.guest.missing_kib)
         self.assertEqual([EndReason.NO_EFFECT], world.ends())
 
@@ -435,9 +437,9 @@ class BesideTest(journey.JourneyTestCase):
         world.clock.after(2, lambda: world.guest.tells.update(rss_kib=None))
         with world.transfer():
             world.clock.wait(20)
-            world.guest.look()
+            world.guest.check()
             self.assertEqual(0, world.guest.missing_kib)
-        world.reporter.fault.assert_called_once()
+        world.reporter.error.assert_called_once()
 
     def test_a_host_without_threads_to_spare_transfers_everything(
         self,
@@ -446,7 +448,7 @@ class BesideTest(journey.JourneyTestCase):
         self.have_no_threads()
         with world.transfer():
             self.assertTrue(world.is_whole())
-        self.assertEqual(1, world.reporter.fault.call_count)
+        self.assertEqual(1, world.reporter.error.call_count)
 
     def test_what_cannot_even_be_steered_is_told_of_and_owed(self) -> None:
         world = self.depart()
@@ -458,7 +460,7 @@ class BesideTest(journey.JourneyTestCase):
         world.clock.after(2, lambda: world.guest.tells.update(rss_kib=None))
         with world.transfer():
             world.clock.wait(20)
-        world.reporter.fault.assert_called_once()
+        world.reporter.error.assert_called_once()
         world.guest.tells.clear()
         world.land()
         self.assertTrue(world.is_whole())

@@ -17,12 +17,12 @@ from lxml import etree
 from nova_freemem.plan import eligibility
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 
-BALLOON = BalloonStats(actual_kib=4 * GIB, rss_kib=3 * GIB)
+BALLOON = MemoryStats(actual_kib=4 * GIB, rss_kib=3 * GIB)
 
 
 def examine(
@@ -30,7 +30,7 @@ def examine(
     running: bool = True,
     added: str = '',
     within: str = '.',
-    balloon: BalloonStats | None = BALLOON,
+    balloon: MemoryStats | None = BALLOON,
     os_type: str | None = None,
 ) -> eligibility.Eligible | Skip:
     """Examine a guest as Nova makes it, with one element added."""
@@ -60,7 +60,7 @@ class EligibilityTest(base.TestCase):
     def test_what_the_host_does_not_hold_is_never_touched(self) -> None:
         for rss_kib, nonresident_kib in ((3 * GIB, 1 * GIB), (5 * GIB, 0)):
             guest = examine(
-                balloon=BalloonStats(
+                balloon=MemoryStats(
                     4 * GIB, rss_kib + eligibility.QEMU_OWN_KIB
                 )
             )
@@ -68,7 +68,7 @@ class EligibilityTest(base.TestCase):
 
     def test_qemus_own_memory_is_not_the_guests(self) -> None:
         guest = examine(
-            balloon=BalloonStats(4 * GIB, eligibility.QEMU_OWN_KIB - 1)
+            balloon=MemoryStats(4 * GIB, eligibility.QEMU_OWN_KIB - 1)
         )
         self.assertEqual(
             (0, 4 * GIB), (guest.resident_kib, guest.nonresident_kib)
@@ -121,12 +121,12 @@ class EligibilityTest(base.TestCase):
 
     def test_a_guest_of_unknown_resident_size_is_left_alone(self) -> None:
         self.assert_left_alone(
-            Reason.NO_RSS, balloon=BalloonStats(actual_kib=4 * GIB)
+            Reason.NO_RSS, balloon=MemoryStats(actual_kib=4 * GIB)
         )
 
     def test_a_guest_ballooned_by_somebody_else_is_left_alone(self) -> None:
         decision = examine(
-            balloon=BalloonStats(actual_kib=3 * GIB, rss_kib=3 * GIB)
+            balloon=MemoryStats(actual_kib=3 * GIB, rss_kib=3 * GIB)
         )
         self.assertEqual(
             'the balloon is inflated already, and not by this migration '

@@ -29,7 +29,7 @@ from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.plan.release_rate import ReleaseRate
 from nova_freemem.policy import Policy
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 from tests import base
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
@@ -345,7 +345,7 @@ class AtBestTest(base.TestCase):
             'available_kib': 4 * GIB - 1,
             'page_cache_kib': 50 * MIB,
         }
-        driver = BalloonStats(
+        driver = MemoryStats(
             4 * GIB,
             resident_kib + QEMU_OWN_KIB,
             free_kib=free_kib,
@@ -544,7 +544,7 @@ class PlanPropertiesTest(base.TestCase):
         )
         guest = Eligible(total_kib, rss_kib)
         link = Bandwidth.of_mbps(migration_bandwidth_mbps, Origin.CONFIGURED)
-        told = BalloonStats(
+        told = MemoryStats(
             total_kib, rss_kib, total_kib, free_kib, available_kib, cache_kib
         )
         if planner.cannot_pay(told, guest, policy, link) is None:

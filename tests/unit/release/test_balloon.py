@@ -48,10 +48,10 @@ class BalloonTestCase(base.GuestTestCase):
         )
 
     def assert_nothing_moves(self) -> None:
-        self.guest.look()
+        self.guest.check()
         actual_kib = self.guest.actual_kib
         self.clock.wait(3600)
-        self.guest.look()
+        self.guest.check()
         self.assertEqual(actual_kib, self.guest.actual_kib)
 
 

@@ -99,7 +99,7 @@ class ReportTest(base.TestCase):
     def test_one_line_and_an_event_tell_why_a_guest_is_left_alone(
         self,
     ) -> None:
-        self.reporter.left_alone(Skip(Reason.NOTHING_FREE, 'figures'))
+        self.reporter.skipped(Skip(Reason.NOTHING_FREE, 'figures'))
         self.assertEqual(
             [
                 'INFO Live migration carries all memory of the guest: nothing '
@@ -145,7 +145,7 @@ class ReportTest(base.TestCase):
         self.assertEqual([], self.log_lines('ERROR'))
 
     def test_one_line_tells_that_memory_is_back(self) -> None:
-        self.reporter.assigned(RestoreResult(4 * GIB, 1 * GIB, 4 * GIB, 2.56))
+        self.reporter.restored(RestoreResult(4 * GIB, 1 * GIB, 4 * GIB, 2.56))
         self.assertEqual(
             [
                 'INFO Gave memory back to the guest in 2.6 s: 1048576 -> '
@@ -155,7 +155,7 @@ class ReportTest(base.TestCase):
         )
 
     def test_a_slow_guest_is_warned_of(self) -> None:
-        self.reporter.assigned(RestoreResult(4 * GIB, 1 * GIB, 2 * GIB, 10))
+        self.reporter.restored(RestoreResult(4 * GIB, 1 * GIB, 2 * GIB, 10))
         (line,) = self.log_lines('WARNING')
         self.assertIn('2097152 of 4194304 KiB after 10 s', line)
 
@@ -170,7 +170,7 @@ class ReportTest(base.TestCase):
     def test_an_entry_nobody_can_read_comes_with_the_command_that_settles(
         self,
     ) -> None:
-        reporters.GuestReporter(UUID).unreadable(
+        reporters.GuestReporter(UUID).journal_unreadable(
             exceptions.JournalUnreadable(
                 entry="'<outstanding/>'", problem='its format is not 1'
             )
@@ -186,7 +186,7 @@ class ReportTest(base.TestCase):
         self.assertIn('all 4096 MiB', line)
 
     def test_a_fault_says_that_the_migration_goes_on(self) -> None:
-        self.reporter.fault('Asking the guest', ZeroDivisionError('oops'))
+        self.reporter.error('Asking the guest', ZeroDivisionError('oops'))
         (line,) = self.log_lines('ERROR')
         self.assertEqual(
             'ERROR Asking the guest failed: oops. The live '
@@ -197,7 +197,7 @@ class ReportTest(base.TestCase):
 
     def test_a_fault_that_was_foreseen_is_one_line(self) -> None:
         # A server was deleted while memory was taken from its guest.
-        self.reporter.fault(
+        self.reporter.error(
             'Releasing memory of the guest',
             fakes.libvirt_fault(
                 exceptions.OperationInvalid, 'domain is not running'

@@ -23,36 +23,36 @@ class ClaimsTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()
-        self.claims = locks.Locks(self.clock)
+        self.locks = locks.Locks(self.clock)
 
     def test_the_second_has_to_leave_the_guest_to_the_first(self) -> None:
-        with self.claims.claim('a') as first:
-            with self.claims.claim('a') as second:
+        with self.locks.hold('a') as first:
+            with self.locks.hold('a') as second:
                 self.assertEqual((True, False), (first, second))
-            with self.claims.claim('a') as third:
+            with self.locks.hold('a') as third:
                 self.assertFalse(third)
-        with self.claims.claim('a') as afterwards:
+        with self.locks.hold('a') as afterwards:
             self.assertTrue(afterwards)
 
     def test_two_guests_never_touch_each_other(self) -> None:
-        with self.claims.claim('a') as one, self.claims.claim('b') as other:
+        with self.locks.hold('a') as one, self.locks.hold('b') as other:
             self.assertTrue(one and other)
 
     def test_who_waits_gets_it_as_soon_as_it_is_let_go(self) -> None:
         def hold() -> None:
-            with self.claims.claim('a'):
+            with self.locks.hold('a'):
                 self.clock.wait(2)
 
         self.clock.thread(hold).start()
         self.clock.wait(1)
         started_at = self.clock.now()
-        with self.claims.claim('a', 5) as ours:
+        with self.locks.hold('a', 5) as ours:
             self.assertTrue(ours)
             self.assertEqual(1, self.clock.now() - started_at)
 
     def test_nobody_waits_longer_than_he_wants_to(self) -> None:
         started_at = self.clock.now()
-        with self.claims.claim('a'), self.claims.claim('a', 5) as ours:
+        with self.locks.hold('a'), self.locks.hold('a', 5) as ours:
             self.assertFalse(ours)
         self.assertEqual(5, self.clock.now() - started_at)
 
@@ -60,7 +60,7 @@ class ClaimsTest(base.TestCase):
         turns = []
 
         def take(name: str) -> None:
-            with self.claims.claim('a', 60) as ours:
+            with self.locks.hold('a', 60) as ours:
                 turns.append((name, ours, self.clock.now() - 1000))
                 self.clock.wait(10)
 
@@ -77,8 +77,8 @@ class ClaimsTest(base.TestCase):
     def test_a_fault_lets_go(self) -> None:
         with (
             testtools.ExpectedException(ZeroDivisionError),
-            self.claims.claim('a'),
+            self.locks.hold('a'),
         ):
             raise ZeroDivisionError
-        with self.claims.claim('a') as ours:
+        with self.locks.hold('a') as ours:
             self.assertTrue(ours)

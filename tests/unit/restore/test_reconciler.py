@@ -47,9 +47,9 @@ class ReconcilerTestCase(base.TestCase):
             threading, 'Thread', side_effect=self.clock.thread
         )
         self.hypervisor = fakes.FakeHost()
-        self.claims = locks.Locks(self.clock)
+        self.locks = locks.Locks(self.clock)
         self.reconciler = reconciler.Reconciler(
-            self.hypervisor, self.claims, self.clock, INTERVAL_SECONDS
+            self.hypervisor, self.locks, self.clock, INTERVAL_SECONDS
         )
 
     def add_guest(
@@ -66,7 +66,7 @@ class ReconcilerTestCase(base.TestCase):
         return len(self.hypervisor.domains[uuid].called(name))
 
     def assert_whole(self, guest: fakes.FakeGuest) -> None:
-        guest.look()
+        guest.check()
         self.assertEqual(
             (0, None, 4 * GIB, 10),
             (
@@ -116,7 +116,7 @@ class StartTest(ReconcilerTestCase):
         self.reconciler.stop()
         self.clock.wait(1)
         guest = self.add_guest()
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(600)
         self.assertEqual(1, self.hypervisor.looks)
         self.assertIsNotNone(guest.metadata)
@@ -143,9 +143,9 @@ class LandingTest(ReconcilerTestCase):
         self.reconciler.start()
         self.clock.wait(1)
         self.guest = self.add_guest(deflate_kib_per_second=100.0 * GIB)
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(2)
-        self.guest.look()
+        self.guest.check()
 
     def test_novas_own_steps_take_over_what_was_begun(self) -> None:
         self.assertEqual(0, self.guest.missing_kib)
@@ -222,7 +222,7 @@ class NewsTest(ReconcilerTestCase):
 
     def test_a_guest_that_began_to_run_here_is_paid_at_once(self) -> None:
         guest = self.add_guest()
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(0.01)
         self.assertEqual(4 * GIB, guest.target_kib)
         self.assertEqual(1, self.hypervisor.looks)
@@ -230,7 +230,7 @@ class NewsTest(ReconcilerTestCase):
     def test_a_guest_that_is_not_here_is_none_to_complain_of(self) -> None:
         self.add_guest().host = 'dest'
         for uuid in (fakes.UUID, 'never seen'):
-            self.reconciler.look_at(uuid)
+            self.reconciler.notify(uuid)
         self.clock.wait(6)
         self.assertEqual('', self.log.output)
         self.assertEqual({}, self.reconciler._accounts)
@@ -240,14 +240,14 @@ class NewsTest(ReconcilerTestCase):
         self.hypervisor.domains[fakes.UUID].fault_at[1] = fakes.libvirt_fault(
             exceptions.OperationInvalid, 'not running'
         )
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(6)
         self.assertEqual('', self.log.output)
 
     def test_one_that_lands_is_paid_as_soon_as_its_job_has_ended(self) -> None:
         guest = self.add_guest()
         guest.transferred_kib = 7
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(0.25)
         guest.transferred_kib = None
         self.clock.wait(0.5)
@@ -267,17 +267,17 @@ class NewsTest(ReconcilerTestCase):
     def test_one_that_is_paused_gets_it_when_it_runs(self) -> None:
         guest = self.add_guest()
         guest.running = False
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(3 * INTERVAL_SECONDS)
         self.assertEqual(0, self.calls('set_balloon_kib'))
         guest.running = True
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(7)
         self.assert_whole(guest)
 
     def test_one_that_is_paused_half_way_costs_nothing_meanwhile(self) -> None:
         guest = self.add_guest(deflate_kib_per_second=30 * MIB)
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(1)
         guest.running = False
         self.clock.wait(10 * INTERVAL_SECONDS)
@@ -285,11 +285,11 @@ class NewsTest(ReconcilerTestCase):
 
     def test_a_guest_that_somebody_sees_to_is_left_to_him(self) -> None:
         guest = self.add_guest()
-        with self.claims.claim(fakes.UUID):
-            self.reconciler.look_at(fakes.UUID)
+        with self.locks.hold(fakes.UUID):
+            self.reconciler.notify(fakes.UUID)
             self.clock.wait(3 * INTERVAL_SECONDS)
             self.assertEqual([], self.hypervisor.domains[fakes.UUID].calls)
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(7)
         self.assert_whole(guest)
 
@@ -297,10 +297,10 @@ class NewsTest(ReconcilerTestCase):
         self,
     ) -> None:
         self.add_guest(deflate_kib_per_second=30 * MIB)
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(1)
         calls = len(self.hypervisor.domains[fakes.UUID].calls)
-        with self.claims.claim(fakes.UUID):
+        with self.locks.hold(fakes.UUID):
             self.clock.wait(3 * INTERVAL_SECONDS)
             self.assertEqual(
                 calls, len(self.hypervisor.domains[fakes.UUID].calls)
@@ -310,25 +310,25 @@ class NewsTest(ReconcilerTestCase):
         self,
     ) -> None:
         guest = self.add_guest(deflate_kib_per_second=30 * MIB)
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(1)
         guest.host, guest.metadata = 'dest', None
         guest.actual_kib = 4 * GIB
         self.clock.wait(1)
         guest.host = 'source'
-        with self.claims.claim(fakes.UUID):
+        with self.locks.hold(fakes.UUID):
             entry = owe(guest).metadata
             self.clock.wait(3 * INTERVAL_SECONDS)
             self.assertEqual(
                 (entry, 1 * GIB), (guest.metadata, guest.target_kib)
             )
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(210)
         self.assert_whole(guest)
 
     def test_what_was_begun_is_handed_over_once(self) -> None:
         self.add_guest()
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(0.01)
         self.assertIsInstance(
             self.reconciler.hand_over(fakes.UUID), restorations.Restoration
@@ -358,7 +358,7 @@ class UnableTest(ReconcilerTestCase):
         for number, able_after_seconds in enumerate(range(5, 120, 5)):
             uuid = f'guest {number}'
             guest = self.add_guest(uuid, takes_up_to_kib=2 * GIB)
-            self.reconciler.look_at(uuid)
+            self.reconciler.notify(uuid)
             if not number:
                 self.reconciler.start()
             self.clock.wait(able_after_seconds)
@@ -393,7 +393,7 @@ class UnableTest(ReconcilerTestCase):
         guest = self.start(takes_up_to_kib=2 * GIB)
         self.clock.wait(24 * 3600)
         guest.takes_up_to_kib = 1 << 40
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(7)
         self.assert_whole(guest)
 
@@ -442,7 +442,7 @@ class UnableTest(ReconcilerTestCase):
         guest = self.start()
         guest.metadata = '<outstanding format="2" original_kib="1"/>'
         self.clock.wait(24 * 3600)
-        self.reconciler.look_at(fakes.UUID)
+        self.reconciler.notify(fakes.UUID)
         self.clock.wait(60)
         (line,) = self.log_lines('ERROR')
         self.assertIn('its format is not 1', line)

@@ -90,11 +90,11 @@ class AssignTest(base.GuestTestCase):
         self.clock.wait(60)
         for entry in (
             '<outstanding format="2"/>',
-            dataclasses.replace(assignment.owed, migration='another').to_xml(),
+            dataclasses.replace(assignment.entry, migration='another').to_xml(),
         ):
             self.guest.metadata = entry
-            self.assertFalse(assignment.stands())
-            self.assertIsNone(assignment.look())
+            self.assertFalse(assignment.is_current())
+            self.assertIsNone(assignment.check())
             self.assertEqual(entry, self.guest.metadata)
 
     def test_the_debt_stands_until_the_last_kibibyte_is_back(self) -> None:
@@ -148,10 +148,8 @@ class AssignTest(base.GuestTestCase):
     def test_the_debt_stands_until_libvirts_description_says_so_too(
         self,
     ) -> None:
-        missed = self.domain.description()
-        describe = self.patch_autospec(
-            self.domain, 'description', return_value=missed
-        )
+        missed = self.domain.xml()
+        describe = self.patch_autospec(self.domain, 'xml', return_value=missed)
         assignment = restorations.begin(self.domain, self.clock)
         self.assertFalse(assignment.watch(4).complete)
         self.assertIsNotNone(self.guest.metadata)

@@ -27,7 +27,7 @@ from nova_freemem import exceptions
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt.guest import Situation
-from nova_freemem.virt.memory_stats import BalloonStats
+from nova_freemem.virt.memory_stats import MemoryStats
 from tests import base
 from tests.fuzz import oracle
 from tests.simulation import fakes
@@ -131,9 +131,7 @@ class CallsTest(DomainTestCase):
         self.assertEqual('an-uuid', self.domain.uuid)
 
     def test_description_is_the_live_one(self) -> None:
-        self.assertEqual(
-            '4194304', self.domain.description().findtext('./memory')
-        )
+        self.assertEqual('4194304', self.domain.xml().findtext('./memory'))
         self.handle.XMLDesc.assert_called_once_with(0)
 
     def test_balloon_is_set_live(self) -> None:
@@ -186,7 +184,7 @@ class CallsTest(DomainTestCase):
         ask = self.patch_autospec(
             libvirt_qemu, 'qemuAgentCommand', return_value='{"return": {}}'
         )
-        self.assertEqual('{"return": {}}', self.domain.ask_agent('{}', 5))
+        self.assertEqual('{"return": {}}', self.domain.agent_command('{}', 5))
         ask.assert_called_once_with(self.handle, '{}', 5, 0)
 
     def test_statistics_can_come_at_another_pace(self) -> None:
@@ -270,7 +268,9 @@ class SteerTest(DomainTestCase):
 class ErrorsTest(DomainTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.ask_agent = self.patch_autospec(libvirt_qemu, 'qemuAgentCommand')
+        self.agent_command = self.patch_autospec(
+            libvirt_qemu, 'qemuAgentCommand'
+        )
 
     def fault(
         self, code: int, text: str = 'it would not'
@@ -281,9 +281,9 @@ class ErrorsTest(DomainTestCase):
         )
 
     def agent_fault(self, error: Exception) -> exceptions.FreememError:
-        self.ask_agent.side_effect = error
+        self.agent_command.side_effect = error
         return self.assertRaises(
-            exceptions.LibvirtError, self.domain.ask_agent, '{}', 5
+            exceptions.LibvirtError, self.domain.agent_command, '{}', 5
         )
 
     def test_each_code_has_its_meaning(self) -> None:
@@ -333,7 +333,7 @@ class ErrorsTest(DomainTestCase):
         self.assertLess(len(message), 400)
 
     def test_not_even_the_trace_shows_what_the_guest_wrote(self) -> None:
-        # reporter.fault() logs traces, and those show what a fault comes
+        # reporter.error() logs traces, and those show what a fault comes
         # from: libvirt's own error, with megabytes of the agent's.
         error = libvirt_error(113, 'no\n2026 ERROR nova \x1b[2J' + 'x' * 9999)
         oracle.check_fault(self.agent_fault(error))
@@ -346,9 +346,7 @@ class ErrorsTest(DomainTestCase):
     def test_a_description_that_is_none_is_a_fault_of_libvirts(self) -> None:
         for text in ('', 'domain', '<domain>', '\ud800', '<a>&b;</a>'):
             self.handle.XMLDesc.return_value = text
-            fault = self.assertRaises(
-                exceptions.LibvirtError, self.domain.description
-            )
+            fault = self.assertRaises(exceptions.LibvirtError, self.domain.xml)
             self.assertEqual(
                 "libvirt could not describe the domain: 'not "
                 "XML' (error none)",
@@ -400,12 +398,12 @@ class ErrorsTest(DomainTestCase):
             getattr(self.handle, name).side_effect = error
         for call in (
             self.domain.is_running,
-            self.domain.description,
-            self.domain.balloon,
+            self.domain.xml,
+            self.domain.memory_stats,
             self.domain.read_metadata,
             self.domain.erase_metadata,
             lambda: self.domain.write_metadata('<outstanding/>'),
-            lambda: self.domain.fresh_balloon(fakes.FakeClock()),
+            lambda: self.domain.fresh_memory_stats(fakes.FakeClock()),
             lambda: self.domain.set_balloon_kib(1024),
             lambda: self.domain.set_stats_period_seconds(1),
             self.domain.transferred_kib,
@@ -416,8 +414,8 @@ class ErrorsTest(DomainTestCase):
 class BalloonStatsTest(base.TestCase):
     def test_all_figures_are_read_by_their_names(self) -> None:
         self.assertEqual(
-            BalloonStats(1, 2, 3, 4, 5, 6, 7, 8),
-            BalloonStats.from_libvirt(
+            MemoryStats(1, 2, 3, 4, 5, 6, 7, 8),
+            MemoryStats.from_libvirt(
                 {
                     'actual': 1,
                     'rss': 2,
@@ -435,8 +433,8 @@ class BalloonStatsTest(base.TestCase):
 
     def test_what_the_guest_has_not_told_is_absent_not_zero(self) -> None:
         self.assertEqual(
-            BalloonStats(actual_kib=1, rss_kib=2),
-            BalloonStats.from_libvirt(
+            MemoryStats(actual_kib=1, rss_kib=2),
+            MemoryStats.from_libvirt(
                 {'actual': 1, 'rss': 2, 'last_update': 0}
             ),
         )
@@ -454,8 +452,8 @@ class BalloonStatsTest(base.TestCase):
             10**400,
         ):
             self.assertEqual(
-                BalloonStats(actual_kib=1),
-                BalloonStats.from_libvirt(
+                MemoryStats(actual_kib=1),
+                MemoryStats.from_libvirt(
                     {
                         'actual': 1,
                         'rss': value,
@@ -468,7 +466,7 @@ class BalloonStatsTest(base.TestCase):
 
     def test_without_actual_there_is_no_balloon(self) -> None:
         for stats in ({}, {'rss': 2}, {'actual': None}, {'actual': True}):
-            self.assertIsNone(BalloonStats.from_libvirt(stats))
+            self.assertIsNone(MemoryStats.from_libvirt(stats))
 
     @hypothesis.given(
         strategies.dictionaries(
@@ -491,7 +489,7 @@ class BalloonStatsTest(base.TestCase):
         )
     )
     def test_whatever_comes_is_read(self, stats: dict[str, Any]) -> None:
-        read = BalloonStats.from_libvirt(stats)
+        read = MemoryStats.from_libvirt(stats)
         for value in vars(read).values() if read else ():
             self.assertTrue(value is None or value >= 0)
 
@@ -517,7 +515,9 @@ class FreshBalloonTest(DomainTestCase):
     def test_fresh_statistics_come_at_once_and_the_period_is_kept(
         self,
     ) -> None:
-        self.assertEqual(2, self.domain.fresh_balloon(self.clock).free_kib)
+        self.assertEqual(
+            2, self.domain.fresh_memory_stats(self.clock).free_kib
+        )
         self.assertEqual(self.started_at, self.clock.now())
         self.assertEqual([0, 10], self.periods()[:2])
         self.assertEqual(10, self.periods()[-1])
@@ -526,7 +526,7 @@ class FreshBalloonTest(DomainTestCase):
         self.handle.XMLDesc.return_value = fakes.DOMAIN_XML.replace(
             "<stats period='10'/>", ''
         )
-        self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
+        self.assertIsNotNone(self.domain.fresh_memory_stats(self.clock))
         self.assertEqual([0, 1, 0], self.periods())
 
     def test_statistics_that_a_killed_process_left_off_are_on_again(
@@ -537,7 +537,7 @@ class FreshBalloonTest(DomainTestCase):
             if flags & libvirt.VIR_DOMAIN_XML_INACTIVE
             else fakes.DOMAIN_XML.replace("<stats period='10'/>", '')
         )
-        self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
+        self.assertIsNotNone(self.domain.fresh_memory_stats(self.clock))
         self.assertEqual([0, 10, 10], self.periods())
 
     def test_statistics_are_waited_for(self) -> None:
@@ -545,12 +545,12 @@ class FreshBalloonTest(DomainTestCase):
         self.clock.after(
             0.1, lambda: setattr(self, 'updated_at', int(self.clock.wall()))
         )
-        self.assertIsNotNone(self.domain.fresh_balloon(self.clock))
+        self.assertIsNotNone(self.domain.fresh_memory_stats(self.clock))
 
     def test_frozen_statistics_are_none_and_cost_a_second(self) -> None:
         for updated_at in (0, self.updated_at - 1):
             self.updated_at, started_at = updated_at, self.clock.now()
-            self.assertIsNone(self.domain.fresh_balloon(self.clock))
+            self.assertIsNone(self.domain.fresh_memory_stats(self.clock))
             self.assertAlmostEqual(
                 guests.FRESH_STATS_SECONDS, self.clock.now() - started_at, 1
             )
@@ -558,18 +558,18 @@ class FreshBalloonTest(DomainTestCase):
 
     def test_without_balloon_nobody_waits(self) -> None:
         self.handle.memoryStats.side_effect = lambda: {'rss': 1}
-        self.assertIsNone(self.domain.fresh_balloon(self.clock))
+        self.assertIsNone(self.domain.fresh_memory_stats(self.clock))
         self.assertEqual(self.started_at, self.clock.now())
 
     def test_a_fault_on_the_way_leaves_the_period_as_it_was(self) -> None:
         error = libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR)
         self.handle.memoryStats.side_effect = error
         self.assertRaises(
-            exceptions.LibvirtError, self.domain.fresh_balloon, self.clock
+            exceptions.LibvirtError, self.domain.fresh_memory_stats, self.clock
         )
         self.assertEqual(10, self.periods()[-1])
         self.handle.setMemoryStatsPeriod.side_effect = [0, error, 0]
         self.assertRaises(
-            exceptions.LibvirtError, self.domain.fresh_balloon, self.clock
+            exceptions.LibvirtError, self.domain.fresh_memory_stats, self.clock
         )
         self.assertEqual([0, 10, 10], self.periods()[-3:])

@@ -60,19 +60,19 @@ class HypervisorTest(base.TestCase):
             self.add_guest(number, owed=number in (1, 3))
         self.assertEqual(
             {UUID.format(1): OWED, UUID.format(3): OWED},
-            self.hypervisor.entries(),
+            self.hypervisor.journal_entries(),
         )
 
     def test_five_hundred_take_less_than_a_second_of_cpu(self) -> None:
         for number in range(500):
             self.add_guest(number, owed=number % 10 == 0)
         started_at = time.process_time()
-        self.assertEqual(50, len(self.hypervisor.entries()))
+        self.assertEqual(50, len(self.hypervisor.journal_entries()))
         self.assertLess(time.process_time() - started_at, 1)
 
     def test_one_that_is_off_is_not_looked_at(self) -> None:
         self.add_guest(1, owed=True).destroy()
-        self.assertEqual({}, self.hypervisor.entries())
+        self.assertEqual({}, self.hypervisor.journal_entries())
 
     def test_one_that_leaves_meanwhile_is_not_missed(self) -> None:
         handles = [self.add_guest(number, owed=True) for number in (1, 2)]
@@ -80,7 +80,7 @@ class HypervisorTest(base.TestCase):
         connection = mock.Mock(listAllDomains=lambda _flags: handles)
         self.assertEqual(
             {UUID.format(2): OWED},
-            hosts.Host(lambda: connection).entries(),
+            hosts.Host(lambda: connection).journal_entries(),
         )
 
     def test_a_guest_is_found_by_its_uuid(self) -> None:
@@ -100,7 +100,7 @@ class HypervisorTest(base.TestCase):
         )
         error = self.assertRaises(
             exceptions.LibvirtError,
-            hosts.Host(lambda: connection).entries,
+            hosts.Host(lambda: connection).journal_entries,
         )
         self.assertIn('client socket is closed', str(error))
 
