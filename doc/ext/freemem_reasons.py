@@ -10,17 +10,24 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The directive ``freemem-reason``: one reason for a skip, explained.
+"""Directives for reasons: names and texts from the code, explained in a page.
 
-The name and the text in log lines come from the code, the explanation stands
-in the page::
+One reason for a skip, as a section::
 
     .. freemem-reason:: same_host
 
        What it means, and what to do.
 
+Link to it by ``:ref:`reason-same_host```. All reasons for the end of a
+release, as a definition list::
+
+    .. freemem-end-reasons::
+
+       DEADLINE
+           What it means, and what to do.
+
 The build warns, and so fails, where a reason has no explanation or an
-explanation has no reason. Link to one by ``:ref:`reason-same_host```.
+explanation has no reason.
 """
 
 from __future__ import annotations
@@ -34,6 +41,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from nova_freemem.plan import reasons
+from nova_freemem.release import base as release
 
 LOG = logging.getLogger(__name__)
 
@@ -69,6 +77,32 @@ class FreememReason(SphinxDirective):
         return [section]
 
 
+class FreememEndReasons(SphinxDirective):
+    """A definition list of all reasons for the end of a release."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the list, with the texts in the place of the names.
+
+        :raises DirectiveError: names of the page and of the code differ
+        """
+        self.assert_has_content()
+        parsed = nodes.container()
+        self.state.nested_parse(self.content, self.content_offset, parsed)
+        terms = {term.astext(): term for term in parsed.findall(nodes.term)}
+        differ = set(terms) ^ {reason.name for reason in release.EndReason}
+        if differ:
+            raise self.error(
+                f'only here or only in EndReason: {", ".join(sorted(differ))}'
+            )
+        for reason in release.EndReason:
+            term = terms[reason.name]
+            term.clear()
+            term += nodes.literal(text=reason.value)
+        return parsed.children
+
+
 def _documented(env: BuildEnvironment) -> dict[str, set[str]]:
     """Return the reasons that each page explains."""
     if not hasattr(env, 'freemem_reasons'):
@@ -97,8 +131,9 @@ def _check(_app: Sphinx, env: BuildEnvironment) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directive."""
+    """Register the directives."""
     app.add_directive('freemem-reason', FreememReason)
+    app.add_directive('freemem-end-reasons', FreememEndReasons)
     app.connect('env-purge-doc', _forget)
     app.connect('env-merge-info', _merge)
     app.connect('env-check-consistency', _check)

@@ -23,6 +23,7 @@ import sys
 import nova_freemem
 from nova_freemem import conf as freemem_conf
 from nova_freemem.plan import reasons
+from nova_freemem.release import base as release
 from tests import base
 
 TREE = pathlib.Path(__file__).parents[2]
@@ -119,6 +120,19 @@ class ReasonsTest(base.TestCase):
     def test_each_explanation_says_what_to_do(self) -> None:
         for name, text in self.explained.items():
             self.assertIn('*What to do:*', text, name)
+
+
+class EndReasonsTest(base.TestCase):
+    def test_each_end_of_a_release_is_explained_and_no_other(self) -> None:
+        explained = re.findall(
+            r'^   ([A-Z_]+)\n       \S',
+            page('admin/troubleshooting.rst'),
+            re.MULTILINE,
+        )
+        self.assertEqual(
+            sorted(reason.name for reason in release.EndReason),
+            sorted(explained),
+        )
 
 
 class EventsTest(base.TestCase):
