@@ -36,13 +36,13 @@ LONGEST_AGE_SECONDS = 5.0
 class Monitoring(base.Source):
     """Reads the file of a guest."""
 
-    def ask(
+    def acquire(
         self,
         guest: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
     ) -> base.FreeMemory:
-        """See :meth:`nova_freemem.acquire.base.Source.ask`."""
+        """See :meth:`nova_freemem.acquire.base.Source.acquire`."""
         path = FOLDER / f'{guest.uuid}.json'
         try:
             figures = json.loads(path.read_text())
