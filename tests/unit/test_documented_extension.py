@@ -26,6 +26,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import conf as freemem_conf
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
+from nova_freemem.acquire import free_memory
 from nova_freemem.migrate import engine as engines
 from nova_freemem.release import watch
 from nova_freemem.release.base import EndReason
@@ -103,7 +104,7 @@ class SourceTest(ExtensionTestCase):
         path = self.folder / f'{self.domain.uuid}.json'
         path.write_text(json.dumps(known | figures))
 
-    def ask(self, count: int = 2) -> acquire.FreeMemory:
+    def ask(self, count: int = 2) -> free_memory.FreeMemory:
         """:returns: what the first of so many sources answers."""
         return acquire.acquire_from(
             self.sources[:count],
