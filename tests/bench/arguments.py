@@ -13,9 +13,11 @@
 """What the benchmark's command accepts, by the standard library."""
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import pathlib
+from typing import TypeVar
 
 from tests.bench import matrix
 from tests.bench import scenarios
@@ -26,6 +28,8 @@ from tests.lab import errors
 OUT = 'freemem-bench'
 #: The guest's memory: the limits are about a guest of this size.
 MEMORY_MIB = 4096
+
+_T = TypeVar('_T')
 
 _REPORTING = {'on': True, 'off': False}
 _MOST_ROUNDS = 100
@@ -45,6 +49,21 @@ def file(text: str) -> pathlib.Path:
     if file.is_dir() or not file.parent.is_dir():
         raise argparse.ArgumentTypeError(f'{text} cannot be written')
     return file
+
+
+def content(read: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Read the name of a file, and what is in it.
+
+    :param read: makes something of its text; raises ValueError if it cannot.
+    """
+
+    def read_file(name: str) -> _T:
+        try:
+            return read(pathlib.Path(name).read_text())
+        except (OSError, ValueError) as error:
+            raise argparse.ArgumentTypeError(f'{name}: {error}') from error
+
+    return read_file
 
 
 def _folder(text: str) -> pathlib.Path:

@@ -106,15 +106,10 @@ def of_bench(bench: results.Bench) -> Capture:
 
 def _is_complete(bench: results.Bench, cell: matrix.Cell) -> bool:
     methods = bench.methods(cell)
-    attempts: tuple[results.Run | results.Failure, ...] = (
-        *bench.runs,
-        *bench.failures,
-    )
     tried = Counter(
         one.method
-        for one in attempts
-        if (one.scenario, one.reporting, one.migration_bandwidth_mbps)
-        == (cell.scenario, cell.reporting, cell.migration_bandwidth_mbps)
+        for one in (*bench.runs, *bench.failures)
+        if one.cell == cell
     )
     return matrix.PLAIN in methods and all(
         tried[method] >= bench.rounds

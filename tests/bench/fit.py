@@ -18,7 +18,6 @@
 import argparse
 from collections.abc import Sequence
 import dataclasses
-import pathlib
 import statistics
 import sys
 
@@ -36,49 +35,18 @@ from tests.lab import errors
 from tests.simulation.model import Model
 
 _PROGRAM = 'python -m tests.bench.fit'
-_MIB_PER_KIB = 1 / 1024
 
-# What each parameter is, for people, its unit, and what makes that of the
-# model's.
+# What each parameter is, for people.
 _PARAMETERS = {
-    'before_job_seconds': ('until the first byte is sent', 's', 1),
-    'bandwidth_share': ('what a transfer gets of the bandwidth', '%', 100),
-    'inflate_kib_per_second': (
-        'free memory that a guest releases',
-        'MiB/s',
-        _MIB_PER_KIB,
-    ),
-    'reclaim_kib_per_second': (
-        'page cache that it releases',
-        'MiB/s',
-        _MIB_PER_KIB,
-    ),
-    'look_kib_per_second': (
-        'memory released during a transfer that QEMU goes through again',
-        'MiB/s',
-        _MIB_PER_KIB,
-    ),
-    'busy_balloon_share': (
-        'release rate during a transfer, of that before it',
-        '%',
-        100,
-    ),
-    'busy_link_share': (
-        'what a transfer sends during a release, of what it sends without',
-        '%',
-        100,
-    ),
-    'far_end_share': (
-        'released memory that the transfer has not reached; the rest lies'
-        ' anywhere',
-        '%',
-        100,
-    ),
-    'deflate_kib_per_second': (
-        'memory that is restored',
-        'MiB/s',
-        _MIB_PER_KIB,
-    ),
+    'before_job_seconds': 'until the first byte is sent',
+    'bandwidth_share': 'what a transfer gets of the bandwidth',
+    'inflate_kib_per_second': 'free memory that a guest releases',
+    'reclaim_kib_per_second': 'page cache that it releases',
+    'look_kib_per_second': 'released memory that QEMU goes through again',
+    'busy_balloon_share': 'release rate during a transfer, of that before it',
+    'busy_link_share': 'bandwidth used during a release, of that without',
+    'far_end_share': 'released ahead of the transfer; the rest anywhere',
+    'deflate_kib_per_second': 'memory that is restored',
 }
 
 
@@ -116,7 +84,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         'capture',
         metavar='FILE',
-        type=_capture,
+        type=arguments.content(captures.read),
         help="the benchmark's figures (bench.json), or what --json wrote",
     )
     parser.add_argument(
@@ -132,13 +100,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help="write the manual's tables to OUT",
     )
     return parser.parse_args(words)
-
-
-def _capture(name: str) -> Capture:
-    try:
-        return captures.read(pathlib.Path(name).read_text())
-    except (OSError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f'{name}: {error}') from error
 
 
 def shown(capture: Capture, held: Sequence[Held]) -> list[tables.Table]:
@@ -179,14 +140,23 @@ def summary(held: Sequence[Held]) -> str:
 
 
 def _parameters(capture: Capture) -> tables.Table:
-    rows = []
-    for name, value in capture.fitted.items():
-        what, unit, factor = _PARAMETERS[name]
-        digits = 2 if unit == 's' else 0
-        rows.append((name, what, f'{value * factor:,.{digits}f} {unit}'))
     return tables.Table(
-        'The fitted parameters', ('parameter', 'what', 'value'), tuple(rows)
+        'The fitted parameters',
+        ('parameter', 'what', 'value'),
+        tuple(
+            (name, _PARAMETERS[name], _in_unit(name, value))
+            for name, value in capture.fitted.items()
+        ),
     )
+
+
+def _in_unit(name: str, value: float) -> str:
+    """Write a parameter in the unit that its name ends in."""
+    if name.endswith('_share'):
+        return f'{value:.0%}'
+    if name.endswith('_kib_per_second'):
+        return f'{value / 1024:,.0f} MiB/s'
+    return f'{value:.2f} s'
 
 
 def _errors(held: Sequence[Held]) -> tables.Table:

@@ -63,7 +63,7 @@ _DIGITS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """A case, and what the simulation makes of it."""
+    """A case, measured and simulated."""
 
     case: Case
     replay: Replay
@@ -95,7 +95,7 @@ def hold(cases: Iterable[Case], model: Model) -> list[Held]:
 
 
 def error(held: Sequence[Held]) -> float:
-    """Tell how far a simulation is off: the mean of squared log ratios."""
+    """Measure how far a simulation is off: the mean of squared log ratios."""
     return sum(map(_squares, held)) / len(held)
 
 

@@ -20,6 +20,7 @@ import textwrap
 
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
+from matplotlib import patches
 
 from tests.bench import bars
 from tests.bench import figures
@@ -162,14 +163,14 @@ def _legend(
     figure: mpl_figure.Figure, bench: Bench, cells: Sequence[matrix.Cell]
 ) -> None:
     used = {name for cell in cells for name in bench.methods(cell)}
-    panel = figure.axes[0]
-    handles = [
-        panel.barh(-10, 0, color=colour, label=_METHOD_NAMES[method])
-        for method, colour in _COLOURS.items()
-        if method in used
-    ]
     figure.legend(
-        handles=handles, loc='outside lower center', ncols=len(handles)
+        handles=[
+            patches.Patch(color=colour, label=_METHOD_NAMES[name])
+            for name, colour in _COLOURS.items()
+            if name in used
+        ],
+        loc='outside lower center',
+        ncols=len(used),
     )
 
 
@@ -250,7 +251,7 @@ def _work(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
         panel.remove()
     for panel in panels[max(0, len(cells) - columns) : len(cells)]:
         panel.set_xlabel('seconds since the guest runs at the destination')
-    _work_legend(figure, bench, cells)
+    _legend(figure, bench, cells)
     return figure
 
 
@@ -288,17 +289,3 @@ def _draw_work(panel: mpl_axes.Axes, bench: Bench, cell: matrix.Cell) -> None:
 def _middle(runs: Sequence[Run]) -> Run:
     """Choose a run of median length."""
     return sorted(runs, key=figures.seconds)[len(runs) // 2]
-
-
-def _work_legend(
-    figure: mpl_figure.Figure, bench: Bench, cells: Sequence[matrix.Cell]
-) -> None:
-    used = {name for cell in cells for name in bench.methods(cell)}
-    handles = [
-        figure.axes[0].plot([], [], color=colour, label=_METHOD_NAMES[name])[0]
-        for name, colour in _COLOURS.items()
-        if name in used
-    ]
-    figure.legend(
-        handles=handles, loc='outside lower center', ncols=len(handles)
-    )

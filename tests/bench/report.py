@@ -17,9 +17,9 @@
 
 import argparse
 from collections.abc import Sequence
-import pathlib
 import sys
 
+from tests.bench import arguments
 from tests.bench import results
 from tests.bench import tables
 from tests.bench.results import Bench
@@ -61,17 +61,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         'bench',
         metavar='FILE',
-        type=_bench,
+        type=arguments.content(results.from_json),
         help="the benchmark's figures (bench.json)",
     )
     return parser.parse_args(words)
-
-
-def _bench(name: str) -> Bench:
-    try:
-        return results.from_json(pathlib.Path(name).read_text())
-    except (OSError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f'{name}: {error}') from error
 
 
 if __name__ == '__main__':

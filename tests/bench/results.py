@@ -39,10 +39,30 @@ class Pace:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """One migration in figures.
+class Attempt:
+    """A turn that was begun.
 
     :param round: counted from 1.
+    """
+
+    scenario: str
+    reporting: bool
+    migration_bandwidth_mbps: int | None
+    method: str
+    round: int
+
+    @property
+    def cell(self) -> matrix.Cell:
+        """The situation it was measured in."""
+        return matrix.Cell(
+            self.scenario, self.reporting, self.migration_bandwidth_mbps
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(Attempt):
+    """One migration in figures.
+
     :param seconds: from the first thing the method did to the guest running
         at the destination.
     :param delay_seconds: from that to the start of the transfer.
@@ -66,11 +86,6 @@ class Run:
     :param told: what the method reported, line by line.
     """
 
-    scenario: str
-    reporting: bool
-    migration_bandwidth_mbps: int | None
-    method: str
-    round: int
     seconds: float
     delay_seconds: float
     bytes_sent: int
@@ -90,23 +105,11 @@ class Run:
     wrong: tuple[str, ...]
     told: tuple[str, ...]
 
-    @property
-    def cell(self) -> matrix.Cell:
-        """The situation it was measured in."""
-        return matrix.Cell(
-            self.scenario, self.reporting, self.migration_bandwidth_mbps
-        )
-
 
 @dataclasses.dataclass(frozen=True)
-class Failure:
+class Failure(Attempt):
     """A run that failed, and why."""
 
-    scenario: str
-    reporting: bool
-    migration_bandwidth_mbps: int | None
-    method: str
-    round: int
     why: str
 
 
@@ -134,7 +137,7 @@ class Bench:
     failures: tuple[Failure, ...] = ()
 
     def cells(self) -> list[matrix.Cell]:
-        """Tell which situations were measured, in their order."""
+        """List the situations that were measured, in their order."""
         return list(dict.fromkeys(run.cell for run in self.runs))
 
     def of(self, cell: matrix.Cell, method: str) -> list[Run]:
@@ -146,7 +149,7 @@ class Bench:
         ]
 
     def methods(self, cell: matrix.Cell) -> list[str]:
-        """Tell which methods were measured in a situation."""
+        """List the methods that were measured in a situation."""
         return [name for name in matrix.METHODS if self.of(cell, name)]
 
 
