@@ -120,10 +120,8 @@ def _delay(scenario: str, mbps: int | None) -> Bar:
 
 
 def _where(scenario: str, reporting: bool | None, mbps: int | None) -> str:
-    words = [scenario]
-    if reporting is not None:
-        words.append(f'reporting {"on" if reporting else "off"}')
-    return ', '.join([*words, matrix.bandwidth_name(mbps)])
+    guest = matrix.guest_name(scenario, reporting)
+    return f'{guest}, {matrix.bandwidth_name(mbps)}'
 
 
 def _cells(

@@ -35,6 +35,9 @@ FORMAT = 1
 # The median of a single run says nothing.
 _LEAST_RUNS = 2
 
+# How the plugin's log begins to say that it has released memory.
+_RELEASED = ('Released ', 'Stopped releasing ')
+
 # What of a benchmark's surroundings tells whether figures compare.
 _FACTS = ('processors', 'guests run by', 'QEMU', 'libvirt', 'nova-freemem')
 
@@ -58,8 +61,8 @@ class Case:
     @property
     def guest(self) -> str:
         """The guest, for people."""
-        reporting = 'on' if self.situation.reporting else 'off'
-        return f'{self.situation.scenario}, reporting {reporting}'
+        situation = self.situation
+        return matrix.guest_name(situation.scenario, situation.reporting)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _cases(bench: results.Bench, cell: matrix.Cell) -> Iterable[Case]:
     for method in bench.methods(cell):
         runs = bench.of(cell, method)
         was_released = any(
-            line.startswith('Released') for run in runs for line in run.told
+            line.startswith(_RELEASED) for run in runs for line in run.told
         )
         yield Case(
             situation,

@@ -66,8 +66,7 @@ class Cell:
     @property
     def guest(self) -> str:
         """The guest, for people."""
-        reporting = 'on' if self.reporting else 'off'
-        return f'{self.scenario}, reporting {reporting}'
+        return guest_name(self.scenario, self.reporting)
 
     def __str__(self) -> str:
         return f'{self.guest}, {self.bandwidth}'
@@ -104,6 +103,12 @@ BARS = {
         for name in ('freed', 'fresh', 'full')
     },
 }
+
+
+def guest_name(scenario: str, reporting: bool | None = None) -> str:
+    """Say what a guest is; without whether it reports, of both kinds."""
+    kind = {True: ', reporting on', False: ', reporting off', None: ''}
+    return f'{scenario}{kind[reporting]}'
 
 
 def bandwidth_name(mbps: int | None) -> str:

@@ -27,9 +27,11 @@ from tests.bench import fit
 from tests.bench import fitting
 from tests.simulation.model import Model
 
-HERE = pathlib.Path(__file__).parent
-MEASURED = capture.from_json((HERE / 'measured.json').read_text())
-MANUAL = HERE.parents[1] / 'doc/source/simulation-error.inc'
+ROOT = pathlib.Path(__file__).parents[3]
+MEASURED = capture.from_json(
+    (ROOT / 'tests/simulation/measured.json').read_text()
+)
+MANUAL = ROOT / 'doc/source/contributor/simulation-error.inc'
 
 # Shares; the manual says why they are not less.
 WORST_SECONDS_ERROR, MEDIAN_SECONDS_ERROR = 0.3, 0.06
