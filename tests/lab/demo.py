@@ -163,8 +163,8 @@ def _write(
 ) -> None:
     """Write the picture, and the figures where that is asked for."""
     picture.draw(
-        (without.recording, without.phases),
-        (with_plugin.recording, with_plugin.phases),
+        (without.observation, without.phases),
+        (with_plugin.observation, with_plugin.phases),
         title,
         pathlib.Path(request.png),
     )

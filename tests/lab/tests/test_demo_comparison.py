@@ -20,11 +20,10 @@ import unittest
 from rich import console
 
 from tests.lab import comparison
-from tests.lab import guest as lab_guest
+from tests.lab import observation
 from tests.lab import picture
-from tests.lab import recording
 from tests.lab import witness
-from tests.lab.tests import test_demo_recording as recorded
+from tests.lab.tests import test_observation as observed
 
 WITHOUT = comparison.Run(
     scenario='memory dirtied and freed',
@@ -115,19 +114,15 @@ class ComparisonTest(unittest.TestCase):
 class WitnessTest(unittest.TestCase):
     before = witness.Witness(
         boot_id='5e9f',
-        held=lab_guest.Held(
-            verified=8192, mismatches=0, rewritten=10, checksum=77
-        ),
+        checksum=77,
+        mismatches=0,
         total_kib=4_020_000,
         balloon_kib=4_194_304,
         definition_kib=4_194_304,
     )
 
     def after(self, **changed: object) -> witness.Witness:
-        held = dataclasses.replace(
-            self.before.held, verified=20_000, rewritten=4000
-        )
-        return dataclasses.replace(self.before, **{'held': held, **changed})
+        return dataclasses.replace(self.before, **changed)
 
     def test_a_guest_that_worked_on_is_intact(self) -> None:
         self.assertEqual([], witness.changes(self.before, self.after()))
@@ -139,8 +134,7 @@ class WitnessTest(unittest.TestCase):
 
     def test_memory_that_changed_is_noticed(self) -> None:
         for wrong in ({'checksum': 78}, {'mismatches': 1}):
-            held = dataclasses.replace(self.after().held, **wrong)
-            after = self.after(held=held)
+            after = self.after(**wrong)
             self.assertEqual(1, len(witness.changes(self.before, after)))
 
     def test_one_kibibyte_less_is_a_loss(self) -> None:
@@ -153,8 +147,8 @@ class WitnessTest(unittest.TestCase):
 class PictureTest(unittest.TestCase):
     def test_both_migrations_are_drawn_into_a_png(self) -> None:
         runs = []
-        for seen in (recorded.plain(), recorded.shrunk()):
-            phases = recording.find(seen, recorded.ORIGINAL_KIB)
+        for seen in (observed.plain(), observed.shrunk()):
+            phases = observation.find(seen, observed.ORIGINAL_KIB)
             runs.append((seen, phases))
         image = io.BytesIO()
         picture.draw(*runs, 'two migrations', image)

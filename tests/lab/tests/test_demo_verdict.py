@@ -20,19 +20,19 @@ from unittest import mock
 from tests import base
 from tests.lab import demo
 from tests.lab import episode
-from tests.lab import recording
+from tests.lab import observation
 from tests.lab.tests import test_demo_comparison as compared
-from tests.lab.tests import test_demo_recording as recorded
+from tests.lab.tests import test_observation as observed
 
-PLAIN = recorded.plain()
+PLAIN = observed.plain()
 
 
 def played(*wrong: str) -> episode.Episode:
     return episode.Episode(
         run=compared.WITHOUT,
         beside=compared.DURING,
-        recording=PLAIN,
-        phases=recording.find(PLAIN, recorded.ORIGINAL_KIB),
+        observation=PLAIN,
+        phases=observation.find(PLAIN, observed.ORIGINAL_KIB),
         wrong=wrong,
     )
 
