@@ -64,8 +64,8 @@ def detail(domain: libvirt.virDomain) -> dict[str, Any]:
     job = domain.jobStats()
     return {
         'balloon_kib': memory.get('actual'),
-        'told_at': memory.get('last_update') or None,
-        'noted': guests.Guest(domain).read_metadata() is not None,
+        'stats_updated_at': memory.get('last_update') or None,
+        'journal_entry': guests.Guest(domain).read_metadata() is not None,
         'sent': job.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PROCESSED, 0) > 0,
     }
 

@@ -37,16 +37,16 @@ class Phase(enum.IntEnum):
     """Where a migration is, in the order of a migration."""
 
     BEFORE = 0
-    ASKED = 1
-    NOTED = 2
-    MOVING = 3
-    AT_TARGET = 4
+    ACQUIRING = 1
+    JOURNALED = 2
+    RELEASING = 3
+    RELEASED = 4
     TRANSFER = 5
     POST_COPY = 6
     SWITCH_OVER = 7
     LANDED = 8
-    ASSIGNING = 9
-    ASSIGNED = 10
+    RESTORING = 9
+    RESTORED = 10
     OVER = 11
 
     @property
@@ -60,22 +60,6 @@ PHASES = tuple(phase for phase in Phase if phase is not Phase.OVER)
 
 BY_WORD: Mapping[str, Phase] = types.MappingProxyType(
     {phase.word: phase for phase in PHASES}
-)
-
-ABOUT: Mapping[Phase, str] = types.MappingProxyType(
-    {
-        Phase.BEFORE: 'the migration is asked for, the guest is not yet',
-        Phase.ASKED: 'the guest is asked what is free',
-        Phase.NOTED: 'the journal is written, nothing is taken yet',
-        Phase.MOVING: 'the balloon takes memory',
-        Phase.AT_TARGET: 'the balloon is at its target, nothing is sent yet',
-        Phase.TRANSFER: 'the transfer runs',
-        Phase.POST_COPY: 'the transfer runs in post-copy',
-        Phase.SWITCH_OVER: 'the guest stands still between the hosts',
-        Phase.LANDED: 'the guest has landed, and is still owed everything',
-        Phase.ASSIGNING: 'the guest gets its memory back',
-        Phase.ASSIGNED: 'the guest has it back, the journal still says not',
-    }
 )
 
 
@@ -96,20 +80,20 @@ class State(enum.Enum):
 class Look:
     """What was last seen of a guest on one host; None: no answer.
 
-    :param noted: whether there is a journal entry.
+    :param journal_entry: whether there is a journal entry.
     :param balloon_kib: the memory its balloon leaves it.
     :param still_seconds: for how long the balloon has not moved.
-    :param told_at: when it last told its statistics, seconds since the
-        epoch.
+    :param stats_updated_at: when its balloon statistics were last updated,
+        seconds since the epoch.
     :param definition_kib: the memory it would have at its next start.
     :param sent: whether some of it is on its way to the other host.
     """
 
     state: State = State.UNKNOWN
-    noted: bool | None = None
+    journal_entry: bool | None = None
     balloon_kib: int | None = None
     still_seconds: float = 0.0
-    told_at: int | None = None
+    stats_updated_at: int | None = None
     definition_kib: int | None = None
     sent: bool = False
 
@@ -127,11 +111,11 @@ class Before:
     """What was known of a guest when its migration was asked for.
 
     :param original_kib: the memory it had.
-    :param told_at: when it had last told its statistics.
+    :param stats_updated_at: when its balloon statistics were last updated.
     """
 
     original_kib: int
-    told_at: int
+    stats_updated_at: int
 
 
 def now(view: View, before: Before) -> Phase:
@@ -160,26 +144,30 @@ def _post_copy(look: Look) -> Phase | None:
 
 
 def _after_landing(look: Look, before: Before) -> Phase:
-    if look.noted is False:
+    if look.journal_entry is False:
         return Phase.OVER
-    if look.balloon_kib is None or look.noted is None:
+    if look.balloon_kib is None or look.journal_entry is None:
         return Phase.LANDED
     if look.balloon_kib >= before.original_kib:
-        return Phase.ASSIGNED
+        return Phase.RESTORED
     is_still = look.still_seconds >= _STILL_SECONDS
-    return Phase.LANDED if is_still else Phase.ASSIGNING
+    return Phase.LANDED if is_still else Phase.RESTORING
 
 
 def _before_transfer(look: Look, before: Before) -> Phase:
-    if look.noted:
+    if look.journal_entry:
         missing_kib = before.original_kib - (look.balloon_kib or 0)
         if missing_kib < _NOISE_KIB:
-            return Phase.NOTED
+            return Phase.JOURNALED
         is_still = look.still_seconds >= _STILL_SECONDS
-        return Phase.AT_TARGET if is_still else Phase.MOVING
-    told_at = look.told_at or before.told_at
-    asked = before.told_at < told_at < before.told_at + _PERIOD_SECONDS - 1
-    return Phase.ASKED if asked else Phase.BEFORE
+        return Phase.RELEASED if is_still else Phase.RELEASING
+    stats_updated_at = look.stats_updated_at or before.stats_updated_at
+    asked = (
+        before.stats_updated_at
+        < stats_updated_at
+        < before.stats_updated_at + _PERIOD_SECONDS - 1
+    )
+    return Phase.ACQUIRING if asked else Phase.BEFORE
 
 
 def is_whole(view: View, original_kib: int) -> bool:
@@ -190,7 +178,7 @@ def is_whole(view: View, original_kib: int) -> bool:
         return False
     (look,) = alive
     return (
-        look.noted is False
+        look.journal_entry is False
         and look.balloon_kib == original_kib
         and look.definition_kib == original_kib
     )

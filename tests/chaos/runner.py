@@ -26,7 +26,7 @@ from tests.chaos import phases
 from tests.chaos import record
 from tests.chaos import stage as stages
 from tests.chaos.faults import base
-from tests.chaos.kinds import Toll
+from tests.chaos.kinds import Effect
 from tests.chaos.matrix import Cell
 from tests.chaos.phases import Before
 from tests.chaos.phases import Phase
@@ -44,7 +44,7 @@ _LOOK_SECONDS = 0.25
 
 #: How long a guest may take to be whole once both hosts are in order: one
 #: interval of the computes, and what a balloon takes on a busy machine.
-PATIENCE_SECONDS = stages.RECONCILE_SECONDS + 15
+WHOLE_SECONDS = stages.RECONCILE_SECONDS + 15
 
 # 10^6 bits a second: so that the transfer takes its time where the fault is
 # to meet it.
@@ -64,7 +64,7 @@ def run(cell: Cell, stage: Stage) -> Record:
 
     :param stage: the cloud with its guest, whole; see
         :mod:`tests.chaos.tidy` for afterwards.
-    :raises LabError: it came to nothing.
+    :raises LabError: it is inconclusive.
     """
     with steps.step(str(cell)):
         return _Run(cell, stage).run()
@@ -77,7 +77,7 @@ class _Run:
         self._cell = cell
         self._stage = stage
         self._fault = faults.MAKE[cell.fault]()
-        self._toll = cell.kind.toll_at(cell.phase)
+        self._effect = cell.kind.effect_in(cell.phase)
         self._logs = account.Logs()
         self._refused: str | None = None
 
@@ -96,16 +96,16 @@ class _Run:
             reached = time.monotonic()
             hit_first = phases.now(watch.view(), at_start)
             try:
-                self._inflict()
+                self._inject()
                 hit_last = phases.now(watch.view(), at_start)
-                owed = watch.was_owed()
+                outstanding = watch.had_outstanding_memory()
                 watch.judge_by(self._whole_if())
                 stage.set_link(room.LINK_MBIT)
                 time.sleep(cell.kind.seconds)
             finally:
-                with steps.step(f'heal {cell.fault}'):
-                    self._fault.heal(stage)
-            healed = time.monotonic()
+                with steps.step(f'recover {cell.fault}'):
+                    self._fault.recover(stage)
+            recovered = time.monotonic()
             self._settle(watch)
             whole = watch.whole_since()
             stage.watch = None
@@ -113,21 +113,21 @@ class _Run:
             phase=cell.phase.word,
             fault=cell.fault,
             plugin=all(stage.cloud.plugins.values()),
-            hit=(hit_first.word, hit_last.word),
-            owed=owed,
+            injected_in=(hit_first.word, hit_last.word),
+            outstanding=outstanding,
             source=stage.source.name,
             destination=stage.destination.name,
             refused=self._refused,
             runs_on=tuple(host.name for host in stage.runs_on()),
-            noted=account.is_noted(stage),
+            journal_entry=account.has_journal_entry(stage),
             before=self._before,
             after=self._after(),
             nova=account.nova(stage.cloud.api, stage.server.id, asked_at),
             reached_seconds=reached - began,
-            healed_seconds=healed - reached,
+            recovered_seconds=recovered - reached,
             whole_seconds=None if whole is None else max(0, whole - reached),
-            patience_seconds=PATIENCE_SECONDS,
-            told=self._logs.told(),
+            timeout_seconds=WHOLE_SECONDS,
+            warnings=self._logs.warnings(),
         )
 
     def _prepare(self) -> record.Account:
@@ -135,7 +135,7 @@ class _Run:
         stage, phase = self._stage, self._cell.phase
         guest = stage.wait_answering()
         guest.fill_dirty(_FREED_MIB)
-        if phase is Phase.ASKED:
+        if phase is Phase.ACQUIRING:
             guest.do('sh', '-c', _SLOW_CAT)
         slow = phase in _SLOW_PHASES
         stage.set_link(_SLOW_MBIT if slow else room.LINK_MBIT)
@@ -173,18 +173,18 @@ class _Run:
             )
         time.sleep(max(0.0, happens_at - time.monotonic()))
 
-    def _inflict(self) -> None:
+    def _inject(self) -> None:
         try:
-            self._fault.inflict(self._stage)
+            self._fault.inject(self._stage)
         except base.Refusal as refusal:
             self._refused = str(refusal)
-            self._toll = Toll.NOTHING
+            self._effect = Effect.NONE
 
     def _whole_if(self) -> Callable[[View], bool]:
         is_whole = functools.partial(
             phases.is_whole, original_kib=self._before.balloon_kib
         )
-        if self._toll is not Toll.GONE:
+        if self._effect is not Effect.DELETED:
             return is_whole
         # Nova does not always manage to delete a server that migrates.
         return lambda view: phases.is_gone(view) or is_whole(view)
@@ -192,17 +192,17 @@ class _Run:
     def _settle(self, watch: Watch) -> None:
         """Wait until Nova has done with it and the guest is whole."""
         self._stage.wait_idle(_SETTLED_SECONDS)
-        until = time.monotonic() + PATIENCE_SECONDS
+        until = time.monotonic() + WHOLE_SECONDS
         while watch.whole_since() is None and time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
         time.sleep(_LOOK_SECONDS)
 
     def _after(self) -> record.Account | None:
-        if self._toll is Toll.GONE and not any(self._stage.running()):
+        if self._effect is Effect.DELETED and not any(self._stage.running()):
             return None
         try:
             guest = self._stage.wait_answering()
-            if self._cell.phase is Phase.ASKED:
+            if self._cell.phase is Phase.ACQUIRING:
                 guest.do('sh', '-c', _QUICK_CAT)
             return account.question(guest, self._before)
         except (steps.LabError, TimeoutError, libvirt.libvirtError):

@@ -10,29 +10,30 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Several clouds at once, each in a network and a folder of its own.
 
-A cell mostly waits; two processors carry three clouds at a time.
+"""Several clouds at once, each in a network and a directory of its own.
+
+A cell mostly waits; two processors can run three clouds at a time.
 """
 
 import collections
 from collections.abc import Iterable
 from collections.abc import Iterator
+from concurrent import futures
 import contextlib
 import os
-import queue
 import subprocess
 import sys
-import threading
+from typing import Any
 
-from tests.chaos import record
+from tests.chaos import store
 from tests.chaos.matrix import Cell
-from tests.chaos.record import Failure
 from tests.chaos.record import Findings
+from tests.chaos.record import Inconclusive
 from tests.lab import layout
 from tests.lab import steps
 
-# The other clouds' addresses and bridges are not seen from in there.
+# In there the addresses and bridges of the other clouds do not exist.
 _OWN_NETWORK = [
     *('unshare', '--net', '--mount', '--'),
     *('sh', '-ec', 'ip link set lo up; exec "$@"', 'cloud'),
@@ -40,13 +41,14 @@ _OWN_NETWORK = [
 
 
 class Worker:
-    """A process that runs cells on a cloud of its own.
-
-    :param number: tells it from the others.
-    :param plugin: whether the computes load the plugin.
-    """
+    """A process that runs cells on a cloud of its own."""
 
     def __init__(self, number: int, plugin: bool) -> None:
+        """Start the process.
+
+        :param number: tells it from the others.
+        :param plugin: whether its nova-computes load the plugin.
+        """
         state = layout.LAB.state
         own = state.with_name(f'{state.name}-{number}')
         self.log = own.with_suffix('.log')
@@ -55,7 +57,8 @@ class Worker:
             self._process = subprocess.Popen(
                 [
                     *_OWN_NETWORK,
-                    *(sys.executable, *words, 'plugin' if plugin else 'plain'),
+                    *(sys.executable, *words),
+                    'plugin' if plugin else 'no-plugin',
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -65,13 +68,16 @@ class Worker:
             )
 
     def wait_up(self) -> bool:
-        """Wait for its cloud, and tell whether it is up."""
+        """Wait for its cloud.
+
+        :returns: whether it is up.
+        """
         return self._read() is not None
 
     def run(self, cell: Cell) -> Findings | None:
         """Have a cell run.
 
-        :returns: what was found; None where the worker has ended instead.
+        :returns: what was found; None if the process has ended instead.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
@@ -82,7 +88,7 @@ class Worker:
     def _read(self) -> Findings | None:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        return record.from_json(line) if line else None
+        return store.from_json(line) if line else None
 
     def end(self) -> None:
         """Have it take its cloud down; its log stays if that fails."""
@@ -90,7 +96,7 @@ class Worker:
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         if self._process.wait() == 0:
-            self.log.unlink()
+            self.log.unlink(missing_ok=True)
 
     def interrupt(self) -> None:
         """Have it stop at once, and take its cloud down."""
@@ -98,69 +104,74 @@ class Worker:
 
 
 class Clouds:
-    """So many clouds, and the cells that wait for one that is free."""
+    """A number of clouds; each takes the next cell when it is free."""
 
     def __init__(self, count: int, plugin: bool) -> None:
-        """Start none yet.
+        """Initialize the clouds; none is started.
 
         :param count: how many.
-        :param plugin: whether their computes load the plugin.
+        :param plugin: whether their nova-computes load the plugin.
         """
         self._count = count
         self._plugin = plugin
-        self._workers: list[Worker] = []
-        self._waiting: collections.deque[Cell] = collections.deque()
-        self._found: queue.Queue[Findings | None] = queue.Queue()
-        self._is_over = False
 
     def run(self, cells: Iterable[Cell]) -> Iterator[Findings]:
         """Run cells, each on whichever cloud is free.
 
         :returns: what was found in each, as it ends.
-        :raises LabError: no cloud is left to run what is left.
+        :raises LabError: no cloud is left to run the rest.
         """
-        self._waiting.extend(cells)
-        threading.Thread(target=self._start).start()
-        try:
-            for _ in range(self._count):
-                yield from iter(self._found.get, None)
-        finally:
-            self._is_over = True
-            for worker in self._workers:
-                worker.interrupt()
-        if self._waiting:
-            logs = ', '.join(str(one.log) for one in self._workers)
+        waiting = collections.deque(cells)
+        workers: list[Worker] = []
+        with futures.ThreadPoolExecutor(self._count) as pool:
+            try:
+                yield from self._run(waiting, workers, pool)
+            except BaseException:
+                for worker in workers:
+                    worker.interrupt()
+                    pool.submit(worker.end)
+                raise
+        if waiting:
+            logs = ', '.join(str(one.log) for one in workers)
             raise steps.LabError('run cells', f'no cloud is left; see {logs}')
 
-    def _start(self) -> None:
-        """Start one after the other: the first makes what all of them use."""
-        for number in range(1, self._count + 1):
-            worker = Worker(number, self._plugin)
-            self._workers.append(worker)
-            if self._is_over:
-                worker.interrupt()
-            is_up = worker.wait_up()
-            do = self._keep_busy if is_up else self._end
-            threading.Thread(target=do, args=(worker,)).start()
+    def _run(
+        self,
+        waiting: collections.deque[Cell],
+        workers: list[Worker],
+        pool: futures.Executor,
+    ) -> Iterator[Findings]:
+        """Start the clouds, and keep each busy while cells wait."""
+        busy: dict[futures.Future[Any], Worker] = {}
+        cell_of: dict[Worker, Cell] = {}
 
-    def _keep_busy(self, worker: Worker) -> None:
-        for cell in self._next_cells():
-            found = worker.run(cell)
-            if found is None:
-                why = f'its cloud has ended; see {worker.log}'
-                failure = Failure(
-                    cell.phase.word, cell.fault, why, self._plugin
-                )
-                self._found.put(Findings({}).plus(failure))
-                break
-            self._found.put(found)
-        self._end(worker)
+        def start() -> None:
+            worker = Worker(len(workers) + 1, self._plugin)
+            workers.append(worker)
+            busy[pool.submit(worker.wait_up)] = worker
 
-    def _end(self, worker: Worker) -> None:
-        worker.end()
-        self._found.put(None)
+        start()
+        while busy:
+            done, _ = futures.wait(busy, return_when=futures.FIRST_COMPLETED)
+            for future in done:
+                worker, found = busy.pop(future), future.result()
+                cell = cell_of.pop(worker, None)
+                # One after the other: the first makes what all of them use.
+                if cell is None and waiting and len(workers) < self._count:
+                    start()
+                if found and waiting:
+                    cell_of[worker] = waiting.popleft()
+                    task = pool.submit(worker.run, cell_of[worker])
+                    busy[task] = worker
+                else:
+                    pool.submit(worker.end)
+                if isinstance(found, Findings):
+                    yield found
+                elif cell is not None:
+                    yield self._inconclusive(cell, worker)
 
-    def _next_cells(self) -> Iterator[Cell]:
-        with contextlib.suppress(IndexError):
-            while not self._is_over:
-                yield self._waiting.popleft()
+    def _inconclusive(self, cell: Cell, worker: Worker) -> Findings:
+        why = f'its cloud has ended; see {worker.log}'
+        return Findings({}).plus(
+            Inconclusive(cell.phase.word, cell.fault, why, self._plugin)
+        )

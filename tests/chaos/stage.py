@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The cloud, one guest and where it is: what faults are inflicted on."""
+"""The cloud, one guest and where it is: what faults are injected into."""
 
 from collections.abc import Iterator
 import contextlib

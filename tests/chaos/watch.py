@@ -68,7 +68,7 @@ class Watch:
         self._whole: list[tuple[float, bool]] = []
         self._whole_if: Callable[[View], bool] = lambda _view: False
         self._pace = 1
-        self._was_owed = False
+        self._had_outstanding = False
 
     def __enter__(self) -> Self:
         for side in self._hosts:
@@ -105,10 +105,10 @@ class Watch:
             self._whole = []
             self._note()
 
-    def was_owed(self) -> bool:
+    def had_outstanding_memory(self) -> bool:
         """Tell whether the guest has been owed memory since the start."""
         with self._changed:
-            return self._was_owed
+            return self._had_outstanding
 
     def whole_since(self) -> float | None:
         """Tell since when the guest is whole; None where it is not."""
@@ -212,7 +212,7 @@ class Watch:
                 still_seconds = now - self._moved_at[side]
                 look = dataclasses.replace(look, still_seconds=still_seconds)
             self._looks[side] = look
-            self._was_owed |= bool(look.noted)
+            self._had_outstanding |= bool(look.journal_entry)
             self._note()
             self._changed.notify_all()
 

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""How faults are inflicted and healed, a module for each family."""
+"""How faults are injected and recovered from, a module for each family."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ MAKE: Mapping[str, Callable[[], Fault]] = {
         )
     },
     'compute-both': functools.partial(computes.Killed, *_BOTH),
-    'link-healed': links.Cut,
+    'link-interrupted': links.Cut,
     'link-cut': links.Cut,
     'broker': brokers.Restarted,
     'host-clock': clocks.Jumped,
@@ -57,7 +57,7 @@ MAKE: Mapping[str, Callable[[], Fault]] = {
         for name in guests.SCRIPTS
     },
     **{
-        name: functools.partial(guests.StartsAnew, name)
+        name: functools.partial(guests.Restarts, name)
         for name in ('guest-reboots', 'guest-panics')
     },
 }

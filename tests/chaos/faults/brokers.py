@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""Nova's services do not hear one another."""
+"""The message broker between Nova's services is restarted."""
 
 from tests.chaos.faults import base
 from tests.chaos.stage import Stage
@@ -24,12 +24,12 @@ from tests.lab.services import settings
 class Restarted(base.Fault):
     """RabbitMQ is killed, and started again."""
 
-    def inflict(self, stage: Stage) -> None:
-        """Kill it."""
+    def inject(self, stage: Stage) -> None:
+        """Kill RabbitMQ."""
         _, rabbit = broker.daemons(settings.Settings(layout.LAB))
         processes.kill(rabbit.pid_file)
 
-    def heal(self, stage: Stage) -> None:
-        """Start it; wait until the computes are heard again."""
+    def recover(self, stage: Stage) -> None:
+        """Start it; wait until both nova-computes are up again."""
         broker.bring_up(settings.Settings(layout.LAB))
         stage.start_computes()

@@ -11,10 +11,10 @@
 # under the License.
 
 
-"""The clock jumps, for one nova-compute.
+"""The clock of one nova-compute jumps.
 
-The lab's hosts and this machine have one clock, which is not ours to move:
-a library that is loaded into the process moves what it sees of it.
+The hosts of the lab share the clock of this machine, which must not be set.
+A library that is loaded into the process changes the time that it reads.
 """
 
 import hashlib
@@ -33,10 +33,10 @@ _END_SECONDS = 60
 
 
 class Jumped(base.Fault):
-    """Forwards by an hour, at the source."""
+    """The time is an hour later, on the source."""
 
     def prepare(self, stage: Stage) -> None:
-        """Restart nova-compute with a clock that can be moved."""
+        """Restart nova-compute with a clock that can be set."""
         _set_offset(0)
         _restart(
             stage,
@@ -46,18 +46,21 @@ class Jumped(base.Fault):
             },
         )
 
-    def inflict(self, stage: Stage) -> None:
-        """Move it."""
+    def inject(self, stage: Stage) -> None:
+        """Set its clock."""
         _set_offset(_HOUR_SECONDS)
 
-    def heal(self, stage: Stage) -> None:
-        """Restart nova-compute with the clock that all have, in quiet."""
+    def recover(self, stage: Stage) -> None:
+        """Restart nova-compute with the real clock, after the migration."""
         stage.wait_idle(_END_SECONDS)
         _restart(stage, {})
 
 
 def library() -> pathlib.Path:
-    """Compile the library, unless it is in the cache."""
+    """Compile the library, unless it is in the cache.
+
+    :returns: where it is.
+    """
     code = _SOURCE.read_bytes()
     name = f'clock-{hashlib.sha256(code).hexdigest()[:16]}.so'
     made = layout.LAB.cache / name
@@ -77,7 +80,7 @@ def _offset_file() -> pathlib.Path:
 
 
 def _set_offset(seconds: int) -> None:
-    """Say by how much the clock is off, in the file that is mapped."""
+    """Write by how much the clock is off to the file that is mapped."""
     with _offset_file().open('r+b' if _offset_file().exists() else 'wb') as f:
         f.write(struct.pack('=q', seconds))
 

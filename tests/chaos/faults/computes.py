@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""nova-compute ends without a word, and is started again."""
+"""nova-compute is killed, and started again."""
 
 from tests.chaos.faults import base
 from tests.chaos.stage import Stage
@@ -27,11 +27,11 @@ class Killed(base.Fault):
     def __init__(self, *sides: str) -> None:
         self._sides = sides
 
-    def inflict(self, stage: Stage) -> None:
-        """Kill it with what it has started."""
+    def inject(self, stage: Stage) -> None:
+        """Kill nova-compute and the processes it has started."""
         for side in self._sides:
             processes.kill(stage.compute(side).daemon.pid_file)
 
-    def heal(self, stage: Stage) -> None:
+    def recover(self, stage: Stage) -> None:
         """Start it again."""
         stage.start_computes()

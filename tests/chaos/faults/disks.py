@@ -17,10 +17,10 @@ from tests.chaos.faults import base
 from tests.chaos.stage import Stage
 from tests.lab import host as lab_host
 
-# Where libvirtd keeps what it knows of running guests, the metadata among
-# it, and their definitions.
+# Where libvirtd keeps the state of running domains, with their metadata, and
+# their definitions.
 _FOLDERS = ('/run/libvirt/qemu', '/etc/libvirt/qemu')
-# What is there goes along, and then the disk is filled to the last byte.
+# The files that are there are copied first.
 _FULL = """
 for place in "$@"; do
     mkdir -p /run/full
@@ -30,7 +30,8 @@ for place in "$@"; do
     mount --move /run/full "$place"
 done
 """
-# libvirtd replaces a file as a whole or not at all, so what is there is right.
+# libvirtd replaces a file as a whole or not at all, so that the files are
+# complete and can be kept.
 _ROOM = """
 for place in "$@"; do
     rm "$place/filler"
@@ -44,7 +45,7 @@ done
 
 
 class Full(base.Fault):
-    """A small disk, and full, in the place of these folders.
+    """A small, full disk is mounted in the place of these folders.
 
     :param side: ``source`` or ``destination``.
     """
@@ -52,12 +53,12 @@ class Full(base.Fault):
     def __init__(self, side: str) -> None:
         self._side = side
 
-    def inflict(self, stage: Stage) -> None:
-        """Fill it."""
+    def inject(self, stage: Stage) -> None:
+        """Mount and fill it."""
         _run(stage.host(self._side), _FULL)
 
-    def heal(self, stage: Stage) -> None:
-        """Make room, and keep what was written meanwhile."""
+    def recover(self, stage: Stage) -> None:
+        """Unmount it, and keep what has been written meanwhile."""
         _run(stage.host(self._side), _ROOM)
 
 

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""libvirtd is restarted; the guests go on."""
+"""libvirtd is restarted; the guests keep running."""
 
 from tests.chaos.faults import base
 from tests.chaos.faults import emulators
@@ -21,7 +21,7 @@ from tests.lab import processes
 
 
 class Restarted(base.Fault):
-    """Killed and started, as by an upgrade that goes wrong.
+    """Killed and started again, as by an upgrade that fails.
 
     :param side: ``source`` or ``destination``.
     """
@@ -29,17 +29,17 @@ class Restarted(base.Fault):
     def __init__(self, side: str) -> None:
         self._side = side
 
-    def inflict(self, stage: Stage) -> None:
-        """Kill it, and start it again."""
+    def inject(self, stage: Stage) -> None:
+        """Kill libvirtd, and start it again."""
         host = stage.host(self._side)
         daemon = libvirtd.daemon(host.layout, host.prefix)
         processes.kill(daemon.pid_file)
         daemon.start()
 
-    def heal(self, stage: Stage) -> None:
-        """Restart its nova-compute, which the operator's tools do as well.
+    def recover(self, stage: Stage) -> None:
+        """Restart nova-compute on the host, as deployment tools do.
 
-        A guest that was torn in two is started again.
+        A guest that was lost in post-copy is started again.
         """
         processes.kill(stage.compute(self._side).daemon.pid_file)
         stage.start_computes()

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The link that migrations run over carries nothing any more."""
+"""The link between the hosts is cut."""
 
 from tests.chaos.faults import base
 from tests.chaos.faults import emulators
@@ -20,13 +20,13 @@ from tests.lab import network
 
 
 class Cut(base.Fault):
-    """Unplugged at the bridge: whoever sends sees no error."""
+    """Unplugged at the bridge: the sender sees no error."""
 
-    def inflict(self, stage: Stage) -> None:
-        """Drop everything."""
+    def inject(self, stage: Stage) -> None:
+        """Cut the link."""
         network.cut(stage.source.layout)
 
-    def heal(self, stage: Stage) -> None:
-        """Plug it in again; see to a guest that was torn in two."""
+    def recover(self, stage: Stage) -> None:
+        """Mend the link; start a guest that was lost in post-copy again."""
         network.mend(stage.source.layout)
         emulators.revive(stage)

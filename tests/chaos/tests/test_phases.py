@@ -27,7 +27,7 @@ from tests.chaos.phases import State
 from tests.chaos.phases import View
 
 WHOLE_KIB = 768 * 1024
-BEFORE = phases.Before(original_kib=WHOLE_KIB, told_at=1000)
+BEFORE = phases.Before(original_kib=WHOLE_KIB, stats_updated_at=1000)
 AWAY = Look(State.AWAY)
 ARRIVING = Look(State.ARRIVING)
 
@@ -36,18 +36,18 @@ def running(balloon_kib: int = WHOLE_KIB, **seen: Any) -> Look:
     return Look(
         **{
             'state': State.RUNNING,
-            'noted': False,
+            'journal_entry': False,
             'balloon_kib': balloon_kib,
             'still_seconds': 5.0,
-            'told_at': 1000,
+            'stats_updated_at': 1000,
             'definition_kib': WHOLE_KIB,
             **seen,
         }
     )
 
 
-OWED = running(WHOLE_KIB - 300_000, noted=True)
-SWITCHING = Look(State.SWITCHING, noted=True)
+OUTSTANDING = running(WHOLE_KIB - 300_000, journal_entry=True)
+SWITCHING = Look(State.SWITCHING, journal_entry=True)
 
 
 @ddt.ddt
@@ -56,19 +56,27 @@ class PhaseTest(base.TestCase):
     @ddt.data(
         (Phase.BEFORE, running(), AWAY),
         (Phase.BEFORE, Look(), Look()),
-        (Phase.ASKED, running(told_at=1004), AWAY),
-        (Phase.BEFORE, running(told_at=1010), AWAY),  # Its period is over.
-        (Phase.NOTED, running(noted=True, told_at=1004), AWAY),
+        (Phase.ACQUIRING, running(stats_updated_at=1004), AWAY),
         (
-            Phase.MOVING,
-            running(WHOLE_KIB - 2000, noted=True, still_seconds=0.0),
+            Phase.BEFORE,
+            running(stats_updated_at=1010),
+            AWAY,
+        ),  # Its period is over.
+        (
+            Phase.JOURNALED,
+            running(journal_entry=True, stats_updated_at=1004),
             AWAY,
         ),
-        (Phase.AT_TARGET, OWED, AWAY),
-        (Phase.AT_TARGET, OWED, ARRIVING),
+        (
+            Phase.RELEASING,
+            running(WHOLE_KIB - 2000, journal_entry=True, still_seconds=0.0),
+            AWAY,
+        ),
+        (Phase.RELEASED, OUTSTANDING, AWAY),
+        (Phase.RELEASED, OUTSTANDING, ARRIVING),
         (
             Phase.TRANSFER,
-            running(WHOLE_KIB - 300_000, noted=True, sent=True),
+            running(WHOLE_KIB - 300_000, journal_entry=True, sent=True),
             ARRIVING,
         ),
         (Phase.TRANSFER, running(sent=True), ARRIVING),
@@ -76,13 +84,13 @@ class PhaseTest(base.TestCase):
         (Phase.SWITCH_OVER, SWITCHING, ARRIVING),
         (Phase.SWITCH_OVER, AWAY, ARRIVING),
         (Phase.LANDED, SWITCHING, Look(State.RUNNING)),
-        (Phase.LANDED, AWAY, OWED),
+        (Phase.LANDED, AWAY, OUTSTANDING),
         (
-            Phase.ASSIGNING,
+            Phase.RESTORING,
             AWAY,
-            running(WHOLE_KIB - 2000, noted=True, still_seconds=0.0),
+            running(WHOLE_KIB - 2000, journal_entry=True, still_seconds=0.0),
         ),
-        (Phase.ASSIGNED, AWAY, running(noted=True)),
+        (Phase.RESTORED, AWAY, running(journal_entry=True)),
         (Phase.OVER, AWAY, running()),
     )
     def test_what_is_seen_tells_the_phase(
@@ -100,8 +108,8 @@ class WholeTest(base.TestCase):
         (True, Look(), running()),  # The other host's libvirtd is down.
         (False, running(), running()),
         (False, AWAY, AWAY),
-        (False, AWAY, running(noted=True)),
-        (False, AWAY, running(noted=None)),
+        (False, AWAY, running(journal_entry=True)),
+        (False, AWAY, running(journal_entry=None)),
         (False, AWAY, running(WHOLE_KIB - 1)),
         (False, AWAY, running(definition_kib=WHOLE_KIB - 1)),
     )
