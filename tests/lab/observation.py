@@ -48,11 +48,11 @@ class Sample:
     :param still_seconds: for how long the balloon has not moved; known of
         several looks taken together only.
     :param rss_kib: the resident size of its QEMU process.
-    :param stats_at: when it last updated its balloon statistics, seconds
-        since the epoch.
+    :param stats_updated_at: when its balloon statistics were last updated,
+        seconds since the epoch.
     :param job_seconds: the age of its migration, at the source.
     :param job_bytes: how much of it that has sent.
-    :param journaled: whether there is a journal entry.
+    :param journal_entry: whether there is a journal entry.
     :param definition_kib: the memory it would have at its next start.
     """
 
@@ -62,10 +62,10 @@ class Sample:
     balloon_kib: int | None = None
     still_seconds: float | None = None
     rss_kib: int | None = None
-    stats_at: int | None = None
+    stats_updated_at: int | None = None
     job_seconds: float | None = None
     job_bytes: int | None = None
-    journaled: bool | None = None
+    journal_entry: bool | None = None
     definition_kib: int | None = None
 
 

@@ -89,7 +89,7 @@ def memory(domain: libvirt.virDomain) -> Mapping[str, Any]:
     return {
         'balloon_kib': stats.get('actual'),
         'rss_kib': stats.get('rss'),
-        'stats_at': stats.get('last_update') or None,
+        'stats_updated_at': stats.get('last_update') or None,
     }
 
 
@@ -105,7 +105,7 @@ def job(domain: libvirt.virDomain) -> Mapping[str, Any]:
 
 def journal(domain: libvirt.virDomain) -> Mapping[str, Any]:
     """Read whether a guest has a journal entry."""
-    return {'journaled': guests.Guest(domain).read_metadata() is not None}
+    return {'journal_entry': guests.Guest(domain).read_metadata() is not None}
 
 
 def definition(domain: libvirt.virDomain) -> Mapping[str, Any]:

@@ -155,12 +155,12 @@ class HistoryTest(unittest.TestCase):
     def test_answers_of_several_looks_are_taken_together(self) -> None:
         latest = self.seen(
             Sample(1.0, State.RUNNING),
-            Sample(1.1, balloon_kib=GIB, journaled=False),
+            Sample(1.1, balloon_kib=GIB, journal_entry=False),
             Sample(1.2, State.SWITCHING),
         )
         self.assertEqual(
             (State.SWITCHING, GIB, False),
-            (latest.state, latest.balloon_kib, latest.journaled),
+            (latest.state, latest.balloon_kib, latest.journal_entry),
         )
 
     def test_nothing_is_known_of_a_guest_that_has_left(self) -> None:
