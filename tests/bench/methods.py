@@ -39,7 +39,7 @@ from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import guest as guests
 from tests.bench import matrix
-from tests.bench.crossing import Crossing
+from tests.bench.migration import Migration
 from tests.lab import layout
 from tests.lab import steps
 
@@ -54,32 +54,32 @@ class Method(abc.ABC):
         self.told: list[str] = []
 
     @abc.abstractmethod
-    def depart(self, crossing: Crossing) -> None:
-        """Do what is done at the source; ``crossing.transfer()`` in it."""
+    def depart(self, migration: Migration) -> None:
+        """Do what is done at the source; ``migration.transfer()`` in it."""
 
     @abc.abstractmethod
-    def landed(self, crossing: Crossing) -> None:
+    def landed(self, migration: Migration) -> None:
         """Do what is done as soon as the guest runs at the destination.
 
         In a thread of its own, while the source may still be at work.
         """
 
     @abc.abstractmethod
-    def arrive(self, crossing: Crossing) -> None:
+    def arrive(self, migration: Migration) -> None:
         """Do what is done once the transfer has ended at the source."""
 
 
 class Plain(Method):
     """What Nova does without the plugin."""
 
-    def depart(self, crossing: Crossing) -> None:
+    def depart(self, migration: Migration) -> None:
         """Transfer."""
-        crossing.transfer()
+        migration.transfer()
 
-    def landed(self, crossing: Crossing) -> None:
+    def landed(self, migration: Migration) -> None:
         """Do nothing: nothing was taken."""
 
-    def arrive(self, crossing: Crossing) -> None:
+    def arrive(self, migration: Migration) -> None:
         """Do nothing."""
 
 
@@ -96,39 +96,39 @@ class Freemem(Method):
         self._clock = clocks.Clock()
         self._begun: restorations.Restoration | None = None
 
-    def depart(self, crossing: Crossing) -> None:
+    def depart(self, migration: Migration) -> None:
         """Release first or beside, and transfer what is left."""
         guest = source.SourceMigration(
-            guests.Guest(crossing.domain),
+            guests.Guest(migration.domain),
             self._engine,
             self._reporter,
-            crossing.source.layout.hostname,
-            crossing.domain.UUIDString(),
+            migration.source.layout.hostname,
+            migration.domain.UUIDString(),
             None,
             self._clock,
         )
-        dest = crossing.destination.layout.hostname
+        dest = migration.destination.layout.hostname
         try:
             if not guest.prepare(dest):
                 raise steps.LabError('release', 'aborted by nobody')
             with guest.transfer(dest):
-                crossing.transfer()
+                migration.transfer()
         finally:
             guest.restore()
 
-    def landed(self, crossing: Crossing) -> None:
+    def landed(self, migration: Migration) -> None:
         """Begin to give back, as upon Nova's event of a resumed guest."""
         try:
             self._begun = restorations.begin(
-                guests.Guest(crossing.arrived()), self._clock
+                guests.Guest(migration.arrived()), self._clock
             )
         except Exception as fault:
             self.told.append(f'not begun to give back: {fault}')
 
-    def arrive(self, crossing: Crossing) -> None:
+    def arrive(self, migration: Migration) -> None:
         """See to it, as beside Nova's steps after a landing."""
         destination.restore_memory(
-            guests.Guest(crossing.arrived()),
+            guests.Guest(migration.arrived()),
             self._reporter,
             self._clock,
             self._begun,
