@@ -19,8 +19,8 @@ import libvirt
 from tests.lab import cloud as lab_cloud
 from tests.lab import comparison
 from tests.lab import layout
-from tests.lab import nova_record
 from tests.lab import observer as observers
+from tests.lab import records
 from tests.lab import room
 from tests.lab import servers
 from tests.lab import steps
@@ -94,7 +94,7 @@ def play(
             guest_intact=not changes,
         ),
         beside=comparison.Beside(
-            nova_seconds=nova_record.seconds(cloud, server),
+            nova_seconds=records.migration_seconds(cloud.api, server.id),
             job_bytes=job[libvirt.VIR_DOMAIN_JOB_DATA_PROCESSED],
             rss_after_kib=guest.rss_kib(),
             cpu_seconds=cpu_seconds,

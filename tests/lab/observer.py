@@ -43,25 +43,6 @@ from tests.lab.observation import View
 
 _RETRY_SECONDS = 0.1
 
-_STATES = {
-    (
-        libvirt.VIR_DOMAIN_RUNNING,
-        libvirt.VIR_DOMAIN_RUNNING_POSTCOPY,
-    ): State.POST_COPY,
-    (
-        libvirt.VIR_DOMAIN_PAUSED,
-        libvirt.VIR_DOMAIN_PAUSED_POSTCOPY,
-    ): State.POST_COPY,
-    (
-        libvirt.VIR_DOMAIN_PAUSED,
-        libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED,
-    ): State.POST_COPY,
-    (
-        libvirt.VIR_DOMAIN_PAUSED,
-        libvirt.VIR_DOMAIN_PAUSED_STARTING_UP,
-    ): State.ARRIVING,
-}
-
 #: Asks something of a guest's domain: fields of a Sample.
 Read = Callable[[libvirt.virDomain], Mapping[str, Any]]
 
@@ -72,15 +53,19 @@ def state(domain: libvirt.virDomain, arrives: bool) -> State:
     :param arrives: whether it is on its way to this host.
     """
     number, reason = domain.state()
-    if (number, reason) in _STATES:
-        return _STATES[number, reason]
     if number == libvirt.VIR_DOMAIN_RUNNING:
-        return State.RUNNING
-    if number == libvirt.VIR_DOMAIN_PAUSED:
-        if reason == libvirt.VIR_DOMAIN_PAUSED_MIGRATION:
-            return State.ARRIVING if arrives else State.SWITCHING
-        return State.PAUSED
-    return State.OFF
+        is_in_post_copy = reason == libvirt.VIR_DOMAIN_RUNNING_POSTCOPY
+        return State.POST_COPY if is_in_post_copy else State.RUNNING
+    if number != libvirt.VIR_DOMAIN_PAUSED:
+        return State.OFF
+    return {
+        libvirt.VIR_DOMAIN_PAUSED_POSTCOPY: State.POST_COPY,
+        libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: State.POST_COPY,
+        libvirt.VIR_DOMAIN_PAUSED_STARTING_UP: State.ARRIVING,
+        libvirt.VIR_DOMAIN_PAUSED_MIGRATION: (
+            State.ARRIVING if arrives else State.SWITCHING
+        ),
+    }.get(reason, State.PAUSED)
 
 
 def memory(domain: libvirt.virDomain) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from rich import console
 from tests.lab import comparison
 from tests.lab import observation
 from tests.lab import picture
+from tests.lab import records
 from tests.lab import witness
 from tests.lab.tests import test_observation as observed
 
@@ -109,6 +110,25 @@ class ComparisonTest(unittest.TestCase):
         sentence = comparison.disagreement(WITH, DURING)
         self.assertIn('221 MB', sentence)
         self.assertIn('3,390 MB', sentence)
+
+
+class EventsTest(unittest.TestCase):
+    def test_an_event_that_has_not_ended_has_no_time_of_its_end(self) -> None:
+        event = records.Event(
+            action='live-migration',
+            name='compute_freemem_release',
+            host='freemem-host1',
+            start='2026-01-02T03:04:05.000000',
+            finish='2026-01-02T03:04:09.000000',
+            result='Success',
+        )
+        events = [event, event._replace(finish=None, result=None)]
+        lines = printed(comparison.events_table('vm', events)).splitlines()
+        ended, running = (line for line in lines if 'release' in line)
+        self.assertEqual(
+            ['03:04:05', '03:04:09', 'Success'], ended.split()[-3:]
+        )
+        self.assertEqual('03:04:05', running.split()[-1])
 
 
 class WitnessTest(unittest.TestCase):
