@@ -49,7 +49,7 @@ class Migration:
     :param memory_kib: what it has, and is to have again.
     :param reserve: what the destination is to have at hand.
     :ivar cpu_seconds: processor time of this process, up to the landing.
-    :ivar back_seconds: from the landing to all memory being back; None:
+    :ivar back_seconds: from the landing to all memory being restored; None:
         never.
     """
 

@@ -189,9 +189,8 @@ def _wait_until(moment: float) -> None:
 def teach(kit_make: Callable[[], Method], memory_mib: int) -> None:
     """Have the plugin see what an unshaped link carries.
 
-    It is what the migrations before have taught a host that is at work. The
-    guest is one with nothing to release, so that the link has to carry all
-    of it.
+    It is what earlier migrations have taught a host that is at work. The
+    guest has nothing to release, so that all of it is transferred.
     """
     cell = matrix.Cell('full', False, None)
     scenario = scenarios.SCENARIOS[cell.scenario]

@@ -34,7 +34,7 @@ class Run:
 
     :param scenario: what the guest had done before.
     :param plugin: whether the plugin was enabled.
-    :param seconds_release: the balloon taking memory; 0 without the plugin.
+    :param seconds_release: of the release; 0 without the plugin.
     :param seconds_transfer: libvirt's migration.
     :param seconds_total: from the start of the release, or of the transfer
         where nothing is released, to the guest running at the destination.

@@ -191,9 +191,9 @@ def _verdict(without: episode.Episode, with_plugin: episode.Episode) -> int:
     if wrong:
         return 1
     _say(
-        'The guest runs on, the memory it holds is unchanged, and it has all'
-        ' its memory back, to the kibibyte: by its balloon, by its kernel and'
-        ' in its persistent definition.'
+        'The guest runs on, the memory it holds is unchanged, and all its'
+        ' memory is restored, to the kibibyte: by its balloon, by its kernel'
+        ' and in its persistent definition.'
     )
     return 0
 

@@ -45,8 +45,8 @@ class Sample:
     :param state: what the host has of it.
     :param sent_bytes: what the host has sent over the link so far.
     :param balloon_kib: the memory its balloon leaves it.
-    :param still_seconds: for how long the balloon has not moved; known of
-        several looks taken together only.
+    :param still_seconds: for how long the balloon has not moved; known
+        from several looks together only.
     :param rss_kib: the resident size of its QEMU process.
     :param stats_updated_at: when its balloon statistics were last updated,
         seconds since the epoch.
@@ -73,7 +73,7 @@ class History:
     """What was seen of a guest on one host, one look after the other.
 
     :ivar samples: each look, oldest first.
-    :ivar latest: the newest answer to each question, taken together.
+    :ivar latest: the newest answer to each question.
     """
 
     def __init__(self) -> None:
@@ -184,9 +184,9 @@ class Phases:
     interval of the observer, and on the late side; where the transfer
     started is exact, since libvirt tells its age.
 
-    :param release_started: the balloon began to take memory; None where it
-        never did.
-    :param release_ended: it had taken all it took.
+    :param release_started: the balloon began to release memory; None where
+        it never did.
+    :param release_ended: it had released all that it released.
     :param transfer_started: libvirt's migration began.
     :param landed: the guest ran at the destination.
     :param restored: it had all its memory there; None where it never did.
@@ -207,7 +207,7 @@ class Phases:
 
     @property
     def release_seconds(self) -> float:
-        """How long the balloon took memory: 0 where it took none."""
+        """How long the balloon released memory: 0 where it released none."""
         if self.release_started is None or self.release_ended is None:
             return 0.0
         return self.release_ended - self.release_started
@@ -226,7 +226,7 @@ class Phases:
     def restore_seconds(self) -> float | None:
         """From landing to all its memory; None where it never had it.
 
-        0 where nothing had been taken.
+        0 where nothing had been released.
         """
         if self.release_started is None:
             return 0.0
@@ -264,7 +264,7 @@ def find(observation: Observation, original_kib: int) -> Phases | None:
 def _release(
     samples: Sequence[Sample], original_kib: int
 ) -> tuple[float | None, float | None]:
-    """Find when the balloon began to take memory and when it had it."""
+    """Find when the balloon began to release memory and when it ended."""
     known = [
         (seen.at_seconds, seen.balloon_kib)
         for seen in samples

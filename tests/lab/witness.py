@@ -73,7 +73,7 @@ def changes(before: Witness, after: Witness) -> list[str]:
 
 
 def losses(before: Witness, after: Witness) -> list[str]:
-    """Find memory that a guest does not have back, to the kibibyte.
+    """Find memory that is not restored to a guest, to the kibibyte.
 
     :returns: one sentence each; none for a guest that has everything.
     """
