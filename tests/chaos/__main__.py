@@ -102,8 +102,7 @@ def _find(
     request: argparse.Namespace, cells: list[Cell]
 ) -> Iterator[Findings]:
     if request.clouds > 1:
-        clouds = side_by_side.Clouds(request.clouds, request.plugin)
-        yield from clouds.run(cells)
+        yield from side_by_side.run(cells, request.clouds, request.plugin)
         return
     with series.stage(request.plugin) as stage:
         yield from series.run(cells, stage)

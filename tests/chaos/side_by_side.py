@@ -103,75 +103,51 @@ class Worker:
         self._process.terminate()
 
 
-class Clouds:
-    """A number of clouds; each takes the next cell when it is free."""
+def run(cells: Iterable[Cell], count: int, plugin: bool) -> Iterator[Findings]:
+    """Run cells, each on whichever cloud is free.
 
-    def __init__(self, count: int, plugin: bool) -> None:
-        """Initialize the clouds; none is started.
-
-        :param count: how many.
-        :param plugin: whether their nova-computes load the plugin.
-        """
-        self._count = count
-        self._plugin = plugin
-
-    def run(self, cells: Iterable[Cell]) -> Iterator[Findings]:
-        """Run cells, each on whichever cloud is free.
-
-        :returns: what was found in each, as it ends.
-        :raises LabError: no cloud is left to run the rest.
-        """
-        waiting = collections.deque(cells)
-        workers: list[Worker] = []
-        with futures.ThreadPoolExecutor(self._count) as pool:
-            try:
-                yield from self._run(waiting, workers, pool)
-            except BaseException:
-                for worker in workers:
-                    worker.interrupt()
-                    pool.submit(worker.end)
-                raise
-        if waiting:
-            logs = ', '.join(str(one.log) for one in workers)
-            raise steps.LabError('run cells', f'no cloud is left; see {logs}')
-
-    def _run(
-        self,
-        waiting: collections.deque[Cell],
-        workers: list[Worker],
-        pool: futures.Executor,
-    ) -> Iterator[Findings]:
-        """Start the clouds, and keep each busy while cells wait."""
-        busy: dict[futures.Future[Any], Worker] = {}
-        cell_of: dict[Worker, Cell] = {}
-
-        def start() -> None:
-            worker = Worker(len(workers) + 1, self._plugin)
-            workers.append(worker)
-            busy[pool.submit(worker.wait_up)] = worker
-
-        start()
-        while busy:
-            done, _ = futures.wait(busy, return_when=futures.FIRST_COMPLETED)
-            for future in done:
-                worker, found = busy.pop(future), future.result()
-                cell = cell_of.pop(worker, None)
+    :param count: how many clouds.
+    :param plugin: whether their nova-computes load the plugin.
+    :returns: what was found in each cell, as it ends.
+    :raises LabError: no cloud is left to run the rest.
+    """
+    waiting = collections.deque(cells)
+    workers: list[Worker] = []
+    busy: dict[futures.Future[Any], tuple[Worker, Cell | None]] = {}
+    with futures.ThreadPoolExecutor(count) as pool:
+        try:
+            while True:
                 # One after the other: the first makes what all of them use.
-                if cell is None and waiting and len(workers) < self._count:
-                    start()
-                if found and waiting:
-                    cell_of[worker] = waiting.popleft()
-                    task = pool.submit(worker.run, cell_of[worker])
-                    busy[task] = worker
-                else:
-                    pool.submit(worker.end)
-                if isinstance(found, Findings):
-                    yield found
-                elif cell is not None:
-                    yield self._inconclusive(cell, worker)
+                is_starting = any(cell is None for _, cell in busy.values())
+                if waiting and len(workers) < count and not is_starting:
+                    workers.append(Worker(len(workers) + 1, plugin))
+                    task = pool.submit(workers[-1].wait_up)
+                    busy[task] = (workers[-1], None)
+                if not busy:
+                    break
+                ended, _ = futures.wait(busy, None, futures.FIRST_COMPLETED)
+                for task in ended:
+                    worker, cell = busy.pop(task)
+                    if task.result() and waiting:
+                        following = waiting.popleft()
+                        next_task = pool.submit(worker.run, following)
+                        busy[next_task] = (worker, following)
+                    else:
+                        pool.submit(worker.end)
+                    if cell is not None:
+                        yield task.result() or _lost(cell, worker, plugin)
+        except BaseException:
+            for worker in workers:
+                worker.interrupt()
+                pool.submit(worker.end)
+            raise
+    if waiting:
+        logs = ', '.join(str(one.log) for one in workers)
+        raise steps.LabError('run cells', f'no cloud is left; see {logs}')
 
-    def _inconclusive(self, cell: Cell, worker: Worker) -> Findings:
-        why = f'its cloud has ended; see {worker.log}'
-        return Findings({}).plus(
-            Inconclusive(cell.phase.word, cell.fault, why, self._plugin)
-        )
+
+def _lost(cell: Cell, worker: Worker, plugin: bool) -> Findings:
+    why = f'its cloud has ended; see {worker.log}'
+    return Findings({}).plus(
+        Inconclusive(cell.phase.word, cell.fault, why, plugin)
+    )

@@ -30,7 +30,7 @@ _END_SECONDS = 45
 
 
 class Killed(base.Fault):
-    """SIGKILL, as by the kernel when memory is short.
+    """QEMU is killed, as by the kernel when memory is short.
 
     :param side: ``source`` or ``destination``.
     """

@@ -53,7 +53,7 @@ class MatrixTest(base.TestCase):
         self.assertEqual(set(), run & set(left_out))
         self.assertTrue(all(left_out.values()))
 
-    def test_every_fault_that_is_run_can_be_inflicted(self) -> None:
+    def test_every_fault_that_is_run_can_be_injected(self) -> None:
         run = {cell.fault for cell in matrix.cells()}
         self.assertEqual(run, set(faults.MAKE))
         for name in run:

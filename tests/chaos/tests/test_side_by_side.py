@@ -76,7 +76,7 @@ class SideBySideTest(base.TestCase):
 
     def find(self, count: int) -> Findings:
         found = Findings({})
-        for one in side_by_side.Clouds(count, plugin=True).run(_CELLS):
+        for one in side_by_side.run(_CELLS, count, plugin=True):
             found = found.plus_all(one)
         return found
 
@@ -102,7 +102,7 @@ class SideBySideTest(base.TestCase):
             self.find(2)
 
     def test_an_interrupted_run_takes_the_clouds_down(self) -> None:
-        clouds = side_by_side.Clouds(2, plugin=True).run(_CELLS)
+        clouds = side_by_side.run(_CELLS, 2, plugin=True)
         next(iter(clouds))
         clouds.close()
         for one in FakeWorker.made:

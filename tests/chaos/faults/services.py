@@ -11,17 +11,39 @@
 # under the License.
 
 
-"""libvirtd is restarted; the guests keep running."""
+"""Services are killed or restarted."""
 
 from tests.chaos.faults import base
 from tests.chaos.faults import emulators
 from tests.chaos.stage import Stage
+from tests.lab import layout
 from tests.lab import libvirtd
 from tests.lab import processes
+from tests.lab.services import broker
+from tests.lab.services import settings
 
 
-class Restarted(base.Fault):
-    """Killed and started again, as by an upgrade that fails.
+class ComputeKilled(base.Fault):
+    """nova-compute is killed, as by the kernel when memory is short.
+
+    :param sides: ``source``, ``destination``, or both.
+    """
+
+    def __init__(self, *sides: str) -> None:
+        self._sides = sides
+
+    def inject(self, stage: Stage) -> None:
+        """Kill nova-compute and the processes it has started."""
+        for side in self._sides:
+            processes.kill(stage.compute(side).daemon.pid_file)
+
+    def recover(self, stage: Stage) -> None:
+        """Start it again."""
+        stage.start_computes()
+
+
+class LibvirtdRestarted(base.Fault):
+    """libvirtd is killed and started, as by an upgrade that fails.
 
     :param side: ``source`` or ``destination``.
     """
@@ -44,3 +66,17 @@ class Restarted(base.Fault):
         processes.kill(stage.compute(self._side).daemon.pid_file)
         stage.start_computes()
         emulators.revive(stage)
+
+
+class BrokerRestarted(base.Fault):
+    """RabbitMQ is killed, and started again."""
+
+    def inject(self, stage: Stage) -> None:
+        """Kill RabbitMQ."""
+        _, rabbit = broker.daemons(settings.Settings(layout.LAB))
+        processes.kill(rabbit.pid_file)
+
+    def recover(self, stage: Stage) -> None:
+        """Start it; wait until both nova-computes are up again."""
+        broker.bring_up(settings.Settings(layout.LAB))
+        stage.start_computes()
