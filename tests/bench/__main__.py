@@ -27,7 +27,6 @@ from rich import console as rich_console
 
 from tests.bench import arguments
 from tests.bench import bars
-from tests.bench import events
 from tests.bench import matrix
 from tests.bench import methods
 from tests.bench import picture
@@ -38,6 +37,7 @@ from tests.bench import surroundings
 from tests.bench import tables
 from tests.bench.results import Bench
 from tests.lab import network
+from tests.lab import observer
 from tests.lab import preflight as lab_preflight
 from tests.lab import room
 from tests.lab import steps
@@ -83,7 +83,7 @@ def _bench(request: argparse.Namespace) -> int:
     _announce(turns)
     request.out.mkdir(exist_ok=True)
     logging.getLogger('stevedore').setLevel(logging.ERROR)
-    events.start_loop()
+    observer.start_event_loop()
     with _room():
         bench = _measure_all(request, turns)
     _show(bench, request)

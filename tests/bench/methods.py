@@ -37,7 +37,7 @@ from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import guest as guests
 from tests.bench import matrix
-from tests.bench.crossing import Crossing
+from tests.bench.migration import Migration
 from tests.lab import layout
 from tests.lab import steps
 
@@ -52,32 +52,32 @@ class Method(abc.ABC):
         self.told: list[str] = []
 
     @abc.abstractmethod
-    def depart(self, crossing: Crossing) -> None:
-        """Do what is done at the source; ``crossing.transfer()`` in it."""
+    def at_source(self, migration: Migration) -> None:
+        """Do what is done at the source; ``migration.transfer()`` in it."""
 
     @abc.abstractmethod
-    def landed(self, crossing: Crossing) -> None:
+    def landed(self, migration: Migration) -> None:
         """Do what is done as soon as the guest runs at the destination.
 
         In a thread of its own, while the source may still be at work.
         """
 
     @abc.abstractmethod
-    def arrive(self, crossing: Crossing) -> None:
+    def at_destination(self, migration: Migration) -> None:
         """Do what is done once the transfer has ended at the source."""
 
 
 class Plain(Method):
     """What Nova does without the plugin."""
 
-    def depart(self, crossing: Crossing) -> None:
+    def at_source(self, migration: Migration) -> None:
         """Transfer."""
-        crossing.transfer()
+        migration.transfer()
 
-    def landed(self, crossing: Crossing) -> None:
+    def landed(self, migration: Migration) -> None:
         """Do nothing: nothing was released."""
 
-    def arrive(self, crossing: Crossing) -> None:
+    def at_destination(self, migration: Migration) -> None:
         """Do nothing."""
 
 
@@ -93,41 +93,41 @@ class Freemem(Method):
         self._clock = clocks.Clock()
         self._begun: restorations.Restoration | None = None
 
-    def depart(self, crossing: Crossing) -> None:
+    def at_source(self, migration: Migration) -> None:
         """Release before or during the transfer, and transfer the rest."""
         guest = source.SourceMigration(
-            guests.Guest(crossing.domain),
+            guests.Guest(migration.domain),
             self._engine,
             Reporter(),
-            crossing.source.layout.hostname,
-            crossing.domain.UUIDString(),
+            migration.source.layout.hostname,
+            migration.domain.UUIDString(),
             None,
             self._clock,
         )
-        dest = crossing.destination.layout.hostname
+        dest = migration.destination.layout.hostname
         with reported_to(self.told):
             try:
                 if not guest.prepare(dest):
                     raise steps.LabError('release', 'aborted by nobody')
                 with guest.transfer(dest):
-                    crossing.transfer()
+                    migration.transfer()
             finally:
                 guest.restore()
 
-    def landed(self, crossing: Crossing) -> None:
+    def landed(self, migration: Migration) -> None:
         """Begin to restore, as upon Nova's event of a resumed guest."""
         try:
             self._begun = restorations.begin(
-                guests.Guest(crossing.arrived()), self._clock
+                guests.Guest(migration.arrived()), self._clock
             )
         except Exception as error:
             self.told.append(f'Could not begin to restore memory: {error}')
 
-    def arrive(self, crossing: Crossing) -> None:
+    def at_destination(self, migration: Migration) -> None:
         """Restore, as the driver does after Nova's steps at the landing."""
         with reported_to(self.told):
             destination.restore_memory(
-                guests.Guest(crossing.arrived()),
+                guests.Guest(migration.arrived()),
                 Reporter(),
                 self._clock,
                 self._begun,
