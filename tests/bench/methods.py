@@ -107,9 +107,10 @@ class Freemem(Method):
         dest = migration.destination.layout.hostname
         with reported_to(self.told):
             try:
-                if not guest.prepare(dest):
+                state = guest.prepare(dest)
+                if isinstance(state, source.Cancelled):
                     raise steps.LabError('release', 'aborted by nobody')
-                with guest.transfer(dest):
+                with guest.transfer(dest, state):
                     migration.transfer()
             finally:
                 guest.restore()
@@ -201,12 +202,12 @@ def kit(migration_bandwidth_mbps: int | None, destination: str) -> Kit:
     """
     modes = [name for name in matrix.METHODS if name != matrix.PLAIN]
     engines = {mode: _engine(mode, migration_bandwidth_mbps) for mode in modes}
-    links = engines[modes[0]].links
+    learnt = engines[modes[0]].bandwidths
     make: dict[str, Callable[[], Method]] = {matrix.PLAIN: Plain}
     for mode, engine in engines.items():
-        shared = dataclasses.replace(engine, links=links)
+        shared = dataclasses.replace(engine, bandwidths=learnt)
         make[mode] = functools.partial(Freemem, shared)
-    return Kit(make, lambda: str(links.rate(destination)))
+    return Kit(make, lambda: str(learnt.to(destination)))
 
 
 def _engine(mode: str, migration_bandwidth_mbps: int | None) -> Engine:
