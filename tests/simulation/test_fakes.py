@@ -47,7 +47,7 @@ def public(kind: type) -> dict[str, object]:
 
 class SignaturesTest(base.TestCase):
     def test_fake_domain_offers_what_the_real_one_does(self) -> None:
-        real, fake = public(guests.Guest), public(fakes.FakeDomain)
+        real, fake = public(guests.Guest), public(fakes.FakeGuest)
         self.assertEqual(set(real), set(fake) - {'called'})
         for name, method in real.items():
             if callable(method):

@@ -289,7 +289,7 @@ class TroubleTest(SimulationTestCase):
             {'latency_seconds': 4.0},
         ):
             cloud = self.make_cloud(Load(500 * MIB, freed_kib=3 * GIB))
-            cloud.guest.agent = fakes.FakeAgent(**agent)
+            cloud.guest.agent = fakes.SimulatedAgent(**agent)
             outcome = cloud.migrate()
             self.assert_well(cloud)
             self.assertLess(outcome.asked_seconds, 15)
@@ -299,7 +299,7 @@ class TroubleTest(SimulationTestCase):
         cloud = self.make_cloud(Load(500 * MIB, freed_kib=3 * GIB))
         cloud.guest.agent.script = [
             '{"return": {"pid": 1}}',
-            fakes.libvirt_fault(exceptions.AgentUnresponsive, 'gone'),
+            fakes.libvirt_error(exceptions.AgentUnresponsive, 'gone'),
         ]
         cloud.migrate()
         self.assert_well(cloud)
