@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Two hosts, a link between them, and Nova's part of a migration."""
+"""Two hosts, the network between them, and Nova's part of a migration."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Reporter:
     def __init__(self) -> None:
         self.reasons: list[Reason] = []
         self.ends: list[EndReason] = []
-        self.faults: list[Exception] = []
+        self.errors: list[Exception] = []
         self.needed: list[Any] = []
 
     @contextlib.contextmanager
@@ -68,17 +68,17 @@ class Reporter:
         pass
 
     def journal_unreadable(self, fault: Exception) -> None:
-        self.faults.append(fault)
+        self.errors.append(fault)
 
     def restore_failed(self, fault: Exception) -> None:
-        self.faults.append(fault)
+        self.errors.append(fault)
 
     def error(self, doing: str, fault: Exception) -> None:
-        self.faults.append(fault)
+        self.errors.append(fault)
 
 
 class Transfer:
-    """Pre-copy: what is resident goes over the link until little is left.
+    """Pre-copy: what is resident is sent until little is left.
 
     What is not resident is looked at, page by page, to find that it need not
     be sent; and what the balloon takes, once more in a later pass, since the
@@ -104,7 +104,7 @@ class Transfer:
         )
 
     def send_rest(self) -> None:
-        """Send, while the guest runs still, what is left."""
+        """Send, while the guest stands still, what is left."""
         self._guest.transferred_kib += self._left_kib
 
     def step(self, seconds: float) -> None:
@@ -152,15 +152,15 @@ class Outcome:
     """What came of one migration.
 
     :ivar seconds: from the request to the guest running elsewhere
-    :ivar asked_seconds: from the request to the start of the transfer
-    :ivar sent_kib: what went over the link
-    :ivar went: whether the guest is elsewhere now
+    :ivar delay_seconds: from the request to the start of the transfer
+    :ivar sent_kib: what was sent
+    :ivar succeeded: whether the guest is elsewhere now
     """
 
     seconds: float
-    asked_seconds: float
+    delay_seconds: float
     sent_kib: float
-    went: bool
+    succeeded: bool
 
 
 class Cloud:
@@ -168,7 +168,7 @@ class Cloud:
 
     :ivar starved_seconds: the longest time in which the guest had less
                            available than its headroom, missed some of its
-                           memory, and nobody was giving it back
+                           memory, and nobody was restoring it
     :ivar back_seconds: from the landing to the guest having all its memory;
                         None until it has
     """
@@ -243,26 +243,29 @@ class Cloud:
                 request_after_seconds, lambda: migration.requests.give(request)
             )
         started_at = self.clock.now()
-        transfer_at, sent_kib, went = started_at, 0.0, False
+        transfer_at, sent_kib, succeeded = started_at, 0.0, False
         landed_at = started_at
         try:
             if migration.prepare(dest):
                 transfer_at = self.clock.now()
                 with migration.transfer(dest):
-                    went = self._transfer(fails_after_seconds)
+                    succeeded = self._transfer(fails_after_seconds)
                     sent_kib = self.guest.transferred_kib
                     landed_at = self.clock.now()
                     self.guest.transferred_kib = self.transfer = None
-                    if went:
+                    if succeeded:
                         self._landed_at_seconds = landed_at
                         self.guest.host = dest
                         begun = self._resume(dest)
-            if went:
+            if succeeded:
                 self._land(dest, begun)
         finally:
             migration.restore()
         return Outcome(
-            landed_at - started_at, transfer_at - started_at, sent_kib, went
+            landed_at - started_at,
+            transfer_at - started_at,
+            sent_kib,
+            succeeded,
         )
 
     def _transfer(self, fails_after_seconds: float | None) -> bool:

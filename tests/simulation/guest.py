@@ -100,8 +100,8 @@ class SimulatedGuest:
                          the speeds
     :ivar report_kib_per_second: 0 where it has no free page reporting
     :ivar step_seconds: how finely time is cut
-    :ivar gives_down_to_kib: where its balloon driver stops giving
-    :ivar takes_up_to_kib: where it stops taking back
+    :ivar inflates_down_to_kib: where its balloon stops inflating
+    :ivar deflates_up_to_kib: where it stops deflating
     :ivar overshoots_kib: what its balloon takes beyond its target
     :ivar has_driver: whether there is a balloon driver at all
     :ivar discards: whether the host gains what the balloon takes
@@ -146,8 +146,8 @@ class SimulatedGuest:
     report_kib_per_second: float = 0.0
     busy_balloon_share: float = 1.0
     step_seconds: float = math.inf
-    gives_down_to_kib: int = 0
-    takes_up_to_kib: int = NO_LIMIT_KIB
+    inflates_down_to_kib: int = 0
+    deflates_up_to_kib: int = NO_LIMIT_KIB
     overshoots_kib: int = 0
     has_driver: bool = True
     discards: bool = True
@@ -420,7 +420,7 @@ class SimulatedGuest:
         if wanted_kib < 0:
             self.actual_kib += min(
                 -wanted_kib,
-                max(0, self.takes_up_to_kib - self.actual_kib),
+                max(0, self.deflates_up_to_kib - self.actual_kib),
                 int(self.deflate_kib_per_second * seconds),
             )
             return
@@ -436,7 +436,7 @@ class SimulatedGuest:
             min(
                 wanted_kib,
                 int(rate * seconds),
-                max(0, self.actual_kib - self.gives_down_to_kib),
+                max(0, self.actual_kib - self.inflates_down_to_kib),
             )
         )
         resident_kib = self._take_free(released_kib)
