@@ -117,7 +117,8 @@ EOF
 }
 
 # Debian 12 has a recent QEMU and libvirt only in its backports. The mirror
-# is the one apt uses already.
+# is the one apt uses already. The variables in quotes are apt's.
+# shellcheck disable=SC2016
 enable_backports() {
     local codename mirror keyring list
     codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
@@ -249,7 +250,8 @@ venv_path() {
     {
         "$python" -VV
         printf '%s\n' "$python" "$root" "$(pkg-config --modversion libvirt)"
-        cat "$root"/{constraints,requirements,test-requirements}.txt
+        cat "$root"/{constraints,requirements,test-requirements}.txt \
+            "$root/doc/requirements.txt"
     } | sha256sum | cut -c 1-16 | sed "s|^|$cache/venv-|"
 }
 
@@ -300,11 +302,18 @@ make_venv() {
     quietly "$log" "$uv" pip install --python "$venv/bin/python" \
         --constraints "$root/constraints.txt" \
         --requirements "$root/requirements.txt" \
-        --requirements "$root/test-requirements.txt"
+        --requirements "$root/test-requirements.txt" \
+        --requirements "$root/doc/requirements.txt"
     touch "$venv/complete"
     # Of requirements long past, or of a clone that is gone.
     find "$cache" -maxdepth 1 -name 'venv-*' -mtime +30 -exec rm -rf {} +
     say "virtual environment made in $((SECONDS - started)) s"
+}
+
+# Git refuses a clone of another user, as in a container, otherwise.
+trust_clone() {
+    export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory \
+        GIT_CONFIG_VALUE_0=$root
 }
 
 # The project itself, editable: again whenever its metadata has changed.
@@ -313,11 +322,8 @@ install_project() {
     stamp=$(cat "$root"/{setup.cfg,setup.py,pyproject.toml} \
         | sha256sum | cut -c 1-16)
     [[ $(cat "$venv/project" 2>/dev/null) == "$stamp" ]] && return
-    # Git refuses a clone of another user, as in a container, otherwise.
-    GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory \
-        GIT_CONFIG_VALUE_0=$root \
-        quietly "$log" "$(find_uv)" pip install \
-        --python "$venv/bin/python" \
+    trust_clone
+    quietly "$log" "$(find_uv)" pip install --python "$venv/bin/python" \
         --no-deps --no-build-isolation --editable "$root"
     printf '%s\n' "$stamp" >"$venv/project"
 }

@@ -33,15 +33,12 @@ from nova.tests.fixtures import libvirt as nova_fake
 from nova.tests.functional.libvirt import base
 
 from nova_freemem import clock
-from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.virt import interfaces
 from tests.functional import fakedomain
 from tests.functional import fakelibvirt
 from tests.functional import surroundings
 
 NOVA_SERIES = int(metadata.version('nova').partition('.')[0])
-
-#: How the name of the thread begins that runs as long as nova-compute.
-RECONCILER = 'freemem-reconcil'
 
 #: The namespace of the journal, which operators look up with virsh.
 JOURNAL_URI = 'urn:nova-freemem:journal'
@@ -86,7 +83,7 @@ class LiveMigrationTestCase(base.ServersTestBase):
         # Nova's fixtures refuse a look at this machine's interfaces.
         self.useFixture(
             fixtures.MonkeyPatch(
-                f'{bandwidths.__name__}.interface_speed_mbps',
+                f'{interfaces.__name__}.speed_mbps',
                 lambda address: None,
             )
         )
@@ -154,7 +151,7 @@ class LiveMigrationTestCase(base.ServersTestBase):
         :param host: where the server is
         """
         self.wait_for((migration, vm_state, None, host), self._look)
-        self.wait_for([], lambda: threads('freemem', RECONCILER))
+        self.wait_for([], lambda: threads('freemem-landed'))
 
     def wait_for(self, expected: Any, look: Callable[[], Any]) -> None:
         """Look until what is expected is seen."""
@@ -229,19 +226,14 @@ class LiveMigrationTestCase(base.ServersTestBase):
         self.assertEqual(10, domain.period_seconds)
 
 
-def threads(kind: str, but: str = '-') -> list[str]:
+def threads(kind: str) -> list[str]:
     """Find threads of the plugin's that have not ended.
 
     :param kind: how their names begin
-    :param but: how the names of those begin that may go on
     :returns: their names
     """
     names = [thread.name for thread in threading.enumerate()]
-    return [
-        name
-        for name in names
-        if name.startswith(kind) and not name.startswith(but)
-    ]
+    return [name for name in names if name.startswith(kind)]
 
 
 LIVE = 0
