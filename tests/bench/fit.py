@@ -44,7 +44,7 @@ _PARAMETERS = {
     'reclaim_kib_per_second': 'page cache that it releases',
     'look_kib_per_second': 'released memory that QEMU goes through again',
     'busy_balloon_share': 'release rate during a transfer, of that before it',
-    'busy_link_share': 'bandwidth used during a release, of that without',
+    'busy_bandwidth_share': 'bandwidth used during a release, of that without',
     'far_end_share': 'released ahead of the transfer; the rest anywhere',
     'deflate_kib_per_second': 'memory that is restored',
 }

@@ -40,7 +40,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     'reclaim_kib_per_second': (50 * MIB, 4 * GIB),
     'look_kib_per_second': (0.25 * GIB, 16 * GIB),
     'busy_balloon_share': (0.2, 1.0),
-    'busy_link_share': (0.5, 1.0),
+    'busy_bandwidth_share': (0.5, 1.0),
     'far_end_share': (0.05, 1.0),
     'deflate_kib_per_second': (100 * MIB, 8 * GIB),
 }

@@ -30,10 +30,10 @@ class Model:
     :ivar reclaim_kib_per_second: page cache that it releases
     :ivar deflate_kib_per_second: memory that it restores
     :ivar report_kib_per_second: memory that free page reporting returns
-    :ivar link_kib_per_second: the bandwidth of the migration network
+    :ivar bandwidth_kib_per_second: the bandwidth of the migration network
     :ivar bandwidth_share: what a transfer gets of the bandwidth that the
                            plugin was told or has learnt
-    :ivar busy_link_share: what a transfer sends while a balloon moves, of
+    :ivar busy_bandwidth_share: what a transfer sends while a balloon moves, of
                            what it sends without
     :ivar busy_balloon_share: what a balloon releases during a transfer, of
                               what it releases without
@@ -57,9 +57,9 @@ class Model:
     reclaim_kib_per_second: float = 331_000.0
     deflate_kib_per_second: float = 1_340_000.0
     report_kib_per_second: float = 640 * MIB / 2.1
-    link_kib_per_second: float = 119 * MIB
+    bandwidth_kib_per_second: float = 119 * MIB
     bandwidth_share: float = 0.955
-    busy_link_share: float = 1.0
+    busy_bandwidth_share: float = 1.0
     busy_balloon_share: float = 0.723
     look_kib_per_second: float = 1_450_000.0
     far_end_share: float = 0.368

@@ -106,7 +106,7 @@ class Situation:
         """
         model = dataclasses.replace(
             model,
-            link_kib_per_second=(
+            bandwidth_kib_per_second=(
                 self.migration_bandwidth_mbps
                 * KIB_PER_SECOND_PER_MBPS
                 * model.bandwidth_share
