@@ -49,20 +49,19 @@ class Reporter:
         self.reasons: list[Reason] = []
         self.ends: list[EndReason] = []
         self.errors: list[Exception] = []
-        self.needed: list[Any] = []
 
     @contextlib.contextmanager
     def event(self, name: str) -> Iterator[None]:
         yield
 
-    def skipped(self, why: Any) -> None:
-        self.reasons.append(why.reason)
+    def skipped(self, skip: Any) -> None:
+        self.reasons.append(skip.reason)
 
     def released(self, plan: Any, release: Any) -> None:
         self.ends.append(release.end)
 
     def pressure_during_transfer(self, plan: Any) -> None:
-        self.needed.append(plan)
+        pass
 
     def restored(self, result: Any) -> None:
         pass
