@@ -39,8 +39,8 @@ class Killed(BaseException):
     """The process is no more."""
 
 
-class MortalDomain(fakes.FakeDomain):
-    """A domain as a process sees it that is killed at one of its calls.
+class MortalGuest(fakes.FakeGuest):
+    """A guest as a process sees it that is killed at one of its calls.
 
     :ivar calls_left: how many calls it lives to make
     """
@@ -59,7 +59,7 @@ class MortalDomain(fakes.FakeDomain):
 
 CALLS = {
     name
-    for name, member in vars(fakes.FakeDomain).items()
+    for name, member in vars(fakes.FakeGuest).items()
     if hasattr(member, '__wrapped__')
 }
 
@@ -67,8 +67,8 @@ CALLS = {
 class KilledTestCase(migrate_base.MigrationTestCase):
     def make_mortal_world(self, **guest: Any) -> migrate_base.World:
         world = self.make_world(**guest)
-        world.source = MortalDomain(world.guest, 'source')
-        world.destination = MortalDomain(world.guest, 'dest')
+        world.source = MortalGuest(world.guest, 'source')
+        world.destination = MortalGuest(world.guest, 'dest')
         world.start_again()
 
         def thread(
