@@ -15,8 +15,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import sys
+from typing import Any
 
 from cliff import command
 
@@ -34,7 +36,7 @@ WAIT_SECONDS = 60
 
 
 class Refused(exceptions.FreememError):
-    """The operator asks for what is not done."""
+    """The arguments ask for what cannot be done."""
 
     message = '{problem}'
 
@@ -45,8 +47,8 @@ class HostCommand(command.Command):
     _uri: str
 
     @functools.cached_property
-    def hypervisor(self) -> hosts.Host:
-        """This host's, once somebody asks for it."""
+    def host(self) -> hosts.Host:
+        """This host; connects on first use."""
         return hosts.Host.at(self._uri)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -55,26 +57,26 @@ class HostCommand(command.Command):
         parser.add_argument(
             '--uri',
             default=DEFAULT_URI,
-            help='Of libvirt, as in [libvirt] connection_uri of nova.conf '
-            '(default: %(default)s).',
+            help='URI of libvirt, as [libvirt] connection_uri in nova.conf '
+            f'(default: {DEFAULT_URI}).',
         )
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Do it, and say in one line what went wrong.
+        """Run the command; an error is one line on standard error.
 
         See :meth:`cliff.command.Command.run`.
         """
         self._uri = parsed_args.uri
         try:
             return super().run(parsed_args)
-        except exceptions.FreememError as fault:
-            complain(f'nova-freemem: {fault}')
-            return REFUSED if isinstance(fault, Refused) else NOT_DONE
+        except exceptions.FreememError as error:
+            print_error(f'nova-freemem: {error}')
+            return REFUSED if isinstance(error, Refused) else NOT_DONE
 
 
 class RestoringCommand(HostCommand):
-    """A command that gives memory back, and waits until it has arrived."""
+    """A command that restores memory and waits for it to arrive."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """See :meth:`cliff.command.Command.get_parser`."""
@@ -84,72 +86,91 @@ class RestoringCommand(HostCommand):
             type=whole_number,
             default=WAIT_SECONDS,
             metavar='N',
-            help='How long to wait until guests have it (default: '
-            '%(default)s). What is late then is still owed.',
+            help='How long to wait for the memory to be restored (default: '
+            f'{WAIT_SECONDS}). What is not restored by then stays '
+            'outstanding.',
         )
         return parser
 
     def watch(
         self,
         uuid: str,
-        assignment: restorations.Restoration,
+        restoration: restorations.Restoration,
         deadline: clocks.Deadline,
     ) -> int:
-        """Wait for one guest, and say what came of it.
+        """Wait for one guest, and print the result.
 
         :param uuid: the guest
-        :param assignment: what was begun
+        :param restoration: what was begun for it
         :param deadline: when to stop
         :returns: the exit code
         """
         try:
-            assigned = assignment.watch(deadline.left_seconds())
-        except exceptions.FreememError as fault:
-            return not_restored(uuid, str(fault))
-        if assigned is None:
-            print(f'{uuid}: settled by somebody else')
+            result = restoration.watch(deadline.left_seconds())
+        except exceptions.FreememError as error:
+            return not_restored(uuid, str(error))
+        if result is None:
+            print(f'{uuid}: restored already')
             return DONE
-        if not assigned.complete:
+        if not result.complete:
             return not_restored(
                 uuid,
-                f'it has {assigned.after_kib} of '
-                f'{assigned.original_kib} KiB after '
-                f'{assigned.seconds:.0f} s',
+                f'the guest has {result.after_kib} of '
+                f'{result.original_kib} KiB after '
+                f'{result.seconds:.0f} s; the rest stays outstanding',
             )
         print(
-            f'{uuid}: {assigned.before_kib} -> {assigned.after_kib} KiB '
-            f'in {assigned.seconds:.1f} s'
+            f'{uuid}: {result.before_kib} -> {result.after_kib} KiB '
+            f'in {result.seconds:.1f} s'
         )
         return DONE
 
 
-def whole_number(text: str) -> int:
-    """Read a number that is not negative.
+def shown(value: Any, parsed_args: argparse.Namespace) -> Any:
+    """Return a value as it is shown.
 
-    :param text: what the operator wrote
-    :returns: the number
-    :raises ValueError: it is none
+    :param value: None where it is unknown
+    :param parsed_args: with the output format
+    :returns: the value; where it is unknown "n/a", or null in a format that
+              has it
     """
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+    if value is None and parsed_args.formatter not in ('json', 'yaml'):
+        return 'n/a'
+    return value
+
+
+def whole_number(text: str, largest: int | None = None) -> int:
+    """Parse a number that is not negative.
+
+    :param text: the argument
+    :param largest: the upper bound
+    :returns: the number
+    :raises ArgumentTypeError: it is not a whole number, or out of bounds
+    """
+    with contextlib.suppress(ValueError):
+        number = int(text)
+        if number >= 0 and (largest is None or number <= largest):
+            return number
+    bound = '' if largest is None else f' to {largest}'
+    raise argparse.ArgumentTypeError(
+        f'{text[:40]!r} is not a whole number from 0{bound}'
+    )
 
 
 def not_restored(uuid: str, why: str) -> int:
-    """Say that a guest does not have its memory.
+    """Print that the memory of a guest was not restored.
 
     :param uuid: the guest
     :param why: the reason
     :returns: the exit code
     """
-    complain(f'{uuid}: not done: {why}')
+    print_error(f'{uuid}: not restored: {why}')
     return NOT_DONE
 
 
-def complain(line: str) -> None:
-    """Say what went wrong.
+def print_error(line: str) -> None:
+    """Print to standard error.
 
-    :param line: to whom it may concern
+    :param line: what went wrong
     """
     print(line, file=sys.stderr)

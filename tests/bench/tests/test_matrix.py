@@ -56,7 +56,7 @@ class ScheduleTest(base.TestCase):
     def test_more_rounds_than_methods_begin_anew(self) -> None:
         self.assertEqual((4, 'plain'), self.turns(4)[9])
 
-    def test_quick_is_foretold_to_take_less_than_ten_minutes(self) -> None:
+    def test_quick_is_estimated_to_take_less_than_ten_minutes(self) -> None:
         turns = [
             turn
             for cell, methods in matrix.QUICK.items()
@@ -65,13 +65,13 @@ class ScheduleTest(base.TestCase):
         seconds = matrix.estimate_seconds(turns, arguments.MEMORY_MIB)
         self.assertLess(seconds, 600)
 
-    def test_a_slower_link_takes_longer(self) -> None:
+    def test_a_smaller_bandwidth_takes_longer(self) -> None:
         fast, slow = (
             matrix.estimate_seconds(
-                [matrix.Turn(matrix.Cell('full', False, mbit), 1, 'plain')],
+                [matrix.Turn(matrix.Cell('full', False, mbps), 1, 'plain')],
                 4096,
             )
-            for mbit in (1000, 500)
+            for mbps in (1000, 500)
         )
         self.assertAlmostEqual(33, slow - fast, delta=2)
 
@@ -106,7 +106,7 @@ class ArgumentsTest(base.TestCase):
             cells,
         )
 
-    def test_another_link_can_be_measured(self) -> None:
+    def test_another_bandwidth_can_be_measured(self) -> None:
         cells = self.parse('--scenario full --reporting on --link 100 none')
         self.assertEqual(
             [100, None], [cell.migration_bandwidth_mbps for cell in cells]
@@ -137,8 +137,8 @@ class ArgumentsTest(base.TestCase):
         ('--reporting maybe', "--reporting: invalid choice: 'maybe'"),
         ('--json /', '--json: / cannot be written'),
         ('--out /nowhere/at/all', '--out: /nowhere/at/all cannot be made'),
-        ('--quick --scenario busy', 'nothing of that is measured by --quick'),
-        ('--bars --scenario busy', 'nothing of that is measured by --bars'),
+        ('--quick --scenario busy', 'none of that is measured by --quick'),
+        ('--bars --scenario busy', 'none of that is measured by --bars'),
         ('--fast', 'unrecognized arguments: --fast'),
     )
     def test_wrong_words_are_refused(self, words: str, why: str) -> None:

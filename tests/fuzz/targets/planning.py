@@ -11,9 +11,9 @@
 # under the License.
 
 
-"""What a guest said made into a plan: no target below the floor."""
+"""A plan made of what a guest reported: no target below the headroom."""
 
-from nova_freemem.acquire import base as acquire
+from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
 from nova_freemem.plan import release_rate as release_rates
@@ -24,7 +24,7 @@ from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import oracle
 from tests.simulation import fakes
 
-MODULES = ('nova_freemem.plan.planner', 'nova_freemem.acquire.base')
+MODULES = ('nova_freemem.plan.planner', 'nova_freemem.acquire.free_memory')
 
 
 def seeds() -> list[bytes]:
@@ -38,9 +38,9 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    """Plan for a guest that said so.
+    """Plan for a guest that reports so.
 
-    :param data: see choices.py
+    :param data: see choices.py.
     """
     choices = fuzz_choices.Choices(data)
     guest = Eligible(
@@ -59,13 +59,13 @@ def run(data: bytes) -> None:
     rate = bandwidths.Bandwidth(
         1024.0 + choices.number(1 << 25), bandwidths.Origin.MEASURED
     )
-    with oracle.only_our_faults():
+    with oracle.only_own_errors():
         driver = _driver(choices)
         hopeless = planner.cannot_pay(driver, guest, policy, rate)
         if hopeless is not None:
             oracle.check_harmless(str(hopeless))
         memory.check(guest.actual_kib)
-        memory = memory.beside(driver)
+        memory = memory.limited_by(driver)
         plan = planner.make(
             memory,
             guest,
@@ -97,9 +97,7 @@ def _driver(choices: fuzz_choices.Choices) -> MemoryStats:
     return stats if choices.number(1) else MemoryStats(0)
 
 
-def _memory(
-    choices: fuzz_choices.Choices, actual_kib: int
-) -> acquire.FreeMemory:
+def _memory(choices: fuzz_choices.Choices, actual_kib: int) -> FreeMemory:
     present = choices.number(255)
 
     def figure(largest: int) -> int:
@@ -113,7 +111,7 @@ def _memory(
         return figure(total_kib) if present >> bit & 1 else None
 
     total_kib = figure(actual_kib)
-    return acquire.FreeMemory(
+    return FreeMemory(
         source='guest_agent',
         total_kib=total_kib,
         free_kib=figure(total_kib),

@@ -10,9 +10,8 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Where a guest's free memory is, and all the ways in which it may lie."""
+"""The addresses of free memory, and the ways in which they may be wrong."""
 
-import dataclasses
 import json
 import lzma
 import struct
@@ -26,6 +25,7 @@ from hypothesis import strategies
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
+from nova_freemem.acquire import meminfo
 from nova_freemem.acquire import ranges
 from tests import base
 from tests.simulation import fakes
@@ -61,65 +61,13 @@ FREE_RANGES = (
 
 
 def auxv(page_bytes: int) -> bytes:
-    """:returns: what a kernel with such pages tells a process."""
+    """:returns: what a kernel with such pages passes to a process."""
     return struct.pack('<6Q', 33, 0x7FFF0000, 6, page_bytes, 0, 0)
 
 
-@dataclasses.dataclass
-class ReadingAgent(fakes.FakeAgent):
-    """An agent whose files are bytes, and are read piece by piece.
-
-    :ivar files: instead of what the guest has
-    """
-
-    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
-    _position: int = 0
-    _output: bytes = b''
-
-    def _answer(
-        self, name: str, arguments: dict[str, Any], guest: fakes.FakeGuest
-    ) -> Any:
-        match name, arguments:
-            case 'guest-file-open', _:
-                self._position = 0
-            case 'guest-file-read', {'count': count}:
-                content = self._file(self.handles[arguments['handle']], guest)
-                piece = content[self._position : self._position + count]
-                self._position += len(piece)
-                return {
-                    'count': len(piece),
-                    'eof': len(piece) < count,
-                    'buf-b64': fakes.encoded(piece),
-                }
-            case 'guest-exec', {'path': 'dd', 'arg': words_of_dd}:
-                dd = dict(word.split('=') for word in words_of_dd)
-                size, skip = int(dd['bs']), int(dd['skip'])
-                self._output = self._file(dd['if'], guest)[
-                    size * skip : size * (skip + int(dd['count']))
-                ]
-                return {'pid': 12}
-            case 'guest-exec', {'arg': paths}:
-                self._output = b''.join(
-                    self._file(path, guest) for path in paths
-                )
-                return {'pid': 12}
-            case 'guest-exec-status', _:
-                output = (
-                    {'out-data': fakes.encoded(self._output)}
-                    if self._output
-                    else {}
-                )
-                return {'exited': True, 'exitcode': 0, **output}
-        return super()._answer(name, arguments, guest)
-
-    def _file(self, path: str, guest: fakes.FakeGuest) -> bytes:
-        content = self.files.get(path)
-        return guest.file(path).encode() if content is None else content
-
-
-def talkative() -> ReadingAgent:
+def talkative() -> fakes.SimulatedAgent:
     """:returns: the agent of the guest of 4 GiB."""
-    return ReadingAgent(
+    return fakes.SimulatedAgent(
         files={ranges.KPAGEFLAGS: TABLE, ranges.AUXV: auxv(4096)}
     )
 
@@ -154,7 +102,7 @@ class RangesTestCase(base.GuestTestCase):
 
 
 class FlagsTest(base.TestCase):
-    """What becomes of the kernel's words."""
+    """How the kernel's words are kept and read."""
 
     def ranges_of(self, bit: int, *chunks: bytes) -> ranges.Ranges:
         flags = ranges.PageFlags()
@@ -204,7 +152,7 @@ class FlagsTest(base.TestCase):
         self.assertEqual(512 * 1024, len(found))
 
 
-class AskTest(RangesTestCase):
+class AcquireTest(RangesTestCase):
     def test_a_guest_of_4_gib_with_a_hole(self) -> None:
         answer = self.ask()
         self.assertEqual(FREE_RANGES, answer.free)
@@ -233,7 +181,7 @@ class AskTest(RangesTestCase):
         self.agent.blocked = EXEC | FILES
         self.assertRaises(exceptions.AgentCommandRefused, self.ask)
 
-    def test_what_the_balloon_has_is_told_apart(self) -> None:
+    def test_pages_in_the_balloon_are_separate(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = (
             words((IN_BALLOON, USED_PAGES)) + TABLE[8 * USED_PAGES :]
         )
@@ -256,7 +204,7 @@ class AskTest(RangesTestCase):
         )
         self.assertEqual(0, answer.drift_kib)
 
-    def test_what_moved_meanwhile_is_told(self) -> None:
+    def test_drift_is_what_changed_meanwhile(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = (
             words((0, 1024)) + TABLE[8 * 1024 : 8 * -1024] + words((0, 1024))
         )
@@ -291,7 +239,7 @@ class RefusedTest(RangesTestCase):
 
     def test_a_table_without_an_end(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = bytes(60 << 20)
-        self.assert_refused('more pages than there are addresses for')
+        self.assert_refused('more pages than it has addresses for')
         self.assertLess(len(self.agent.commands), 60)
 
     def test_more_ranges_than_we_keep(self) -> None:
@@ -303,9 +251,9 @@ class RefusedTest(RangesTestCase):
 
     def test_a_kernel_that_does_not_list_its_free_blocks(self) -> None:
         self.agent.files['/proc/buddyinfo'] = b''
-        self.assert_refused('does not list its free blocks')
+        self.assert_refused('does not report its free blocks')
 
-    def test_a_page_size_that_is_none(self) -> None:
+    def test_an_invalid_page_size(self) -> None:
         for vector in (
             b'',
             auxv(0),
@@ -315,7 +263,7 @@ class RefusedTest(RangesTestCase):
             bytes(99),
         ):
             self.agent.files[ranges.AUXV] = vector
-            self.assert_refused('does not tell its page size')
+            self.assert_refused('does not report its page size')
 
     def test_lists_with_more_than_the_guest_has(self) -> None:
         self.agent.files['/proc/buddyinfo'] = (
@@ -358,7 +306,7 @@ class TimeTest(RangesTestCase):
         self.deadline_seconds = 8
         self.agent.latency_seconds = 1
         started_at = self.clock.now()
-        self.assert_refused('used up the time there was')
+        self.assert_refused('the deadline passed before')
         self.assertLessEqual(self.clock.now() - started_at, 8 + 1)
 
     def test_an_agent_that_hangs_costs_one_timeout(self) -> None:
@@ -367,7 +315,7 @@ class TimeTest(RangesTestCase):
         self.assertRaises(exceptions.AgentUnresponsive, self.ask)
         self.assertLessEqual(self.clock.now() - started_at, 5)
 
-    def test_it_is_told_how_long_it_took(self) -> None:
+    def test_the_result_says_how_long_it_took(self) -> None:
         self.agent.latency_seconds = 0.5
         self.assertAlmostEqual(10.0, self.ask().seconds)
 
@@ -379,7 +327,7 @@ class HostileTest(RangesTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.guest = self.domain.guest = fakes.FakeGuest(
+        self.guest = self.domain.guest = fakes.SimulatedGuest(
             self.clock,
             memory_kib=64 * MIB,
             used_kib=16 * MIB,
@@ -426,7 +374,7 @@ class CapturedTest(RangesTestCase):
                 (fakes.CAPTURED / f'{self.name}.kpageflags.xz').read_bytes()
             )
         )
-        listed = guest_agent.read_tables(
+        listed = meminfo.read_tables(
             'agent',
             b'MemTotal: 1 kB\nMemFree: 1 kB\n'
             + (fakes.CAPTURED / f'{self.name}.buddyinfo').read_bytes(),

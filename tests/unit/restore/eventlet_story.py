@@ -72,9 +72,9 @@ def connect():
 
 
 def main():
-    """Let it look at all guests.
+    """Have it check all guests.
 
-    Prints how long everybody else had to wait at most, how long libvirt
+    Prints how long other green threads had to wait at most, how long libvirt
     took in all, in seconds, and whether a thread is left.
     """
     connection, clock = connect(), clocks.Clock()
@@ -91,8 +91,7 @@ def main():
         eventlet.sleep(0.001)
         longest_seconds = max(longest_seconds, clock.now() - before)
         complained = sum(
-            account.complained_of is not None
-            for account in restorer._accounts.values()
+            state.unreadable is not None for state in restorer._states.values()
         )
     restorer.stop()
     eventlet.sleep(0.1)

@@ -12,8 +12,8 @@
 
 """A nova-compute that is killed at any moment, and started again.
 
-Nothing that was running in it runs on: not a ``finally`` either. What is left
-is the guest, libvirt, and what is written in the guest's domain.
+Nothing that was running in it continues, not even a ``finally``. What is left
+is the guest, libvirt, and the journal entry in the guest's domain.
 """
 
 from collections.abc import Callable
@@ -36,13 +36,13 @@ DEFLATING_SECONDS = 6.5
 
 
 class Killed(BaseException):
-    """The process is no more."""
+    """The process was killed."""
 
 
-class MortalDomain(fakes.FakeDomain):
-    """A domain as a process sees it that is killed at one of its calls.
+class MortalGuest(fakes.FakeGuest):
+    """A guest whose process is killed at one of the calls.
 
-    :ivar calls_left: how many calls it lives to make
+    :ivar calls_left: how many calls succeed before
     """
 
     calls_left = 1 << 30
@@ -59,7 +59,7 @@ class MortalDomain(fakes.FakeDomain):
 
 CALLS = {
     name
-    for name, member in vars(fakes.FakeDomain).items()
+    for name, member in vars(fakes.FakeGuest).items()
     if hasattr(member, '__wrapped__')
 }
 
@@ -67,8 +67,8 @@ CALLS = {
 class KilledTestCase(migrate_base.MigrationTestCase):
     def make_mortal_world(self, **guest: Any) -> migrate_base.World:
         world = self.make_world(**guest)
-        world.source = MortalDomain(world.guest, 'source')
-        world.destination = MortalDomain(world.guest, 'dest')
+        world.source = MortalGuest(world.guest, 'source')
+        world.destination = MortalGuest(world.guest, 'dest')
         world.start_again()
 
         def thread(
@@ -85,10 +85,10 @@ class KilledTestCase(migrate_base.MigrationTestCase):
         self.thread.side_effect = thread
         return world
 
-    def start_again_and_assert_whole(
+    def start_again_and_assert_restored(
         self, world: migrate_base.World, *because: Any
     ) -> None:
-        """Have both nova-computes run again, an interval at most."""
+        """Start both nova-computes again, and wait an interval at most."""
         for domain in (world.source, world.destination):
             domain.calls_left = 0
             world.start_compute(domain.host)
@@ -105,7 +105,7 @@ class SourceKilledTest(KilledTestCase):
         calls: int,
         request: Request | None = None,
     ) -> bool:
-        """Let the guest leave, and the source be killed meanwhile.
+        """Migrate the guest, and have the source be killed meanwhile.
 
         :returns: whether it lived to see the end
         """
@@ -124,7 +124,7 @@ class SourceKilledTest(KilledTestCase):
             return False
         return True
 
-    def test_at_any_call_the_next_start_pays_whether_it_landed_or_not(
+    def test_killed_at_any_call_memory_is_restored_whether_it_landed_or_not(
         self,
     ) -> None:
         for mode in ('before', 'auto', 'during'):
@@ -134,21 +134,21 @@ class SourceKilledTest(KilledTestCase):
                     world = self.make_mortal_world(mode=mode)
                     alive = self.leave(world, calls)
                     world.guest.host = 'dest' if lands else 'source'
-                    self.start_again_and_assert_whole(
+                    self.start_again_and_assert_restored(
                         world, mode, lands, calls
                     )
                     calls += 1
                 self.assertGreater(calls, 20)
 
-    def test_at_any_call_of_an_abort_the_next_start_pays(self) -> None:
+    def test_killed_at_any_call_of_an_abort_memory_is_restored(self) -> None:
         calls, alive = 0, False
         while not alive:
             world = self.make_mortal_world()
             alive = self.leave(world, calls, Request.ABORT)
-            self.start_again_and_assert_whole(world, calls)
+            self.start_again_and_assert_restored(world, calls)
             calls += 1
 
-    def test_while_its_guest_is_still_transferred_nobody_touches_it(
+    def test_a_guest_that_is_still_transferred_is_not_touched(
         self,
     ) -> None:
         world = self.make_mortal_world()
@@ -160,11 +160,11 @@ class SourceKilledTest(KilledTestCase):
         self.assertEqual(released_kib, world.guest.missing_kib)
         world.guest.transferred_kib = None
         world.guest.host = 'dest'
-        self.start_again_and_assert_whole(world)
+        self.start_again_and_assert_restored(world)
 
 
 class DestinationKilledTest(KilledTestCase):
-    def test_at_any_call_the_next_start_pays(self) -> None:
+    def test_killed_at_any_call_memory_is_restored(self) -> None:
         calls, alive = 0, False
         while not alive:
             world = self.make_mortal_world()
@@ -178,7 +178,7 @@ class DestinationKilledTest(KilledTestCase):
                 alive = True
             except Killed:
                 pass
-            self.start_again_and_assert_whole(world, calls)
+            self.start_again_and_assert_restored(world, calls)
             calls += 1
         self.assertGreater(calls, 10)
 
@@ -194,7 +194,7 @@ class KilledAgainAndAgainTest(KilledTestCase):
         used_kib=strategies.integers(256 * MIB, 1 * GIB),
         lands=strategies.booleans(),
     )
-    def test_it_is_paid_in_the_end(
+    def test_memory_is_restored_in_the_end(
         self, calls: list[int], seconds: float, lands: bool, **guest: Any
     ) -> None:
         world = self.make_mortal_world(**guest)
@@ -215,4 +215,4 @@ class KilledAgainAndAgainTest(KilledTestCase):
             except Killed:
                 pass
             world.clock.wait(seconds)
-        self.start_again_and_assert_whole(world)
+        self.start_again_and_assert_restored(world)
