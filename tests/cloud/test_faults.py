@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""On a bad day, in the middle of a migration: nothing is lost.
+"""Nothing is lost when something fails in the middle of a migration.
 
 A quick part of the matrix of tests.chaos, which has the rest.
 """
@@ -27,15 +27,15 @@ from tests.chaos.phases import Phase
 from tests.cloud import base
 
 
-class BadDay(base.CloudTestCase):
+class FaultDuringMigration(base.CloudTestCase):
     """A server that has freed memory is migrated, and something fails."""
 
     stage: ClassVar[stages.Stage | None] = None
 
     def setUp(self) -> None:
         super().setUp()
-        if BadDay.stage is None:
-            BadDay.stage = self._set_stage()
+        if FaultDuringMigration.stage is None:
+            FaultDuringMigration.stage = self._set_stage()
 
     def _set_stage(self) -> stages.Stage:
         """Configure the computes for faults, until the last of the tests."""
@@ -45,7 +45,7 @@ class BadDay(base.CloudTestCase):
         done.callback(stage.start_computes)
         done.callback(stage.unconfigure)
         done.callback(stage.clear)
-        done.callback(setattr, BadDay, 'stage', None)
+        done.callback(setattr, FaultDuringMigration, 'stage', None)
         stage.configure()
         stage.start_computes()
         stage.boot()
@@ -60,20 +60,22 @@ class BadDay(base.CloudTestCase):
         judged = verdict.judge(found)
         self.assertEqual('whole', judged.word, (judged, found.warnings))
 
-    def test_the_operator_aborts_while_memory_is_taken(self) -> None:
+    def test_the_operator_aborts_while_memory_is_released(self) -> None:
         self.assert_nothing_lost(Phase.RELEASING, 'abort')
 
-    def test_the_guest_needs_its_memory_while_it_is_taken(self) -> None:
+    def test_the_guest_needs_its_memory_while_it_is_released(self) -> None:
         self.assert_nothing_lost(Phase.RELEASING, 'guest-needs-memory')
 
-    def test_both_nova_computes_are_killed_in_mid_transfer(self) -> None:
+    def test_both_nova_computes_are_killed_during_the_transfer(self) -> None:
         self.assert_nothing_lost(Phase.TRANSFER, 'compute-both')
 
-    def test_the_arriving_guest_is_killed_in_mid_transfer(self) -> None:
+    def test_the_guest_at_the_destination_is_killed_in_the_transfer(
+        self,
+    ) -> None:
         self.assert_nothing_lost(Phase.TRANSFER, 'qemu-destination')
 
-    def test_libvirtd_restarts_at_the_source_in_mid_transfer(self) -> None:
+    def test_libvirtd_restarts_at_the_source_during_the_transfer(self) -> None:
         self.assert_nothing_lost(Phase.TRANSFER, 'libvirtd-source')
 
-    def test_nova_compute_is_killed_where_the_guest_has_landed(self) -> None:
+    def test_nova_compute_is_killed_once_the_guest_has_landed(self) -> None:
         self.assert_nothing_lost(Phase.LANDED, 'compute-destination')
