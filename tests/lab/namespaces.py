@@ -79,16 +79,25 @@ def pid_of(host: layout.HostLayout) -> int | None:
     return _holder(host, {}).pid
 
 
+def inside_pid(host: layout.HostLayout) -> int:
+    """Find the process that holds a host's namespaces.
+
+    :returns: its pid.
+    :raises LabError: the host is down.
+    """
+    pid = pid_of(host)
+    if pid is None:
+        raise steps.LabError(f'enter {host.name}', 'the host is down')
+    return pid
+
+
 def enter(host: layout.HostLayout) -> list[str]:
     """Return the command that enters a host.
 
     :returns: what to put before a command to run it there.
     :raises LabError: the host is down.
     """
-    pid = pid_of(host)
-    if pid is None:
-        raise steps.LabError(f'enter {host.name}', 'the host is down')
-    return ['nsenter', f'--target={pid}', *_KINDS, '--']
+    return ['nsenter', f'--target={inside_pid(host)}', *_KINDS, '--']
 
 
 def run(

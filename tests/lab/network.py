@@ -41,12 +41,14 @@ _Answer = TypeVar('_Answer')
 def _inside(
     host: layout.HostLayout, ask: Callable[[pyroute2.IPRoute], _Answer]
 ) -> _Answer:
-    """Call what wants to see or change the network of a host.
+    """Call what reads or changes the network of a host.
 
     A thread of its own enters the host: pyroute2.NetNS forks, which a
     process with several threads must not.
+
+    :raises LabError: the host is down.
     """
-    network = f'/proc/{namespaces.pid_of(host)}/ns/net'
+    network = f'/proc/{namespaces.inside_pid(host)}/ns/net'
 
     def enter() -> _Answer:
         netns.setns(network, flags=0)
@@ -130,7 +132,7 @@ def _make_pair(host: layout.HostLayout, inner: str) -> None:
                 return
             # Its other end went with the host as it was before.
             ip.link('del', ifname=outer)
-        peer = {'ifname': inner, 'net_ns_pid': namespaces.pid_of(host)}
+        peer = {'ifname': inner, 'net_ns_pid': namespaces.inside_pid(host)}
         ip.link('add', ifname=outer, kind='veth', peer=peer)
 
 
