@@ -115,11 +115,11 @@ class JourneyTest(base.RoomTestCase):
             'linux',
             self.clock,
         )
-        goes_on = migration.prepare('freemem-host2')
+        state = migration.prepare('freemem-host2')
         self.reporter.skipped.assert_not_called()
         self.reporter.error.assert_not_called()
         self.reporter.released.assert_called_once()
-        return goes_on
+        return isinstance(state, source.Released)
 
     def arrive(self) -> None:
         arrived = self.domain(GUEST)

@@ -57,7 +57,7 @@ def run(data: bytes) -> None:
         min_saving_mib=1 + choices.number(choices.of((64, 4096))),
     )
     rate = bandwidths.Bandwidth(
-        1024.0 + choices.number(1 << 25), bandwidths.Origin.REMEMBERED
+        1024.0 + choices.number(1 << 25), bandwidths.Origin.MEASURED
     )
     with oracle.only_own_errors():
         driver = _driver(choices)

@@ -131,7 +131,7 @@ class OracleTest(base.TestCase):
             ):
                 self.assert_found(name, KeyError)
 
-    def test_an_error_that_the_migration_logs(self) -> None:
+    def test_an_error_that_the_migration_swallows(self) -> None:
         self.patch(planner, 'make', self.break_down)
         self.assert_found('migration')
 
@@ -140,15 +140,12 @@ class OracleTest(base.TestCase):
         self.assert_found('tables')
 
     def test_a_target_below_the_floor(self) -> None:
-        start = balloon.Balloon.start
-
-        def start_deeper(
-            self: balloon.Balloon, domain: guests.Guest, plan: planner.Plan
+        def set_deeper(
+            _self: balloon.Balloon, guest: guests.Guest, *_args: Any
         ) -> None:
-            start(self, domain, plan)
-            domain.set_balloon_kib(1)
+            guest.set_balloon_kib(1)
 
-        self.patch(balloon.Balloon, 'start', start_deeper)
+        self.patch(balloon.Balloon, 'set_target', set_deeper)
         self.assert_found('migration')
 
     def test_a_guest_that_stays_shrunk(self) -> None:

@@ -23,13 +23,13 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies
 
-from nova_freemem.clock import Request
 from nova_freemem.migrate import destination
+from nova_freemem.release.requests import Request
 from tests.simulation import fake_clock
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
-from tests.unit.migrate import base as journey
+from tests.unit.migrate import base as migrate_base
 
 INTERVAL_SECONDS = 60
 DEFLATING_SECONDS = 6.5
@@ -64,8 +64,8 @@ CALLS = {
 }
 
 
-class KilledTestCase(journey.JourneyTestCase):
-    def make_mortal_world(self, **guest: Any) -> journey.World:
+class KilledTestCase(migrate_base.MigrationTestCase):
+    def make_mortal_world(self, **guest: Any) -> migrate_base.World:
         world = self.make_world(**guest)
         world.source = MortalDomain(world.guest, 'source')
         world.destination = MortalDomain(world.guest, 'dest')
@@ -86,7 +86,7 @@ class KilledTestCase(journey.JourneyTestCase):
         return world
 
     def start_again_and_assert_whole(
-        self, world: journey.World, *because: Any
+        self, world: migrate_base.World, *because: Any
     ) -> None:
         """Have both nova-computes run again, an interval at most."""
         for domain in (world.source, world.destination):
@@ -100,7 +100,10 @@ class KilledTestCase(journey.JourneyTestCase):
 
 class SourceKilledTest(KilledTestCase):
     def leave(
-        self, world: journey.World, calls: int, request: Request | None = None
+        self,
+        world: migrate_base.World,
+        calls: int,
+        request: Request | None = None,
     ) -> bool:
         """Let the guest leave, and the source be killed meanwhile.
 
@@ -110,7 +113,7 @@ class SourceKilledTest(KilledTestCase):
         if request is not None:
             world.request_after(3, request)
         try:
-            goes_on = world.migration.prepare('dest')
+            goes_on = world.prepare()
             if goes_on:
                 with world.transfer():
                     world.clock.wait(3)
@@ -149,7 +152,7 @@ class SourceKilledTest(KilledTestCase):
         self,
     ) -> None:
         world = self.make_mortal_world()
-        world.migration.prepare('dest')
+        world.prepare()
         world.guest.transferred_kib = 0
         released_kib = world.guest.missing_kib
         world.start_compute('source')
@@ -165,7 +168,7 @@ class DestinationKilledTest(KilledTestCase):
         calls, alive = 0, False
         while not alive:
             world = self.make_mortal_world()
-            world.migration.prepare('dest')
+            world.prepare()
             world.guest.host = 'dest'
             world.destination.calls_left = calls
             try:
@@ -205,7 +208,7 @@ class KilledAgainAndAgainTest(KilledTestCase):
             try:
                 if domain is world.source:
                     world.start_again()
-                    world.migration.prepare('dest')
+                    world.prepare()
                     world.guest.host = 'dest' if lands else 'source'
                 else:
                     world.land()

@@ -90,7 +90,9 @@ class AssignTest(base.GuestTestCase):
         self.clock.wait(60)
         for entry in (
             '<outstanding format="2"/>',
-            dataclasses.replace(assignment.entry, migration='another').to_xml(),
+            dataclasses.replace(
+                assignment.entry, migration='another'
+            ).to_xml(),
         ):
             self.guest.metadata = entry
             self.assertFalse(assignment.is_current())

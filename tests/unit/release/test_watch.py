@@ -10,40 +10,46 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Taking memory from a guest, under watch."""
+"""Releasing memory of a guest, under watch."""
 
 from typing import Any
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
-from nova_freemem.clock import Request
 from nova_freemem.plan.planner import Mode
 from nova_freemem.release import balloon
+from nova_freemem.release import base as release_base
 from nova_freemem.release import stop_rules
+from nova_freemem.release import watch
 from nova_freemem.release.base import EndReason
+from nova_freemem.release.base import Phase
 from nova_freemem.release.base import Release
+from nova_freemem.release.requests import Request
+from nova_freemem.release.requests import Requests
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
 
-class BalloonTestCase(base.GuestTestCase):
+class WatchTestCase(base.GuestTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.requests = clocks.Requests()
+        self.requests = Requests()
         self.plan = fakes.make_plan(
             nonresident_kib=512 * MIB, rss_kib=self.guest.rss_kib
         )
-        self.balloon = balloon.Balloon()
+        self.watch_balloon()
+
+    def watch_balloon(self) -> None:
+        self.watch = watch.Watch(balloon.Balloon(), self.domain, self.clock)
 
     def release(self, deadline_seconds: float = 120) -> Release:
-        self.balloon.start(self.domain, self.plan)
-        return self.balloon.watch(
-            self.domain,
+        self.watch.start(self.plan)
+        return self.watch.until_end(
             self.plan,
+            Phase.BEFORE_TRANSFER,
             self.requests,
-            self.clock,
             clocks.Deadline(self.clock, deadline_seconds),
         )
 
@@ -55,22 +61,22 @@ class BalloonTestCase(base.GuestTestCase):
         self.assertEqual(actual_kib, self.guest.actual_kib)
 
 
-class FirstTest(BalloonTestCase):
+class BeforeTransferTest(WatchTestCase):
     """The transfer waits."""
 
-    def test_all_of_it_is_taken(self) -> None:
+    def test_all_of_it_is_released(self) -> None:
         release = self.release()
         self.assertEqual(EndReason.TARGET_REACHED, release.end)
         self.assertEqual(3 * GIB, release.released_kib)
         self.assertEqual(3 * GIB, release.resident_fall_kib)
         self.assertEqual(self.guest.rss_kib, release.rss_kib)
         self.assertAlmostEqual(
-            3072 / 400, release.seconds, delta=balloon.TICK_SECONDS
+            3072 / 400, release.seconds, delta=watch.TICK_SECONDS
         )
         self.assertEqual([(1 * GIB,)], self.domain.called('set_balloon_kib'))
         self.assert_nothing_moves()
 
-    def test_a_guest_that_stops_half_way_keeps_what_it_did_not_give(
+    def test_a_guest_that_stops_half_way_keeps_the_rest(
         self,
     ) -> None:
         self.guest.gives_down_to_kib = 2 * GIB
@@ -86,7 +92,7 @@ class FirstTest(BalloonTestCase):
         release = self.release(deadline_seconds=2)
         self.assertEqual(EndReason.DEADLINE, release.end)
         self.assertAlmostEqual(
-            2, self.clock.now() - started_at, delta=balloon.TICK_SECONDS
+            2, self.clock.now() - started_at, delta=watch.TICK_SECONDS
         )
         self.assertEqual(release.released_kib, 4 * GIB - self.guest.actual_kib)
         self.assert_nothing_moves()
@@ -94,18 +100,18 @@ class FirstTest(BalloonTestCase):
     def test_a_guest_that_trickles_for_hours_is_not_remembered_whole(
         self,
     ) -> None:
-        # 1 TiB of 16 MiB a second, beside a transfer: 18 hours, of which
+        # 1 TiB of 16 MiB a second, during a transfer: 18 hours, of which
         # five minutes are enough here.
-        longest, judge = 0, stop_rules.judge
+        longest, end_reason = 0, stop_rules.end_reason
 
-        def look(
-            seen: list[stop_rules.Observation], *args: Any, **kwargs: Any
+        def observed(
+            seen: list[release_base.Observation], *args: Any
         ) -> EndReason | None:
             nonlocal longest
             longest = max(longest, len(seen))
-            return judge(seen, *args, **kwargs)
+            return end_reason(seen, *args)
 
-        self.patch_autospec(stop_rules, 'judge', side_effect=look)
+        self.patch_autospec(stop_rules, 'end_reason', side_effect=observed)
         self.guest = fakes.FakeGuest(
             self.clock,
             memory_kib=1024 * GIB,
@@ -114,36 +120,37 @@ class FirstTest(BalloonTestCase):
             inflate_kib_per_second=16 * MIB,
         )
         self.domain = fakes.FakeDomain(self.guest)
+        self.watch_balloon()
         self.plan = fakes.make_plan(
             original_kib=1024 * GIB, rss_kib=1024 * GIB, target_kib=2 * GIB
         )
         release = self.release(deadline_seconds=300)
         self.assertEqual(EndReason.DEADLINE, release.end)
         self.assertAlmostEqual(300 * 16 * MIB, release.released_kib, delta=GIB)
-        self.assertEqual(balloon.MOST_OBSERVATIONS + 1, longest)
+        self.assertEqual(watch.MOST_OBSERVATIONS + 1, longest)
 
     def test_an_abort_ends_it_at_once(self) -> None:
         started_at = self.clock.now()
-        self.clock.after(1.05, lambda: self.requests.give(Request.ABORT))
+        self.clock.after(1.05, lambda: self.requests.submit(Request.ABORT))
         self.assertEqual(EndReason.ABORTED, self.release().end)
         self.assertAlmostEqual(1.05, self.clock.now() - started_at)
 
-    def test_force_complete_keeps_what_was_given(self) -> None:
+    def test_force_complete_keeps_what_was_released(self) -> None:
         self.clock.after(
-            1.05, lambda: self.requests.give(Request.FORCE_COMPLETE)
+            1.05, lambda: self.requests.submit(Request.FORCE_COMPLETE)
         )
         release = self.release()
         self.assertEqual(EndReason.FORCE_COMPLETE, release.end)
         self.assertAlmostEqual(420 * MIB, release.released_kib, delta=1)
         self.assert_nothing_moves()
 
-    def test_a_host_that_gains_nothing_is_noticed(self) -> None:
+    def test_a_resident_size_that_does_not_fall_is_noticed(self) -> None:
         self.guest.discards = False
         release = self.release()
         self.assertEqual(EndReason.NO_EFFECT, release.end)
         self.assertEqual(0, release.resident_fall_kib)
 
-    def test_never_touched_memory_first_is_a_success_all_the_same(
+    def test_nonresident_memory_first_is_a_success_all_the_same(
         self,
     ) -> None:
         self.guest.touched_first = False
@@ -173,7 +180,7 @@ class FirstTest(BalloonTestCase):
         self.assertEqual(EndReason.PRESSURE, self.release().end)
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
-    def test_a_guest_in_need_gets_everything_back_at_once(self) -> None:
+    def test_a_guest_under_pressure_is_restored_at_once(self) -> None:
         def need() -> None:
             self.guest.used_kib += 3 * GIB
 
@@ -182,14 +189,14 @@ class FirstTest(BalloonTestCase):
         release = self.release()
         self.assertEqual(EndReason.PRESSURE, release.end)
         self.assertAlmostEqual(
-            1, self.clock.now() - started_at, delta=balloon.TICK_SECONDS
+            1, self.clock.now() - started_at, delta=watch.TICK_SECONDS
         )
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
-    def test_it_tells_its_statistics_often_enough_to_be_watched(self) -> None:
+    def test_it_reports_statistics_often_enough_to_be_watched(self) -> None:
         self.release()
         self.assertEqual(
-            balloon.STATS_PERIOD_SECONDS, self.guest.stats_period_seconds
+            watch.STATS_PERIOD_SECONDS, self.guest.stats_period_seconds
         )
         names = [call[0] for call in self.domain.calls]
         self.assertLess(
@@ -204,11 +211,11 @@ class FirstTest(BalloonTestCase):
         self.assertEqual(EndReason.TARGET_REACHED, self.release().end)
         self.assert_nothing_moves()
 
-    def test_a_host_that_stops_telling_is_a_fault(self) -> None:
+    def test_a_host_that_stops_reporting_is_an_error(self) -> None:
         self.clock.after(1, lambda: self.guest.tells.update(rss_kib=None))
         self.assertRaises(exceptions.SourceUnavailable, self.release)
 
-    def test_nothing_is_taken_from_a_guest_that_cannot_be_watched(
+    def test_nothing_is_released_of_a_guest_that_cannot_be_watched(
         self,
     ) -> None:
         self.domain.fault_at[1] = fakes.libvirt_fault(
@@ -218,36 +225,36 @@ class FirstTest(BalloonTestCase):
         self.assertEqual([], self.domain.called('set_balloon_kib'))
 
 
-class BesideTestCase(BalloonTestCase):
+class DuringTransferTestCase(WatchTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.plan = fakes.make_plan(
             mode=Mode.DURING, rss_kib=self.guest.rss_kib
         )
-        self.balloon.start(self.domain, self.plan)
+        self.watch.start(self.plan)
         self.guest.transferred_kib = 0
         self.started_at = self.clock.now()
 
-    def watch(self) -> Release:
-        return self.balloon.watch(
-            self.domain, self.plan, self.requests, self.clock, None
+    def until_end(self) -> Release:
+        return self.watch.until_end(
+            self.plan, Phase.DURING_TRANSFER, self.requests
         )
 
     def end_transfer_after(self, seconds: float) -> None:
         self.clock.after(
-            seconds, lambda: self.requests.give(Request.TRANSFER_ENDED)
+            seconds, lambda: self.requests.submit(Request.TRANSFER_ENDED)
         )
 
 
-class BesideTest(BesideTestCase):
+class DuringTransferTest(DuringTransferTestCase):
     """libvirt's own calls would wait for the transfer to end."""
 
-    def test_all_of_it_is_taken(self) -> None:
-        self.assertEqual(EndReason.TARGET_REACHED, self.watch().end)
+    def test_all_of_it_is_released(self) -> None:
+        self.assertEqual(EndReason.TARGET_REACHED, self.until_end().end)
 
     def test_no_deadline_ends_it(self) -> None:
         self.guest.inflate_kib_per_second = 10 * MIB
-        release = self.watch()
+        release = self.until_end()
         self.assertEqual(EndReason.TARGET_REACHED, release.end)
         self.assertGreater(release.seconds, 300)
 
@@ -255,48 +262,46 @@ class BesideTest(BesideTestCase):
         self,
     ) -> None:
         self.guest.gives_down_to_kib = 2 * GIB
-        self.assertEqual(EndReason.NO_PROGRESS, self.watch().end)
+        self.assertEqual(EndReason.NO_PROGRESS, self.until_end().end)
         self.assertEqual([(2 * GIB,)], self.domain.called('steer_balloon_kib'))
 
-    def test_a_guest_in_need_gets_everything_back_by_the_monitor(self) -> None:
+    def test_a_guest_under_pressure_is_restored_by_the_monitor(self) -> None:
         self.guest.tells['swapped_out_kib'] = 0
         self.clock.after(1, lambda: self.guest.tells.update(swapped_out_kib=4))
-        self.assertEqual(EndReason.PRESSURE, self.watch().end)
+        self.assertEqual(EndReason.PRESSURE, self.until_end().end)
         self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
         self.assertLess(self.clock.now() - self.started_at, 1.5)
 
     def test_it_ends_with_the_transfer_and_moves_nothing(self) -> None:
         self.end_transfer_after(1.05)
-        release = self.watch()
+        release = self.until_end()
         self.assertEqual(EndReason.TRANSFER_ENDED, release.end)
         self.assertAlmostEqual(1.05, release.seconds)
         self.assertEqual([], self.domain.called('steer_balloon_kib'))
 
     def test_a_guest_that_has_left_has_been_transferred(self) -> None:
         self.clock.after(1, lambda: setattr(self.guest, 'host', 'dest'))
-        release = self.watch()
+        release = self.until_end()
         self.assertEqual(EndReason.TRANSFER_ENDED, release.end)
         self.assertGreater(release.released_kib, 300 * MIB)
 
     def test_libvirts_own_calls_are_not_made(self) -> None:
-        self.watch()
+        self.until_end()
         self.assertLess(self.clock.now() - self.started_at, 30)
         self.assertEqual(1, len(self.domain.called('set_balloon_kib')))
 
 
-class HoldTest(BesideTestCase):
-    """All is taken, and the transfer goes on."""
+class HoldTest(DuringTransferTestCase):
+    """All is released, and the transfer goes on."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.watch()
+        self.until_end()
         self.domain.calls.clear()
         self.started_at = self.clock.now()
 
     def hold(self) -> bool:
-        return self.balloon.hold(
-            self.domain, self.plan, self.requests, self.clock
-        )
+        return self.watch.hold(self.plan, self.requests)
 
     def seconds(self) -> float:
         return self.clock.now() - self.started_at
@@ -307,13 +312,13 @@ class HoldTest(BesideTestCase):
         self.assertAlmostEqual(20.05, self.seconds())
         self.assertEqual([], self.domain.called('steer_balloon_kib'))
 
-    def test_a_guest_in_need_gets_everything_back_at_once(self) -> None:
+    def test_a_guest_under_pressure_is_restored_at_once(self) -> None:
         self.clock.after(7, lambda: setattr(self.guest, 'used_kib', 1 * GIB))
         self.assertFalse(self.hold())
-        self.assertAlmostEqual(7, self.seconds(), delta=balloon.TICK_SECONDS)
+        self.assertAlmostEqual(7, self.seconds(), delta=watch.TICK_SECONDS)
         self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
 
-    def test_a_guest_that_swaps_out_a_little_each_tick_is_in_need(
+    def test_a_guest_that_swaps_out_a_little_is_under_pressure(
         self,
     ) -> None:
         self.guest.tells['swapped_out_kib'] = 1000
@@ -322,17 +327,17 @@ class HoldTest(BesideTestCase):
         )
         self.assertFalse(self.hold())
 
-    def test_a_guest_that_takes_memory_back_is_in_need(self) -> None:
+    def test_a_guest_that_grows_by_itself_is_under_pressure(self) -> None:
         self.clock.after(3, lambda: setattr(self.guest, 'target_kib', 2 * GIB))
         self.assertFalse(self.hold())
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
-    def test_a_guest_that_leaves_is_held_no_longer(self) -> None:
+    def test_a_guest_that_leaves_is_watched_no_longer(self) -> None:
         self.clock.after(3, lambda: setattr(self.guest, 'host', 'dest'))
         self.assertTrue(self.hold())
         self.assertLess(self.seconds(), 3.5)
 
-    def test_a_guest_that_had_left_before_is_not_held_at_all(self) -> None:
+    def test_a_guest_that_had_left_before_is_not_watched_at_all(self) -> None:
         self.guest.host = 'dest'
         self.assertTrue(self.hold())
         self.assertEqual(0, self.seconds())
