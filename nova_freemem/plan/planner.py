@@ -18,7 +18,7 @@ from collections.abc import Callable
 import dataclasses
 import enum
 
-from nova_freemem.acquire.base import FreeMemory
+from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.plan import forecast as forecasts
 from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.eligibility import QEMU_OWN_KIB

@@ -18,15 +18,15 @@ import psutil
 
 
 def speed_mbps(address: str) -> int | None:
-    """Read how fast the interface with an address is.
+    """Return the speed of the interface that has an address.
 
     :param address: an IP address of this host
     :returns: 10^6 bits a second; None where no interface has the address or
-              the interface does not tell
+              the interface does not report its speed
     """
-    stats = psutil.net_if_stats()
+    interfaces = psutil.net_if_stats()
     for name, addresses in psutil.net_if_addrs().items():
         if any(one.address == address for one in addresses):
-            known = stats.get(name)
-            return known.speed if known and known.speed > 0 else None
+            stats = interfaces.get(name)
+            return stats.speed if stats and stats.speed > 0 else None
     return None

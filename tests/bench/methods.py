@@ -165,7 +165,7 @@ class Keeper(reporters.Reporter):
             f' ({release.end.value}); RSS fell by'
             f' {release.resident_fall_kib >> 10} MiB; expected to save'
             f' {plan.expected_saving_kib >> 10} MiB and'
-            f' {plan.expected_saving_seconds:.1f} s ({plan.link})'
+            f' {plan.expected_saving_seconds:.1f} s ({plan.bandwidth})'
         )
 
     def pressure_during_transfer(self, plan: planner.Plan) -> None:

@@ -48,15 +48,15 @@ class Reporter:
     def __init__(self) -> None:
         self.reasons: list[Reason] = []
         self.ends: list[EndReason] = []
-        self.faults: list[Exception] = []
+        self.errors: list[Exception] = []
         self.needed: list[Any] = []
 
     @contextlib.contextmanager
     def event(self, name: str) -> Iterator[None]:
         yield
 
-    def skipped(self, why: Any) -> None:
-        self.reasons.append(why.reason)
+    def skipped(self, skip: Any) -> None:
+        self.reasons.append(skip.reason)
 
     def released(self, plan: Any, release: Any) -> None:
         self.ends.append(release.end)
@@ -64,17 +64,17 @@ class Reporter:
     def pressure_during_transfer(self, plan: Any) -> None:
         self.needed.append(plan)
 
-    def restored(self, assigned: Any) -> None:
+    def restored(self, result: Any) -> None:
         pass
 
-    def journal_unreadable(self, fault: Exception) -> None:
-        self.faults.append(fault)
+    def journal_unreadable(self, error: Exception) -> None:
+        self.errors.append(error)
 
-    def restore_failed(self, fault: Exception) -> None:
-        self.faults.append(fault)
+    def restore_failed(self, error: Exception) -> None:
+        self.errors.append(error)
 
-    def error(self, doing: str, fault: Exception) -> None:
-        self.faults.append(fault)
+    def error(self, doing: str, error: Exception) -> None:
+        self.errors.append(error)
 
 
 class Transfer:

@@ -21,6 +21,7 @@ import hypothesis
 from hypothesis import strategies
 
 from nova_freemem import exceptions
+from nova_freemem.plan import forecast
 from nova_freemem.plan import planner
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.release_rate import ReleaseRate
@@ -84,7 +85,7 @@ class SimulationTestCase(base.TestCase):
     def assert_well(self, cloud: clouds.Cloud) -> None:
         """See that a guest is as it was, and that nothing went wrong."""
         self.assertTrue(cloud.is_whole())
-        self.assertEqual(([], []), (cloud.reporter.faults, cloud.clock.faults))
+        self.assertEqual(([], []), (cloud.reporter.errors, cloud.clock.faults))
         self.assertLessEqual(cloud.starved_seconds, STARVING_SECONDS)
 
 
@@ -312,7 +313,7 @@ class TroubleTest(SimulationTestCase):
             )
             cloud.migrate()
             self.assertTrue(cloud.is_whole())
-            self.assertEqual([], cloud.reporter.faults)
+            self.assertEqual([], cloud.reporter.errors)
             self.assertIn(
                 cloud.reporter.ends,
                 (
@@ -353,7 +354,7 @@ class TroubleTest(SimulationTestCase):
                 )
                 cloud.migrate()
                 self.assertTrue(cloud.is_whole())
-                self.assertEqual([], cloud.reporter.faults)
+                self.assertEqual([], cloud.reporter.errors)
 
     def test_a_transfer_that_fails_at_any_moment(self) -> None:
         for tenths in range(0, 40, 2):

@@ -616,5 +616,5 @@ class DomainTest(base.TestCase):
         self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
         ours = driver.FreememLibvirtDriver('api', engine=mock.Mock())
         ours._host = mock.create_autospec(nova_host.Host, instance=True)
-        connection = ours._reconciler._hypervisor._connect()
+        connection = ours._reconciler._host._connect()
         self.assertIs(ours._host.get_connection.return_value, connection)

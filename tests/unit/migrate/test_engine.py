@@ -77,7 +77,8 @@ class EngineTest(base.ConfTestCase):
             self.problem('acquire = guest_agent, crystal_ball'),
         )
         self.assertEqual(
-            "[freemem] release: 'vacuum' is not installed; choose from balloon",
+            "[freemem] release: 'vacuum' is not installed; choose from "
+            'balloon',
             self.problem('release = vacuum'),
         )
 

@@ -18,7 +18,7 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies
 
-from nova_freemem.acquire.base import FreeMemory
+from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.plan import forecast
 from nova_freemem.plan import planner
 from nova_freemem.plan.bandwidth import Bandwidth

@@ -85,7 +85,7 @@ class KilledTestCase(migrate_base.MigrationTestCase):
         self.thread.side_effect = thread
         return world
 
-    def start_again_and_assert_whole(
+    def start_again_and_assert_restored(
         self, world: migrate_base.World, *because: Any
     ) -> None:
         """Have both nova-computes run again, an interval at most."""
@@ -124,7 +124,7 @@ class SourceKilledTest(KilledTestCase):
             return False
         return True
 
-    def test_at_any_call_the_next_start_pays_whether_it_landed_or_not(
+    def test_killed_at_any_call_memory_is_restored_whether_it_landed_or_not(
         self,
     ) -> None:
         for mode in ('before', 'auto', 'during'):
@@ -134,21 +134,21 @@ class SourceKilledTest(KilledTestCase):
                     world = self.make_mortal_world(mode=mode)
                     alive = self.leave(world, calls)
                     world.guest.host = 'dest' if lands else 'source'
-                    self.start_again_and_assert_whole(
+                    self.start_again_and_assert_restored(
                         world, mode, lands, calls
                     )
                     calls += 1
                 self.assertGreater(calls, 20)
 
-    def test_at_any_call_of_an_abort_the_next_start_pays(self) -> None:
+    def test_killed_at_any_call_of_an_abort_memory_is_restored(self) -> None:
         calls, alive = 0, False
         while not alive:
             world = self.make_mortal_world()
             alive = self.leave(world, calls, Request.ABORT)
-            self.start_again_and_assert_whole(world, calls)
+            self.start_again_and_assert_restored(world, calls)
             calls += 1
 
-    def test_while_its_guest_is_still_transferred_nobody_touches_it(
+    def test_a_guest_that_is_still_transferred_is_not_touched(
         self,
     ) -> None:
         world = self.make_mortal_world()
@@ -160,11 +160,11 @@ class SourceKilledTest(KilledTestCase):
         self.assertEqual(released_kib, world.guest.missing_kib)
         world.guest.transferred_kib = None
         world.guest.host = 'dest'
-        self.start_again_and_assert_whole(world)
+        self.start_again_and_assert_restored(world)
 
 
 class DestinationKilledTest(KilledTestCase):
-    def test_at_any_call_the_next_start_pays(self) -> None:
+    def test_killed_at_any_call_memory_is_restored(self) -> None:
         calls, alive = 0, False
         while not alive:
             world = self.make_mortal_world()
@@ -178,7 +178,7 @@ class DestinationKilledTest(KilledTestCase):
                 alive = True
             except Killed:
                 pass
-            self.start_again_and_assert_whole(world, calls)
+            self.start_again_and_assert_restored(world, calls)
             calls += 1
         self.assertGreater(calls, 10)
 
@@ -194,7 +194,7 @@ class KilledAgainAndAgainTest(KilledTestCase):
         used_kib=strategies.integers(256 * MIB, 1 * GIB),
         lands=strategies.booleans(),
     )
-    def test_it_is_paid_in_the_end(
+    def test_memory_is_restored_in_the_end(
         self, calls: list[int], seconds: float, lands: bool, **guest: Any
     ) -> None:
         world = self.make_mortal_world(**guest)
@@ -215,4 +215,4 @@ class KilledAgainAndAgainTest(KilledTestCase):
             except Killed:
                 pass
             world.clock.wait(seconds)
-        self.start_again_and_assert_whole(world)
+        self.start_again_and_assert_restored(world)
