@@ -50,14 +50,8 @@ def question(
     """
     if before is not None and guest.boot_id() != before.boot_id:
         guest.hold(stages.HELD_MIB, stages.REWRITTEN_PAGES_PER_SECOND)
-    seen = witness.question(guest)
     return record.Account(
-        boot_id=seen.boot_id,
-        checksum=seen.held.checksum,
-        mismatches=seen.held.mismatches,
-        total_kib=seen.total_kib,
-        balloon_kib=seen.balloon_kib,
-        definition_kib=seen.definition_kib,
+        **vars(witness.question(guest)),
         period_seconds=(
             _period_seconds(guest.domain, 0),
             _period_seconds(guest.domain, libvirt.VIR_DOMAIN_XML_INACTIVE),

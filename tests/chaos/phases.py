@@ -17,11 +17,14 @@ The standard library alone: the words of a command are judged with this
 before anything is installed.
 """
 
-from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import enum
 import types
+
+from tests.lab.observation import Sample
+from tests.lab.observation import State
+from tests.lab.observation import View
 
 # A balloon that is off by less is where it is to be; one that has not moved
 # for so long has come to rest.
@@ -63,49 +66,6 @@ BY_WORD: Mapping[str, Phase] = types.MappingProxyType(
 )
 
 
-class State(enum.Enum):
-    """What a host has of a guest."""
-
-    UNKNOWN = 'unknown'
-    AWAY = 'away'
-    OFF = 'off'
-    ARRIVING = 'arriving'
-    RUNNING = 'running'
-    PAUSED = 'paused'
-    SWITCHING = 'switching'
-    POST_COPY = 'post-copy'
-
-
-@dataclasses.dataclass(frozen=True)
-class Look:
-    """What was last seen of a guest on one host; None: no answer.
-
-    :param journal_entry: whether there is a journal entry.
-    :param balloon_kib: the memory its balloon leaves it.
-    :param still_seconds: for how long the balloon has not moved.
-    :param stats_updated_at: when its balloon statistics were last updated,
-        seconds since the epoch.
-    :param definition_kib: the memory it would have at its next start.
-    :param sent: whether some of it is on its way to the other host.
-    """
-
-    state: State = State.UNKNOWN
-    journal_entry: bool | None = None
-    balloon_kib: int | None = None
-    still_seconds: float = 0.0
-    stats_updated_at: int | None = None
-    definition_kib: int | None = None
-    sent: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class View:
-    """Both hosts at one moment."""
-
-    source: Look
-    destination: Look
-
-
 @dataclasses.dataclass(frozen=True)
 class Before:
     """What was known of a guest when its migration was asked for.
@@ -124,44 +84,35 @@ def now(view: View, before: Before) -> Phase:
     What happened before the migration looks as what happens after it, for a
     guest that stayed: this is about one that is on its way.
     """
-    if Phase.POST_COPY in (
-        _post_copy(view.source),
-        _post_copy(view.destination),
-    ):
+    if State.POST_COPY in (view.source.state, view.destination.state):
         return Phase.POST_COPY
     if view.destination.state is State.RUNNING:
         return _after_landing(view.destination, before)
     source = view.source
     if source.state in (State.SWITCHING, State.AWAY, State.OFF):
         return Phase.SWITCH_OVER
-    if source.sent:
+    if source.job_bytes:
         return Phase.TRANSFER
     return _before_transfer(source, before)
 
 
-def _post_copy(look: Look) -> Phase | None:
-    return Phase.POST_COPY if look.state is State.POST_COPY else None
-
-
-def _after_landing(look: Look, before: Before) -> Phase:
-    if look.journal_entry is False:
+def _after_landing(seen: Sample, before: Before) -> Phase:
+    if seen.journal_entry is False:
         return Phase.OVER
-    if look.balloon_kib is None or look.journal_entry is None:
+    if seen.balloon_kib is None or seen.journal_entry is None:
         return Phase.LANDED
-    if look.balloon_kib >= before.original_kib:
+    if seen.balloon_kib >= before.original_kib:
         return Phase.RESTORED
-    is_still = look.still_seconds >= _STILL_SECONDS
-    return Phase.LANDED if is_still else Phase.RESTORING
+    return Phase.LANDED if _is_still(seen) else Phase.RESTORING
 
 
-def _before_transfer(look: Look, before: Before) -> Phase:
-    if look.journal_entry:
-        missing_kib = before.original_kib - (look.balloon_kib or 0)
+def _before_transfer(seen: Sample, before: Before) -> Phase:
+    if seen.journal_entry:
+        missing_kib = before.original_kib - (seen.balloon_kib or 0)
         if missing_kib < _NOISE_KIB:
             return Phase.JOURNALED
-        is_still = look.still_seconds >= _STILL_SECONDS
-        return Phase.RELEASED if is_still else Phase.RELEASING
-    stats_updated_at = look.stats_updated_at or before.stats_updated_at
+        return Phase.RELEASED if _is_still(seen) else Phase.RELEASING
+    stats_updated_at = seen.stats_updated_at or before.stats_updated_at
     asked = (
         before.stats_updated_at
         < stats_updated_at
@@ -170,17 +121,21 @@ def _before_transfer(look: Look, before: Before) -> Phase:
     return Phase.ACQUIRING if asked else Phase.BEFORE
 
 
+def _is_still(seen: Sample) -> bool:
+    return (seen.still_seconds or 0.0) >= _STILL_SECONDS
+
+
 def is_whole(view: View, original_kib: int) -> bool:
     """Tell whether a guest runs on one host, with all its memory."""
     both = (view.source, view.destination)
     alive = [one for one in both if one.state is State.RUNNING]
     if len(alive) != 1:
         return False
-    (look,) = alive
+    (seen,) = alive
     return (
-        look.journal_entry is False
-        and look.balloon_kib == original_kib
-        and look.definition_kib == original_kib
+        seen.journal_entry is False
+        and seen.balloon_kib == original_kib
+        and seen.definition_kib == original_kib
     )
 
 
@@ -188,19 +143,3 @@ def is_gone(view: View) -> bool:
     """Tell whether neither host has anything of a guest."""
     both = {view.source.state, view.destination.state}
     return both == {State.AWAY}
-
-
-def since(seen: Iterable[tuple[float, bool]]) -> float | None:
-    """Find since when something has been true, to the end.
-
-    :param seen: moments and whether it was true then, oldest first.
-    :returns: the first moment of the last unbroken time; None where it is
-        not true in the end.
-    """
-    start: float | None = None
-    for at_seconds, is_true in seen:
-        if not is_true:
-            start = None
-        elif start is None:
-            start = at_seconds
-    return start

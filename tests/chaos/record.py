@@ -20,29 +20,18 @@ import dataclasses
 from tests.chaos import phases
 from tests.chaos.matrix import Cell
 from tests.chaos.phases import Phase
+from tests.lab import witness
 
 
 @dataclasses.dataclass(frozen=True)
-class Account:
-    """A guest's own account of itself, and libvirt's of its memory.
+class Account(witness.Witness):
+    """What must be the same of a guest before and after a fault.
 
-    :param boot_id: new at each start of its kernel.
-    :param checksum: over memory it holds.
-    :param mismatches: how often a page of that was not as it had left it.
-    :param total_kib: the memory its kernel manages.
-    :param balloon_kib: the memory its balloon leaves it.
-    :param definition_kib: the memory it would have at its next start.
     :param period_seconds: how often its balloon tells; live, at its next
         start.
     :param oom_kills: by its kernel, since it booted.
     """
 
-    boot_id: str
-    checksum: int
-    mismatches: int
-    total_kib: int
-    balloon_kib: int
-    definition_kib: int
     period_seconds: tuple[int, int]
     oom_kills: int
 

@@ -105,8 +105,8 @@ class ReportTest(base.TestCase):
         self.assertEqual(
             [
                 'INFO Skipping memory release: nothing is free beyond the '
-                "headroom of the guest (figures). See 'nothing_free' in the "
-                'operations guide.'
+                "headroom (figures). See 'nothing_free' in the operations "
+                'guide.'
             ],
             self.log.output.splitlines(),
         )
@@ -202,7 +202,7 @@ class ReportTest(base.TestCase):
         # A server was deleted while memory of its guest was released.
         self.reporter.error(
             'Releasing memory',
-            fakes.libvirt_fault(
+            fakes.libvirt_error(
                 exceptions.OperationInvalid, 'domain is not running'
             ),
         )
