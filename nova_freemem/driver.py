@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Nova's libvirt driver, with our part in the steps of a live migration."""
+"""Nova's libvirt driver, with memory released before a live migration."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.release.requests import Request
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
@@ -41,13 +42,13 @@ from nova_freemem.virt import host as hosts
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
-# Longer than the reconciler looks at a guest, unless libvirt keeps it; and
-# time for one that has landed, and is to leave again, to take its memory.
+# Longer than the reconciler has a guest, unless libvirt keeps it; and time for
+# one that has landed, and is to leave again, to get its memory.
 LOCK_WAIT_SECONDS = 5.0
 
 
 class FreememLibvirtDriver(driver.LibvirtDriver):
-    """Releases memory before a guest leaves, gives it back where it lands.
+    """Releases memory before a guest leaves, restores it where it lands.
 
     Only what Nova documents as its driver's interface is overridden, and
     each override ends in Nova's own method.
@@ -56,7 +57,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     def __init__(
         self, virtapi: Any, read_only: bool = False, *, engine: Engine
     ) -> None:
-        """Be Nova's driver, with an engine.
+        """Initialize Nova's driver, with an engine.
 
         :param engine: policy and extensions of this host
         """
@@ -76,8 +77,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """See :meth:`nova.virt.driver.ComputeDriver.init_host`."""
         super().init_host(host)
         LOG.info(
-            'nova_freemem is at work: guests are asked by %s, memory is '
-            'released by %s.',
+            'nova_freemem is enabled: acquiring by %s; releasing by %s.',
             ', '.join(self._engine.policy.acquire),
             self._engine.policy.release,
         )
@@ -102,9 +102,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration`.
         """
-        with self._locked(instance.uuid) as ours:
+        with self._locked(instance.uuid) as locked:
             migration = self._source_migration(
-                context, instance, migrate_data, ours
+                context, instance, migrate_data, locked
             )
             if migration is None:
                 super().live_migration(
@@ -124,24 +124,25 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
             self._migrations[instance.uuid] = migration
             try:
-                if migration.prepare(dest):
-                    with migration.transfer(dest):
-                        super().live_migration(
-                            context,
-                            instance,
-                            dest,
-                            post_method,
-                            recover,
-                            block_migration,
-                            migrate_data,
-                        )
-                else:
+                state = migration.prepare(dest)
+                if isinstance(state, source.Cancelled):
                     recover_method(
                         context,
                         instance,
                         dest,
                         migrate_data,
                         migration_status='cancelled',
+                    )
+                    return
+                with migration.transfer(dest, state):
+                    super().live_migration(
+                        context,
+                        instance,
+                        dest,
+                        post_method,
+                        recover,
+                        block_migration,
+                        migrate_data,
                     )
             finally:
                 self._migrations.pop(instance.uuid, None)
@@ -152,7 +153,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration_abort`.
         """
-        if not self._requested(instance, clocks.Request.ABORT):
+        if not self._submit(instance, Request.ABORT):
             super().live_migration_abort(instance)
 
     def live_migration_force_complete(self, instance: Any) -> None:
@@ -161,7 +162,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         See
         :meth:`nova.virt.driver.ComputeDriver.live_migration_force_complete`.
         """
-        if not self._requested(instance, clocks.Request.FORCE_COMPLETE):
+        if not self._submit(instance, Request.FORCE_COMPLETE):
             super().live_migration_force_complete(instance)
 
     def post_live_migration_at_destination(
@@ -172,7 +173,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         block_migration: bool = False,
         block_device_info: Any = None,
     ) -> None:
-        """Give memory back, beside Nova's own steps after a landing.
+        """Restore memory, beside Nova's own steps after a landing.
 
         Nova does not wait for it: until these steps are done, it takes the
         guest for one of the source's, and would delete it there.
@@ -180,23 +181,24 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         post_live_migration_at_destination`.
         """
         thread = threading.Thread(
-            target=self._arrive,
+            target=self._restore_landed,
             daemon=True,
             args=(context, instance),
-            name='freemem-arrival',
+            name='freemem-landed',
         )
-        with contextlib.suppress(RuntimeError):  # The reconciler pays then.
+        # Without a thread, the reconciler restores it.
+        with contextlib.suppress(RuntimeError):
             thread.start()
         super().post_live_migration_at_destination(
             context, instance, network_info, block_migration, block_device_info
         )
 
     def emit_event(self, event: Any) -> None:
-        """Have a guest looked at as soon as it runs here.
+        """Have the reconciler see a guest as soon as it runs here.
 
         Nova's own steps after a landing begin a second or two later, and
-        never where the source failed meanwhile. What is begun here is seen
-        to there.
+        never where the source failed meanwhile. They take over what is begun
+        here.
         See :meth:`nova.virt.driver.ComputeDriver.emit_event`.
         """
         if (
@@ -208,27 +210,27 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
     @contextlib.contextmanager
     def _locked(self, uuid: str) -> Iterator[bool]:
-        """Keep the reconciler from a guest, and have it look afterwards."""
+        """Keep the reconciler from a guest, and have it see it afterwards."""
         try:
-            with self._locks.hold(uuid, LOCK_WAIT_SECONDS) as ours:
-                yield ours
+            with self._locks.hold(uuid, LOCK_WAIT_SECONDS) as locked:
+                yield locked
         finally:
             self._reconciler.notify(uuid)
 
-    def _requested(self, instance: Any, request: clocks.Request) -> bool:
+    def _submit(self, instance: Any, request: Request) -> bool:
         migration = self._migrations.get(instance.uuid)
-        return migration is not None and migration.requests.give(request)
+        return migration is not None and migration.requests.submit(request)
 
     def _source_migration(
-        self, context: Any, instance: Any, migrate_data: Any, ours: bool
+        self, context: Any, instance: Any, migrate_data: Any, locked: bool
     ) -> source.SourceMigration | None:
         reporter = reporters.Reporter(context, instance, CONF.host)
-        if not ours:
+        if not locked:
             reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
             return None
         try:
             return source.SourceMigration(
-                self._domain(instance),
+                self._guest(instance),
                 self._engine,
                 reporter,
                 CONF.host,
@@ -236,26 +238,26 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 instance.os_type,
                 self._clock,
             )
-        except Exception as fault:
-            reporter.error('Looking at the guest', fault)
+        except Exception as error:
+            reporter.error('Looking up the guest', error)
             return None
 
-    def _arrive(self, context: Any, instance: Any) -> None:
+    def _restore_landed(self, context: Any, instance: Any) -> None:
         reporter = reporters.Reporter(context, instance, CONF.host)
-        with self._locked(instance.uuid) as ours:
-            if not ours:
+        with self._locked(instance.uuid) as locked:
+            if not locked:
                 return
             try:
                 destination.restore_memory(
-                    self._domain(instance),
+                    self._guest(instance),
                     reporter,
                     self._clock,
                     self._reconciler.hand_over(instance.uuid),
                 )
             except exception.InstanceNotFound:
-                return  # It has ended, and there is nobody to pay.
-            except Exception as fault:
-                reporter.restore_failed(fault)
+                return  # It has ended, and needs no memory.
+            except Exception as error:
+                reporter.restore_failed(error)
 
-    def _domain(self, instance: Any) -> guests.Guest:
+    def _guest(self, instance: Any) -> guests.Guest:
         return guests.Guest(self._host.get_guest(instance)._domain)

@@ -10,19 +10,19 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What can go wrong, one class per cause."""
+"""The exceptions of this package, one class for each cause."""
 
 from __future__ import annotations
 
 
 class FreememError(Exception):
-    """Base of every fault of this package.
+    """Base of all exceptions of this package.
 
     Subclasses set ``message``, a format string over the keywords the
     exception is raised with.
     """
 
-    message = 'An unknown fault occurred.'
+    message = 'An unknown error occurred.'
 
     def __init__(self, **details: object) -> None:
         self.details = details
@@ -30,13 +30,13 @@ class FreememError(Exception):
 
 
 class ConfigInvalid(FreememError):
-    """An option of ``[freemem]`` cannot be used."""
+    """An option of ``[freemem]`` has a value that cannot be used."""
 
     message = '[freemem] {option}: {problem}'
 
 
 class LibvirtError(FreememError):
-    """libvirt refused a call for a reason that has no class of its own."""
+    """libvirt failed a call for a reason that has no class of its own."""
 
     message = 'libvirt could not {doing}: {error} (error {code})'
 
@@ -58,7 +58,7 @@ class TargetRefused(LibvirtError):
 
 
 class SourceUnavailable(FreememError):
-    """A source could not tell what the guest has free."""
+    """A source could not report the free memory of a guest."""
 
     message = '{source}: {problem}'
 
@@ -68,10 +68,10 @@ class AgentUnresponsive(LibvirtError):
 
 
 class AgentCommandRefused(LibvirtError):
-    """The agent answered that it will not, or cannot, do this."""
+    """The guest agent has blocked, or failed, a command."""
 
 
 class JournalUnreadable(FreememError):
-    """The journal entry in a domain's metadata makes no sense to us."""
+    """The journal entry of a domain cannot be read."""
 
-    message = 'the journal entry {entry} cannot be used: {problem}'
+    message = '{problem}: {entry}'

@@ -36,7 +36,7 @@ STOCK_DRIVER = 'libvirt.LibvirtDriver'
 def prepare(
     conf: cfg.ConfigOpts, compute_driver: str | None
 ) -> contextlib.AbstractContextManager[None]:
-    """Get everything ready for Nova to load its compute driver.
+    """Prepare everything for Nova to load its compute driver.
 
     :param conf: the service's configuration
     :param compute_driver: the driver asked for, None for the configured one
@@ -48,7 +48,7 @@ def prepare(
     if not policy.is_enabled(apart):
         LOG.info(
             'nova_freemem is installed but not enabled ([freemem] '
-            "enabled is false): Nova's own driver runs."
+            "enabled is false): Nova's own libvirt driver is used."
         )
         return contextlib.nullcontext()
     name = compute_driver or conf.compute_driver
@@ -61,7 +61,7 @@ def prepare(
     engine = engines.Engine.from_conf(
         apart, conf.libvirt.live_migration_inbound_addr or conf.my_ip
     )
-    # Here, not on entering the context: a fault of ours is still told apart
+    # Here, not on entering the context: an error of ours is still told apart
     # from one of Nova's.
     from nova_freemem import driver
 

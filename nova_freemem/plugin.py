@@ -10,14 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The entry point that nova.conf names; trivial to import.
+"""The entry point that nova.conf names: a notification driver.
 
 Nova offers no hook around a live migration, and takes its compute driver
 from its own package alone. What it does load for anybody is notification
 drivers, and it builds those before it loads the compute driver. So this one
-notifies nobody: being built, it sees to it that nova-compute gets our
-subclass of Nova's libvirt driver. Other services never load a compute
-driver, and nothing happens in them.
+notifies nobody: once built, it sees to it that nova-compute gets a subclass
+of Nova's libvirt driver. Other services never load a compute driver, and
+nothing happens in them.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ LOG = logging.getLogger(__name__)
 
 
 class FreememNotifyDriver(notifier.Driver):
-    """Put before Nova's libvirt driver what frees memory; notify nobody."""
+    """Hooks Nova's loading of its compute driver; notifies nobody."""
 
     def __init__(
         self, conf: cfg.ConfigOpts, topics: list[str], transport: Any
     ) -> None:
-        """See :class:`oslo_messaging.notify.notifier.Driver`.
+        """Initialize the driver, and hook Nova.
 
         Nova builds one for each notification format; the second finds
         everything in place.
+        See :class:`oslo_messaging.notify.notifier.Driver`.
         """
         super().__init__(conf, topics, transport)
         hook(conf)
@@ -51,9 +52,9 @@ class FreememNotifyDriver(notifier.Driver):
 
 
 def hook(conf: cfg.ConfigOpts) -> None:
-    """Have Nova's next compute driver be ours, where that is wanted.
+    """Have Nova load our compute driver, where that is wanted.
 
-    Logging is not set up yet when this runs: faults are told later, when
+    Logging is not set up yet when this runs: errors are reported later, when
     the compute driver is loaded.
 
     :param conf: the service's configuration
@@ -83,12 +84,12 @@ def _load(
         from nova_freemem import loader
 
         in_place = loader.prepare(conf, compute_driver)
-    except Exception as fault:
+    except Exception as error:
         LOG.error(
-            "nova_freemem is off: %s. Nova's own driver runs, and live "
-            'migrations carry all memory of their guests. Mend this and '
-            'restart nova-compute.',
-            fault,
+            "nova_freemem is off: %s. Nova's own libvirt driver is used, and "
+            'live migrations transfer all memory of their guests. Correct '
+            'this and restart nova-compute.',
+            error,
         )
         return stock(virtapi, compute_driver)
     with in_place:

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Configuration made into one Policy, checked as a whole."""
+"""The configuration as one Policy, checked as a whole."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import dataclasses
 from typing import Any
 
 from oslo_config import cfg
+from oslo_config import types
 
 from nova_freemem import conf as freemem_conf
 from nova_freemem import exceptions
@@ -25,7 +26,7 @@ from nova_freemem import exceptions
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """How a host treats the guests that leave it; see conf.py."""
+    """How a host releases memory of its guests; see conf.py."""
 
     acquire: tuple[str, ...]
     release: str
@@ -46,7 +47,7 @@ class Policy:
 
         :param conf: with the options registered
         :returns: the policy
-        :raises ConfigInvalid: a value is out of bounds, or two contradict
+        :raises ConfigInvalid: a value is not valid, or two values contradict
                                each other
         """
         values = {
@@ -70,9 +71,9 @@ class Policy:
         return policy
 
     def headroom_kib(self, total_kib: int, windows: bool = False) -> int:
-        """Tell how much available memory a guest keeps.
+        """Return how much available memory a guest keeps.
 
-        :param total_kib: its memory
+        :param total_kib: memory of the guest
         :param windows: whether it runs Windows
         :returns: KiB
         """
@@ -83,7 +84,7 @@ class Policy:
 
 
 def is_enabled(conf: cfg.ConfigOpts) -> bool:
-    """Tell whether the operator wants the plugin at work.
+    """Return whether the operator has enabled the plugin.
 
     :param conf: with the options registered
     :returns: ``[freemem] enabled``
@@ -96,10 +97,27 @@ def is_enabled(conf: cfg.ConfigOpts) -> bool:
 
 
 def _value(conf: cfg.ConfigOpts, option: cfg.Opt) -> Any:
+    """Return the value of an option.
+
+    :raises ConfigInvalid: it is not valid; the message names the option, the
+                           value and what is valid
+    """
     try:
-        return conf[freemem_conf.GROUP][option.dest]
+        value = conf[freemem_conf.GROUP][option.dest]
     except cfg.ConfigFileValueError as error:
-        problem = str(error).partition(' is not valid: ')[2]
-        raise exceptions.ConfigInvalid(
-            option=option.name, problem=problem or error
-        ) from error
+        problem = str(error).partition(' is not valid: ')[2] or str(error)
+    else:
+        # An empty number is read as None.
+        if value is not None:
+            return value
+        problem = 'empty'
+    if isinstance(option.type, types.Integer):
+        # oslo.config names one bound, and not the value that is beyond it.
+        text = freemem_conf.read_apart(conf, [cfg.StrOpt(option.dest)])[
+            freemem_conf.GROUP
+        ][option.dest]
+        problem = (
+            f'{text[:40]!r} is not a whole number from {option.type.min} to '
+            f'{option.type.max}'
+        )
+    raise exceptions.ConfigInvalid(option=option.name, problem=problem)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Acquire: what the guest has free.
+"""Acquire: how much memory a guest can spare.
 
 A source is a stevedore extension in ``nova_freemem.acquire``, a subclass of
 :class:`nova_freemem.acquire.base.Source`.

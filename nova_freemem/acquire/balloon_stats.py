@@ -12,7 +12,7 @@
 
 """The second source: the statistics of the balloon.
 
-They come from the guest's balloon driver and need no agent, but tell less:
+They come from the guest's balloon driver and need no agent, but hold less:
 amounts only, no block sizes.
 """
 
@@ -21,20 +21,21 @@ from __future__ import annotations
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base
+from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.virt import guest as guests
 
 
 class BalloonStats(base.Source):
-    """Asks the balloon driver, by having its statistics made fresh."""
+    """Reads fresh statistics of the balloon driver."""
 
     def acquire(
         self,
-        domain: guests.Guest,
+        guest: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
-    ) -> base.FreeMemory:
+    ) -> FreeMemory:
         """See :meth:`nova_freemem.acquire.base.Source.acquire`."""
-        stats = domain.fresh_memory_stats(clock)
+        stats = guest.fresh_memory_stats(clock)
         if stats is None:
             raise exceptions.SourceUnavailable(
                 source=self.name, problem='the balloon statistics stay stale'
@@ -44,7 +45,7 @@ class BalloonStats(base.Source):
                 source=self.name,
                 problem='the balloon statistics lack total or free memory',
             )
-        return base.FreeMemory(
+        return FreeMemory(
             source=self.name,
             total_kib=stats.total_kib,
             free_kib=stats.free_kib,

@@ -10,20 +10,20 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Where exactly a guest's free memory is: for inspection and for tests.
+"""The addresses of a guest's free memory: for inspection and for tests.
 
-A release needs amounts alone; the balloon takes what the guest's allocator
-gives it. Where that is, the guest's kernel tells in ``/proc/kpageflags``,
-one word of 8 bytes for each page from physical address 0 on, holes included
-(Documentation/admin-guide/mm/pagemap.rst).
+A release needs amounts only; the guest's allocator chooses the pages that
+the balloon gets. Which pages are free is in ``/proc/kpageflags`` of the
+guest: one word of 8 bytes for each page from physical address 0 on, holes
+included (Documentation/admin-guide/mm/pagemap.rst).
 
 Since Linux 4.6 each page of a free block is marked as free; earlier kernels
-mark the first page alone and do not tell how long a block is. These are
-recognised, by what their lists of free blocks hold, and refused.
+mark the first page only and do not say how long a block is. Those are
+recognized by their lists of free blocks, and refused.
 
-What it costs, for a guest of 4 GiB (8 MiB of words, and 2 MiB more for the
-hole below 4 GiB): ten answers of 1.4 million characters each, and ten short
-ones. How long that takes is in the result.
+The cost for a guest of 4 GiB (8 MiB of words, and 2 MiB more for the hole
+below 4 GiB): ten answers of 1.4 million characters each, and ten short ones.
+The result holds the time it took.
 """
 
 from __future__ import annotations
@@ -37,53 +37,55 @@ import struct
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
+from nova_freemem.acquire import meminfo
 from nova_freemem.virt import guest as guests
 
 KPAGEFLAGS = '/proc/kpageflags'
 WORD_BYTES = 8
 
-# Bits of a word (include/uapi/linux/kernel-page-flags.h). The balloon's pages
-# have OFFLINE (until Linux 5.0 the same bit, by the name of BALLOON), and so
-# has what virtio-mem has unplugged.
+# Bits of a word (include/uapi/linux/kernel-page-flags.h). Pages in the balloon
+# have OFFLINE (the same bit was called BALLOON until Linux 5.0), and so do
+# pages that virtio-mem has unplugged.
 BUDDY = 10
 NOPAGE = 20
 OFFLINE = 23
 
-# libvirt carries answers of 4 MiB at most, and gives up on an agent that
+# libvirt passes on answers of up to 4 MiB, and disconnects from an agent that
 # sends 10 MiB in one (REMOTE_STRING_MAX, QEMU_AGENT_MAX_RESPONSE).
 CHUNK_BYTES = 1024 * 1024
 
-# A guest's memory need not be in one piece, nor begin at 0: on x86 there is a
-# hole below 4 GiB, on ARM one of 1 GiB in front of it all, and room before
-# what is plugged in. (Of some 1 TiB with an AMD processor, most of it is above
-# a hole of that size. Such a guest is refused; its words would be 4 GiB.)
+# A guest's memory need not be contiguous, nor start at 0: x86 has a hole below
+# 4 GiB, ARM has one of 1 GiB at the start, and there is room before memory
+# that is plugged in. (A guest of about 1 TiB on an AMD processor has most of
+# its memory above a hole of that size. It is refused: its words would be
+# 4 GiB.)
 HOLES_KIB = 8 * 1024 * 1024
 
-# Every second page of a guest of 4 GiB, and some 60 MiB of our own memory.
+# Every second page of a guest of 4 GiB, and about 60 MiB of our own memory.
 MOST_RANGES = 512 * 1024
 
 AUXV = '/proc/self/auxv'
 _AT_PAGESZ = 6
 _PAGE_SIZES_BYTES = (4096, 16384, 65536)
 
-#: Pairs of a guest-physical address and a size in KiB, in order, each as long
-#: as can be.
+#: Pairs of a guest-physical address and a size in KiB, sorted; ranges that
+#: adjoin are merged.
 Ranges = tuple[tuple[int, int], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class PageRanges:
-    """Which pages of a guest were free, and which its balloon had.
+    """Which pages of a guest were free, and which were in its balloon.
 
-    The guest ran on while it was asked. A page can have been taken or freed
-    a moment after it was looked at; what is here is no promise.
+    The guest kept running meanwhile. A page may have been used or freed a
+    moment after its word was read.
 
     :ivar free: ranges on the kernel's lists of free blocks
-    :ivar ballooned: ranges that the balloon has, or virtio-mem
+    :ivar ballooned: ranges in the balloon, or unplugged by virtio-mem
     :ivar page_kib: size of a page
-    :ivar listed_before_kib: what was on the lists before all this was read
-    :ivar listed_after_kib: what was on them afterwards
-    :ivar seconds: how long it took to ask
+    :ivar listed_before_kib: memory on the lists before the words were read
+    :ivar listed_after_kib: memory on the lists afterwards
+    :ivar seconds: how long reading took
     """
 
     free: Ranges
@@ -95,20 +97,20 @@ class PageRanges:
 
     @property
     def free_kib(self) -> int:
-        """What is in the free ranges."""
+        """Memory in the free ranges."""
         return _total_kib(self.free)
 
     @property
     def ballooned_kib(self) -> int:
-        """What is in the balloon's ranges."""
+        """Memory in the ranges of the balloon."""
         return _total_kib(self.ballooned)
 
     @property
     def drift_kib(self) -> int:
-        """By how much the figures before, meanwhile and afterwards differ.
+        """Difference of the figures before, meanwhile and afterwards.
 
-        The least that moved while the guest was asked: what was taken and
-        freed again in that time does not show.
+        This is a lower bound of what changed while the words were read:
+        memory that was used and freed again in that time does not show.
         """
         figures = (
             self.listed_before_kib,
@@ -119,30 +121,29 @@ class PageRanges:
 
 
 class PageFlags:
-    """The words of ``/proc/kpageflags``, as far as they are of use.
+    """The bytes of ``/proc/kpageflags`` that hold the flags used here.
 
-    Of each word the two bytes are kept that the flags are in: 1 MiB for a
-    guest of 2 GiB.
+    Two bytes of each word are kept: 1 MiB for a guest of 2 GiB.
     """
 
     def __init__(self) -> None:
-        """Begin at physical address 0."""
+        """Initialize the flags, with no page yet."""
         self._columns = {bit // 8: bytearray() for bit in (BUDDY, NOPAGE)}
 
     def add(self, words: bytes) -> None:
-        """Go on.
+        """Append the words of the next pages.
 
-        :param words: of the next pages, little-endian
+        :param words: little-endian
         """
         for byte, column in self._columns.items():
             column += words[byte::WORD_BYTES]
 
     def ranges(self, bit: int, page_kib: int) -> Ranges:
-        """Find the pages that have a flag.
+        """Return the ranges of pages that have a flag.
 
         :param bit: BUDDY, NOPAGE or OFFLINE
         :param page_kib: size of a page
-        :returns: where they are, MOST_RANGES + 1 at most
+        :returns: the ranges, at most MOST_RANGES + 1
         """
         marked = bytes(value for value in range(256) if value >> bit % 8 & 1)
         found = re.finditer(
@@ -157,17 +158,17 @@ class PageFlags:
         )
 
     def __len__(self) -> int:
-        """Tell for how many pages there are words."""
+        """Return the number of pages."""
         return len(self._columns[BUDDY // 8])
 
 
-class _Asked:
+class _Request:
     """One conversation with the agent of one guest."""
 
     def __init__(
         self,
         source: guest_agent.GuestAgent,
-        domain: guests.Guest,
+        guest: guests.Guest,
         maximum_kib: int,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
@@ -177,25 +178,25 @@ class _Asked:
         self._agent = guest_agent.Conversation(
             source.name,
             source.timeout_seconds,
-            domain,
+            guest,
             clock,
             deadline,
             longest_bytes=CHUNK_BYTES,
         )
 
     def listed_and_total_kib(self, page_kib: int) -> tuple[int, int]:
-        memory = guest_agent.read_tables(self._name, self._agent.tables())
+        memory = meminfo.read_tables(self._name, self._agent.tables())
         memory.check(self._maximum_kib)
         if memory.free_blocks is None:
-            raise self._nonsense('the guest does not list its free blocks')
+            raise self._unusable('the guest does not report its free blocks')
         listed_kib = sum(kib * count for kib, count in memory.free_blocks)
         return (
-            listed_kib * page_kib // guest_agent.PAGE_KIB,
+            listed_kib * page_kib // meminfo.PAGE_KIB,
             memory.total_kib,
         )
 
     def page_kib(self) -> int:
-        """Find the page size in what the kernel told a process."""
+        """Read the page size from the auxiliary vector of a process."""
         try:
             vector = self._agent.read_file(AUXV)
         except exceptions.AgentCommandRefused:
@@ -204,7 +205,7 @@ class _Asked:
         for key, value in struct.iter_unpack('<QQ', vector[:whole]):
             if key == _AT_PAGESZ and value in _PAGE_SIZES_BYTES:
                 return int(value) // 1024
-        raise self._nonsense('the guest does not tell its page size')
+        raise self._unusable('the guest does not report its page size')
 
     def flags(self, page_kib: int) -> PageFlags:
         most_pages = (self._maximum_kib + HOLES_KIB) // page_kib
@@ -234,65 +235,67 @@ class _Asked:
         for chunk in itertools.count():
             words = read(chunk)
             if len(words) > CHUNK_BYTES or len(words) % WORD_BYTES:
-                raise self._nonsense(
-                    f'{len(words)} bytes of {KPAGEFLAGS} '
-                    'came where others were asked for'
+                raise self._unusable(
+                    f'the agent returned {len(words)} bytes of {KPAGEFLAGS}, '
+                    f'which are not up to {CHUNK_BYTES} in whole words'
                 )
             flags.add(words)
             if len(flags) > most_pages:
-                raise self._nonsense(
-                    'the guest locks more pages than there are addresses for'
+                raise self._unusable(
+                    'the guest reports more pages than it has addresses for'
                 )
             if len(words) < CHUNK_BYTES:
                 break
         return flags
 
-    def judge(
+    def check(
         self, flags: PageFlags, total_kib: int, answer: PageRanges
     ) -> None:
-        """Refuse what cannot be, and what tells less than the truth."""
+        """Raise SourceUnavailable if an answer is impossible or incomplete."""
         if max(len(answer.free), len(answer.ballooned)) > MOST_RANGES:
-            raise self._nonsense(f'more than {MOST_RANGES} ranges')
+            raise self._unusable(f'more than {MOST_RANGES} ranges')
         if answer.free_kib + answer.ballooned_kib > self._maximum_kib:
-            raise self._nonsense('the guest locks more free pages than it has')
+            raise self._unusable(
+                'the guest reports more free pages than it has'
+            )
         holes_kib = _total_kib(flags.ranges(NOPAGE, answer.page_kib))
         if len(flags) * answer.page_kib - holes_kib < total_kib:
-            raise self._nonsense(f'{KPAGEFLAGS} ends too early')
+            raise self._unusable(f'{KPAGEFLAGS} ends too early')
         listed_kib = min(answer.listed_before_kib, answer.listed_after_kib)
         if answer.free_kib < listed_kib // 2:
-            raise self._nonsense(
+            raise self._unusable(
                 f'the flags show {answer.free_kib} KiB free where the lists '
                 f'have {listed_kib} KiB: a kernel before 4.6, which marks '
                 'only the first page of a block, or a guest too busy'
             )
 
-    def _nonsense(self, problem: str) -> exceptions.SourceUnavailable:
+    def _unusable(self, problem: str) -> exceptions.SourceUnavailable:
         return exceptions.SourceUnavailable(source=self._name, problem=problem)
 
 
 def acquire(
     source: guest_agent.GuestAgent,
-    domain: guests.Guest,
+    guest: guests.Guest,
     maximum_kib: int,
     clock: clocks.Clock,
     deadline: clocks.Deadline,
 ) -> PageRanges:
-    """Ask a guest where its free memory is.
+    """Ask the agent of a guest for the addresses of its free memory.
 
-    :param source: whose name and patience are used
-    :param domain: the guest
+    :param source: its name and timeout are used
+    :param guest: the guest
     :param maximum_kib: the memory the host gave the domain
     :param clock: for waits
-    :param deadline: when to give up
-    :returns: what it said, plausible
-    :raises FreememError: it said nothing, or nothing of use
+    :param deadline: when to stop asking
+    :returns: the ranges, checked against the guest's size
+    :raises FreememError: the answer is missing or unusable
     """
     began_at = clock.now()
-    asked = _Asked(source, domain, maximum_kib, clock, deadline)
-    page_kib = asked.page_kib()
-    before_kib, total_kib = asked.listed_and_total_kib(page_kib)
-    flags = asked.flags(page_kib)
-    after_kib, _total = asked.listed_and_total_kib(page_kib)
+    request = _Request(source, guest, maximum_kib, clock, deadline)
+    page_kib = request.page_kib()
+    before_kib, total_kib = request.listed_and_total_kib(page_kib)
+    flags = request.flags(page_kib)
+    after_kib, _total = request.listed_and_total_kib(page_kib)
     answer = PageRanges(
         free=flags.ranges(BUDDY, page_kib),
         ballooned=flags.ranges(OFFLINE, page_kib),
@@ -301,7 +304,7 @@ def acquire(
         listed_after_kib=after_kib,
         seconds=clock.now() - began_at,
     )
-    asked.judge(flags, total_kib, answer)
+    request.check(flags, total_kib, answer)
     return answer
 
 

@@ -12,6 +12,6 @@
 
 """The operator's command, ``nova-freemem``.
 
-It speaks to libvirt and to nobody else: nova-compute need not run, and Nova
-is not imported. Commands are entry points in ``nova_freemem.cli``.
+It uses libvirt only: nova-compute need not run, and Nova is not imported.
+Its commands are entry points in ``nova_freemem.cli``.
 """

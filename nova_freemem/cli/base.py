@@ -17,7 +17,9 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+from typing import Any
 
+from cliff import columns
 from cliff import command
 
 from nova_freemem import clock as clocks
@@ -34,9 +36,26 @@ WAIT_SECONDS = 60
 
 
 class Refused(exceptions.FreememError):
-    """The operator asks for what is not done."""
+    """The arguments ask for what cannot be done."""
 
     message = '{problem}'
+
+
+class Readable(columns.FormattableColumn[Any]):
+    """A value that programs and people read in different forms."""
+
+    def __init__(self, value: Any, text: str) -> None:
+        """Initialize the value.
+
+        :param value: for programs
+        :param text: for people
+        """
+        super().__init__(value)
+        self._text = text
+
+    def human_readable(self) -> str:
+        """See :meth:`cliff.columns.FormattableColumn.human_readable`."""
+        return self._text
 
 
 class HostCommand(command.Command):
@@ -45,8 +64,8 @@ class HostCommand(command.Command):
     _uri: str
 
     @functools.cached_property
-    def hypervisor(self) -> hosts.Host:
-        """This host's, once somebody asks for it."""
+    def host(self) -> hosts.Host:
+        """This host; connects on first use."""
         return hosts.Host.at(self._uri)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -55,26 +74,26 @@ class HostCommand(command.Command):
         parser.add_argument(
             '--uri',
             default=DEFAULT_URI,
-            help='Of libvirt, as in [libvirt] connection_uri of nova.conf '
-            '(default: %(default)s).',
+            help='URI of libvirt, as [libvirt] connection_uri in nova.conf '
+            f'(default: {DEFAULT_URI}).',
         )
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Do it, and say in one line what went wrong.
+        """Run the command; an error is one line on standard error.
 
         See :meth:`cliff.command.Command.run`.
         """
         self._uri = parsed_args.uri
         try:
             return super().run(parsed_args)
-        except exceptions.FreememError as fault:
-            complain(f'nova-freemem: {fault}')
-            return REFUSED if isinstance(fault, Refused) else NOT_DONE
+        except exceptions.FreememError as error:
+            print_error(f'nova-freemem: {error}')
+            return REFUSED if isinstance(error, Refused) else NOT_DONE
 
 
 class RestoringCommand(HostCommand):
-    """A command that gives memory back, and waits until it has arrived."""
+    """A command that restores memory and waits for it to arrive."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """See :meth:`cliff.command.Command.get_parser`."""
@@ -84,51 +103,60 @@ class RestoringCommand(HostCommand):
             type=whole_number,
             default=WAIT_SECONDS,
             metavar='N',
-            help='How long to wait until guests have it (default: '
-            '%(default)s). What is late then is still owed.',
+            help='How long to wait for the memory to be restored (default: '
+            f'{WAIT_SECONDS}). What is not restored by then stays '
+            'outstanding.',
         )
         return parser
 
     def watch(
         self,
         uuid: str,
-        assignment: restorations.Restoration,
+        restoration: restorations.Restoration,
         deadline: clocks.Deadline,
     ) -> int:
-        """Wait for one guest, and say what came of it.
+        """Wait for one guest, and print the result.
 
         :param uuid: the guest
-        :param assignment: what was begun
+        :param restoration: what was begun for it
         :param deadline: when to stop
         :returns: the exit code
         """
         try:
-            assigned = assignment.watch(deadline.left_seconds())
-        except exceptions.FreememError as fault:
-            return not_restored(uuid, str(fault))
-        if assigned is None:
-            print(f'{uuid}: settled by somebody else')
+            result = restoration.watch(deadline.left_seconds())
+        except exceptions.FreememError as error:
+            return not_restored(uuid, str(error))
+        if result is None:
+            print(f'{uuid}: restored already')
             return DONE
-        if not assigned.complete:
+        if not result.complete:
             return not_restored(
                 uuid,
-                f'it has {assigned.after_kib} of '
-                f'{assigned.original_kib} KiB after '
-                f'{assigned.seconds:.0f} s',
+                f'the guest has {result.after_kib} of '
+                f'{result.original_kib} KiB after '
+                f'{result.seconds:.0f} s; the rest stays outstanding',
             )
         print(
-            f'{uuid}: {assigned.before_kib} -> {assigned.after_kib} KiB '
-            f'in {assigned.seconds:.1f} s'
+            f'{uuid}: {result.before_kib} -> {result.after_kib} KiB '
+            f'in {result.seconds:.1f} s'
         )
         return DONE
 
 
-def whole_number(text: str) -> int:
-    """Read a number that is not negative.
+def known(value: Any) -> Any:
+    """Return a value to show; "n/a" for people where it is None.
 
-    :param text: what the operator wrote
+    :param value: None where it is unknown
+    """
+    return Readable(None, 'n/a') if value is None else value
+
+
+def whole_number(text: str) -> int:
+    """Parse a number that is not negative.
+
+    :param text: the argument
     :returns: the number
-    :raises ValueError: it is none
+    :raises ValueError: it is not a number, or negative
     """
     number = int(text)
     if number < 0:
@@ -137,19 +165,19 @@ def whole_number(text: str) -> int:
 
 
 def not_restored(uuid: str, why: str) -> int:
-    """Say that a guest does not have its memory.
+    """Print that the memory of a guest was not restored.
 
     :param uuid: the guest
     :param why: the reason
     :returns: the exit code
     """
-    complain(f'{uuid}: not done: {why}')
+    print_error(f'{uuid}: not restored: {why}')
     return NOT_DONE
 
 
-def complain(line: str) -> None:
-    """Say what went wrong.
+def print_error(line: str) -> None:
+    """Print to standard error.
 
-    :param line: to whom it may concern
+    :param line: what went wrong
     """
     print(line, file=sys.stderr)

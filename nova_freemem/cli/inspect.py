@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""``nova-freemem inspect``: what a guest says that it has free."""
+"""``nova-freemem inspect``: how much memory a guest can spare."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
-from cliff import columns
 from cliff import show
 
 from nova_freemem import clock as clocks
@@ -37,26 +36,16 @@ from nova_freemem.virt.memory_stats import MemoryStats
 TIMEOUT_SECONDS = 10
 DEADLINE_SECONDS = 120
 
-#: What a command shows: names of columns, and what is in them.
+#: What a command shows: the values by their names.
 Shown = dict[str, Any]
 
 
-class _Readable(columns.FormattableColumn[Any]):
-    """A value that a program and a person read in different ways."""
-
-    def __init__(self, value: Any, text: str) -> None:
-        super().__init__(value)
-        self._text = text
-
-    def human_readable(self) -> str:
-        return self._text
-
-
 class Inspect(base.HostCommand, show.ShowOne):
-    """Ask a guest of this host what memory it has free.
+    """Show how much memory a guest of this host can spare.
 
-    Nothing is taken from it. The guest agent is asked, or else the balloon
-    driver; what is shown is what the guest said, held against its size.
+    Nothing is released. The guest agent is asked, or else the balloon
+    driver; what is shown is what the guest reported, checked against its
+    size.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -66,9 +55,9 @@ class Inspect(base.HostCommand, show.ShowOne):
         parser.add_argument(
             '--ranges',
             action='store_true',
-            help='Also ask the guest agent where the free pages are, and '
-            'those that the balloon has: 2.8 MB of its answers for each '
-            'GiB of memory.',
+            help='Also ask the guest agent for the addresses of free pages '
+            'and of pages in the balloon. It sends 2.8 MB for each GiB of '
+            'memory.',
         )
         return parser
 
@@ -77,52 +66,52 @@ class Inspect(base.HostCommand, show.ShowOne):
     ) -> tuple[Sequence[str], Iterable[Any]]:
         """See :meth:`cliff.show.ShowOne.take_action`."""
         clock = clocks.Clock()
-        domain = self.hypervisor.domain(parsed_args.server)
-        shown = ask(domain, clock)
+        guest = self.host.domain(parsed_args.server)
+        shown = ask(guest, clock)
         if parsed_args.ranges:
-            shown |= ask_ranges(domain, clock)
+            shown |= ask_ranges(guest, clock)
         return tuple(shown), tuple(shown.values())
 
 
-def ask(domain: guests.Guest, clock: clocks.Clock) -> Shown:
-    """Ask a guest what it has free.
+def ask(guest: guests.Guest, clock: clocks.Clock) -> Shown:
+    """Ask a guest how much memory it can spare.
 
-    :param domain: the guest
+    :param guest: the guest
     :param clock: for waits
     :returns: what to show
-    :raises FreememError: nobody could tell
+    :raises FreememError: no source answered
     """
-    given_kib = domain_xml.memory_kib(domain.xml())
-    balloon = domain.memory_stats()
-    driver = balloon and domain.fresh_memory_stats(clock)
+    maximum_kib = domain_xml.memory_kib(guest.xml())
+    balloon = guest.memory_stats()
+    driver = balloon and guest.fresh_memory_stats(clock)
     memory = acquire.acquire_from(
         (
             guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
             balloon_stats.BalloonStats('balloon_stats', TIMEOUT_SECONDS),
         ),
-        domain,
-        given_kib,
-        driver or MemoryStats(actual_kib=given_kib),
+        guest,
+        maximum_kib,
+        driver or MemoryStats(actual_kib=maximum_kib),
         clock,
         clocks.Deadline(clock, DEADLINE_SECONDS),
     )
-    cold_cache_told = None not in (
+    cold_cache_known = None not in (
         memory.inactive_file_kib,
         memory.unwritten_kib,
     )
     return {
-        'told_by': memory.source,
-        'has_kib': _told(balloon.actual_kib if balloon else None),
-        'resident_kib': _told(balloon.rss_kib if balloon else None),
+        'source': memory.source,
+        'current_kib': base.known(balloon.actual_kib if balloon else None),
+        'resident_kib': base.known(balloon.rss_kib if balloon else None),
         'total_kib': memory.total_kib,
         'free_kib': memory.free_kib,
-        'available_kib': _told(memory.available_kib),
-        'page_cache_kib': _told(memory.page_cache_kib),
-        'cold_cache_kib': _told(
-            memory.cold_cache_kib if cold_cache_told else None
+        'available_kib': base.known(memory.available_kib),
+        'page_cache_kib': base.known(memory.page_cache_kib),
+        'cold_cache_kib': base.known(
+            memory.cold_cache_kib if cold_cache_known else None
         ),
-        'swap_free_kib': _told(memory.swap_free_kib),
-        'memory_pressure_share': _told(memory.memory_pressure_share),
+        'swap_free_kib': base.known(memory.swap_free_kib),
+        'memory_pressure_share': base.known(memory.memory_pressure_share),
         'free_blocks': _listed(
             memory.free_blocks,
             ('size_kib', 'count'),
@@ -131,34 +120,30 @@ def ask(domain: guests.Guest, clock: clocks.Clock) -> Shown:
     }
 
 
-def ask_ranges(domain: guests.Guest, clock: clocks.Clock) -> Shown:
-    """Ask the agent of a guest where its free pages are.
+def ask_ranges(guest: guests.Guest, clock: clocks.Clock) -> Shown:
+    """Ask the agent of a guest for the addresses of its free memory.
 
-    :param domain: the guest
+    :param guest: the guest
     :param clock: for waits
     :returns: what to show
-    :raises FreememError: it could not tell
+    :raises FreememError: the answer is missing or unusable
     """
     found = page_ranges.acquire(
         guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS),
-        domain,
-        domain_xml.memory_kib(domain.xml()),
+        guest,
+        domain_xml.memory_kib(guest.xml()),
         clock,
         clocks.Deadline(clock, DEADLINE_SECONDS),
     )
     return {
         'page_kib': found.page_kib,
-        'asked_for_seconds': round(found.seconds, 2),
-        'moved_meanwhile_kib': found.drift_kib,
-        'in_free_ranges_kib': found.free_kib,
+        'seconds': round(found.seconds, 2),
+        'drift_kib': found.drift_kib,
+        'free_ranges_kib': found.free_kib,
         'free_ranges': _ranges(found.free),
-        'in_balloon_ranges_kib': found.ballooned_kib,
+        'balloon_ranges_kib': found.ballooned_kib,
         'balloon_ranges': _ranges(found.ballooned),
     }
-
-
-def _told(value: float | None) -> Any:
-    return _Readable(None, 'not told') if value is None else value
 
 
 def _ranges(found: page_ranges.Ranges) -> Any:
@@ -174,10 +159,10 @@ def _listed(
     names: tuple[str, str],
     describe: Callable[[int, int], str],
 ) -> Any:
-    """Make pairs readable: a line each, or an object each."""
+    """Return pairs as one line each for people, as objects for programs."""
     if pairs is None:
-        return _told(None)
-    return _Readable(
+        return base.known(None)
+    return base.Readable(
         [dict(zip(names, pair, strict=True)) for pair in pairs],
         '\n'.join(describe(*pair) for pair in pairs),
     )

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""``nova-freemem list``: who is owed what."""
+"""``nova-freemem list``: the guests with outstanding memory."""
 
 from __future__ import annotations
 
@@ -24,61 +24,54 @@ from nova_freemem.cli import base
 from nova_freemem.restore import journal
 
 COLUMNS = (
-    'Server',
-    'Original KiB',
-    'Actual KiB',
-    'Guest',
-    'Taken by',
-    'Taken at',
-    'Migration',
+    'server',
+    'original_kib',
+    'current_kib',
+    'state',
+    'source',
+    'released_at',
+    'migration',
 )
 
 
 class List(base.HostCommand, lister.Lister):
-    """List the guests of this host that are owed memory."""
+    """List the guests of this host with outstanding memory."""
 
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """See :meth:`cliff.lister.Lister.take_action`."""
-        entries = self.hypervisor.journal_entries()
+        entries = self.host.journal_entries()
         return COLUMNS, (
-            self._row(uuid, entries[uuid]) for uuid in sorted(entries)
+            tuple(map(base.known, self._row(uuid, entries[uuid])))
+            for uuid in sorted(entries)
         )
 
-    def _row(self, uuid: str, entry: str) -> tuple[object, ...]:
-        situation, actual_kib = self._guest(uuid)
+    def _row(self, uuid: str, text: str) -> tuple[object, ...]:
+        state, current_kib = self._guest(uuid)
         try:
-            owed = journal.JournalEntry.from_xml(entry)
-        except exceptions.JournalUnreadable as fault:
-            return (uuid, None, actual_kib, situation, str(fault), None, None)
+            entry = journal.JournalEntry.from_xml(text)
+        except exceptions.JournalUnreadable as error:
+            state = f'{state}; its journal entry cannot be read: {error}'
+            return (uuid, None, current_kib, state, None, None, None)
         return (
             uuid,
-            owed.original_kib,
-            actual_kib,
-            situation,
-            printable(owed.source),
-            owed.released_at.isoformat(),
-            printable(owed.migration),
+            entry.original_kib,
+            current_kib,
+            state,
+            entry.source,
+            entry.released_at.isoformat(),
+            entry.migration,
         )
 
     def _guest(self, uuid: str) -> tuple[str, int | None]:
-        """Tell what a guest does, and how much memory it has."""
+        """Return the state of a guest and its memory, in KiB."""
         try:
-            domain = self.hypervisor.domain(uuid)
-            balloon = domain.memory_stats()
+            guest = self.host.domain(uuid)
+            balloon = guest.memory_stats()
             return (
-                domain.situation().value,
+                guest.situation().value,
                 None if balloon is None else balloon.actual_kib,
             )
-        except exceptions.FreememError as fault:
-            return str(fault), None
-
-
-def printable(text: str) -> str:
-    """Make one short line of what somebody wrote.
-
-    :param text: from an entry
-    :returns: at most 64 characters, all of which can be seen
-    """
-    return text[:64] if text.isprintable() else ascii(text[:64])
+        except exceptions.FreememError as error:
+            return str(error), None

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Where the command begins."""
+"""The entry point of ``nova-freemem``."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ from cliff import commandmanager
 NAMESPACE = 'nova_freemem.cli'
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
-    :param words: its arguments, None for those of the process
+    :param arguments: those of the command line, None for the process's own
     :returns: 0: done; 1: something could not be done; 2: refused, and
               nothing was changed
     """
-    words = sys.argv[1:] if words is None else words
+    arguments = sys.argv[1:] if arguments is None else arguments
     shell = app.App(
-        'Give guests of this host the memory that they are owed.',
+        'Show and restore outstanding memory of the guests of this host.',
         metadata.version('nova-freemem'),
         commandmanager.CommandManager(NAMESPACE),
+        # Without it, "--help" of a command shows the help of the app.
+        deferred_help=True,
     )
-    return shell.run(list(words) or ['help'])
+    return shell.run(list(arguments) or ['help'])

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""``nova-freemem repair``: decide what a guest is owed."""
+"""``nova-freemem repair``: replace a journal entry and restore memory."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from nova_freemem import exceptions
 from nova_freemem.cli import base
 from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
+from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
 
 KIB_PER_MIB = 1024
@@ -30,11 +31,10 @@ STATS_PERIOD_SECONDS = 10
 
 
 class Repair(base.RestoringCommand):
-    """Decide what a guest is owed, and give it that.
+    """Replace a journal entry and restore what the new one says.
 
-    For an entry that cannot be read, or that cannot be paid as it is_current. It
-    is replaced by one that says what you decide; that one is paid and erased,
-    at once or, where the guest is late, by nova-compute or by "assign".
+    For an entry that cannot be read, or that cannot be restored as it is. If
+    the guest is slow, nova-compute or "nova-freemem restore" continues.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -45,77 +45,86 @@ class Repair(base.RestoringCommand):
             '--memory-mib',
             type=base.whole_number,
             metavar='N',
-            help='Memory that the guest is to have (default: all that its '
-            'domain may have, which is what its flavor says).',
+            help='Memory that the guest is to have, in MiB (default: all '
+            'that its domain may have, which is what its flavor says).',
         )
         parser.add_argument(
             '--stats-period-seconds',
-            type=base.whole_number,
+            type=_period,
             metavar='N',
             default=STATS_PERIOD_SECONDS,
-            help='How often its balloon driver is to tell, as in [libvirt] '
-            'mem_stats_period_seconds of nova.conf (default: '
-            '%(default)s).',
+            help='How often the balloon driver sends its statistics, as '
+            '[libvirt] mem_stats_period_seconds in nova.conf (default: '
+            f'{STATS_PERIOD_SECONDS}).',
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Replace the entry, and pay it."""
+        """Replace the entry, and restore what the new one says."""
         uuid, clock = parsed_args.server, clocks.Clock()
-        domain = self.hypervisor.domain(uuid)
-        if domain.read_metadata() is None:
-            print(f'{uuid}: is owed nothing')
+        guest = self.host.domain(uuid)
+        if guest.read_metadata() is None:
+            print(f'{uuid}: no outstanding memory')
             return base.DONE
-        situation = domain.situation()
+        situation = guest.situation()
         if situation is not guests.Situation.RUNNING:
-            return base.not_restored(uuid, f'it {situation.value}')
-        owed = journal.JournalEntry(
-            original_kib=_original_kib(domain, uuid, parsed_args.memory_mib),
+            return base.not_restored(
+                uuid, f'the guest is {situation.value}; try again later'
+            )
+        entry = journal.JournalEntry(
+            original_kib=_original_kib(guest, uuid, parsed_args.memory_mib),
             source='repair',
             released_at=datetime.datetime.fromtimestamp(
                 clock.wall(), datetime.UTC
             ),
             migration='repair',
-            stats_period_seconds=(parsed_args.stats_period_seconds),
+            stats_period_seconds=parsed_args.stats_period_seconds,
         )
-        journal.JournalEntry.from_xml(owed.to_xml())  # or it is refused here
-        journal.write(domain, owed)
+        journal.write(guest, entry)
         return self.watch(
             uuid,
-            restorations.Restoration(domain, owed, clock),
+            restorations.Restoration(guest, entry, clock),
             clocks.Deadline(clock, parsed_args.wait_seconds),
         )
 
 
-def _original_kib(
-    domain: guests.Guest, uuid: str, memory_mib: int | None
-) -> int:
-    """Tell what the guest is to have.
+def _period(text: str) -> int:
+    number = base.whole_number(text)
+    if number > domain_xml.LONGEST_STATS_PERIOD_SECONDS:
+        raise ValueError(text)
+    return number
 
-    :raises Refused: its domain may not have that, or nothing needs deciding
+
+def _original_kib(
+    guest: guests.Guest, uuid: str, memory_mib: int | None
+) -> int:
+    """Return the memory that the guest is to have.
+
+    :raises Refused: its domain may not have that, or there is nothing to
+                     repair
     """
     if memory_mib is None:
-        _refuse_to_decide_what_is_clear(domain, uuid)
-    maximum_kib = int(domain.xml().findtext('./memory', '0'))
+        _refuse_readable(guest, uuid)
+    maximum_kib = domain_xml.memory_kib(guest.xml())
     if memory_mib is None:
         return maximum_kib
     original_kib = memory_mib * KIB_PER_MIB
     if not 0 < original_kib <= maximum_kib:
         raise base.Refused(
-            problem=f'--memory-mib {memory_mib}: its domain may have 1 to '
-            f'{maximum_kib // KIB_PER_MIB}'
+            problem=f'--memory-mib {memory_mib} is not from 1 to '
+            f'{maximum_kib // KIB_PER_MIB}, the memory of the domain'
         )
     return original_kib
 
 
-def _refuse_to_decide_what_is_clear(domain: guests.Guest, uuid: str) -> None:
+def _refuse_readable(guest: guests.Guest, uuid: str) -> None:
     try:
-        owed = journal.read(domain)
+        entry = journal.read(guest)
     except exceptions.JournalUnreadable:
         return
-    if owed is not None:
+    if entry is not None:
         raise base.Refused(
-            problem=f'{uuid} is owed {owed.original_kib} KiB, as can be read: '
-            f'"nova-freemem restore {uuid}", or decide by '
-            '--memory-mib'
+            problem=f'the journal entry of {uuid} can be read '
+            f'({entry.original_kib} KiB): run "nova-freemem restore {uuid}", '
+            'or specify --memory-mib'
         )

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""``nova-freemem restore``: give back what is owed."""
+"""``nova-freemem restore``: restore outstanding memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from nova_freemem import exceptions
 from nova_freemem.cli import base
 from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
-from nova_freemem.restore import retry
+from nova_freemem.virt import guest as guests
 
 
 class Restore(base.RestoringCommand):
-    """Give guests of this host the memory that they are owed.
+    """Restore outstanding memory of guests of this host.
 
-    A guest that is paused or being migrated is left for later, and so is an
-    entry that cannot be read; both are said, and the exit code is 1.
+    A guest that is paused or has a libvirt job, such as a migration, is
+    skipped, and so is one whose journal entry cannot be read. Each is
+    reported, and the exit code is 1.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -43,17 +44,19 @@ class Restore(base.RestoringCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Pay all at once, and wait for each in turn."""
+        """Start with all guests at once, and wait for each in turn."""
         if parsed_args.all == bool(parsed_args.server):
-            raise base.Refused(problem='name servers, or say --all')
+            raise base.Refused(
+                problem='Specify either --all or one or more servers.'
+            )
         clock = clocks.Clock()
         uuids = sorted(
-            self.hypervisor.journal_entries()
+            self.host.journal_entries()
             if parsed_args.all
             else parsed_args.server
         )
         if not uuids:
-            print('No guest of this host is owed memory.')
+            print('No guest of this host has outstanding memory.')
         begun = {uuid: self._begin(uuid, clock) for uuid in uuids}
         deadline = clocks.Deadline(clock, parsed_args.wait_seconds)
         return max(
@@ -69,23 +72,24 @@ class Restore(base.RestoringCommand):
     def _begin(
         self, uuid: str, clock: clocks.Clock
     ) -> restorations.Restoration | int:
-        """Begin with one guest; tell its exit code where that is not done."""
+        """Start with one guest; return an exit code where that is all."""
         try:
-            domain = self.hypervisor.domain(uuid)
-            owed = journal.read(domain)
-            if owed is None:
-                print(f'{uuid}: is owed nothing')
+            guest = self.host.domain(uuid)
+            entry = journal.read(guest)
+            if entry is None:
+                print(f'{uuid}: no outstanding memory')
                 return base.DONE
-            situation = domain.situation()
-            if (
-                retry.judge(owed, situation, retry.Attempts(), clock.now())
-                is retry.Verdict.NOW
-            ):
-                return restorations.Restoration(domain, owed, clock)
-            return base.not_restored(uuid, f'it {situation.value}')
-        except exceptions.JournalUnreadable as fault:
+            situation = guest.situation()
+            if situation is guests.Situation.RUNNING:
+                return restorations.Restoration(guest, entry, clock)
             return base.not_restored(
-                uuid, f'{fault}; see "nova-freemem repair {uuid}"'
+                uuid, f'the guest is {situation.value}; try again later'
             )
-        except exceptions.FreememError as fault:
-            return base.not_restored(uuid, str(fault))
+        except exceptions.JournalUnreadable as error:
+            return base.not_restored(
+                uuid,
+                f'its journal entry cannot be read: {error}; see '
+                f'"nova-freemem repair {uuid}"',
+            )
+        except exceptions.FreememError as error:
+            return base.not_restored(uuid, str(error))

@@ -10,42 +10,43 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What is done for a guest that lands on this host."""
+"""What is done for a guest that has landed on this host."""
 
 from __future__ import annotations
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.migrate import restore_step
+from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import guest as guests
 
 
 def restore_memory(
-    domain: guests.Guest,
+    guest: guests.Guest,
     reporter: reporters.Reporter,
     clock: clocks.Clock,
     begun: restorations.Restoration | None = None,
 ) -> None:
-    """Give back what the guest is owed, and show it as a step of its own.
+    """Restore outstanding memory of a guest, as a step with its own event.
 
-    :param domain: the guest
-    :param reporter: tells of it
+    :param guest: the guest
+    :param reporter: reports on it
     :param clock: for all waits
     :param begun: what was begun as the guest resumed here, if anything
     """
-    if begun is not None and _is_of_now(begun):
-        assignment: restorations.Restoration | None = begun
+    if begun is not None and _is_of_this_landing(begun):
+        restoration: restorations.Restoration | None = begun
     else:
-        assignment = restore_step.begin(domain, reporter, clock)
-    if assignment is not None:
-        with reporter.event(reporters.RESTORE_EVENT):
-            restore_step.watch(assignment, reporter)
+        restoration = restore_step.begin(guest, reporter, clock)
+    if restoration is not None:
+        with reporter.event(events.RESTORE):
+            restore_step.watch(restoration, reporter)
 
 
-def _is_of_now(begun: restorations.Restoration) -> bool:
-    """Tell whether what was begun is about this landing, not an old one."""
+def _is_of_this_landing(begun: restorations.Restoration) -> bool:
+    """Return whether what was begun is about this landing, not an old one."""
     try:
         return begun.is_current()
     except exceptions.FreememError:

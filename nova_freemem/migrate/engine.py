@@ -10,26 +10,27 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Policy and extensions of one host, loaded once."""
+"""What every migration that leaves this host shares."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 import dataclasses
+import functools
 from typing import Any
 
 from oslo_config import cfg
 import stevedore
 from stevedore import named
 
-from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire_base
-from nova_freemem.plan import backoff as backoffs
-from nova_freemem.plan import bandwidth as bandwidths
-from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan.backoff import Backoff
+from nova_freemem.plan.bandwidth import Bandwidths
+from nova_freemem.plan.release_rate import ReleaseRates
 from nova_freemem.policy import Policy
 from nova_freemem.release import base as release_base
+from nova_freemem.virt import interfaces
 
 ACQUIRE_NAMESPACE = 'nova_freemem.acquire'
 RELEASE_NAMESPACE = 'nova_freemem.release'
@@ -37,22 +38,22 @@ RELEASE_NAMESPACE = 'nova_freemem.release'
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """What every migration that leaves this host uses.
+    """The policy, the extensions, and what was learnt so far.
 
     :ivar policy: the host's
-    :ivar sources: who is asked what is free, in request
-    :ivar releaser: who takes it
-    :ivar links: what is known of the ways from this host
-    :ivar paces: what is known of how fast guests give memory
-    :ivar backoff: which guests are left alone for a while
+    :ivar sources: who reports what is free, in the order of preference
+    :ivar releaser: how it is released
+    :ivar bandwidths: what is known of the paths from this host
+    :ivar release_rates: what is known of how fast guests give up memory
+    :ivar backoff: guests whose releases are skipped for a while
     """
 
     policy: Policy
     sources: tuple[acquire_base.Source, ...]
     releaser: release_base.Releaser
-    links: bandwidths.Bandwidths
-    paces: release_rates.ReleaseRates
-    backoff: backoffs.Backoff
+    bandwidths: Bandwidths
+    release_rates: ReleaseRates
+    backoff: Backoff
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts, address: str) -> Engine:
@@ -74,27 +75,28 @@ class Engine:
                 for name in policy.acquire
             ),
             releaser=_load('release', RELEASE_NAMESPACE, policy.release)(),
-            links=bandwidths.Bandwidths(
-                policy.migration_bandwidth_mbps, address
+            bandwidths=Bandwidths(
+                policy.migration_bandwidth_mbps,
+                functools.partial(interfaces.speed_mbps, address),
             ),
-            paces=release_rates.ReleaseRates(),
-            backoff=backoffs.Backoff(clocks.Clock()),
+            release_rates=ReleaseRates(),
+            backoff=Backoff(),
         )
 
 
 def _load(option: str, namespace: str, name: str) -> Any:
     def cannot_load(
-        _manager: object, entry_point: object, fault: BaseException
+        _manager: object, entry_point: object, error: BaseException
     ) -> None:
         raise exceptions.ConfigInvalid(
-            option=option, problem=f'{name!r} cannot be loaded: {fault!r}'
+            option=option, problem=f'{name!r} cannot be loaded: {error!r}'
         )
 
     def not_installed(_names: Iterable[str]) -> None:
         installed = stevedore.ExtensionManager(namespace).entry_points_names()
         raise exceptions.ConfigInvalid(
             option=option,
-            problem=f'{name!r} is not installed; there are '
+            problem=f'{name!r} is not installed; choose from '
             f'{", ".join(sorted(installed)) or "none"}',
         )
 

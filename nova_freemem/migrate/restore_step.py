@@ -10,10 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Give back what is owed, for as long as Nova's own steps may wait.
+"""Restoring memory as a step of a migration: bounded, reported, never raising.
 
-Nothing in here raises: this is what is done when something went wrong. What
-takes longer is the reconciler's.
+What takes longer than Nova may wait is left to the reconciler.
 """
 
 from __future__ import annotations
@@ -28,42 +27,44 @@ WAIT_SECONDS = 10.0
 
 
 def begin(
-    domain: guests.Guest, reporter: reporters.Reporter, clock: clocks.Clock
+    guest: guests.Guest,
+    reporter: reporters.GuestReporter,
+    clock: clocks.Clock,
 ) -> restorations.Restoration | None:
-    """Start giving back, if anything is owed.
+    """Begin to restore a guest, if memory is outstanding.
 
-    :param domain: the guest, where no migration is under way
-    :param reporter: tells what went wrong
+    :param guest: the guest, which no migration moves
+    :param reporter: reports what went wrong
     :param clock: for the watch
-    :returns: what to see to; None where nothing is owed, the guest has
+    :returns: what to watch; None where nothing is outstanding, the guest has
               left, or it could not be done
     """
     try:
-        return restorations.begin(domain, clock)
+        return restorations.begin(guest, clock)
     except (exceptions.DomainGone, exceptions.JournalUnreadable):
-        return None  # of what cannot be read, the reconciler tells, once
-    except Exception as fault:
-        reporter.restore_failed(fault)
+        return None  # the reconciler reports what cannot be read, once
+    except Exception as error:
+        reporter.restore_failed(error)
         return None
 
 
 def watch(
-    assignment: restorations.Restoration, reporter: reporters.GuestReporter
+    restoration: restorations.Restoration, reporter: reporters.GuestReporter
 ) -> bool:
     """Watch for as long as Nova may wait.
 
-    :param assignment: what was begun
-    :param reporter: tells what came of it
+    :param restoration: what was begun
+    :param reporter: reports what came of it
     :returns: whether the guest is late, and the rest is the reconciler's
     """
     try:
-        assigned = assignment.watch(WAIT_SECONDS)
+        result = restoration.watch(WAIT_SECONDS)
     except exceptions.DomainGone:
-        return False  # what is owed has left with it
-    except Exception as fault:
-        reporter.restore_failed(fault)
+        return False  # the journal entry has left with it
+    except Exception as error:
+        reporter.restore_failed(error)
         return False
-    if assigned is None:
+    if result is None:
         return False
-    reporter.restored(assigned)
-    return not assigned.complete
+    reporter.restored(result)
+    return not result.complete

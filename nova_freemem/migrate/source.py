@@ -12,8 +12,8 @@
 
 """What is done for a guest that leaves this host.
 
-Nothing in here raises into Nova: whatever fails, the migration goes on as
-Nova does it, and the guest gets back what was taken.
+Nothing in here raises into Nova: whatever fails, the migration continues as
+Nova does it, and what was released is restored.
 """
 
 from __future__ import annotations
@@ -32,267 +32,343 @@ from nova_freemem.migrate import transfer
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan import eligibility
 from nova_freemem.plan import planner
+from nova_freemem.plan.planner import Mode
+from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.base import EndReason
+from nova_freemem.release.base import Phase
+from nova_freemem.release.base import Release
+from nova_freemem.release.requests import Request
+from nova_freemem.release.requests import Requests
+from nova_freemem.release.watch import Watch
+from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
 
 
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """Nothing is released.
+
+    :ivar skip: why
+    """
+
+    skip: Skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Releasing:
+    """Memory is being released; the transfer is to start meanwhile.
+
+    :ivar plan: what is to be released
+    :ivar began_at_seconds: when the release began, monotonic
+    """
+
+    plan: Plan
+    began_at_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Released:
+    """Memory has been released; the transfer is to start.
+
+    :ivar plan: what was to be released; its target is what was reached
+    """
+
+    plan: Plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What was released has been restored; the transfer is to start."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cancelled:
+    """The operator has aborted the migration: there is no transfer."""
+
+
+State = Skipped | Releasing | Released | Restored | Cancelled
+
+
 class SourceMigration:
-    """One guest, from the request to its landing elsewhere."""
+    """One guest, from the request to its landing elsewhere.
+
+    :ivar requests: where abort and force-complete arrive until the transfer
+                    starts
+    """
 
     def __init__(
         self,
-        domain: guests.Guest,
+        guest: guests.Guest,
         engine: Engine,
         reporter: reporters.Reporter,
         host: str,
-        migration: str,
+        migration_uuid: str,
         os_type: str | None,
         clock: clocks.Clock,
     ) -> None:
-        """Know the guest and what may be used on it.
+        """Initialize the migration of a guest.
 
-        :param domain: the guest
+        :param guest: the guest
         :param engine: this host's
-        :param reporter: tells of it
+        :param reporter: reports on it
         :param host: this host's name
-        :param migration: UUID of Nova's migration
+        :param migration_uuid: of Nova's migration
         :param os_type: what the guest's image says it runs
         :param clock: for all waits
         """
-        self._domain = domain
+        self.requests = Requests()
+        self._guest = guest
         self._engine = engine
         self._reporter = reporter
         self._host = host
-        self._migration = migration
+        self._migration_uuid = migration_uuid
         self._os_type = os_type
         self._clock = clock
-        self._plan: planner.Plan | None = None
-        self._left_alone: Skip | None = None
-        self._event = contextlib.ExitStack()
-        self._began_at = 0.0
-        self._moving = False
-        self._companion: transfer.TransferWatch | None = None
-        self._owed: journal.JournalEntry | None = None
-        self._late = False
-        self.requests = clocks.Requests()
+        self._watch = Watch(engine.releaser, guest, clock)
+        self._release_event = contextlib.ExitStack()
+        self._transfer: transfer.TransferWatch | None = None
+        self._is_late = False
 
-    def prepare(self, dest: str) -> bool:
+    def prepare(self, dest: str) -> State:
         """Decide, and release what is to be released before the transfer.
 
         :param dest: the destination's name
-        :returns: whether the transfer is to start; False where the operator
-                  aborted the migration meanwhile
+        :returns: what :meth:`transfer` goes on from
         """
         deadline = clocks.Deadline(
             self._clock, self._engine.policy.deadline_seconds
         )
-        try:
-            decision = self._decide(dest, deadline)
-            if isinstance(decision, Skip):
-                self._left_alone = decision
-            else:
-                self._begin(decision, deadline)
-        except Exception as fault:
-            self._reporter.error('Releasing memory of the guest', fault)
+        state = self._decide_and_release(dest, deadline)
+        if self.requests.close() is Request.ABORT:
             self._abandon()
-        if self.requests.close() is not clocks.Request.ABORT:
-            return True
-        self.restore()
-        return False
+            return Cancelled()
+        return state
 
     @contextlib.contextmanager
-    def transfer(self, dest: str) -> Iterator[None]:
-        """Go along while Nova transfers the guest.
+    def transfer(self, dest: str, state: State) -> Iterator[None]:
+        """Watch the guest while Nova transfers it.
 
         :param dest: the destination's name
+        :param state: what :meth:`prepare` returned
         """
         tasks: list[transfer.Task] = [
             functools.partial(
                 transfer.learn_bandwidth,
-                self._domain,
+                self._guest,
                 dest,
-                self._engine.links,
+                self._engine.bandwidths,
                 self._clock,
             )
         ]
-        if self._left_alone is not None:
-            tasks.append(functools.partial(self._tell, self._left_alone))
-        if self._plan is not None:
-            tasks.append(functools.partial(self._stay_with, self._plan))
-        self._companion = transfer.TransferWatch(tasks)
+        if isinstance(state, Skipped):
+            tasks.append(functools.partial(self._report_skip, state.skip))
+        if isinstance(state, Releasing | Released):
+            tasks.append(functools.partial(self._watch_transfer, state))
+        self._transfer = transfer.TransferWatch(tasks)
         try:
-            self._companion.start()
-        except RuntimeError as fault:
-            self._reporter.error('Starting a thread', fault)
+            self._transfer.start()
+        except RuntimeError as error:
+            self._reporter.error('Starting a thread', error)
             self._abandon()
         try:
             yield
         finally:
-            self._companion.stop()
+            self._transfer.stop()
 
     def restore(self) -> None:
-        """Give back, here, what the guest is owed.
+        """Restore, here, what is outstanding.
 
-        Does nothing where it is owed nothing, has left, or is late to take
-        back what it has been promised: that is the reconciler's then.
+        Does nothing where nothing is, the guest has left, or it is late and
+        thereby the reconciler's.
         """
-        if self._companion is not None:
-            self._companion.stop()
-        if self._late:
+        if self._transfer is not None:
+            self._transfer.stop()
+        if self._is_late:
             return
-        assignment = restore_step.begin(
-            self._domain, self._reporter, self._clock
+        restoration = restore_step.begin(
+            self._guest, self._reporter, self._clock
         )
-        if assignment is not None:
-            self._late = restore_step.watch(assignment, self._reporter)
+        if restoration is not None:
+            self._is_late = restore_step.watch(restoration, self._reporter)
 
-    def _decide(
+    def _decide_and_release(
         self, dest: str, deadline: clocks.Deadline
-    ) -> planner.Plan | Skip:
+    ) -> State:
+        try:
+            decision = self._decide(dest, deadline)
+            if isinstance(decision, Skip):
+                return Skipped(decision)
+            entry = self._write_journal(decision)
+        except Exception as error:
+            self._reporter.error('Deciding what to release', error)
+            self._abandon()
+            return Skipped(Skip(Reason.ERROR))
+        try:
+            return self._release(decision, entry, deadline)
+        except Exception as error:
+            self._reporter.error('Releasing memory', error)
+            self._abandon()
+            return Restored()
+
+    def _decide(self, dest: str, deadline: clocks.Deadline) -> Plan | Skip:
         if dest == self._host:
             return Skip(Reason.SAME_HOST)
-        if self._domain.read_metadata() is not None:
+        if self._guest.read_metadata() is not None:
             return Skip(Reason.OUTSTANDING_MEMORY)
-        left_seconds = self._engine.backoff.left_seconds(self._domain.uuid)
-        if left_seconds:
-            return Skip(Reason.BACKING_OFF, f'for {left_seconds:.0f} s more')
+        remaining_seconds = self._engine.backoff.remaining_seconds(
+            self._guest.uuid, self._clock.now()
+        )
+        if remaining_seconds:
+            return Skip(
+                Reason.BACKING_OFF, f'for {remaining_seconds:.0f} s more'
+            )
         guest = eligibility.examine(
-            self._domain.is_running(),
-            self._domain.xml(),
-            self._domain.memory_stats(),
+            self._guest.is_running(),
+            self._guest.xml(),
+            self._guest.memory_stats(),
             self._os_type,
         )
         if isinstance(guest, Skip):
             return guest
-        driver = self._domain.fresh_memory_stats(self._clock)
-        if driver is None:
+        stats = self._guest.fresh_memory_stats(self._clock)
+        if stats is None:
             return Skip(Reason.NO_BALLOON_DRIVER)
-        link = self._engine.links.rate(dest)
-        hopeless = planner.cannot_pay(driver, guest, self._engine.policy, link)
+        bandwidth = self._engine.bandwidths.to(dest)
+        hopeless = planner.cannot_pay(
+            stats, guest, self._engine.policy, bandwidth
+        )
         if hopeless is not None:
             return hopeless
         try:
             memory = acquire.acquire_from(
                 self._engine.sources,
-                self._domain,
+                self._guest,
                 guest.actual_kib,
-                driver,
+                stats,
                 self._clock,
                 deadline,
             )
-        except exceptions.SourceUnavailable as fault:
-            return Skip(Reason.NO_SOURCE, str(fault))
-        if self.requests.given is not None:
-            return Skip(Reason.INTERRUPTED, self.requests.given.value)
+        except exceptions.SourceUnavailable as error:
+            return Skip(Reason.NO_SOURCE, str(error))
+        if self.requests.latest is not None:
+            return Skip(Reason.INTERRUPTED, self.requests.latest.value)
         return planner.make(
-            memory, guest, self._engine.policy, link, self._engine.paces.pace
+            memory,
+            guest,
+            self._engine.policy,
+            bandwidth,
+            self._engine.release_rates.current,
         )
 
-    def _note_debt(self, plan: planner.Plan) -> None:
-        self._owed = journal.JournalEntry(
+    def _write_journal(self, plan: Plan) -> journal.JournalEntry:
+        entry = journal.JournalEntry(
             original_kib=plan.original_kib,
             source=self._host,
             released_at=datetime.datetime.fromtimestamp(
                 self._clock.wall(), datetime.UTC
             ),
-            migration=self._migration,
+            migration=self._migration_uuid,
             stats_period_seconds=domain_xml.stats_period_seconds(
-                self._domain.xml()
+                self._guest.xml()
             ),
         )
-        journal.write(self._domain, self._owed)
-
-    def _keep_the_debt(self) -> None:
-        """See that the debt still is_current in writing.
-
-        Somebody else, the operator's command for one, may have found the
-        guest whole between the note and the balloon's first step.
-        """
-        if (
-            self._owed is not None
-            and self._plan is not None
-            and self._domain.read_metadata() is None
-        ):
-            journal.write(self._domain, self._owed)
-
-    def _begin(self, plan: planner.Plan, deadline: clocks.Deadline) -> None:
-        self._note_debt(plan)
-        self._plan = plan
-        # Telling Nova can take as long as its message bus wants: not while
-        # memory is being taken and nobody watches.
-        self._event.enter_context(
-            self._reporter.event(reporters.RELEASE_EVENT)
-        )
-        self._began_at = self._clock.now()
-        self._engine.releaser.start(self._domain, plan)
-        self._moving = True
-        if plan.mode is not planner.Mode.DURING:
-            self._release(plan, self.requests, deadline)
-        self._keep_the_debt()
+        journal.write(self._guest, entry)
+        return entry
 
     def _release(
         self,
-        plan: planner.Plan,
-        requests: clocks.Requests,
-        deadline: clocks.Deadline | None,
-    ) -> None:
-        release = self._engine.releaser.watch(
-            self._domain, plan, requests, self._clock, deadline
-        )
-        if deadline is not None:
-            free_kib = min(release.released_kib, plan.free_kib)
-            self._engine.paces.learn(
-                free_kib, release.released_kib - free_kib, release.seconds
+        plan: Plan,
+        entry: journal.JournalEntry,
+        deadline: clocks.Deadline,
+    ) -> State:
+        # The message bus takes as long as it wants: not while memory is being
+        # released and nobody watches.
+        self._release_event.enter_context(self._reporter.event(events.RELEASE))
+        releasing = Releasing(plan, self._clock.now())
+        state: State = releasing
+        self._watch.start(plan)
+        if plan.mode is not Mode.DURING:
+            release = self._watch.until_end(
+                plan, Phase.BEFORE_TRANSFER, self.requests, deadline
             )
-        if release.end is EndReason.NEARLY_DONE:
-            return
-        self._moving = False
-        release = dataclasses.replace(
-            release, seconds=self._clock.now() - self._began_at
-        )
-        self._event.close()
-        self._reporter.released(plan, release)
-        if release.end is EndReason.PRESSURE:
-            self._engine.backoff.note(self._domain.uuid)
-        if not release.end.restores:
-            self._plan = dataclasses.replace(
-                plan, target_kib=release.target_kib
-            )
-            return
-        self._plan = None
-        if deadline is not None:
+            self._learn_rate(plan, release)
+            state = self._state_after(releasing, release)
+        if isinstance(state, Restored):
             self.restore()
+        else:
+            self._keep_journal_entry(entry)
+        return state
 
-    def _stay_with(
-        self, plan: planner.Plan, requests: clocks.Requests
+    def _keep_journal_entry(self, entry: journal.JournalEntry) -> None:
+        """See that the entry is still there.
+
+        Somebody else, the operator's command for one, may have found the
+        guest whole between the entry and the first step of the release.
+        """
+        if self._guest.read_metadata() is None:
+            journal.write(self._guest, entry)
+
+    def _learn_rate(self, plan: Plan, release: Release) -> None:
+        free_kib = min(release.released_kib, plan.free_kib)
+        self._engine.release_rates.learn(
+            free_kib, release.released_kib - free_kib, release.seconds
+        )
+
+    def _state_after(self, state: Releasing, release: Release) -> State:
+        """Report the end of a release, and return what the state is now."""
+        if release.end is EndReason.NEARLY_DONE:
+            return state
+        self._release_event.close()
+        self._reporter.released(
+            state.plan,
+            dataclasses.replace(
+                release, seconds=self._clock.now() - state.began_at_seconds
+            ),
+        )
+        if release.end is EndReason.PRESSURE:
+            self._back_off()
+        if release.end.restores:
+            return Restored()
+        return Released(
+            dataclasses.replace(state.plan, target_kib=release.target_kib)
+        )
+
+    def _watch_transfer(
+        self, state: Releasing | Released, requests: Requests
     ) -> None:
-        """Be the companion's task: see that the guest can do without."""
+        """See, during the transfer, that the guest can do without."""
+        now: State = state
         try:
-            if self._moving:
-                self._release(plan, requests, None)
-            if self._plan is not None and not self._engine.releaser.hold(
-                self._domain, self._plan, requests, self._clock
+            if isinstance(now, Releasing):
+                release = self._watch.until_end(
+                    now.plan, Phase.DURING_TRANSFER, requests
+                )
+                now = self._state_after(now, release)
+            if isinstance(now, Released) and not self._watch.hold(
+                now.plan, requests
             ):
-                self._engine.backoff.note(self._domain.uuid)
-                self._reporter.pressure_during_transfer(plan)
+                self._back_off()
+                self._reporter.pressure_during_transfer(now.plan)
         except exceptions.DomainGone:
             return  # it was transferred at that moment
-        except Exception as fault:
-            self._reporter.error('Watching over the guest', fault)
+        except Exception as error:
+            self._reporter.error('Watching the guest', error)
             with contextlib.suppress(exceptions.FreememError):
-                self._domain.steer_balloon_kib(plan.original_kib)
+                self._watch.restore(state.plan)
         finally:
-            self._event.close()
+            self._release_event.close()
 
-    def _tell(self, why: Skip, _requests: clocks.Requests) -> None:
-        self._reporter.skipped(why)
+    def _report_skip(self, skip: Skip, _requests: Requests) -> None:
+        self._reporter.skipped(skip)
+
+    def _back_off(self) -> None:
+        self._engine.backoff.add(self._guest.uuid, self._clock.now())
 
     def _abandon(self) -> None:
-        self._plan = None
         self.restore()
-        self._event.close()
+        self._release_event.close()

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What goes along with a transfer: the watch over it, in a thread."""
+"""What runs beside Nova's transfer, each task in a thread of its own."""
 
 from __future__ import annotations
 
@@ -20,83 +20,85 @@ import threading
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
-from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan.bandwidth import Bandwidths
+from nova_freemem.release.requests import Request
+from nova_freemem.release.requests import Requests
 from nova_freemem.virt import guest as guests
 
 # A window short enough to lie within a transfer, long enough to tell what
-# the link carries.
-RATE_SECONDS = 1.0
+# the path carries.
+WINDOW_SECONDS = 1.0
 # Less than this is a transfer that had nothing to send.
-LEAST_RATE_KIB_PER_SECOND = 1024
+LEAST_KIB_PER_SECOND = 1024
 
-
-Task = Callable[[clocks.Requests], None]
+Task = Callable[[Requests], None]
 
 
 class TransferWatch:
     """Runs tasks while a transfer runs, and ends with it."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
-        """Get the tasks ready.
+        """Initialize the threads.
 
         :param tasks: each is given the requests in which
                       ``TRANSFER_ENDED`` arrives, and ends then
         """
-        self._mailboxes = [clocks.Requests() for _task in tasks]
+        self._mailboxes = [Requests() for _task in tasks]
         self._threads = [
             threading.Thread(
                 target=task,
                 args=(requests,),
                 daemon=True,
-                name='freemem-companion',
+                name='freemem-transfer',
             )
             for task, requests in zip(tasks, self._mailboxes, strict=True)
         ]
 
     def start(self) -> None:
-        """Go along."""
+        """Start the tasks."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End, and wait for the end; a second time changes nothing."""
+        """End the tasks, and wait for that; again changes nothing."""
         for requests in self._mailboxes:
-            requests.give(clocks.Request.TRANSFER_ENDED)
+            requests.submit(Request.TRANSFER_ENDED)
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
 
 
 def learn_bandwidth(
-    domain: guests.Guest,
+    guest: guests.Guest,
     dest: str,
-    links: bandwidths.Bandwidths,
+    bandwidths: Bandwidths,
     clock: clocks.Clock,
-    requests: clocks.Requests,
+    requests: Requests,
 ) -> None:
-    """Remember what the link carried in its best second.
+    """Learn what the path carried in the best second of a transfer.
 
-    :param domain: the guest that is being transferred
+    :param guest: the guest that is being transferred
     :param dest: the destination's name
-    :param links: what to teach
+    :param bandwidths: what to teach
     :param clock: for waits
     :param requests: the end of the transfer arrives here
     """
-    best_rate = 0.0
+    best_kib_per_second = 0.0
     before: tuple[float, float] | None = None
-    while requests.given is None:
-        clock.wait(RATE_SECONDS, until=requests.arrived)
+    while requests.latest is None:
+        clock.wait(WINDOW_SECONDS, until=requests.arrived)
         try:
-            sent_kib = domain.transferred_kib()
+            sent_kib = guest.transferred_kib()
         except exceptions.LibvirtError:
             break
         now = clock.now()
         if sent_kib is None:
             continue
-        if before is not None and now - before[0] >= RATE_SECONDS / 2:
-            best_rate = max(
-                best_rate, (sent_kib - before[1]) / (now - before[0])
+        if before is not None and now - before[0] >= WINDOW_SECONDS / 2:
+            best_kib_per_second = max(
+                best_kib_per_second,
+                (sent_kib - before[1]) / (now - before[0]),
             )
         before = (now, sent_kib)
-    if best_rate > LEAST_RATE_KIB_PER_SECOND:
-        links.remember(dest, best_rate)
+    if best_kib_per_second > LEAST_KIB_PER_SECOND:
+        bandwidths.learn(dest, best_kib_per_second)

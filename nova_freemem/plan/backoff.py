@@ -10,46 +10,42 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Guests that came under pressure are left alone for a while."""
+"""Which guests are not released for a while, because they needed memory."""
 
 from __future__ import annotations
-
-from nova_freemem import clock as clocks
 
 FIRST_SECONDS = 600.0
 LONGEST_SECONDS = 24 * 3600.0
 
 
 class Backoff:
-    """Remembers, on this host, which guests needed their memory.
+    """Remembers, on this host, which guests came under pressure.
 
-    Each time doubles the while.
+    Each time doubles how long their releases are skipped.
     """
 
-    def __init__(self, clock: clocks.Clock) -> None:
-        """Remember nobody yet.
-
-        :param clock: tells how long ago that was
-        """
-        self._clock = clock
+    def __init__(self) -> None:
+        """Initialize it with no guest."""
         self._times: dict[str, int] = {}
-        self._until: dict[str, float] = {}
+        self._until_seconds: dict[str, float] = {}
 
-    def note(self, uuid: str) -> None:
-        """Remember a guest.
+    def add(self, uuid: str, now_seconds: float) -> None:
+        """Back off from a guest.
 
         :param uuid: the instance
+        :param now_seconds: monotonic
         """
         times = self._times.get(uuid, 0)
         self._times[uuid] = times + 1
-        self._until[uuid] = self._clock.now() + min(
+        self._until_seconds[uuid] = now_seconds + min(
             LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(times, 16)
         )
 
-    def left_seconds(self, uuid: str) -> float:
-        """Tell how much longer a guest is to be left alone.
+    def remaining_seconds(self, uuid: str, now_seconds: float) -> float:
+        """Return for how much longer releases of a guest are skipped.
 
         :param uuid: the instance
-        :returns: seconds, 0.0 where it may be asked
+        :param now_seconds: monotonic
+        :returns: seconds, 0.0 where they are not
         """
-        return max(0.0, self._until.get(uuid, 0.0) - self._clock.now())
+        return max(0.0, self._until_seconds.get(uuid, 0.0) - now_seconds)

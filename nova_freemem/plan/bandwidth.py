@@ -10,37 +10,36 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the migration network carries, and how that is known."""
+"""What the path to a destination carries for one migration."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 import enum
-
-import psutil
 
 KIB_PER_SECOND_PER_MBPS = 1000 * 1000 / 8 / 1024
 
 ASSUMED_MBPS = 1000
 
-# A transfer that is cut short, or throttled by the guest's dirtying, tells
-# less of the link than one that fills it: the last few count, the latest
+# A transfer that is cut short, or throttled by what the guest writes, says
+# less of the path than one that fills it: the last few count, the latest
 # most.
 NEWEST_SHARE = 0.5
 
 
 class Origin(enum.Enum):
-    """How a rate is known; its value is for people."""
+    """How a bandwidth is known; its value is for people."""
 
     CONFIGURED = 'configured'
-    REMEMBERED = 'seen in the last migrations there'
+    MEASURED = 'measured in the last migrations there'
     INTERFACE = 'speed of the interface'
     ASSUMED = 'assumed'
 
 
 @dataclasses.dataclass(frozen=True)
 class Bandwidth:
-    """A rate and its origin.
+    """A bandwidth and its origin.
 
     :ivar kib_per_second: what one migration gets
     :ivar origin: how that is known
@@ -50,72 +49,63 @@ class Bandwidth:
     origin: Origin
 
     @classmethod
-    def of_mbps(cls, mbit: float, origin: Origin) -> Bandwidth:
-        """Make a rate of what interfaces are sold by.
+    def of_mbps(cls, mbps: float, origin: Origin) -> Bandwidth:
+        """Return a bandwidth given in the unit of interfaces.
 
-        :param mbit: 10^6 bits a second
+        :param mbps: 10^6 bits a second
         :param origin: how it is known
         """
-        return cls(mbit * KIB_PER_SECOND_PER_MBPS, origin)
+        return cls(mbps * KIB_PER_SECOND_PER_MBPS, origin)
 
     def __str__(self) -> str:
-        """Say the rate in Mbit/s, and its origin."""
+        """Return it in Mbit/s, with its origin."""
         return (
             f'{self.kib_per_second / KIB_PER_SECOND_PER_MBPS:.0f} Mbit/s '
-            f'{self.origin.value}'
+            f'({self.origin.value})'
         )
 
 
 class Bandwidths:
-    """What is known of the ways from this host."""
+    """What is known of the paths from this host."""
 
-    def __init__(self, configured_mbps: int, address: str) -> None:
-        """Know nothing yet but what is configured.
+    def __init__(
+        self,
+        configured_mbps: int,
+        interface_speed_mbps: Callable[[], int | None],
+    ) -> None:
+        """Initialize it with what is configured.
 
         :param configured_mbps: for all destinations, 0 for unknown
-        :param address: this host's own on the migration network
+        :param interface_speed_mbps: reads the speed of the interface of the
+                                     migration network, None where it does
+                                     not tell
         """
         self._configured_mbps = configured_mbps
-        self._address = address
-        self._seen: dict[str, float] = {}
+        self._interface_speed_mbps = interface_speed_mbps
+        self._measured: dict[str, float] = {}
 
-    def rate(self, dest: str) -> Bandwidth:
-        """Tell what a migration can expect.
+    def to(self, dest: str) -> Bandwidth:
+        """Return what a migration can expect.
 
         :param dest: the destination's name
         :returns: the best that is known
         """
         if self._configured_mbps:
             return Bandwidth.of_mbps(self._configured_mbps, Origin.CONFIGURED)
-        if dest in self._seen:
-            return Bandwidth(self._seen[dest], Origin.REMEMBERED)
-        speed_mbps = interface_speed_mbps(self._address)
+        if dest in self._measured:
+            return Bandwidth(self._measured[dest], Origin.MEASURED)
+        speed_mbps = self._interface_speed_mbps()
         if speed_mbps is not None:
             return Bandwidth.of_mbps(speed_mbps, Origin.INTERFACE)
         return Bandwidth.of_mbps(ASSUMED_MBPS, Origin.ASSUMED)
 
-    def remember(self, dest: str, kib_per_second: float) -> None:
+    def learn(self, dest: str, kib_per_second: float) -> None:
         """Learn from a transfer.
 
         :param dest: the destination's name
-        :param kib_per_second: what it carried while it was filled
+        :param kib_per_second: what it carried while it filled the path
         """
-        before = self._seen.get(dest, kib_per_second)
-        self._seen[dest] = (
+        before = self._measured.get(dest, kib_per_second)
+        self._measured[dest] = (
             NEWEST_SHARE * kib_per_second + (1 - NEWEST_SHARE) * before
         )
-
-
-def interface_speed_mbps(address: str) -> int | None:
-    """Look up how fast the interface with an address is.
-
-    :param address: an IP address of this host
-    :returns: 10^6 bits a second; None where no interface has the address or
-              the interface does not tell
-    """
-    speeds = psutil.net_if_stats()
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(one.address == address for one in addresses):
-            stats = speeds.get(name)
-            return stats.speed if stats and stats.speed > 0 else None
-    return None

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Which guests are left alone, from what the host knows of them."""
+"""Whether memory of a guest may be released, from what the host knows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from nova_freemem.plan.reasons import Skip
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt.memory_stats import MemoryStats
 
-# Elements of the domain XML that say that taking memory from the guest would
-# not give it to the host, or would break the guest.
+# Elements of the domain XML that say that the host would not get what is
+# released, or that a release would break the guest.
 _SIGNS = (
     ('./memoryBacking/hugepages', Reason.PINNED_MEMORY),
     ('./memoryBacking/locked', Reason.PINNED_MEMORY),
@@ -45,9 +45,9 @@ QEMU_OWN_KIB = 64 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class Eligible:
-    """A guest that may be asked.
+    """A guest whose memory may be released.
 
-    :ivar actual_kib: its memory; its balloon has taken nothing
+    :ivar actual_kib: its memory; its balloon is empty
     :ivar rss_kib: resident memory of its QEMU process
     :ivar windows: whether its image says that it runs Windows
     """
@@ -69,37 +69,36 @@ class Eligible:
 
 def examine(
     running: bool,
-    description: etree._Element,
-    balloon: MemoryStats | None,
+    xml: etree._Element,
+    stats: MemoryStats | None,
     os_type: str | None = None,
 ) -> Eligible | Skip:
-    """Decide from the outside whether a guest may be asked at all.
+    """Decide from the outside whether memory of a guest may be released.
 
     :param running: whether its processors run
-    :param description: the live domain XML, in which libvirt writes KiB
-    :param balloon: the balloon's statistics, None where there is none
+    :param xml: the live domain XML, in which libvirt writes KiB
+    :param stats: its memory statistics, None where it has no balloon
     :param os_type: what its image says it runs
-    :returns: what the host knows of the guest, or the reason to leave it
-              alone
-    :raises LibvirtFault: the description lacks the guest's memory
+    :returns: what the host knows of the guest, or the reason for a skip
+    :raises LibvirtError: the XML lacks the guest's memory
     """
     if not running:
         return Skip(Reason.NOT_RUNNING)
-    if balloon is None:
+    if stats is None:
         return Skip(Reason.NO_BALLOON)
     for path, reason in _SIGNS:
-        if description.find(path) is not None:
+        if xml.find(path) is not None:
             return Skip(reason)
-    if balloon.rss_kib is None:
+    if stats.rss_kib is None:
         return Skip(Reason.NO_RSS)
-    given_kib = domain_xml.memory_kib(description)
-    if balloon.actual_kib != given_kib:
+    given_kib = domain_xml.memory_kib(xml)
+    if stats.actual_kib != given_kib:
         return Skip(
             Reason.BALLOONED_ALREADY,
-            f'it has {balloon.actual_kib} of {given_kib} KiB',
+            f'{stats.actual_kib} of {given_kib} KiB',
         )
     return Eligible(
-        actual_kib=balloon.actual_kib,
-        rss_kib=balloon.rss_kib,
+        actual_kib=stats.actual_kib,
+        rss_kib=stats.rss_kib,
         windows=os_type == 'windows',
     )

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Why a guest is left alone: one word each, and what it means."""
+"""Why memory of a guest is not released."""
 
 from __future__ import annotations
 
@@ -19,34 +19,45 @@ import enum
 
 
 class Reason(enum.Enum):
-    """The cause, as it is_current in event names; its value is for people."""
+    """The cause of a skip.
 
+    The name, in lower case, is the end of the event's name and what the
+    operations guide explains it under; the value is for people.
+    """
+
+    SAME_HOST = 'the destination is this host'
+    OUTSTANDING_MEMORY = (
+        'memory of the guest is outstanding from before and is restored first'
+    )
+    BACKING_OFF = 'the guest came under pressure in an earlier migration'
     NOT_RUNNING = 'the guest is paused or not running'
     NO_BALLOON = 'the domain has no memory balloon'
     NO_BALLOON_DRIVER = (
-        'no balloon driver of the guest answers: it has none, or it hangs'
+        'the balloon driver of the guest does not answer: there is none, or '
+        'it hangs'
     )
-    OUTSTANDING_MEMORY = 'it is owed memory from before, and gets that first'
     BALLOONED_ALREADY = (
         'the balloon is inflated already, and not by this migration'
     )
     PINNED_MEMORY = (
-        'its memory is locked, in huge pages or in a file, so '
-        'that taking it would free nothing'
+        'the memory of the guest is locked, in huge pages or in a file, so '
+        'that the host would gain nothing'
     )
     PASSTHROUGH_DEVICE = (
-        'a passed-through device pins its memory, so that '
-        'taking it would free nothing'
+        'a passed-through device pins the memory of the guest, so that the '
+        'host would gain nothing'
     )
-    CONFIDENTIAL = 'its memory is encrypted by the processor'
-    SAME_HOST = 'the destination is this host'
-    NO_SOURCE = 'nobody could tell what the guest has free'
+    CONFIDENTIAL = 'the memory of the guest is encrypted by the processor'
     NO_RSS = 'the host does not tell the resident size of the guest'
-    BACKING_OFF = 'it came under pressure in an earlier migration'
-    INTERRUPTED = 'the operator was quicker'
-    MEMORY_PRESSURE = 'its tasks have been waiting for memory'
-    NOTHING_FREE = 'nothing is free beyond its headroom'
-    NOT_WORTHWHILE = 'too little of what is free is resident'
+    NO_SOURCE = 'no source could tell how much memory of the guest is free'
+    MEMORY_PRESSURE = 'tasks of the guest are stalled for want of memory'
+    NOTHING_FREE = 'nothing is free beyond the headroom of the guest'
+    NOT_WORTHWHILE = 'a release would not shorten the migration enough'
+    INTERRUPTED = (
+        'the migration was aborted or forced to complete before anything was '
+        'released'
+    )
+    ERROR = 'an error occurred before anything was released'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,14 +65,19 @@ class Skip:
     """The decision to migrate a guest as it is.
 
     :ivar reason: why
-    :ivar detail: the figures or the fault behind it, for the log line
+    :ivar detail: the figures or the error behind it, for the log line
     """
 
     reason: Reason
     detail: str = ''
 
+    @property
+    def name(self) -> str:
+        """The reason as events and the operations guide name it."""
+        return self.reason.name.lower()
+
     def __str__(self) -> str:
-        """Say the whole of it in one clause."""
+        """Return the whole of it as one clause."""
         if not self.detail:
             return self.reason.value
         return f'{self.reason.value} ({self.detail})'

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""How fast guests give memory, and how that is known."""
+"""How fast guests of this host give up memory."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ import dataclasses
 
 # What a balloon takes in a second, KiB, until a release has been seen: free
 # memory, and page cache that has to be reclaimed. Measured under TCG with
-# Linux 6.1 (see the manual's chapter on measurements); processors with
-# hardware support are faster.
+# Linux 6.1 (see the manual's page on measurements); processors with hardware
+# support are faster.
 ASSUMED_INFLATE_KIB_PER_SECOND = 650.0 * 1024
 ASSUMED_RECLAIM_KIB_PER_SECOND = 400.0 * 1024
 
 NEWEST_SHARE = 0.5
 
-# Less than this, or taken in less time, tells more of the ticks of the watch
-# than of the guest.
-LEAST_TAKEN_KIB = 128 * 1024
+# Less than this, or released in less time, says more of the ticks of the
+# watch than of the guest.
+LEAST_RELEASED_KIB = 128 * 1024
 LEAST_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseRate:
-    """How fast a balloon takes memory that is resident.
+    """How fast a guest gives up memory that is resident.
 
     :ivar inflate_kib_per_second: free memory
     :ivar reclaim_kib_per_second: page cache, which the guest has to drop
@@ -43,10 +43,10 @@ class ReleaseRate:
     reclaim_kib_per_second: float = ASSUMED_RECLAIM_KIB_PER_SECOND
 
     def seconds(self, free_kib: float, cache_kib: float) -> float:
-        """Foretell how long a release takes.
+        """Forecast how long a release takes.
 
-        :param free_kib: free memory to take
-        :param cache_kib: page cache to take after that
+        :param free_kib: free memory to release
+        :param cache_kib: page cache to release after that
         """
         return (
             free_kib / self.inflate_kib_per_second
@@ -56,19 +56,22 @@ class ReleaseRate:
     def after(
         self, free_kib: float, cache_kib: float, seconds: float
     ) -> ReleaseRate:
-        """Learn from a release that kept the transfer waiting.
+        """Learn from a release before the transfer.
 
-        Free memory goes first; what a release took beyond it was cache.
+        Free memory goes first; what was released beyond it was cache.
 
-        :param free_kib: free memory that was taken
-        :param cache_kib: page cache that was taken
+        :param free_kib: free memory that was released
+        :param cache_kib: page cache that was released
         :param seconds: how long that took
         :returns: what to expect of the next one; this, where the release was
                   too small to tell
         """
-        if free_kib + cache_kib < LEAST_TAKEN_KIB or seconds < LEAST_SECONDS:
+        if (
+            free_kib + cache_kib < LEAST_RELEASED_KIB
+            or seconds < LEAST_SECONDS
+        ):
             return self
-        if cache_kib < LEAST_TAKEN_KIB:
+        if cache_kib < LEAST_RELEASED_KIB:
             return dataclasses.replace(
                 self,
                 inflate_kib_per_second=_mixed(
@@ -91,18 +94,18 @@ class ReleaseRates:
     """What is known of the guests of this host.
 
     The host's processor and its load decide more than the guest does, and a
-    guest that has left is not asked here again: so one pace for all.
+    guest that has left does not come back soon: so one rate for all.
 
-    :ivar pace: what to expect
+    :ivar current: what to expect
     """
 
     def __init__(self) -> None:
-        """Know nothing yet but what is assumed."""
-        self.pace = ReleaseRate()
+        """Initialize it with what is assumed."""
+        self.current = ReleaseRate()
 
     def learn(self, free_kib: float, cache_kib: float, seconds: float) -> None:
-        """Learn from a release; see :meth:`Pace.after`."""
-        self.pace = self.pace.after(free_kib, cache_kib, seconds)
+        """Learn from a release; see :meth:`ReleaseRate.after`."""
+        self.current = self.current.after(free_kib, cache_kib, seconds)
 
 
 def _mixed(before: float, newest: float) -> float:

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Release: take from the guest what it does not need.
+"""Releasing memory of a guest towards a target, under watch.
 
 A releaser is a stevedore extension in ``nova_freemem.release``, a subclass
 of :class:`nova_freemem.release.base.Releaser`.

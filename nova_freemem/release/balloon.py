@@ -10,141 +10,42 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Release by the virtio balloon, towards a target, under watch."""
+"""The releaser that uses the memory balloon."""
 
 from __future__ import annotations
 
-from nova_freemem import clock as clocks
 from nova_freemem import exceptions
-from nova_freemem.plan.planner import Plan
 from nova_freemem.release import base
-from nova_freemem.release import stop_rules
 from nova_freemem.virt import guest as guests
-
-TICK_SECONDS = 0.2
-
-# While memory is taken, the guest tells its statistics this often.
-STATS_PERIOD_SECONDS = 1
-
-# All of them are looked at each tick. A guest of a terabyte that gives just
-# enough to go on, beside a transfer, would have a million of them.
-MOST_OBSERVATIONS = 200
 
 
 class Balloon(base.Releaser):
-    """Inflates the balloon, looks each tick, and leaves nothing moving."""
+    """Inflates the memory balloon of the guest."""
 
-    def start(self, domain: guests.Guest, plan: Plan) -> None:
-        """See :meth:`nova_freemem.release.base.Releaser.start`."""
-        domain.set_stats_period_seconds(STATS_PERIOD_SECONDS)
-        domain.set_balloon_kib(plan.target_kib)
-
-    def watch(
-        self,
-        domain: guests.Guest,
-        plan: Plan,
-        requests: clocks.Requests,
-        clock: clocks.Clock,
-        deadline: clocks.Deadline | None,
-    ) -> base.Release:
-        """See :meth:`nova_freemem.release.base.Releaser.watch`."""
-        seen = [
-            stop_rules.Observation(
-                clock.now(), plan.original_kib, plan.rss_kib
+    def observe(
+        self, guest: guests.Guest, now_seconds: float
+    ) -> base.Observation:
+        """See :meth:`nova_freemem.release.base.Releaser.observe`."""
+        stats = guest.memory_stats()
+        if stats is None or stats.rss_kib is None:
+            raise exceptions.SourceUnavailable(
+                source='balloon',
+                problem='the host stopped reporting the resident size of the '
+                'guest',
             )
-        ]
-        end = None
-        while end is None:
-            clock.wait(TICK_SECONDS, until=requests.arrived)
-            end = _look(domain, clock, seen) or stop_rules.judge(
-                seen,
-                plan,
-                requests.given,
-                deadline is not None and deadline.passed(),
-                kept_waiting=deadline is not None,
-            )
-            if len(seen) > MOST_OBSERVATIONS:
-                del seen[2 : MOST_OBSERVATIONS // 2 : 2]
-        steer = (
-            domain.set_balloon_kib
-            if deadline is not None
-            else domain.steer_balloon_kib
+        return base.Observation(
+            now_seconds,
+            stats.actual_kib,
+            stats.rss_kib,
+            stats.available_kib,
+            stats.swapped_out_kib,
         )
-        target_kib = _target_kib(end, seen[-1].actual_kib, plan)
-        if target_kib != plan.target_kib:
-            steer(target_kib)
-        return _summary(end, seen, target_kib)
 
-    def hold(
-        self,
-        domain: guests.Guest,
-        plan: Plan,
-        requests: clocks.Requests,
-        clock: clocks.Clock,
-    ) -> bool:
-        """See :meth:`nova_freemem.release.base.Releaser.hold`."""
-        seen: list[stop_rules.Observation] = []
-        while not _look(domain, clock, seen):
-            if stop_rules.under_pressure(seen, plan):
-                domain.steer_balloon_kib(plan.original_kib)
-                return False
-            if requests.given is clocks.Request.TRANSFER_ENDED:
-                break
-            del seen[1:-1]
-            clock.wait(TICK_SECONDS, until=requests.arrived)
-        return True
-
-
-def _target_kib(end: base.EndReason, actual_kib: int, plan: Plan) -> int:
-    """Decide what the balloon is to leave: nothing moves that ought to stay.
-
-    It has moved on since it was looked at, and comes back that little.
-    """
-    if end.restores:
-        return plan.original_kib
-    if end in (
-        base.EndReason.TARGET_REACHED,
-        base.EndReason.NEARLY_DONE,
-        base.EndReason.TRANSFER_ENDED,
-        base.EndReason.NOT_OURS,
-    ):
-        return plan.target_kib
-    return min(plan.original_kib, actual_kib)
-
-
-def _look(
-    domain: guests.Guest,
-    clock: clocks.Clock,
-    seen: list[stop_rules.Observation],
-) -> base.EndReason | None:
-    """Look once more; a guest that has left has been transferred."""
-    try:
-        seen.append(_observe(domain, clock))
-    except (exceptions.DomainGone, exceptions.OperationInvalid):
-        return base.EndReason.TRANSFER_ENDED
-    return None
-
-
-def _observe(
-    domain: guests.Guest, clock: clocks.Clock
-) -> stop_rules.Observation:
-    balloon = domain.memory_stats()
-    if balloon is None or balloon.rss_kib is None:
-        raise exceptions.SourceUnavailable(
-            source='balloon', problem='the host stopped telling its size'
-        )
-    return stop_rules.Observation.of(clock.now(), balloon, balloon.rss_kib)
-
-
-def _summary(
-    end: base.EndReason, seen: list[stop_rules.Observation], target_kib: int
-) -> base.Release:
-    first, last = seen[0], seen[-1]
-    return base.Release(
-        end=end,
-        released_kib=max(0, first.actual_kib - last.actual_kib),
-        resident_fall_kib=max(0, first.rss_kib - last.rss_kib),
-        rss_kib=last.rss_kib,
-        target_kib=target_kib,
-        seconds=last.at_seconds - first.at_seconds,
-    )
+    def set_target(
+        self, guest: guests.Guest, target_kib: int, phase: base.Phase
+    ) -> None:
+        """See :meth:`nova_freemem.release.base.Releaser.set_target`."""
+        if phase is base.Phase.BEFORE_TRANSFER:
+            guest.set_balloon_kib(target_kib)
+        else:
+            guest.steer_balloon_kib(target_kib)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What came of a release, and who can do one."""
+"""The seam of releasers, and what a release comes to."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ import abc
 import dataclasses
 import enum
 
-from nova_freemem import clock as clocks
-from nova_freemem.plan.planner import Plan
 from nova_freemem.virt import guest as guests
+
+
+class Phase(enum.Enum):
+    """Where a migration is while memory is released."""
+
+    BEFORE_TRANSFER = 'before the transfer'
+    DURING_TRANSFER = 'during the transfer'
 
 
 class EndReason(enum.Enum):
@@ -28,19 +33,19 @@ class EndReason(enum.Enum):
 
     TARGET_REACHED = 'all of it'
     RESIDENT_RELEASED = 'all of it that was resident'
-    NEARLY_DONE = 'the rest beside the transfer'
-    NO_PROGRESS = 'the guest gives nothing more'
+    NEARLY_DONE = 'the rest during the transfer'
+    NO_PROGRESS = 'the guest gives up nothing more'
     DEADLINE = 'deadline_seconds passed'
     FORCE_COMPLETE = 'the migration was forced to complete'
-    TRANSFER_ENDED = 'the transfer was quicker'
+    TRANSFER_ENDED = 'the transfer ended'
     NOT_OURS = 'somebody else moves the balloon'
     ABORTED = 'the migration was aborted'
-    NO_EFFECT = 'the host gains nothing from what the guest gives'
-    PRESSURE = 'the guest needs its memory'
+    NO_EFFECT = 'the resident size does not fall'
+    PRESSURE = 'the guest came under memory pressure'
 
     @property
     def restores(self) -> bool:
-        """Whether what was taken goes back at once."""
+        """Whether what was released is restored at once."""
         return self in (
             EndReason.ABORTED,
             EndReason.NO_EFFECT,
@@ -49,14 +54,35 @@ class EndReason(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Release:
-    """What was taken from a guest.
+class Observation:
+    """The guest at one moment.
 
-    :ivar end: why it ended
-    :ivar released_kib: what the guest gave
+    :ivar at_seconds: when, monotonic
+    :ivar actual_kib: memory the guest has
+    :ivar rss_kib: its resident size on the host
+    :ivar available_kib: memory it could give up without swapping, as it
+                         reported a second ago or less; None where it does
+                         not report it
+    :ivar swapped_out_kib: what it swapped out since it booted; None where
+                           it does not report it
+    """
+
+    at_seconds: float
+    actual_kib: int
+    rss_kib: int
+    available_kib: int | None = None
+    swapped_out_kib: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """What was released of a guest.
+
+    :ivar end: why the release ended
+    :ivar released_kib: what the guest gave up
     :ivar resident_fall_kib: by how much its resident size fell
     :ivar rss_kib: its resident size afterwards
-    :ivar target_kib: memory its balloon was told to leave it in the end
+    :ivar target_kib: memory it was left with in the end
     :ivar seconds: how long it took
     """
 
@@ -69,59 +95,37 @@ class Release:
 
 
 class Releaser(abc.ABC):
-    """Someone who can take memory from a guest.
+    """A way to release memory of a guest.
 
-    The journal says already what the guest is owed. Whatever these methods
-    raise, the caller gives everything back.
+    It observes and acts; when to go on and when to stop is decided in
+    :mod:`nova_freemem.release.watch`. The journal has its entry before a
+    releaser is called. Whatever its methods raise, all memory of the guest
+    is restored.
     """
 
     @abc.abstractmethod
-    def start(self, domain: guests.Guest, plan: Plan) -> None:
-        """Begin to take what the plan says, and do not wait.
+    def observe(self, guest: guests.Guest, now_seconds: float) -> Observation:
+        """Return how the guest is now; called several times a second.
 
-        :param domain: the guest; no transfer is under way
-        :param plan: what to take
-        :raises FreememError: it could not be done
+        :param guest: the guest
+        :param now_seconds: monotonic, for the observation
+        :returns: the observation
+        :raises DomainGone: the guest has left this host
+        :raises OperationInvalid: it does not run any more
+        :raises FreememError: it cannot be observed
         """
 
     @abc.abstractmethod
-    def watch(
-        self,
-        domain: guests.Guest,
-        plan: Plan,
-        requests: clocks.Requests,
-        clock: clocks.Clock,
-        deadline: clocks.Deadline | None,
-    ) -> Release:
-        """Stay with a release until it ends.
+    def set_target(
+        self, guest: guests.Guest, target_kib: int, phase: Phase
+    ) -> None:
+        """Begin to bring a guest to a size, and do not wait for it.
 
-        :param domain: the guest
-        :param plan: what is being taken
-        :param requests: abort, force-complete and the end of the transfer
-                       arrive here
-        :param clock: for waits
-        :param deadline: when to stop, keeping what was taken by then; None
-                         where the release keeps nobody waiting, because the
-                         transfer is under way
-        :returns: what came of it; nothing moves any more, but for what goes
-                  back
-        :raises FreememError: it could not be done
-        """
+        Called once to start a release, and to stop or undo one.
 
-    @abc.abstractmethod
-    def hold(
-        self,
-        domain: guests.Guest,
-        plan: Plan,
-        requests: clocks.Requests,
-        clock: clocks.Clock,
-    ) -> bool:
-        """Stay with a guest whose memory is taken, until its transfer ends.
-
-        :param domain: the guest, whose transfer is under way
-        :param plan: what was taken; its target is the release's
-        :param requests: the end of the transfer arrives here
-        :param clock: for waits
-        :returns: False where the guest needed its memory and it went back
+        :param guest: the guest
+        :param target_kib: memory it is to have
+        :param phase: whether libvirt's own calls work, as they do before the
+                      transfer, or would wait for the transfer to end
         :raises FreememError: it could not be done
         """

@@ -10,28 +10,29 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""When to end a release: pure, from what was observed."""
+"""When a release ends: pure, from what was observed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-import dataclasses
 
-from nova_freemem import clock as clocks
-from nova_freemem.plan import planner
+from nova_freemem.plan import forecast
+from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.release.base import EndReason
-from nova_freemem.virt.memory_stats import MemoryStats
+from nova_freemem.release.base import Observation
+from nova_freemem.release.base import Phase
+from nova_freemem.release.requests import Request
 
 # The balloon moves in pages; a guest that stops this far from its target has
 # arrived.
 TOLERANCE_KIB = 1024
 
-# What is looked back on to tell a rate.
+# How far back a rate is measured.
 WINDOW_SECONDS = 2.0
 
-# The slowest release measured took 200 MiB/s. A guest that gives less than
-# this in a window has nothing more to give (one page each 5 s has been
+# The slowest release measured made 200 MiB/s. A guest that gives up less than
+# this in a window has nothing more to give up (one page each 5 s has been
 # reported as progress elsewhere; it is none).
 STALL_KIB = 8 * 1024
 
@@ -40,7 +41,7 @@ STALL_KIB = 8 * 1024
 # and three seconds took as long, within noise, and sent half as much again and
 # nearly twice as much.
 LEAD_SECONDS = 1.0
-PACE_SECONDS = 0.5
+RATE_SECONDS = 0.5
 
 # How far the least resident size of a plan can be off: what QEMU has for
 # itself, and the free pages a kernel keeps back, differ (63 MiB measured).
@@ -52,86 +53,48 @@ LEAST_FALL_SHARE = 0.1
 LEAST_FALL_JUDGED_KIB = 64 * 1024
 
 
-@dataclasses.dataclass(frozen=True)
-class Observation:
-    """The guest at one moment.
-
-    :ivar at_seconds: when, monotonic
-    :ivar actual_kib: memory the guest has
-    :ivar rss_kib: its resident size on the host
-    :ivar available_kib: memory it could give without swapping, as it said a
-                         second ago or less; None where it does not say
-    :ivar swapped_out_kib: what it swapped out since it booted; None where
-                           it does not say
-    """
-
-    at_seconds: float
-    actual_kib: int
-    rss_kib: int
-    available_kib: int | None = None
-    swapped_out_kib: int | None = None
-
-    @classmethod
-    def of(
-        cls, at_seconds: float, balloon: MemoryStats, rss_kib: int
-    ) -> Observation:
-        """Take what matters of the balloon's statistics.
-
-        :param at_seconds: when they were read
-        :param balloon: the statistics
-        :param rss_kib: the guest's resident size
-        """
-        return cls(
-            at_seconds,
-            balloon.actual_kib,
-            rss_kib,
-            balloon.available_kib,
-            balloon.swapped_out_kib,
-        )
-
-
-def judge(
+def end_reason(
     seen: Sequence[Observation],
     plan: Plan,
-    request: clocks.Request | None,
+    phase: Phase,
+    request: Request | None,
     deadline_passed: bool,
-    kept_waiting: bool = False,
 ) -> EndReason | None:
     """Decide whether a release goes on.
 
     :param seen: all observations, oldest first; one at least
-    :param plan: what is to be taken
-    :param request: what the operator wants, if anything
+    :param plan: what is to be released
+    :param phase: whether the transfer waits for it
+    :param request: what is asked of it, if anything
     :param deadline_passed: whether the time is up
-    :param kept_waiting: whether the transfer waits for it
     :returns: why it ends, or None where it goes on
     """
-    if request is clocks.Request.ABORT:
+    if request is Request.ABORT:
         return EndReason.ABORTED
     if under_pressure(seen, plan):
         return EndReason.PRESSURE
     if seen[-1].actual_kib < plan.target_kib - TOLERANCE_KIB:
         return EndReason.NOT_OURS
-    end = _end_with_gain(seen, plan, request, deadline_passed)
+    end = _end_that_keeps(seen, plan, request, deadline_passed)
     if (
         end is None
-        and kept_waiting
-        and plan.mode is planner.Mode.AUTO
-        and _better_begun(seen, plan)
+        and phase is Phase.BEFORE_TRANSFER
+        and plan.mode is Mode.AUTO
+        and _transfer_had_better_start(seen, plan)
     ):
         end = EndReason.NEARLY_DONE
-    if end is not None and _gained_nothing(seen, plan):
+    if end is not None and _has_no_effect(seen, plan):
         return EndReason.NO_EFFECT
     return end
 
 
 def under_pressure(seen: Sequence[Observation], plan: Plan) -> bool:
-    """Tell whether the guest needs what was taken.
+    """Return whether the guest needs what was released.
 
     :param seen: all observations, oldest first; one at least
-    :param plan: what is taken
+    :param plan: what is released
     :returns: whether it has less available than its headroom, has swapped
-              out, or takes memory back from the balloon by itself
+              out, or grows by itself
     """
     last = seen[-1]
     available_kib = _available_kib(seen)
@@ -147,34 +110,34 @@ def under_pressure(seen: Sequence[Observation], plan: Plan) -> bool:
 
 
 def _available_kib(seen: Sequence[Observation]) -> int | None:
-    """Tell what is left of what the guest said it had available.
+    """Return what is left of what the guest reported as available.
 
-    What it said may be a statistics period old, or stale; what the balloon
-    has taken since is known.
+    What it reported may be a statistics period old, or stale; what it has
+    given up since is known.
     """
-    last = told = seen[-1]
+    last = reported = seen[-1]
     if last.available_kib is None:
         return None
     for one in reversed(seen):
         if one.available_kib != last.available_kib:
             break
-        told = one
-    return last.available_kib - max(0, told.actual_kib - last.actual_kib)
+        reported = one
+    return last.available_kib - max(0, reported.actual_kib - last.actual_kib)
 
 
-def _end_with_gain(
+def _end_that_keeps(
     seen: Sequence[Observation],
     plan: Plan,
-    request: clocks.Request | None,
+    request: Request | None,
     deadline_passed: bool,
 ) -> EndReason | None:
     if seen[-1].actual_kib <= plan.target_kib + TOLERANCE_KIB:
         return EndReason.TARGET_REACHED
     if _nothing_resident_left(seen, plan):
         return EndReason.RESIDENT_RELEASED
-    if request is clocks.Request.TRANSFER_ENDED:
+    if request is Request.TRANSFER_ENDED:
         return EndReason.TRANSFER_ENDED
-    if request is clocks.Request.FORCE_COMPLETE:
+    if request is Request.FORCE_COMPLETE:
         return EndReason.FORCE_COMPLETE
     if deadline_passed:
         return EndReason.DEADLINE
@@ -202,13 +165,13 @@ def _stalled(seen: Sequence[Observation]) -> bool:
 
 
 def _nothing_resident_left(seen: Sequence[Observation], plan: Plan) -> bool:
-    """Tell whether what the balloon still takes is not the host's.
+    """Return whether what is still released is not the host's.
 
     The least resident size is an estimate; that the size falls no more is
     seen.
     """
     last = seen[-1]
-    earlier = _before(seen, PACE_SECONDS)
+    earlier = _before(seen, RATE_SECONDS)
     if earlier is None or last.rss_kib > plan.least_rss_kib + NEAR_KIB:
         return False
     released_kib = earlier.actual_kib - last.actual_kib
@@ -219,18 +182,20 @@ def _nothing_resident_left(seen: Sequence[Observation], plan: Plan) -> bool:
     )
 
 
-def _better_begun(seen: Sequence[Observation], plan: Plan) -> bool:
-    """Tell whether the transfer, which waits, had better start.
+def _transfer_had_better_start(
+    seen: Sequence[Observation], plan: Plan
+) -> bool:
+    """Return whether the transfer, which waits, had better start.
 
-    By the pace at which this guest gives, it waits until the end of the
-    release is near, or not at all where the guest gives so slowly that the
-    link had better help.
+    By the rate at which this guest gives up memory, it waits until the end of
+    the release is near, or not at all where the guest is so slow that the
+    path had better help.
     """
     last = seen[-1]
-    earlier = _before(seen, PACE_SECONDS)
+    earlier = _before(seen, RATE_SECONDS)
     if earlier is None:
         return False
-    pace = (earlier.actual_kib - last.actual_kib) / (
+    rate_kib_per_second = (earlier.actual_kib - last.actual_kib) / (
         last.at_seconds - earlier.at_seconds
     )
     left_kib = max(
@@ -240,14 +205,18 @@ def _better_begun(seen: Sequence[Observation], plan: Plan) -> bool:
             last.rss_kib - plan.least_rss_kib,
         ),
     )
-    if left_kib <= pace * LEAD_SECONDS:
+    if left_kib <= rate_kib_per_second * LEAD_SECONDS:
         return True
-    return pace > 0 and planner.transfer_now_is_better(
-        left_kib, plan.needed_kib, pace, plan.link, plan.original_kib
+    return rate_kib_per_second > 0 and forecast.transfer_now_is_better(
+        left_kib,
+        plan.needed_kib,
+        rate_kib_per_second,
+        plan.bandwidth,
+        plan.original_kib,
     )
 
 
-def _gained_nothing(seen: Sequence[Observation], plan: Plan) -> bool:
+def _has_no_effect(seen: Sequence[Observation], plan: Plan) -> bool:
     first, last = seen[0], seen[-1]
     expected_kib = plan.expected_fall_kib(first.actual_kib - last.actual_kib)
     if expected_kib < LEAST_FALL_JUDGED_KIB:

@@ -10,156 +10,150 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What operators see: log lines, and events in ``server event show``."""
+"""Log lines about a guest, and its events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import contextlib
 from typing import Any
 
-from nova import objects
 from oslo_log import log as logging
 
 from nova_freemem import exceptions
+from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.base import Release
+from nova_freemem.report import events
 from nova_freemem.restore.restoration import RestoreResult
 
 LOG = logging.getLogger(__name__)
 
-RELEASE_EVENT = 'compute_freemem_release'
-RESTORE_EVENT = 'compute_freemem_restore'
-SKIP_EVENT = 'compute_freemem_skip_{reason}'
-
 KIB_PER_MIB = 1024
+
+_WHEN = {
+    Mode.BEFORE: 'before',
+    Mode.AUTO: 'ahead of',
+    Mode.DURING: 'during',
+}
 
 
 class GuestReporter:
-    """Tells, in the log, of what one guest is owed."""
+    """Reports, in the log, how outstanding memory of a guest is restored."""
 
     def __init__(self, uuid: str) -> None:
-        """Speak for one guest.
+        """Initialize the reporter of a guest.
 
         :param uuid: the instance's
         """
         self._uuid = uuid
 
-    def restored(self, assigned: RestoreResult) -> None:
-        """Tell what the guest got back.
+    def restored(self, result: RestoreResult) -> None:
+        """Report how much of its memory the guest has.
 
-        :param assigned: what came of it
+        :param result: what came of restoring it
         """
-        if assigned.complete:
+        if result.complete:
             LOG.info(
-                'Gave memory back to the guest in %(seconds).1f s: '
+                'Restored memory of the guest in %(seconds).1f s: '
                 '%(before)d -> %(after)d KiB.',
                 {
-                    'seconds': assigned.seconds,
-                    'before': assigned.before_kib,
-                    'after': assigned.after_kib,
+                    'seconds': result.seconds,
+                    'before': result.before_kib,
+                    'after': result.after_kib,
                 },
                 instance_uuid=self._uuid,
             )
             return
         LOG.warning(
-            'The guest is slow to take its memory back: it has %(after)d of '
-            '%(original)d KiB after %(seconds).0f s. What is owed stays '
-            'written in its domain, and asking goes on.',
+            'Restoring memory of the guest is slow: it has %(after)d of '
+            '%(original)d KiB after %(seconds).0f s. The journal entry stays '
+            'in its domain and nova-compute tries again.',
             {
-                'after': assigned.after_kib,
-                'original': assigned.original_kib,
-                'seconds': assigned.seconds,
+                'after': result.after_kib,
+                'original': result.original_kib,
+                'seconds': result.seconds,
             },
             instance_uuid=self._uuid,
         )
 
-    def restore_failed(self, fault: Exception) -> None:
-        """Tell that memory could not be given back, and how to mend it.
+    def restore_failed(self, error: Exception) -> None:
+        """Report that memory could not be restored, and what to do.
 
-        :param fault: why
+        :param error: why
         """
         LOG.error(
-            'Could not give memory back to the guest: %(fault)s. It may run '
-            'with less memory than it was given. It is tried again as long '
-            'as nova-compute runs, and by "nova-freemem restore %(uuid)s" on '
-            'this host at any time.',
-            {'fault': fault, 'uuid': self._uuid},
+            'Could not restore memory of the guest: %(error)s. It may run '
+            'with less memory than its flavor says. nova-compute tries '
+            'again; to restore it by hand run "nova-freemem restore '
+            '%(uuid)s" on this host.',
+            {'error': error, 'uuid': self._uuid},
             instance_uuid=self._uuid,
         )
 
-    def journal_unreadable(self, fault: Exception) -> None:
-        """Tell that nobody knows what the guest is owed, and who decides.
+    def journal_unreadable(self, error: Exception) -> None:
+        """Report that it is not known what is outstanding, and what to do.
 
-        :param fault: what is wrong with its journal entry
+        :param error: what is wrong with the journal entry
         """
         LOG.error(
-            'What the guest is owed is not known: %(fault)s. Nothing is '
-            'done. To give it all the memory that its domain may have and '
-            'settle the entry: "nova-freemem repair %(uuid)s" on this host.',
-            {'fault': fault, 'uuid': self._uuid},
+            'The journal entry of the guest cannot be read: %(error)s. '
+            'Nothing is restored. To restore all memory its domain may have, '
+            'run "nova-freemem repair %(uuid)s" on this host.',
+            {'error': error, 'uuid': self._uuid},
             instance_uuid=self._uuid,
         )
 
 
 class Reporter(GuestReporter):
-    """Tells of one instance's migration on one host."""
+    """Reports on one instance's migration on one host."""
 
     def __init__(self, context: Any, instance: Any, host: str) -> None:
-        """Speak for one instance.
+        """Initialize the reporter of an instance.
 
-        :param context: Nova's request context, whose request the events
-                        join
-        :param instance: the Nova instance
+        :param context: of Nova's request
+        :param instance: Nova's
         :param host: this host's name
         """
         super().__init__(instance.uuid)
-        self._context = context
         self._instance = instance
-        self._host = host
+        self._events = events.Events(context, instance, host)
 
-    @contextlib.contextmanager
-    def event(self, name: str) -> Iterator[None]:
-        """Show a step in the instance action, as a success in any case.
-
-        An event that ends in an error turns the whole action into one, so
-        faults of ours are told by the log alone.
+    def event(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Show a step in the events of the server.
 
         :param name: the event's name
         """
-        self._record('event_start', name)
-        try:
-            yield
-        finally:
-            self._record('event_finish', name)
+        return self._events.event(name)
 
-    def skipped(self, why: Skip) -> None:
-        """Tell that the migration carries everything, and why.
+    def skipped(self, skip: Skip) -> None:
+        """Report that nothing is released, and why.
 
-        :param why: the decision
+        :param skip: the decision
         """
         LOG.info(
-            'Live migration carries all memory of the guest: %s.',
-            why,
+            "Skipping memory release: %(skip)s. See '%(name)s' in the "
+            'operations guide.',
+            {'skip': skip, 'name': skip.name},
             instance=self._instance,
         )
-        with self.event(SKIP_EVENT.format(reason=why.reason.name.lower())):
+        with self.event(events.skip_event(skip)):
             pass
 
     def released(self, plan: Plan, release: Release) -> None:
-        """Tell what was taken and what that is expected to save.
+        """Report what was released and what that is expected to save.
 
-        :param plan: what was to be taken
+        :param plan: what was to be released
         :param release: what was
         """
         if release.end.restores:
             LOG.info(
-                'Live migration carries all memory of the guest: %(end)s '
-                'after %(taken)d MiB in %(seconds).1f s.',
+                'Stopped releasing memory: %(end)s after %(released)d MiB in '
+                '%(seconds).1f s. All memory of the guest is restored and '
+                'the live migration transfers it.',
                 {
                     'end': release.end.value,
-                    'taken': release.released_kib // KIB_PER_MIB,
+                    'released': release.released_kib // KIB_PER_MIB,
                     'seconds': release.seconds,
                 },
                 instance=self._instance,
@@ -167,67 +161,52 @@ class Reporter(GuestReporter):
             return
         saving_kib = min(plan.expected_saving_kib, release.resident_fall_kib)
         LOG.info(
-            'Released %(taken)d of %(original)d MiB %(mode)s live migration '
-            'in %(seconds).1f s (%(end)s; asked %(source)s); expected to '
-            'save %(saving)d MiB and %(saving_seconds).1f s of transfer '
-            '(%(link)s): the resident size fell by %(gained)d MiB to '
-            '%(rss)d MiB.',
+            'Released %(released)d of %(original)d MiB %(when)s the transfer '
+            'in %(seconds).1f s (%(end)s); expected to save %(saving)d MiB '
+            'and %(saving_seconds).1f s of transfer at %(bandwidth)s. '
+            'Resident size fell by %(fall)d MiB to %(rss)d MiB. Free memory '
+            'was reported by %(source)s.',
             {
-                'taken': release.released_kib // KIB_PER_MIB,
+                'released': release.released_kib // KIB_PER_MIB,
                 'original': plan.original_kib // KIB_PER_MIB,
+                'when': _WHEN[plan.mode],
                 'seconds': release.seconds,
                 'end': release.end.value,
-                'mode': plan.mode.value,
-                'link': plan.link,
-                'saving_seconds': saving_kib / plan.link.kib_per_second,
-                'source': plan.source,
                 'saving': saving_kib // KIB_PER_MIB,
-                'gained': release.resident_fall_kib // KIB_PER_MIB,
+                'saving_seconds': saving_kib / plan.bandwidth.kib_per_second,
+                'bandwidth': plan.bandwidth,
+                'fall': release.resident_fall_kib // KIB_PER_MIB,
                 'rss': release.rss_kib // KIB_PER_MIB,
+                'source': plan.source,
             },
             instance=self._instance,
         )
 
     def pressure_during_transfer(self, plan: Plan) -> None:
-        """Tell that the guest got its memory back while it was transferred.
+        """Report that all memory was restored while it was transferred.
 
-        :param plan: what had been taken
+        :param plan: what had been released
         """
         LOG.warning(
-            'The guest needed its memory while it was transferred and was '
-            'given all %(original)d MiB back at once. It will be left alone '
-            'in its next migrations from here for a while.',
+            'The guest came under memory pressure during the transfer: all '
+            '%(original)d MiB are restored. Its next live migrations from '
+            "this host skip memory release for a while (see 'backing_off' in "
+            'the operations guide).',
             {'original': plan.original_kib // KIB_PER_MIB},
             instance=self._instance,
         )
 
-    def error(self, doing: str, fault: Exception) -> None:
-        """Tell of a fault; of one that nobody has foreseen, with its trace.
+    def error(self, doing: str, error: Exception) -> None:
+        """Report an error; with its trace where nobody foresaw it.
 
         :param doing: what failed
-        :param fault: why
+        :param error: why
         """
-        foreseen = isinstance(fault, exceptions.FreememError)
+        foreseen = isinstance(error, exceptions.FreememError)
         LOG.error(
-            '%(doing)s failed: %(fault)s. The live migration goes on '
-            'as Nova does it.',
-            {'doing': doing, 'fault': fault},
+            '%(doing)s failed: %(error)s. The live migration continues as '
+            'Nova does it.',
+            {'doing': doing, 'error': error},
             instance=self._instance,
-            exc_info=None if foreseen else fault,
+            exc_info=None if foreseen else error,
         )
-
-    def _record(self, method: str, name: str) -> None:
-        try:
-            getattr(objects.InstanceActionEvent, method)(
-                self._context,
-                self._uuid,
-                name,
-                want_result=False,
-                **({'host': self._host} if method == 'event_start' else {}),
-            )
-        except Exception as fault:
-            LOG.debug(
-                'Could not record %(name)s: %(fault)s',
-                {'name': name, 'fault': fault},
-                instance=self._instance,
-            )

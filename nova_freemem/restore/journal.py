@@ -10,17 +10,20 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What is owed to a guest, kept in its libvirt domain.
+"""The outstanding memory of a guest, recorded in its libvirt domain.
 
-Written before the first page is taken and erased once the guest has
-everything back. It travels with the guest, so that whoever has the guest
-knows what it is owed.
+The journal entry is written before the first page is released and erased
+once the guest has all its memory again. It migrates with the guest, so that
+the host that has the guest knows what is outstanding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
 import datetime
+from typing import Any
 
 from lxml import etree
 
@@ -29,21 +32,24 @@ from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import validation
 
-FORMAT = '1'
+ELEMENT = 'outstanding'
+# Raised only where a reader of the format before would restore the wrong
+# thing. Attributes that such a reader may ignore can be added without.
+FORMAT = 1
 LONGEST_ENTRY_CHARACTERS = 4096
 LONGEST_NAME_CHARACTERS = 255
 
 
 @dataclasses.dataclass(frozen=True)
 class JournalEntry:
-    """One entry.
+    """One journal entry.
 
     :ivar original_kib: memory the guest had, and is to have again
-    :ivar source: host that took it
-    :ivar released_at: when
-    :ivar migration: UUID of Nova's migration it was taken for
-    :ivar stats_period_seconds: how often its balloon driver told, and is to
-                                tell again
+    :ivar source: host that released it
+    :ivar released_at: when it was released
+    :ivar migration: UUID of Nova's migration it was released for
+    :ivar stats_period_seconds: statistics period of the balloon driver
+                                before the release, and again afterwards
     """
 
     original_kib: int
@@ -53,15 +59,15 @@ class JournalEntry:
     stats_period_seconds: int
 
     def to_xml(self) -> str:
-        """Write the entry as libvirt takes it.
+        """Return the entry as libvirt takes it.
 
         libvirt puts the element into our namespace itself, refuses one that
-        is in it already, and takes it out again for who reads it.
+        is in it already, and removes the namespace when the element is read.
         """
         element = etree.Element(
-            'outstanding',
+            ELEMENT,
             attrib={
-                'format': FORMAT,
+                'format': str(FORMAT),
                 'original_kib': str(self.original_kib),
                 'source': self.source,
                 'released_at': self.released_at.isoformat(),
@@ -73,75 +79,91 @@ class JournalEntry:
 
     @classmethod
     def from_xml(cls, text: str) -> JournalEntry:
-        """Read an entry.
+        """Parse an entry.
+
+        All attributes of this format must be present and valid; others are
+        ignored.
 
         :param text: the metadata element
-        :returns: what is owed
+        :returns: the entry
         :raises JournalUnreadable: it is damaged, or of another format
         """
         if len(text) > LONGEST_ENTRY_CHARACTERS:
-            raise _unreadable(text, 'it is too long')
+            raise _unreadable(
+                text, f'longer than {LONGEST_ENTRY_CHARACTERS} characters'
+            )
         try:
             element = validation.xml(text)
         except ValueError:
-            raise _unreadable(text, 'it is not XML') from None
-        if element.tag != 'outstanding':
-            raise _unreadable(text, 'it is not what is owed')
-        if element.get('format') != FORMAT:
-            raise _unreadable(text, f'its format is not {FORMAT}')
-        try:
-            owed = cls(
-                original_kib=validation.whole_number(
-                    element.get('original_kib')
-                ),
-                source=_name(element.get('source')),
-                released_at=_moment(element.get('released_at')),
-                migration=_name(element.get('migration')),
-                stats_period_seconds=validation.whole_number(
-                    element.get('stats_period_seconds'),
-                    domain_xml.LONGEST_STATS_PERIOD_SECONDS,
-                ),
-            )
-        except (ValueError, OverflowError):
-            raise _unreadable(
-                text, 'an attribute is missing or wrong'
-            ) from None
-        if not owed.original_kib:
-            raise _unreadable(text, 'it is about nothing')
-        return owed
+            raise _unreadable(text, 'not XML') from None
+        if element.tag != ELEMENT:
+            raise _unreadable(text, f'not an element <{ELEMENT}>')
+        _check_format(element.get('format'), text)
+        values = {}
+        for name, parse in _PARSERS.items():
+            try:
+                values[name] = parse(element.get(name))
+            except (ValueError, OverflowError):
+                problem = 'not valid' if name in element.attrib else 'missing'
+                raise _unreadable(text, f'{name} is {problem}') from None
+        return cls(**values)
 
 
-def write(domain: guests.Guest, owed: JournalEntry) -> None:
-    """Note what a guest is owed.
+def write(guest: guests.Guest, entry: JournalEntry) -> None:
+    """Record that memory of a guest is outstanding.
 
-    :param domain: the guest
-    :param owed: what
-    :raises LibvirtFault: it could not be written; then take nothing
+    :param guest: the guest
+    :param entry: the entry
+    :raises LibvirtError: it could not be written; release nothing then
     """
-    domain.write_metadata(owed.to_xml())
+    guest.write_metadata(entry.to_xml())
 
 
-def read(domain: guests.Guest) -> JournalEntry | None:
-    """Look up what a guest is owed.
+def read(guest: guests.Guest) -> JournalEntry | None:
+    """Read the journal entry of a guest.
 
-    :param domain: the guest
-    :returns: what, or None where it is owed nothing
-    :raises JournalUnreadable: there is an entry that makes no sense
+    :param guest: the guest
+    :returns: the entry, or None where no memory is outstanding
+    :raises JournalUnreadable: there is an entry that cannot be read
     """
-    text = domain.read_metadata()
+    text = guest.read_metadata()
     return None if text is None else JournalEntry.from_xml(text)
 
 
-def erase(domain: guests.Guest) -> None:
-    """Note that a guest has everything back.
+def erase(guest: guests.Guest) -> None:
+    """Record that no memory of a guest is outstanding.
 
-    :param domain: the guest
+    :param guest: the guest
     """
-    domain.erase_metadata()
+    guest.erase_metadata()
+
+
+def _check_format(number: str | None, text: str) -> None:
+    """Raise JournalUnreadable if an entry is of another format."""
+    if number == str(FORMAT):
+        return
+    try:
+        newer = validation.whole_number(number) > FORMAT
+    except ValueError:
+        newer = False
+    if newer:
+        raise _unreadable(
+            text,
+            f'format {number} is newer than {FORMAT}, which this version of '
+            'nova-freemem reads (upgrade it)',
+        )
+    raise _unreadable(text, f'its format is not {FORMAT}')
+
+
+def _amount(text: str | None) -> int:
+    number = validation.whole_number(text)
+    if not number:
+        raise ValueError('no memory')
+    return number
 
 
 def _name(text: str | None) -> str:
-    """Take a name that can be printed; Nova allows no other."""
+    """Return a name that can be printed; Nova allows no other."""
     if (
         text
         and len(text) <= LONGEST_NAME_CHARACTERS
@@ -151,11 +173,26 @@ def _name(text: str | None) -> str:
     raise ValueError('not a name')
 
 
-def _moment(text: str | None) -> datetime.datetime:
-    moment = datetime.datetime.fromisoformat(text or '')
-    if moment.tzinfo is None:
-        raise ValueError('not known in which time zone')
-    return moment.astimezone(datetime.UTC)
+def _time(text: str | None) -> datetime.datetime:
+    time = datetime.datetime.fromisoformat(text or '')
+    if time.tzinfo is None:
+        raise ValueError('no time zone')
+    return time.astimezone(datetime.UTC)
+
+
+def _period(text: str | None) -> int:
+    return validation.whole_number(
+        text, domain_xml.LONGEST_STATS_PERIOD_SECONDS
+    )
+
+
+_PARSERS: Mapping[str, Callable[[str | None], Any]] = {
+    'original_kib': _amount,
+    'source': _name,
+    'released_at': _time,
+    'migration': _name,
+    'stats_period_seconds': _period,
+}
 
 
 def _unreadable(text: str, problem: str) -> exceptions.JournalUnreadable:

@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Who sees to which guest of this host: one at a time.
+"""One lock for each guest of this host.
 
-A migration, an arrival and the reconciler write to the same journal and move
-the same balloon. Whoever wants to, holds the guest's claim for as long; two
+A migration, a landing and the reconciler write to the same journal entry and
+move the same balloon. Each of them holds the guest's lock meanwhile; two
 guests never wait for each other.
 """
 
@@ -27,10 +27,10 @@ from nova_freemem import clock as clocks
 
 
 class Locks:
-    """The guests of one host that somebody sees to."""
+    """The locks of the guests of one host."""
 
     def __init__(self, clock: clocks.Clock) -> None:
-        """Know of none yet.
+        """Initialize the locks, with none held.
 
         :param clock: for waits
         """
@@ -40,32 +40,32 @@ class Locks:
 
     @contextlib.contextmanager
     def hold(self, uuid: str, wait_seconds: float = 0.0) -> Iterator[bool]:
-        """Hold a guest's claim, if it can be had.
+        """Hold the lock of a guest, if it can be had.
 
         :param uuid: the instance
-        :param wait_seconds: how long to wait for who holds it
-        :returns: whether it is held; where it is not, leave the guest to
-                  who does
+        :param wait_seconds: how long to wait for another holder
+        :returns: whether it is held, as a context manager; where it is not,
+                  the guest must not be touched
         """
-        taken = self._take(uuid, wait_seconds)
+        acquired = self._acquire(uuid, wait_seconds)
         try:
-            yield taken
+            yield acquired
         finally:
-            if taken:
-                self._let_go(uuid)
+            if acquired:
+                self._release(uuid)
 
-    def _take(self, uuid: str, wait_seconds: float) -> bool:
+    def _acquire(self, uuid: str, wait_seconds: float) -> bool:
         deadline = clocks.Deadline(self._clock, wait_seconds)
         while True:
             with self._lock:
-                let_go = self._held.get(uuid)
-                if let_go is None:
+                released = self._held.get(uuid)
+                if released is None:
                     self._held[uuid] = threading.Event()
                     return True
             if deadline.passed():
                 return False
-            self._clock.wait(deadline.left_seconds(), until=let_go)
+            self._clock.wait(deadline.left_seconds(), until=released)
 
-    def _let_go(self, uuid: str) -> None:
+    def _release(self, uuid: str) -> None:
         with self._lock:
             self._held.pop(uuid).set()

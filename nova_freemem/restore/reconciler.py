@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Pays, on one host, what guests are still owed when something failed.
+"""Restores outstanding memory of guests on one host, after failures.
 
-There is one thread for all guests. It ends with nova-compute, and does
-nothing for a guest that somebody else sees to.
+One thread serves all guests. It ends with nova-compute, and does not touch a
+guest whose lock is held elsewhere.
 """
 
 from __future__ import annotations
@@ -30,259 +30,261 @@ from nova_freemem.restore import journal
 from nova_freemem.restore import locks
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.restore.retry import Attempts
-from nova_freemem.restore.retry import Verdict
 from nova_freemem.restore.retry import attempts_after
-from nova_freemem.restore.retry import judge
+from nova_freemem.restore.retry import is_due
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 
 LOG = logging.getLogger(__name__)
 
-# A guest that has landed is Nova's for now: its own steps take over what was
-# begun, and show it in the server's events. They begin a second or two later.
+# After a landing, Nova's own steps take over a restoration that was begun
+# here, and show it in the server's events. They begin a second or two later.
 LANDING_SECONDS = 5.0
 
-# What a guest that was asked again makes of it is seen by then.
+# The effect of a nudge is seen by then.
 NUDGED_SECONDS = 1.0
 
-# Shorter waits belong to guests that are being paid as they should.
-TOLD_FROM_SECONDS = 10.0
+# With shorter pauses, a guest is only on its way to having its memory.
+REPORT_FROM_SECONDS = 10.0
 
 
 @dataclasses.dataclass
-class _Account:
-    """What is remembered of one guest until it is settled.
+class _GuestState:
+    """What is remembered of one guest until its memory is restored.
 
-    :ivar tries: how it went so far
-    :ivar assignment: what was begun; whose the guest's claim is, his it is
-    :ivar nudged: whether it was, and what that brings is yet to be seen
-    :ivar complained_of: what was told about an entry that cannot be read
+    :ivar attempts: those that have not succeeded
+    :ivar restoration: the one begun, used by whoever holds the guest's lock
+    :ivar nudged: whether it was, and the effect is yet to be seen
+    :ivar unreadable: the error reported for an entry that cannot be read
     """
 
-    tries: Attempts = dataclasses.field(default_factory=Attempts)
-    assignment: restorations.Restoration | None = None
+    attempts: Attempts = dataclasses.field(default_factory=Attempts)
+    restoration: restorations.Restoration | None = None
     nudged: bool = False
-    complained_of: str | None = None
+    unreadable: str | None = None
 
 
 class Reconciler:
-    """Looks through the guests of one host, and at those it is told of."""
+    """Checks the guests of one host, and those it is notified of."""
 
     def __init__(
         self,
-        hypervisor: hosts.Host,
+        host: hosts.Host,
         locks: locks.Locks,
         clock: clocks.Clock,
         interval_seconds: float,
     ) -> None:
-        """Be ready to start.
+        """Initialize the reconciler.
 
-        :param hypervisor: this host's
-        :param locks: who sees to which of its guests
+        :param host: this host
+        :param locks: of its guests
         :param clock: for all waits
-        :param interval_seconds: from one look at all guests to the next
+        :param interval_seconds: how often all guests are checked
         """
-        self._hypervisor = hypervisor
+        self._host = host
         self._locks = locks
         self._clock = clock
         self._interval_seconds = interval_seconds
-        self._accounts: dict[str, _Account] = {}
-        self._told_of: set[str] = set()
-        self._news = threading.Event()
-        self._ended = False
+        self._states: dict[str, _GuestState] = {}
+        self._notified: set[str] = set()
+        self._wake = threading.Event()
+        self._stopped = False
         self._failing = False
-        self._look_at_all_seconds = 0.0
+        self._check_all_at_seconds = 0.0
 
     def start(self) -> None:
-        """Begin, in a thread; the first look at all guests comes at once."""
+        """Start in a thread, which checks all guests at once."""
         thread = threading.Thread(
             target=self._run, daemon=True, name='freemem-reconcile'
         )
         try:
             thread.start()
-        except RuntimeError as fault:
+        except RuntimeError as error:
             LOG.error(
-                'Nobody looks for guests of this host that are owed '
-                'memory: %s. "nova-freemem restore --all" does it once.',
-                fault,
+                'The reconciler could not start: %s. Outstanding memory of '
+                'guests on this host is not restored automatically; run '
+                '"nova-freemem restore --all".',
+                error,
             )
 
     def stop(self) -> None:
-        """End, after the guest that is being looked at."""
-        self._ended = True
-        self._news.set()
+        """Stop, after the guest that is being checked."""
+        self._stopped = True
+        self._wake.set()
 
     def notify(self, uuid: str) -> None:
-        """Have a guest looked at soon; returns at once.
+        """Have a guest checked soon; returns at once.
 
-        :param uuid: the instance: it began to run here, or somebody has let
-                     go of it
+        :param uuid: the instance: it started to run here, or its lock was
+                     released
         """
-        self._told_of.add(uuid)
-        self._news.set()
+        self._notified.add(uuid)
+        self._wake.set()
 
     def hand_over(self, uuid: str) -> restorations.Restoration | None:
-        """Leave a guest to the caller, who holds its claim.
+        """Hand a guest over to the caller, who holds its lock.
 
         :param uuid: the instance
-        :returns: what was begun for it, if anything
+        :returns: the restoration that was begun, if any
         """
-        account = self._accounts.get(uuid)
-        if account is None:
+        state = self._states.get(uuid)
+        if state is None:
             return None
-        begun, account.assignment = account.assignment, None
+        begun, state.restoration = state.restoration, None
         return begun
 
     def _run(self) -> None:
         while True:
-            self._news.clear()
-            if self._ended:  # told before the news were forgotten
+            self._wake.clear()
+            if self._stopped:  # set before the event was cleared
                 return
             try:
-                self._look_around()
+                self._check_guests()
                 self._failing = False
-            except Exception as fault:
-                self._tell_of_failure(fault)
-            self._clock.wait(self._pause_seconds(), until=self._news)
+            except Exception as error:
+                self._report_failure(error)
+            self._clock.wait(self._pause_seconds(), until=self._wake)
 
-    def _tell_of_failure(self, fault: Exception) -> None:
+    def _report_failure(self, error: Exception) -> None:
         if not self._failing:
             LOG.warning(
-                'Could not look through the guests for one that is '
-                'owed memory: %s. It is tried again every %d s.',
-                fault,
+                'Could not check the guests of this host for outstanding '
+                'memory: %s. The next attempt is in %d s.',
+                error,
                 self._interval_seconds,
             )
         self._failing = True
 
     def _pause_seconds(self) -> float:
         times = [
-            account.tries.next_at_seconds
-            for account in list(self._accounts.values())
-            if account.tries.times
+            state.attempts.next_at_seconds
+            for state in list(self._states.values())
+            if state.attempts.times
         ]
         return max(
-            0.0, min([self._look_at_all_seconds, *times]) - self._clock.now()
+            0.0, min([self._check_all_at_seconds, *times]) - self._clock.now()
         )
 
-    def _look_around(self) -> None:
-        self._look_at_news()
+    def _check_guests(self) -> None:
+        self._check_notified()
         for uuid in self._due():
-            self._look(uuid)
-            self._look_at_news()
+            self._check(uuid)
+            self._check_notified()
 
-    def _look_at_news(self) -> None:
-        while self._told_of:
-            uuid = self._told_of.pop()
-            if uuid in self._accounts:
-                self._accounts[uuid].tries = Attempts()
-            self._look(uuid)
+    def _check_notified(self) -> None:
+        while self._notified:
+            uuid = self._notified.pop()
+            if uuid in self._states:
+                self._states[uuid].attempts = Attempts()
+            self._check(uuid)
 
     def _due(self) -> list[str]:
         now = self._clock.now()
-        if now < self._look_at_all_seconds:
+        if now < self._check_all_at_seconds:
             return [
                 uuid
-                for uuid, account in list(self._accounts.items())
-                if account.tries.times and account.tries.may_go_on(now)
+                for uuid, state in list(self._states.items())
+                if state.attempts.times and state.attempts.may_go_on(now)
             ]
-        self._look_at_all_seconds = now + self._interval_seconds
-        entries = self._hypervisor.journal_entries()
-        for settled in set(self._accounts) - set(entries):
-            self._accounts.pop(settled, None)
+        self._check_all_at_seconds = now + self._interval_seconds
+        entries = self._host.journal_entries()
+        for restored in set(self._states) - set(entries):
+            self._states.pop(restored, None)
         return [
             uuid
             for uuid in entries
-            if uuid not in self._accounts
-            or self._accounts[uuid].tries.may_go_on(now)
+            if uuid not in self._states
+            or self._states[uuid].attempts.may_go_on(now)
         ]
 
-    def _look(self, uuid: str) -> None:
-        """Look at one guest, unless somebody sees to it or this has ended."""
-        if self._ended:
+    def _check(self, uuid: str) -> None:
+        """Check one guest, unless its lock is held or this has stopped."""
+        if self._stopped:
             return
-        account = self._accounts.setdefault(uuid, _Account())
-        with self._locks.hold(uuid) as ours:
-            if not ours:
-                account.tries = Attempts()  # Who lets go of it tells of it.
-            elif self._settle(uuid, account):
-                self._accounts.pop(uuid, None)
+        state = self._states.setdefault(uuid, _GuestState())
+        with self._locks.hold(uuid) as held:
+            if not held:
+                state.attempts = Attempts()  # Its holder notifies us.
+            elif self._reconcile(uuid, state):
+                self._states.pop(uuid, None)
 
-    def _settle(self, uuid: str, account: _Account) -> bool:
-        """Do for a guest what is due, and tell whether that is all."""
-        tell = reporters.GuestReporter(uuid)
+    def _reconcile(self, uuid: str, state: _GuestState) -> bool:
+        """Do what is due for a guest; return whether nothing remains."""
+        reporter = reporters.GuestReporter(uuid)
         try:
-            domain = self._hypervisor.domain(uuid)
-            owed = _read(domain, account, tell)
-            if owed is None:
-                return account.complained_of is None
-            situation, now = domain.situation(), self._clock.now()
-            if judge(owed, situation, account.tries, now) is Verdict.NOW:
-                return self._pay(domain, owed, account, tell)
-            account.tries = attempts_after(
-                situation, account.tries, now, self._interval_seconds
+            guest = self._host.domain(uuid)
+            entry = _read(guest, state, reporter)
+            if entry is None:
+                return state.unreadable is None
+            situation, now = guest.situation(), self._clock.now()
+            if is_due(situation, state.attempts, now):
+                return self._restore(guest, entry, state, reporter)
+            state.attempts = attempts_after(
+                situation, state.attempts, now, self._interval_seconds
             )
         except exceptions.DomainGone:
             return True
-        except Exception as fault:
-            if self._try_is_over(account):
-                tell.restore_failed(fault)
+        except Exception as error:
+            if self._attempt_failed(state):
+                reporter.restore_failed(error)
         return False
 
-    def _pay(
+    def _restore(
         self,
-        domain: guests.Guest,
-        owed: journal.JournalEntry,
-        account: _Account,
-        tell: reporters.GuestReporter,
+        guest: guests.Guest,
+        entry: journal.JournalEntry,
+        state: _GuestState,
+        reporter: reporters.GuestReporter,
     ) -> bool:
-        assignment = account.assignment
-        if assignment is None or assignment.entry != owed:
-            account.assignment = restorations.Restoration(
-                domain, owed, self._clock
+        restoration = state.restoration
+        if restoration is None or restoration.entry != entry:
+            state.restoration = restorations.Restoration(
+                guest, entry, self._clock
             )
-            account.tries = Attempts(1, self._clock.now() + LANDING_SECONDS)
+            state.attempts = Attempts(1, self._clock.now() + LANDING_SECONDS)
             return False
-        assigned = assignment.check()
-        if assigned is None:
+        result = restoration.check()
+        if result is None:
             return True
-        if assigned.complete:
-            tell.restored(assigned)
+        if result.complete:
+            reporter.restored(result)
             return True
-        if not account.nudged:
-            assignment.nudge()
-            account.nudged = True
-            account.tries = dataclasses.replace(
-                account.tries,
+        if not state.nudged:
+            restoration.nudge()
+            state.nudged = True
+            state.attempts = dataclasses.replace(
+                state.attempts,
                 next_at_seconds=(self._clock.now() + NUDGED_SECONDS),
             )
-        elif self._try_is_over(account):
-            tell.restored(assigned)
+        elif self._attempt_failed(state):
+            reporter.restored(result)
         return False
 
-    def _try_is_over(self, account: _Account) -> bool:
-        """Let a guest be for a while, and tell whether to speak of it."""
-        account.nudged = False
-        account.tries = account.tries.once_more(
+    def _attempt_failed(self, state: _GuestState) -> bool:
+        """Count a failed attempt; return whether to report it."""
+        state.nudged = False
+        state.attempts = state.attempts.once_more(
             self._clock.now(), self._interval_seconds
         )
-        pause_seconds = account.tries.pause_seconds(self._interval_seconds)
-        return pause_seconds >= TOLD_FROM_SECONDS
+        pause_seconds = state.attempts.pause_seconds(self._interval_seconds)
+        return pause_seconds >= REPORT_FROM_SECONDS
 
 
 def _read(
-    domain: guests.Guest, account: _Account, tell: reporters.GuestReporter
+    guest: guests.Guest,
+    state: _GuestState,
+    reporter: reporters.GuestReporter,
 ) -> journal.JournalEntry | None:
-    """Read what is owed; complain once of what cannot be read."""
-    complaint = None
+    """Read the journal entry; report once one that cannot be read."""
+    unreadable = None
     try:
-        return journal.read(domain)
+        return journal.read(guest)
     except exceptions.OperationInvalid:
         return None  # It is off.
-    except exceptions.JournalUnreadable as fault:
-        complaint = str(fault)
-        if complaint != account.complained_of:
-            tell.journal_unreadable(fault)
+    except exceptions.JournalUnreadable as error:
+        unreadable = str(error)
+        if unreadable != state.unreadable:
+            reporter.journal_unreadable(error)
         return None
     finally:
-        account.complained_of = complaint
+        state.unreadable = unreadable

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Assign: give a guest its memory back, and see that it arrives."""
+"""Restore the memory of one guest, and see that it arrives."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from nova_freemem.virt import guest as guests
 POLL_SECONDS = 0.1
 NUDGE_INTERVAL_SECONDS = 5.0
 
-# What a guest is asked to do without for a moment, so that it has something
-# to do and to tell of; its driver begins within milliseconds.
+# The guest gets a target this much smaller for a moment, so that its driver
+# has something to do and to report; it starts within milliseconds.
 NUDGE_KIB = 1024
 NUDGE_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class RestoreResult:
-    """What came of it.
+    """How much of the memory of a guest was restored.
 
     :ivar original_kib: memory the guest is to have
     :ivar before_kib: memory it had when the first request was made
-    :ivar after_kib: memory it had when the watch ended, and was said to have
-    :ivar seconds: from the first request to the end of the watch
+    :ivar after_kib: memory it had, also by libvirt's XML, at the last check
+    :ivar seconds: from the first request to the last check
     """
 
     original_kib: int
@@ -48,27 +48,29 @@ class RestoreResult:
 
     @property
     def complete(self) -> bool:
-        """Whether the guest has everything."""
+        """Whether the guest has all its memory."""
         return self.after_kib >= self.original_kib
 
 
 class Restoration:
-    """One guest that is owed memory and has been promised it."""
+    """The restore of one guest's memory, from the request to its end."""
 
     def __init__(
         self,
-        domain: guests.Guest,
+        guest: guests.Guest,
         entry: journal.JournalEntry,
         clock: clocks.Clock,
     ) -> None:
-        """Promise it: the balloon begins to deflate.
+        """Initialize the restoration and request the memory.
 
-        :param domain: the guest, where no migration is under way
-        :param entry: what its journal says
-        :param clock: for the watch
-        :raises LibvirtFault: libvirt would not
+        The balloon starts to deflate.
+
+        :param guest: the guest, where no migration is under way
+        :param entry: its journal entry
+        :param clock: for waits
+        :raises LibvirtError: the request failed
         """
-        self._domain = domain
+        self._guest = guest
         self._clock = clock
         self._started_at = clock.now()
         self.entry = entry
@@ -76,46 +78,47 @@ class Restoration:
         self.request()
 
     def is_current(self) -> bool:
-        """Tell whether what was promised is still what is owed.
+        """Return whether the journal entry is still the one restored here.
 
-        :returns: False where the entry was settled, or replaced, meanwhile:
-                  then this is over
-        :raises LibvirtFault: libvirt would not
+        :returns: False where the entry was erased or replaced meanwhile:
+                  then this restoration is over
+        :raises LibvirtError: the entry could not be read
         """
         try:
-            return journal.read(self._domain) == self.entry
+            return journal.read(self._guest) == self.entry
         except exceptions.JournalUnreadable:
             return False
 
     def request(self) -> None:
-        """Ask for it.
+        """Request all memory, now and in the persistent definition.
 
-        :raises LibvirtFault: libvirt would not
+        :raises LibvirtError: the request failed
         """
-        self._domain.set_balloon_kib(self.entry.original_kib, definition=True)
+        self._guest.set_balloon_kib(self.entry.original_kib, definition=True)
 
     def nudge(self) -> None:
-        """Ask for a little less, and then for it: takes half a second.
+        """Request a little less, then all memory; takes half a second.
 
-        A guest that was started anew with its balloon inflated has all its
-        memory, and nobody is told: its driver sees no difference to make up
-        for, and QEMU goes on showing what the driver before it said. An event
-        that libvirt missed is made good in the same way.
+        A guest that was rebooted with its balloon inflated has all its
+        memory, and nobody notices: its driver sees no difference to act on,
+        and QEMU still shows what the driver before it reported. The nudge
+        makes the driver report. It also makes up for an event that libvirt
+        missed.
 
-        :raises LibvirtFault: libvirt would not
+        :raises LibvirtError: the request failed
         """
-        self._domain.set_balloon_kib(self.entry.original_kib - NUDGE_KIB)
+        self._guest.set_balloon_kib(self.entry.original_kib - NUDGE_KIB)
         self._clock.wait(NUDGE_SECONDS)
         self.request()
 
     def check(self) -> RestoreResult | None:
-        """See how much has arrived; erase the entry once all has.
+        """Check how much has arrived; erase the entry once all has.
 
-        :returns: what came of it so far; None where it does not stand any
+        :returns: the result so far; None where the entry is not current any
                   more
-        :raises LibvirtFault: libvirt would not
+        :raises LibvirtError: the check failed
         """
-        assigned = RestoreResult(
+        result = RestoreResult(
             self.entry.original_kib,
             self._before_kib,
             self._arrived_kib(),
@@ -123,61 +126,61 @@ class Restoration:
         )
         if not self.is_current():
             return None
-        if assigned.complete:
-            self._domain.set_stats_period_seconds(
+        if result.complete:
+            self._guest.set_stats_period_seconds(
                 self.entry.stats_period_seconds, definition=True
             )
-            journal.erase(self._domain)
-        return assigned
+            journal.erase(self._guest)
+        return result
 
     def watch(self, wait_seconds: float) -> RestoreResult | None:
-        """See that it arrives, and ask again from time to time.
+        """Check until all has arrived, with a nudge from time to time.
 
-        :param wait_seconds: how long to watch, 0 for one look
-        :returns: as :meth:`look` does; may be called again
-        :raises LibvirtFault: libvirt would not
+        :param wait_seconds: how long to watch, 0 for one check
+        :returns: as :meth:`check` does; may be called again
+        :raises LibvirtError: a check or a nudge failed
         """
         deadline = clocks.Deadline(self._clock, wait_seconds)
         nudge = clocks.Deadline(self._clock, NUDGE_INTERVAL_SECONDS)
         while True:
-            assigned = self.check()
-            if assigned is None or assigned.complete or deadline.passed():
-                return assigned
+            result = self.check()
+            if result is None or result.complete or deadline.passed():
+                return result
             if nudge.passed():
                 self.nudge()
                 nudge = clocks.Deadline(self._clock, NUDGE_INTERVAL_SECONDS)
             self._clock.wait(POLL_SECONDS)
 
     def _arrived_kib(self) -> int:
-        """Read what the guest has, by libvirt's description as well.
+        """Return the memory of the guest, by libvirt's XML as well.
 
-        That is what its next migration makes its definition of.
+        The definition at its next destination is made from that XML.
         """
         actual_kib = self._actual_kib()
         if actual_kib < self.entry.original_kib:
             return actual_kib
         return min(
             actual_kib,
-            domain_xml.current_memory_kib(self._domain.xml()),
+            domain_xml.current_memory_kib(self._guest.xml()),
         )
 
     def _actual_kib(self) -> int:
-        balloon = self._domain.memory_stats()
+        balloon = self._guest.memory_stats()
         return 0 if balloon is None else balloon.actual_kib
 
 
-def begin(domain: guests.Guest, clock: clocks.Clock) -> Restoration | None:
-    """Start giving back what the journal says is owed.
+def begin(guest: guests.Guest, clock: clocks.Clock) -> Restoration | None:
+    """Start restoring outstanding memory of a guest.
 
-    :param domain: the guest, where no migration is under way
-    :param clock: for the watch
-    :returns: the assignment to watch, or None where nothing is owed to a
-              guest that runs
-    :raises JournalUnreadable: there is an entry that makes no sense
-    :raises LibvirtFault: libvirt would not
+    :param guest: the guest, where no migration is under way
+    :param clock: for waits
+    :returns: the restoration to watch, or None where no memory is
+              outstanding, or the guest is off
+    :raises JournalUnreadable: there is an entry that cannot be read
+    :raises LibvirtError: the request failed
     """
     try:
-        entry = journal.read(domain)
+        entry = journal.read(guest)
     except exceptions.OperationInvalid:
         return None  # It is off; Nova starts guests with all their memory.
-    return None if entry is None else Restoration(domain, entry, clock)
+    return None if entry is None else Restoration(guest, entry, clock)

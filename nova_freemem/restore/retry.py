@@ -10,53 +10,42 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Which of the guests that are owed memory is due, and when: pure."""
+"""When outstanding memory of a guest is restored, and tried again: pure."""
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 import math
 
-from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 
-# A guest that landed is still in flight for an instant; one that takes its
-# memory back needs seconds; one that cannot is not worth more than a look
-# each hour.
+# A guest that has just landed has a job for an instant; a guest that takes
+# its memory needs seconds; one that cannot is worth one attempt an hour.
 FIRST_SECONDS = 0.1
 LONGEST_SECONDS = 3600.0
 
-# Longer pauses than the interval double with every so many tries.
+# Pauses above the interval double with every so many attempts.
 SLOWER = 2
-
-
-class Verdict(enum.Enum):
-    """What is due to a guest that has a journal entry."""
-
-    NOW = 'is given what it is owed'
-    LATER = 'has to wait'
-    NEVER = "is the operator's to decide"
 
 
 @dataclasses.dataclass(frozen=True)
 class Attempts:
-    """How often a guest was tried in vain.
+    """The attempts at one guest that have not succeeded.
 
-    :ivar times: how often
-    :ivar next_at_seconds: when it is its turn again, monotonic
+    :ivar times: how many
+    :ivar next_at_seconds: when the next one is due, monotonic
     """
 
     times: int = 0
     next_at_seconds: float = 0.0
 
     def pause_seconds(self, interval_seconds: float) -> float:
-        """Tell how long it is let be after the last try.
+        """Return the pause after the last attempt.
 
-        :param interval_seconds: when all guests are looked at
-        :returns: twice as long each time up to the interval, then more
-                  slowly: who could not take its memory for long is given it
-                  no more than half as long again after it can
+        :param interval_seconds: how often all guests are checked
+        :returns: twice as long each time up to the interval, then growing
+                  more slowly: a guest that could not take its memory for
+                  some time gets it at most half as long again after it can
         """
         pause_seconds = FIRST_SECONDS * 2.0 ** (self.times - 1)
         if pause_seconds <= interval_seconds:
@@ -68,75 +57,64 @@ class Attempts:
         )
 
     def may_go_on(self, now_seconds: float) -> bool:
-        """Tell whether it is the guest's turn again.
+        """Return whether the next attempt is due.
 
         :param now_seconds: monotonic
-        :returns: so it is
         """
         return now_seconds >= self.next_at_seconds
 
     def once_more(
         self, now_seconds: float, interval_seconds: float
     ) -> Attempts:
-        """Count one more.
+        """Return the attempts with one more.
 
         :param now_seconds: when it was made, monotonic
-        :param interval_seconds: when all guests are looked at
-        :returns: the tries so far
+        :param interval_seconds: how often all guests are checked
         """
-        tries = Attempts(min(self.times + 1, 64))
+        attempts = Attempts(min(self.times + 1, 64))
         return dataclasses.replace(
-            tries,
+            attempts,
             next_at_seconds=now_seconds
-            + tries.pause_seconds(interval_seconds),
+            + attempts.pause_seconds(interval_seconds),
         )
 
 
-def judge(
-    owed: journal.JournalEntry | None,
-    situation: guests.Situation,
-    tries: Attempts,
-    now_seconds: float,
-) -> Verdict:
-    """Decide whom to pay now, whom later, and whom never.
+def is_due(
+    situation: guests.Situation, attempts: Attempts, now_seconds: float
+) -> bool:
+    """Return whether memory of a guest with a journal entry is restored now.
 
-    :param owed: what the guest's entry says, None where it cannot be read
     :param situation: what the guest is doing
-    :param tries: how it went so far
+    :param attempts: those made so far
     :param now_seconds: monotonic
-    :returns: the verdict
     """
-    if owed is None:
-        return Verdict.NEVER
-    if situation is not guests.Situation.RUNNING:
-        return Verdict.LATER
-    if not tries.may_go_on(now_seconds):
-        return Verdict.LATER
-    return Verdict.NOW
+    return situation is guests.Situation.RUNNING and attempts.may_go_on(
+        now_seconds
+    )
 
 
 def attempts_after(
     situation: guests.Situation,
-    tries: Attempts,
+    attempts: Attempts,
     now_seconds: float,
     interval_seconds: float,
 ) -> Attempts:
-    """Decide when a guest that has to wait is looked at again.
+    """Return when a guest that is not due is checked again.
 
-    :param situation: what it is doing
-    :param tries: how it went so far
+    :param situation: what the guest is doing
+    :param attempts: those made so far
     :param now_seconds: monotonic
-    :param interval_seconds: when all guests are looked at
-    :returns: the tries to remember
+    :param interval_seconds: how often all guests are checked
+    :returns: the attempts to remember
     """
     if situation is guests.Situation.RUNNING:
-        return tries
+        return attempts
     if situation is guests.Situation.HAS_JOB:
-        tries = tries.once_more(now_seconds, interval_seconds)
+        attempts = attempts.once_more(now_seconds, interval_seconds)
         return dataclasses.replace(
-            tries,
+            attempts,
             next_at_seconds=min(
-                tries.next_at_seconds, now_seconds + interval_seconds
+                attempts.next_at_seconds, now_seconds + interval_seconds
             ),
         )
-    return Attempts()  # An event tells when it runs.
+    return Attempts()  # An event is sent when it runs.

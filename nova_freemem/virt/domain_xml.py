@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What libvirt's description of a domain says; pure."""
+"""What libvirt's XML of a domain says about its memory; pure functions."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ from nova_freemem.virt.errors import understood
 LONGEST_STATS_PERIOD_SECONDS = (1 << 31) - 1
 
 
-def stats_period_seconds(description: etree._Element) -> int:
-    """Read how often a balloon driver is to tell its statistics.
+def stats_period_seconds(domain: etree._Element) -> int:
+    """Read how often the balloon driver sends its statistics.
 
-    :param description: the domain XML
+    :param domain: the domain XML
     :returns: seconds, 0 for never
-    :raises LibvirtFault: what is_current there is no period
+    :raises LibvirtError: the XML holds no usable period
     """
-    stats = description.find('./devices/memballoon/stats')
+    stats = domain.find('./devices/memballoon/stats')
     if stats is None:
         return 0
-    with understood('tell the statistics period'):
+    with understood('read the statistics period'):
         return validation.whole_number(
             stats.get('period', '0'), LONGEST_STATS_PERIOD_SECONDS
         )
 
 
-def memory_kib(description: etree._Element) -> int:
+def memory_kib(domain: etree._Element) -> int:
     """Read how much memory the host gave a domain.
 
-    :param description: the domain XML, in which libvirt writes KiB
+    :param domain: the domain XML, in which libvirt writes KiB
     :returns: KiB
-    :raises LibvirtFault: what is_current there is no amount
+    :raises LibvirtError: the XML holds no usable amount
     """
-    with understood('tell the memory of the domain'):
-        return validation.whole_number(description.findtext('./memory'))
+    with understood('read the memory of the domain'):
+        return validation.whole_number(domain.findtext('./memory'))
 
 
-def current_memory_kib(description: etree._Element) -> int:
-    """Read how much memory a domain has now, its balloon taken off.
+def current_memory_kib(domain: etree._Element) -> int:
+    """Read how much memory a domain has now, its balloon deducted.
 
-    libvirt is told by an event when that changes, a second late at times.
+    libvirt learns of a change by an event, which can be a second late.
 
-    :param description: the domain XML, in which libvirt writes KiB
+    :param domain: the domain XML, in which libvirt writes KiB
     :returns: KiB
-    :raises LibvirtFault: what is_current there is no amount
+    :raises LibvirtError: the XML holds no usable amount
     """
-    with understood('tell the current memory of the domain'):
-        return validation.whole_number(description.findtext('./currentMemory'))
+    with understood('read the current memory of the domain'):
+        return validation.whole_number(domain.findtext('./currentMemory'))

@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""libvirt's error codes made into exceptions, once.
+"""libvirt's error codes translated into exceptions, in one place.
 
-What they mean was read in libvirt's sources and provoked on libvirt 11.3 with
+Their meaning was read in libvirt's sources and provoked on libvirt 11.3 with
 QEMU 10.0.
 """
 
@@ -29,24 +29,24 @@ from nova_freemem.virt import validation
 
 
 class MetadataAbsent(exceptions.LibvirtError):
-    """Nobody wrote metadata of ours."""
+    """The domain has no metadata of ours."""
 
 
-class MigratesIn(exceptions.LibvirtError):
-    """The domain is being migrated to this host; the other one tells."""
+class IncomingMigration(exceptions.LibvirtError):
+    """The domain is being migrated to this host; only the source knows."""
 
 
-FAULTS = {
+ERRORS = {
     'VIR_ERR_INVALID_ARG': exceptions.TargetRefused,
     'VIR_ERR_NO_DOMAIN': exceptions.DomainGone,
     'VIR_ERR_OPERATION_INVALID': exceptions.OperationInvalid,
     'VIR_ERR_OPERATION_TIMEOUT': exceptions.DomainBusy,
     'VIR_ERR_NO_DOMAIN_METADATA': MetadataAbsent,
 }
-JOB_FAULTS = FAULTS | {
-    'VIR_ERR_OPERATION_UNSUPPORTED': MigratesIn,
+JOB_ERRORS = ERRORS | {
+    'VIR_ERR_OPERATION_UNSUPPORTED': IncomingMigration,
 }
-AGENT_FAULTS = {
+AGENT_ERRORS = {
     'VIR_ERR_NO_DOMAIN': exceptions.DomainGone,
     'VIR_ERR_OPERATION_INVALID': exceptions.AgentUnresponsive,
     'VIR_ERR_ARGUMENT_UNSUPPORTED': exceptions.AgentUnresponsive,
@@ -58,35 +58,35 @@ AGENT_FAULTS = {
 
 @contextlib.contextmanager
 def translated(
-    doing: str, faults: Mapping[str, type[exceptions.LibvirtError]] = FAULTS
+    doing: str, errors: Mapping[str, type[exceptions.LibvirtError]] = ERRORS
 ) -> Iterator[None]:
-    """Have libvirt's errors raised as ours.
+    """Raise libvirt's errors as ours.
 
-    :param doing: what is done, for the message
-    :param faults: our exceptions by the names of libvirt's error codes
-    :raises LibvirtFault: libvirt would not; the message is one line
+    :param doing: what is being done, for the message
+    :param errors: our exceptions by the names of libvirt's error codes
+    :raises LibvirtError: libvirt failed; the message is one line
     """
     try:
         yield
     except libvirt.libvirtError as error:
         code = error.get_error_code()
         by_code = {
-            getattr(libvirt, name): fault for name, fault in faults.items()
+            getattr(libvirt, name): ours for name, ours in errors.items()
         }
-        fault = by_code.get(code, exceptions.LibvirtError)
+        ours = by_code.get(code, exceptions.LibvirtError)
         # libvirt quotes the guest agent in its messages, and a trace would
         # show the original, unescaped and whole.
-        raise fault(
+        raise ours(
             doing=doing, error=validation.quoted(error), code=code
         ) from None
 
 
 @contextlib.contextmanager
 def understood(doing: str) -> Iterator[None]:
-    """Have what makes no sense raised as what libvirt would not do.
+    """Raise the ValueError of an answer that makes no sense as ours.
 
-    :param doing: what is done, for the message
-    :raises LibvirtFault: a ValueError was raised
+    :param doing: what is being done, for the message
+    :raises LibvirtError: a ValueError was raised
     """
     try:
         yield

@@ -10,7 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""One guest as libvirt has it: nobody else speaks to libvirt about guests."""
+"""One guest as libvirt has it.
+
+This is the only module that calls libvirt on a domain.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,10 @@ from nova_freemem import exceptions
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import tpool
 from nova_freemem.virt import validation
-from nova_freemem.virt.errors import AGENT_FAULTS
-from nova_freemem.virt.errors import JOB_FAULTS
+from nova_freemem.virt.errors import AGENT_ERRORS
+from nova_freemem.virt.errors import JOB_ERRORS
+from nova_freemem.virt.errors import IncomingMigration
 from nova_freemem.virt.errors import MetadataAbsent
-from nova_freemem.virt.errors import MigratesIn
 from nova_freemem.virt.errors import translated
 from nova_freemem.virt.errors import understood
 from nova_freemem.virt.memory_stats import MemoryStats
@@ -42,11 +45,11 @@ METADATA_PREFIX = 'freemem'
 
 # setMemoryStatsPeriod(0) and then N makes the balloon ask the guest at once;
 # the answer was there after 2 ms. A guest that takes longer than this has no
-# balloon driver, or one that is not to be relied on.
+# balloon driver, or an unreliable one.
 FRESH_STATS_SECONDS = 1.0
 FRESH_STATS_POLL_SECONDS = 0.005
 
-# What a domain is paused or runs for while its memory is under way.
+# Why a domain is paused, or runs, while its memory is being transferred.
 _PAUSED_IN_FLIGHT = (
     'VIR_DOMAIN_PAUSED_MIGRATION',
     'VIR_DOMAIN_PAUSED_STARTING_UP',
@@ -60,18 +63,18 @@ _RUNNING_IN_FLIGHT = (
 
 
 class Situation(enum.Enum):
-    """Whether a guest can take memory; its value is for people."""
+    """Whether memory of a guest can be restored; the value is for people."""
 
-    RUNNING = 'runs'
-    PAUSED = 'is paused'
-    HAS_JOB = 'is being migrated, or another job holds it'
+    RUNNING = 'running'
+    PAUSED = 'paused'
+    HAS_JOB = 'migrating or in another job'
 
 
 class Guest:
-    """One guest's libvirt domain: a few calls, errors translated."""
+    """One guest's libvirt domain: a few calls, with errors translated."""
 
     def __init__(self, handle: Any) -> None:
-        """Speak to one domain.
+        """Initialize the guest.
 
         :param handle: a ``libvirt.virDomain``, or Nova's proxy of one
         """
@@ -79,18 +82,18 @@ class Guest:
 
     @property
     def uuid(self) -> str:
-        """The domain's, and so the Nova instance's, UUID."""
+        """The UUID of the domain, which is that of the Nova instance."""
         return str(self._handle.UUIDString())
 
     def is_running(self) -> bool:
-        """Tell whether the guest runs, as opposed to paused or off."""
+        """Return whether the guest runs, and is neither paused nor off."""
         with translated('read the state'):
             return bool(self._handle.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
 
     def situation(self) -> Situation:
-        """Tell whether the guest runs, is_current still, or is in flight.
+        """Return whether the guest is running, paused, or has a job.
 
-        :raises DomainBusy: its job does not let us ask; takes 30 s to come
+        :raises DomainBusy: its job blocks the query; raised after 30 s
         """
         with translated('read the state'):
             state, reason = self._handle.state()[:2]
@@ -111,9 +114,9 @@ class Guest:
 
     def _has_job(self) -> bool:
         try:
-            with translated('read the job statistics', JOB_FAULTS):
+            with translated('read the job statistics', JOB_ERRORS):
                 stats = self._handle.jobStats()
-        except MigratesIn:
+        except IncomingMigration:
             return True
         return bool(stats['type'] != libvirt.VIR_DOMAIN_JOB_NONE)
 
@@ -121,8 +124,10 @@ class Guest:
         """Read the live domain XML.
 
         :param definition: read the persistent definition instead
+        :returns: its root
+        :raises LibvirtError: it could not be read
         """
-        doing = 'describe the domain'
+        doing = 'read the XML of the domain'
         flags = libvirt.VIR_DOMAIN_XML_INACTIVE if definition else 0
         with translated(doing), understood(doing):
             return validation.xml(self._handle.XMLDesc(flags))
@@ -130,8 +135,8 @@ class Guest:
     def memory_stats(self) -> MemoryStats | None:
         """Read the balloon's statistics as libvirt has them.
 
-        The size and the RSS are of now; what the guest tells is as old as
-        the statistics period.
+        The size and the RSS are current; what the guest reports can be as
+        old as the statistics period.
 
         :returns: the statistics, or None where there is no balloon
         """
@@ -139,17 +144,18 @@ class Guest:
             return MemoryStats.from_libvirt(self._handle.memoryStats())
 
     def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:
-        """Have the guest tell its statistics now, and read them.
+        """Make the guest report its statistics now, and read them.
 
-        The statistics period is put back as it was; where it was off, as
-        the definition says: who is killed in here leaves it off.
+        The statistics period is set back to what it was; where it was off,
+        to what the definition says, because a process that is killed in
+        here leaves it off.
 
         :param clock: for the wait, 1 s at most
         :returns: statistics not older than this call; None where the guest
-                  did not tell in time, or there is no balloon
+                  did not report in time, or there is no balloon
         """
         asked_at_seconds = int(clock.wall())
-        with self._statistics_asked_for():
+        with self._statistics_requested():
             deadline = clocks.Deadline(clock, FRESH_STATS_SECONDS)
             while not deadline.passed():
                 stats = self.memory_stats()
@@ -161,7 +167,7 @@ class Guest:
         return None
 
     @contextlib.contextmanager
-    def _statistics_asked_for(self) -> Iterator[None]:
+    def _statistics_requested(self) -> Iterator[None]:
         seconds = domain_xml.stats_period_seconds(
             self.xml()
         ) or domain_xml.stats_period_seconds(self.xml(definition=True))
@@ -175,11 +181,11 @@ class Guest:
     def set_stats_period_seconds(
         self, seconds: int, *, definition: bool = False
     ) -> None:
-        """Have the guest tell its statistics at another pace.
+        """Set how often the balloon driver sends its statistics.
 
-        :param seconds: between one time and the next, 0 for never
-        :param definition: mend the persistent definition as well
-        :raises DomainBusy: a migration is under way; takes 30 s to come
+        :param seconds: the period, 0 for never
+        :param definition: set it in the persistent definition as well
+        :raises DomainBusy: a migration is under way; raised after 30 s
         """
         with translated('set the statistics period'):
             self._handle.setMemoryStatsPeriod(seconds, _affect(definition))
@@ -187,28 +193,28 @@ class Guest:
     def set_balloon_kib(
         self, target_kib: int, *, definition: bool = False
     ) -> None:
-        """Ask the balloon to move; it arrives later, or not at all.
+        """Set the target of the balloon, which it reaches later or never.
 
-        :param target_kib: memory the guest shall have
-        :param definition: mend the persistent definition as well
+        :param target_kib: memory the guest is to have
+        :param definition: set it in the persistent definition as well
         :raises OperationInvalid: no balloon, or the guest is not running
-        :raises DomainBusy: a migration is under way; takes 30 s to come
+        :raises DomainBusy: a migration is under way; raised after 30 s
         :raises TargetRefused: zero, or above the domain's maximum
         """
         with translated('set the balloon'):
             self._handle.setMemoryFlags(target_kib, _affect(definition))
 
     def steer_balloon_kib(self, target_kib: int) -> None:
-        """Ask the balloon to move while a migration is under way.
+        """Set the target of the balloon while a migration is under way.
 
         libvirt's own call waits for the migration to end, so this goes to
         QEMU's monitor. libvirt notes that in its log once for each start of
         a domain ("tainted: custom-monitor"), and nothing else changes.
 
-        :param target_kib: memory the guest shall have
-        :raises LibvirtFault: libvirt or QEMU would not
+        :param target_kib: memory the guest is to have
+        :raises LibvirtError: libvirt or QEMU refused
         """
-        doing = 'steer the balloon'
+        doing = 'set the balloon during the transfer'
         command = json.dumps(
             {'execute': 'balloon', 'arguments': {'value': target_kib * 1024}}
         )
@@ -234,14 +240,15 @@ class Guest:
         """Send one command to the QEMU guest agent.
 
         :param command: the command, JSON
-        :param timeout_seconds: how long to wait for the answer, 1 at least
-        :returns: the answer as the agent gave it: not to be trusted
-        :raises AgentSilent: no channel, no agent, or no answer in time
-        :raises AgentRefused: the command is blocked, unknown, or failed
+        :param timeout_seconds: how long to wait for the answer, at least 1
+        :returns: the answer as the agent gave it, not validated
+        :raises AgentUnresponsive: no channel, no agent, or no answer in time
+        :raises AgentCommandRefused: the command is blocked, unknown, or
+                                     failed
         """
-        doing = 'ask the guest agent'
+        doing = 'call the guest agent'
         try:
-            with translated(doing, AGENT_FAULTS):
+            with translated(doing, AGENT_ERRORS):
                 return str(
                     tpool.call(
                         libvirt_qemu.qemuAgentCommand,
@@ -257,7 +264,7 @@ class Guest:
             ) from None
 
     def read_metadata(self) -> str | None:
-        """Read our element in the live metadata, None where absent."""
+        """Read our element of the live metadata, None where absent."""
         try:
             with translated('read the metadata'):
                 return str(
@@ -271,14 +278,14 @@ class Guest:
             return None
 
     def write_metadata(self, element: str) -> None:
-        """Put our element into the live metadata; it travels with the guest.
+        """Write our element into the live metadata, which migrates as well.
 
         :param element: XML
         """
         self._set_metadata(element, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def erase_metadata(self) -> None:
-        """Take our element out of the live and the persistent metadata."""
+        """Remove our element from the live and the persistent metadata."""
         self._set_metadata(
             None,
             libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG,

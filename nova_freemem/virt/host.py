@@ -27,10 +27,10 @@ from nova_freemem.virt.errors import translated
 
 
 class Host:
-    """One host's libvirtd."""
+    """The libvirtd of one host."""
 
     def __init__(self, connect: Callable[[], Any]) -> None:
-        """Know how to reach it.
+        """Initialize the host.
 
         :param connect: returns a ``libvirt.virConnect``, or Nova's proxy of
                         one, that is alive
@@ -39,34 +39,34 @@ class Host:
 
     @classmethod
     def at(cls, uri: str) -> Host:
-        """Connect to it, outside of Nova.
+        """Connect to libvirt, outside of Nova.
 
-        :param uri: libvirt's
-        :returns: the hypervisor
-        :raises LibvirtFault: there is none
+        :param uri: of libvirt
+        :returns: the host
+        :raises LibvirtError: the connection failed
         """
-        libvirt.registerErrorHandler(_say_nothing, None)
+        libvirt.registerErrorHandler(_print_nothing, None)
         with translated(f'connect to {uri}'):
             connection = libvirt.open(uri)
         return cls(lambda: connection)
 
     def journal_entries(self) -> dict[str, str]:
-        """Read the journal entries of all guests that are not off.
+        """Read the journal entries of all active guests.
 
-        That is one call for all domains and one for each; none of them waits
-        for a job or for QEMU.
+        This takes one call for the list of domains and one for each domain;
+        none of them waits for a job or for QEMU.
 
-        :returns: the entries as they are written, by the UUID of the guest
-        :raises LibvirtFault: libvirt would not
+        :returns: the entries as written, by the UUID of the guest
+        :raises LibvirtError: the domains could not be listed
         """
         return tpool.call(_entries, self._connect())
 
     def domain(self, uuid: str) -> guests.Guest:
-        """Find one guest.
+        """Look up one guest.
 
-        :param uuid: the instance's
-        :returns: its domain
-        :raises DomainGone: it is not here
+        :param uuid: of the instance
+        :returns: the guest
+        :raises DomainGone: it is not on this host
         """
         with translated('find the domain'):
             return guests.Guest(self._connect().lookupByUUIDString(uuid))
@@ -79,14 +79,14 @@ def _entries(connection: Any) -> dict[str, str]:
             libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
         )
     for handle in handles:
-        domain = guests.Guest(handle)
-        # It has left, or gone off, since the list was made.
+        guest = guests.Guest(handle)
+        # It may have left, or been shut down, since the list was made.
         with contextlib.suppress(exceptions.LibvirtError):
-            entry = domain.read_metadata()
+            entry = guest.read_metadata()
             if entry is not None:
-                entries[domain.uuid] = entry
+                entries[guest.uuid] = entry
     return entries
 
 
-def _say_nothing(_context: Any, _error: Any) -> None:
-    """Keep libvirt from printing what is raised anyway."""
+def _print_nothing(_context: Any, _error: Any) -> None:
+    """Keep libvirt from printing errors, which are raised anyway."""

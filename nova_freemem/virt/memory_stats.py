@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The balloon as the host sees it, and what its driver tells."""
+"""The balloon as the host sees it, and the statistics of its driver."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from nova_freemem.virt import validation
 class MemoryStats:
     """The balloon as the host sees it, and the guest's own figures.
 
-    Whatever the guest has not told is None: absent is not zero.
+    Whatever the guest does not report is None: absent is not zero.
 
-    :ivar actual_kib: memory the guest has, balloon taken off
+    :ivar actual_kib: memory the guest has, its balloon deducted
     :ivar rss_kib: resident memory of the QEMU process
-    :ivar total_kib: what the guest's kernel manages ('available')
-    :ivar free_kib: what the guest uses for nothing at all ('unused')
-    :ivar available_kib: what it could give without swapping ('usable')
+    :ivar total_kib: memory the guest's kernel manages ('available')
+    :ivar free_kib: memory the guest uses for nothing at all ('unused')
+    :ivar available_kib: memory the guest could spare without swapping
+                         ('usable')
     :ivar page_cache_kib: page cache ('disk_caches')
     :ivar swapped_out_kib: swapped out since the guest booted
-    :ivar last_update_seconds: when the guest told, seconds since the epoch;
-                               None where it never has
+    :ivar last_update_seconds: when the guest reported, seconds since the
+                               epoch; None where it never has
     """
 
     actual_kib: int

@@ -10,12 +10,13 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The one place that knows whether Nova runs on eventlet or on threads.
+"""The one module that knows whether Nova runs on eventlet or on threads.
 
 Nova 31 to 33 run nova-compute on eventlet, 34 on native threads. A call into
-a C library blocks eventlet's hub, so there it goes through eventlet's pool
-of native threads. eventlet is never imported here: only where Nova has
-brought it and patched the standard library with it, is it used.
+a C library blocks eventlet's hub, so under eventlet it goes through
+eventlet's pool of native threads. eventlet is never imported here on its own
+account: it is used only where Nova has imported it and has patched the
+standard library with it.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ T = TypeVar('T')
 
 
 def call(function: Callable[..., T], *args: Any) -> T:
-    """Call a function that blocks without blocking anybody else.
+    """Call a blocking function without blocking other green threads.
 
-    :param function: a function that ends up in a C library
+    :param function: a function that calls into a C library
     :param args: its positional arguments
     :returns: what the function returns
     :raises: what the function raises

@@ -10,12 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+"""Input from outside: its type and bounds checked, or quoted for a log.
 
-"""What comes from outside, made fit to be used: typed, bounded, quoted.
-
-A guest writes what its agent and its balloon say, and anybody may have
-written into a domain's metadata. None of these functions raises anything but
-``ValueError``, and none takes longer than its input is long.
+A guest controls what its agent and its balloon driver report, and anybody
+may write into a domain's metadata. These functions raise nothing but
+``ValueError``, and their run time is linear in the length of their input.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ _WHOLE_NUMBER = re.compile(r'[0-9]{1,19}')
 
 
 def quoted(text: object) -> str:
-    """Make a text fit for a line of a log.
+    """Quote a text for one line of a log.
 
-    :param text: what somebody else said
-    :returns: plain ASCII on one line, quoted; cut where it is long
+    :param text: from outside
+    :returns: printable ASCII on one line, quoted; cut where it is long
     """
     plain = ascii(str(text)[:LONGEST_QUOTE_CHARACTERS])
     if len(plain) <= LONGEST_QUOTE_CHARACTERS:
@@ -47,9 +46,9 @@ def quoted(text: object) -> str:
 
 
 def amount(value: object) -> int | None:
-    """Take an amount if it is one.
+    """Return a value if it is an amount.
 
-    :param value: what is_current where an amount belongs
+    :param value: from outside
     :returns: the amount, or None: absent is not zero
     """
     if type(value) is int and 0 <= value <= LARGEST:
@@ -58,12 +57,12 @@ def amount(value: object) -> int | None:
 
 
 def whole_number(text: str | None, largest: int = LARGEST) -> int:
-    """Read a whole number as programs write it.
+    """Parse a whole number as programs write it.
 
     :param text: decimal digits and nothing else
-    :param largest: the bound
+    :param largest: the upper bound
     :returns: the number
-    :raises ValueError: it is none, or above the bound
+    :raises ValueError: it is not a whole number, or above the bound
     """
     if text is None or not _WHOLE_NUMBER.fullmatch(text):
         raise ValueError('not a whole number')
@@ -74,11 +73,11 @@ def whole_number(text: str | None, largest: int = LARGEST) -> int:
 
 
 def from_json(text: str) -> Any:
-    """Read JSON.
+    """Parse JSON.
 
-    :param text: the document, of a length that somebody has bounded
+    :param text: the document, whose length the caller has bounded
     :returns: its value
-    :raises ValueError: it is not JSON, or too deep
+    :raises ValueError: it is not JSON, or nested too deep
     """
     try:
         return json.loads(text)
@@ -87,7 +86,7 @@ def from_json(text: str) -> Any:
 
 
 def xml(text: str) -> etree._Element:
-    """Parse XML; no entity is expanded and nothing else is read for it.
+    """Parse XML without expanding entities or reading anything else.
 
     :param text: the document
     :returns: its root

@@ -109,9 +109,10 @@ class Freemem(Method):
         )
         dest = migration.destination.layout.hostname
         try:
-            if not guest.prepare(dest):
+            state = guest.prepare(dest)
+            if isinstance(state, source.Cancelled):
                 raise steps.LabError('release', 'aborted by nobody')
-            with guest.transfer(dest):
+            with guest.transfer(dest, state):
                 migration.transfer()
         finally:
             guest.restore()
@@ -164,7 +165,7 @@ class Keeper(reporters.Reporter):
             f' ({release.end.value}); RSS fell by'
             f' {release.resident_fall_kib >> 10} MiB; expected to save'
             f' {plan.expected_saving_kib >> 10} MiB and'
-            f' {plan.expected_saving_seconds:.1f} s ({plan.link})'
+            f' {plan.expected_saving_seconds:.1f} s ({plan.bandwidth})'
         )
 
     def pressure_during_transfer(self, plan: planner.Plan) -> None:
@@ -211,12 +212,12 @@ def kit(migration_bandwidth_mbps: int | None, destination: str) -> Kit:
     """
     modes = [name for name in matrix.METHODS if name != matrix.PLAIN]
     engines = {mode: _engine(mode, migration_bandwidth_mbps) for mode in modes}
-    links = engines[modes[0]].links
+    links = engines[modes[0]].bandwidths
     make: dict[str, Callable[[], Method]] = {matrix.PLAIN: Plain}
     for mode, engine in engines.items():
-        shared = dataclasses.replace(engine, links=links)
+        shared = dataclasses.replace(engine, bandwidths=links)
         make[mode] = functools.partial(Freemem, shared)
-    return Kit(make, lambda: str(links.rate(destination)))
+    return Kit(make, lambda: str(links.to(destination)))
 
 
 def _engine(mode: str, migration_bandwidth_mbps: int | None) -> Engine:

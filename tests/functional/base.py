@@ -33,7 +33,7 @@ from nova.tests.fixtures import libvirt as nova_fake
 from nova.tests.functional.libvirt import base
 
 from nova_freemem import clock
-from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.virt import interfaces
 from tests.functional import fakedomain
 from tests.functional import fakelibvirt
 from tests.functional import surroundings
@@ -83,7 +83,7 @@ class LiveMigrationTestCase(base.ServersTestBase):
         # Nova's fixtures refuse a look at this machine's interfaces.
         self.useFixture(
             fixtures.MonkeyPatch(
-                f'{bandwidths.__name__}.interface_speed_mbps',
+                f'{interfaces.__name__}.speed_mbps',
                 lambda address: None,
             )
         )
@@ -151,7 +151,7 @@ class LiveMigrationTestCase(base.ServersTestBase):
         :param host: where the server is
         """
         self.wait_for((migration, vm_state, None, host), self._look)
-        self.wait_for([], lambda: threads('freemem-arrival'))
+        self.wait_for([], lambda: threads('freemem-landed'))
 
     def wait_for(self, expected: Any, look: Callable[[], Any]) -> None:
         """Look until what is expected is seen."""

@@ -125,7 +125,9 @@ class PluginSwitchedOff(OwedTestCase):
         self.assertEqual(0, code, complaints)
         self.assert_whole(self.destination)
         _code, said, _complaints = self.run_command('restore', '--all')
-        self.assertEqual('No guest of this host is owed memory.\n', said)
+        self.assertEqual(
+            'No guest of this host has outstanding memory.\n', said
+        )
 
     def test_command_settles_what_cannot_be_read(self) -> None:
         domain = self.domain_at(self.destination)

@@ -19,6 +19,7 @@ from oslo_config import cfg
 from nova_freemem import clock as clocks
 from nova_freemem import conf as freemem_conf
 from nova_freemem.acquire import base as acquire
+from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.migrate import destination
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import source
@@ -59,7 +60,7 @@ class JourneyTest(base.RoomTestCase):
         self.clock = clocks.Clock()
         self.reporter = mock.create_autospec(reporters.Reporter, instance=True)
 
-    def ask(self, name: str, memory_mib: int) -> acquire.FreeMemory:
+    def ask(self, name: str, memory_mib: int) -> FreeMemory:
         driver = self.domain(name).fresh_memory_stats(self.clock)
         self.assertIsNotNone(driver)
         return acquire.acquire_from(
@@ -115,11 +116,11 @@ class JourneyTest(base.RoomTestCase):
             'linux',
             self.clock,
         )
-        goes_on = migration.prepare('freemem-host2')
+        state = migration.prepare('freemem-host2')
         self.reporter.skipped.assert_not_called()
         self.reporter.error.assert_not_called()
         self.reporter.released.assert_called_once()
-        return goes_on
+        return isinstance(state, source.Released)
 
     def arrive(self) -> None:
         arrived = self.domain(GUEST)

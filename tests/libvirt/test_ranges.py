@@ -22,7 +22,10 @@ from nova_freemem.acquire import ranges
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
 from nova_freemem.release import balloon
+from nova_freemem.release import watch
 from nova_freemem.release.base import EndReason
+from nova_freemem.release.base import Phase
+from nova_freemem.release.requests import Requests
 from tests.lab import guest as lab_guest
 from tests.lab import virt
 from tests.libvirt import base
@@ -100,7 +103,7 @@ class RangesTest(base.RoomTestCase):
         self.assertLess(len(some) * PAGE_KIB, UNREST_KIB)
 
     def release(self) -> None:
-        """Take memory as a migration does, and wait until it is taken."""
+        """Release memory as a migration does, and wait until it is."""
         plan = planner.Plan(
             original_kib=MEMORY_KIB,
             rss_kib=self.lab_guest.rss_kib(),
@@ -112,17 +115,19 @@ class RangesTest(base.RoomTestCase):
             expected_saving_kib=MEMORY_KIB - TARGET_KIB,
             expected_saving_seconds=1.0,
             mode=planner.Mode.BEFORE,
-            link=bandwidths.Bandwidth.of_mbps(1000, bandwidths.Origin.ASSUMED),
+            bandwidth=bandwidths.Bandwidth.of_mbps(
+                1000, bandwidths.Origin.ASSUMED
+            ),
             source='guest_agent',
         )
         domain = self.domain(NAME)
         self.addCleanup(self.restore)
-        balloon.Balloon().start(domain, plan)
-        release = balloon.Balloon().watch(
-            domain,
+        releasing = watch.Watch(balloon.Balloon(), domain, self.clock)
+        releasing.start(plan)
+        release = releasing.until_end(
             plan,
-            clocks.Requests(),
-            self.clock,
+            Phase.BEFORE_TRANSFER,
+            Requests(),
             clocks.Deadline(self.clock, 60),
         )
         self.assertIs(EndReason.TARGET_REACHED, release.end)

@@ -21,7 +21,6 @@ from typing import Any
 
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
-from nova_freemem.clock import Request
 from nova_freemem.migrate import destination
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import source
@@ -31,6 +30,7 @@ from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
 from nova_freemem.release.base import EndReason
+from nova_freemem.release.requests import Request
 from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
 from tests.simulation import fakes
@@ -48,15 +48,15 @@ class Reporter:
     def __init__(self) -> None:
         self.reasons: list[Reason] = []
         self.ends: list[EndReason] = []
-        self.faults: list[Exception] = []
+        self.errors: list[Exception] = []
         self.needed: list[Any] = []
 
     @contextlib.contextmanager
     def event(self, name: str) -> Iterator[None]:
         yield
 
-    def skipped(self, why: Any) -> None:
-        self.reasons.append(why.reason)
+    def skipped(self, skip: Any) -> None:
+        self.reasons.append(skip.reason)
 
     def released(self, plan: Any, release: Any) -> None:
         self.ends.append(release.end)
@@ -64,17 +64,17 @@ class Reporter:
     def pressure_during_transfer(self, plan: Any) -> None:
         self.needed.append(plan)
 
-    def restored(self, assigned: Any) -> None:
+    def restored(self, result: Any) -> None:
         pass
 
-    def journal_unreadable(self, fault: Exception) -> None:
-        self.faults.append(fault)
+    def journal_unreadable(self, error: Exception) -> None:
+        self.errors.append(error)
 
-    def restore_failed(self, fault: Exception) -> None:
-        self.faults.append(fault)
+    def restore_failed(self, error: Exception) -> None:
+        self.errors.append(error)
 
-    def error(self, doing: str, fault: Exception) -> None:
-        self.faults.append(fault)
+    def error(self, doing: str, error: Exception) -> None:
+        self.errors.append(error)
 
 
 class Transfer:
@@ -217,10 +217,10 @@ class Cloud:
             ),
             balloon.Balloon(),
             bandwidths.Bandwidths(
-                self.policy.migration_bandwidth_mbps, 'no address'
+                self.policy.migration_bandwidth_mbps, lambda: None
             ),
             release_rates.ReleaseRates(),
-            backoffs.Backoff(self.clock),
+            backoffs.Backoff(),
         )
 
     def migrate(
@@ -244,15 +244,17 @@ class Cloud:
         )
         if request is not None:
             self.clock.after(
-                request_after_seconds, lambda: migration.requests.give(request)
+                request_after_seconds,
+                lambda: migration.requests.submit(request),
             )
         started_at = self.clock.now()
         transfer_at, sent_kib, went = started_at, 0.0, False
         landed_at = started_at
         try:
-            if migration.prepare(dest):
+            state = migration.prepare(dest)
+            if not isinstance(state, source.Cancelled):
                 transfer_at = self.clock.now()
-                with migration.transfer(dest):
+                with migration.transfer(dest, state):
                     went = self._transfer(fails_after_seconds)
                     sent_kib = self.guest.transferred_kib
                     landed_at = self.clock.now()

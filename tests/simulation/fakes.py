@@ -78,7 +78,9 @@ def make_plan(**changes: Any) -> planner.Plan:
         'expected_saving_kib': 3 * GIB,
         'expected_saving_seconds': 20.0,
         'mode': planner.Mode.BEFORE,
-        'link': bandwidths.Bandwidth.of_mbps(1000, bandwidths.Origin.ASSUMED),
+        'bandwidth': bandwidths.Bandwidth.of_mbps(
+            1000, bandwidths.Origin.ASSUMED
+        ),
         'source': 'guest_agent',
     }
     return planner.Plan(**(values | changes))

@@ -25,7 +25,7 @@ import threading
 from typing import Any
 from unittest import mock
 
-from nova_freemem.plan import planner
+from nova_freemem.plan import forecast
 from nova_freemem.plan.bandwidth import KIB_PER_SECOND_PER_MBPS
 from nova_freemem.plan.release_rate import ReleaseRate
 from tests.simulation.cloud import Cloud
@@ -81,7 +81,7 @@ class Situation:
     rss_kib: int
     plain_kib: int
     migration_bandwidth_mbps: float
-    good_share: float = planner.GOOD_SHARE
+    good_share: float = forecast.GOOD_SHARE
 
     @property
     def load(self) -> Load:
@@ -115,7 +115,7 @@ class Situation:
         clock = FakeClock()
         with (
             mock.patch.object(threading, 'Thread', clock.thread),
-            mock.patch.object(planner, 'GOOD_SHARE', self.good_share),
+            mock.patch.object(forecast, 'GOOD_SHARE', self.good_share),
         ):
             cloud = Cloud(
                 clock,
@@ -127,7 +127,7 @@ class Situation:
                 policy=_policy(method),
             )
             # A host at work has seen how fast its guests give.
-            cloud.engines['source'].paces.pace = ReleaseRate(
+            cloud.engines['source'].release_rates.current = ReleaseRate(
                 model.inflate_kib_per_second, model.reclaim_kib_per_second
             )
             outcome = cloud.migrate()

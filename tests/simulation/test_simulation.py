@@ -21,13 +21,14 @@ import hypothesis
 from hypothesis import strategies
 
 from nova_freemem import exceptions
-from nova_freemem.clock import Request
+from nova_freemem.plan import forecast
 from nova_freemem.plan import planner
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.release_rate import ReleaseRate
-from nova_freemem.release import balloon
 from nova_freemem.release import stop_rules
+from nova_freemem.release import watch
 from nova_freemem.release.base import EndReason
+from nova_freemem.release.requests import Request
 from nova_freemem.report import reporter as reporters
 from tests import base
 from tests.simulation import cloud as clouds
@@ -45,9 +46,7 @@ MODEL = Model()
 # everything back: its statistics are up to a period old when a tick sees
 # them, and time is cut into steps.
 STARVING_SECONDS = (
-    balloon.STATS_PERIOD_SECONDS
-    + balloon.TICK_SECONDS
-    + 2 * MODEL.step_seconds
+    watch.STATS_PERIOD_SECONDS + watch.TICK_SECONDS + 2 * MODEL.step_seconds
 )
 
 # What a guest of 4 GiB keeps lasts until it gets everything back, where it
@@ -58,7 +57,7 @@ KEEPS_KIB = 4 * GIB * 5 // 100 * (1 + planner.SLACK_SHARE)
 SEEN_IN_TIME_KIB_PER_SECOND = (
     KEEPS_KIB
     - MODEL.watermark_kib
-    - MODEL.inflate_kib_per_second * balloon.TICK_SECONDS
+    - MODEL.inflate_kib_per_second * watch.TICK_SECONDS
 ) / STARVING_SECONDS
 
 
@@ -86,7 +85,7 @@ class SimulationTestCase(base.TestCase):
     def assert_well(self, cloud: clouds.Cloud) -> None:
         """See that a guest is as it was, and that nothing went wrong."""
         self.assertTrue(cloud.is_whole())
-        self.assertEqual(([], []), (cloud.reporter.faults, cloud.clock.faults))
+        self.assertEqual(([], []), (cloud.reporter.errors, cloud.clock.faults))
         self.assertLessEqual(cloud.starved_seconds, STARVING_SECONDS)
 
 
@@ -199,7 +198,7 @@ class ScenarioTest(SimulationTestCase):
         cloud.migrate()
         self.assertAlmostEqual(
             MODEL.link_kib_per_second,
-            cloud.engines['source'].links.rate('dest').kib_per_second,
+            cloud.engines['source'].bandwidths.to('dest').kib_per_second,
             delta=0.01 * MODEL.link_kib_per_second,
         )
 
@@ -314,7 +313,7 @@ class TroubleTest(SimulationTestCase):
             )
             cloud.migrate()
             self.assertTrue(cloud.is_whole())
-            self.assertEqual([], cloud.reporter.faults)
+            self.assertEqual([], cloud.reporter.errors)
             self.assertIn(
                 cloud.reporter.ends,
                 (
@@ -355,7 +354,7 @@ class TroubleTest(SimulationTestCase):
                 )
                 cloud.migrate()
                 self.assertTrue(cloud.is_whole())
-                self.assertEqual([], cloud.reporter.faults)
+                self.assertEqual([], cloud.reporter.errors)
 
     def test_a_transfer_that_fails_at_any_moment(self) -> None:
         for tenths in range(0, 40, 2):
@@ -534,7 +533,7 @@ class PropertiesTest(SimulationTestCase):
             model,
             busy_link_share=1.0,
             busy_balloon_share=1.0,
-            look_kib_per_second=planner.LOOK_KIB_PER_SECOND,
+            look_kib_per_second=forecast.LOOK_KIB_PER_SECOND,
         )
         mbit = int(model.link_kib_per_second * 8 * 1024 / 10**6)
         plain = self.make_cloud(
@@ -551,7 +550,7 @@ class PropertiesTest(SimulationTestCase):
             migration_bandwidth_mbps=mbit,
             policy={'mode': 'auto'},
         )
-        cloud.engines['source'].paces.pace = ReleaseRate(
+        cloud.engines['source'].release_rates.current = ReleaseRate(
             model.inflate_kib_per_second, model.reclaim_kib_per_second
         )
         ours = cloud.migrate()

@@ -10,58 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Waits, requests and deadlines."""
+"""Waits and deadlines."""
 
 import threading
 from unittest import mock
 
 from nova_freemem import clock as clocks
-from nova_freemem.clock import Request
 from tests import base
 from tests.simulation import fakes
-
-
-class OrdersTest(base.TestCase):
-    def test_no_order_was_given(self) -> None:
-        self.assertIsNone(clocks.Requests().close())
-
-    def test_an_order_arrives(self) -> None:
-        requests = clocks.Requests()
-        self.assertTrue(requests.give(Request.FORCE_COMPLETE))
-        self.assertTrue(requests.arrived.is_set())
-        self.assertEqual(Request.FORCE_COMPLETE, requests.close())
-
-    def test_an_abort_outranks_a_force_complete_whoever_was_first(
-        self,
-    ) -> None:
-        for given in (
-            (Request.ABORT, Request.FORCE_COMPLETE),
-            (Request.FORCE_COMPLETE, Request.ABORT),
-        ):
-            requests = clocks.Requests()
-            for request in given:
-                self.assertTrue(requests.give(request))
-            self.assertEqual(Request.ABORT, requests.close())
-
-    def test_an_order_that_comes_late_is_for_the_transfer(self) -> None:
-        requests = clocks.Requests()
-        requests.close()
-        self.assertFalse(requests.give(Request.ABORT))
-        self.assertIsNone(requests.given)
-        self.assertFalse(requests.arrived.is_set())
-
-    def test_an_order_is_either_obeyed_or_refused_never_lost(self) -> None:
-        for _attempt in range(50):
-            requests, taken = clocks.Requests(), []
-            thread = threading.Thread(
-                target=lambda requests=requests, taken=taken: taken.append(
-                    requests.give(Request.ABORT)
-                )
-            )
-            thread.start()
-            obeyed = requests.close() is Request.ABORT
-            thread.join()
-            self.assertEqual([obeyed], taken)
 
 
 class DeadlineTest(base.TestCase):

@@ -33,12 +33,12 @@ from nova_freemem import clock as clocks
 from nova_freemem import driver
 from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
-from nova_freemem.clock import Request
 from nova_freemem.migrate import engine as engines
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.release import balloon
+from nova_freemem.release.requests import Request
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
@@ -89,7 +89,7 @@ class DriverTestCase(base.GuestTestCase):
             balloon.Balloon(),
             bandwidths.Bandwidths(1000, '192.0.2.1'),
             release_rates.ReleaseRates(),
-            backoffs.Backoff(self.clock),
+            backoffs.Backoff(),
         )
         self.thread = self.patch_autospec(
             threading, 'Thread', side_effect=self.clock.thread
@@ -100,7 +100,7 @@ class DriverTestCase(base.GuestTestCase):
         self.hypervisor.domains[UUID] = self.domain
         self.driver = driver.FreememLibvirtDriver('api', engine=engine)
         self.find_domain = self.patch_autospec(
-            driver.FreememLibvirtDriver, '_domain', return_value=self.domain
+            driver.FreememLibvirtDriver, '_guest', return_value=self.domain
         )
         self.context = context.RequestContext(is_admin=False)
         self.instance = objects.Instance(uuid=UUID, os_type=None)
@@ -224,7 +224,7 @@ class LiveMigrationTest(DriverTestCase):
         self.stock['live_migration'].assert_called_once()
         self.stock['live_migration_force_complete'].assert_not_called()
 
-    def test_orders_during_the_transfer_are_novas(self) -> None:
+    def test_requests_during_the_transfer_are_novas(self) -> None:
         def transfer(*_args: Any) -> None:
             self.driver.live_migration_abort(self.instance)
             self.driver.live_migration_force_complete(self.instance)
@@ -236,7 +236,7 @@ class LiveMigrationTest(DriverTestCase):
                 self.driver, self.instance
             )
 
-    def test_orders_without_a_migration_of_ours_are_novas(self) -> None:
+    def test_requests_without_a_migration_of_ours_are_novas(self) -> None:
         self.driver.live_migration_abort(self.instance)
         self.driver.live_migration_force_complete(self.instance)
         self.assertEqual(1, self.stock['live_migration_abort'].call_count)
@@ -244,7 +244,7 @@ class LiveMigrationTest(DriverTestCase):
             1, self.stock['live_migration_force_complete'].call_count
         )
 
-    def test_an_order_reaches_its_own_guest_alone(self) -> None:
+    def test_a_request_reaches_its_own_guest_alone(self) -> None:
         other = objects.Instance(uuid=UUID.replace('2c', '3d'))
         self.clock.after(2, lambda: self.driver.live_migration_abort(other))
         self.migrate()
@@ -260,7 +260,7 @@ class LiveMigrationTest(DriverTestCase):
                 self.migrate()
             self.assertEqual({}, self.driver._migrations)
 
-    def test_a_fault_of_ours_leaves_the_migration_to_nova(self) -> None:
+    def test_an_error_of_ours_leaves_the_migration_to_nova(self) -> None:
         self.find_domain.side_effect = ZeroDivisionError
         self.migrate()
         self.stock['live_migration'].assert_called_once_with(
@@ -274,7 +274,7 @@ class LiveMigrationTest(DriverTestCase):
             self.migrate_data,
         )
         (line,) = self.log_lines('ERROR')
-        self.assertIn('goes on as Nova does it', line)
+        self.assertIn('continues as Nova does it', line)
 
     def test_a_migration_without_record_is_left_to_nova(self) -> None:
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData()
@@ -291,7 +291,7 @@ class LiveMigrationTest(DriverTestCase):
                 if request is not None:
                     self.clock.after(
                         3,
-                        lambda request=request: self.driver._requested(
+                        lambda request=request: self.driver._submit(
                             self.instance, request
                         ),
                     )
@@ -306,7 +306,7 @@ class LiveMigrationTest(DriverTestCase):
                 self.migrate()
                 self.assert_whole()
 
-    def test_a_guest_that_is_being_paid_is_left_alone(self) -> None:
+    def test_a_guest_that_is_being_restored_is_skipped(self) -> None:
         with self.driver._locks.hold(UUID):
             self.migrate()
         self.stock['live_migration'].assert_called_once_with(
@@ -324,7 +324,7 @@ class LiveMigrationTest(DriverTestCase):
             ['compute_freemem_skip_outstanding_memory'], self.events()
         )
 
-    def test_what_cannot_be_given_back_now_the_reconciler_gives_back(
+    def test_what_cannot_be_restored_now_the_reconciler_restores(
         self,
     ) -> None:
         self.driver.init_host('source')
@@ -346,18 +346,18 @@ class LiveMigrationTest(DriverTestCase):
 
 
 class OtherMethodsTest(DriverTestCase):
-    def test_a_host_tells_that_it_is_at_work(self) -> None:
+    def test_a_host_logs_that_it_is_enabled(self) -> None:
         self.driver.init_host('source')
         self.stock['init_host'].assert_called_once_with(self.driver, 'source')
         self.assertEqual(
             [
-                'INFO nova_freemem is at work: guests are asked by guest_agent, '
-                'balloon_stats, memory is released by balloon.'
+                'INFO nova_freemem is enabled: acquiring by guest_agent, '
+                'balloon_stats; releasing by balloon.'
             ],
             self.log_lines('INFO'),
         )
 
-    def test_what_is_owed_as_it_starts_is_paid_once_it_has_started(
+    def test_what_is_outstanding_as_it_starts_is_restored_afterwards(
         self,
     ) -> None:
         owe(self.guest)
@@ -434,14 +434,14 @@ class OtherMethodsTest(DriverTestCase):
         self.domain = fakes.FakeDomain(self.guest, 'dest')
         self.find_domain.return_value = self.domain
 
-    def test_a_fault_of_ours_does_not_stop_a_landing(self) -> None:
+    def test_an_error_of_ours_does_not_stop_a_landing(self) -> None:
         self.find_domain.side_effect = ZeroDivisionError
         self.arrive()
         self.clock.wait(1)
         name = 'post_live_migration_at_destination'
         self.assertEqual(1, self.stock[name].call_count)
         (line,) = self.log_lines('ERROR')
-        self.assertIn('Could not give memory back', line)
+        self.assertIn('Could not restore memory', line)
 
     def test_a_guest_that_ended_on_its_way_is_none_to_complain_of(
         self,
@@ -455,7 +455,7 @@ class OtherMethodsTest(DriverTestCase):
         self.assertEqual(1, self.stock[name].call_count)
         self.assertEqual([], self.log_lines('ERROR'))
 
-    def test_a_fault_of_novas_at_the_destination_stays_novas(self) -> None:
+    def test_an_error_of_novas_at_the_destination_stays_novas(self) -> None:
         self.migrate_away()
         name = 'post_live_migration_at_destination'
         self.stock[name].side_effect = ZeroDivisionError
@@ -476,7 +476,7 @@ class OtherMethodsTest(DriverTestCase):
 
 
 class LandedTest(DriverTestCase):
-    """Nova is told that a guest runs."""
+    """An event says that a guest runs."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -516,7 +516,9 @@ class LandedTest(DriverTestCase):
         self.clock.wait(600)
         self.assertEqual(1, len(self.domain.called('erase_metadata')))
 
-    def test_where_novas_own_steps_never_come_it_is_paid_as_well(self) -> None:
+    def test_where_novas_own_steps_never_come_it_is_restored_as_well(
+        self,
+    ) -> None:
         self.emit()
         self.clock.wait(7)
         self.assert_whole()
@@ -549,17 +551,17 @@ class LandedTest(DriverTestCase):
         self.stock['live_migration'].assert_called_once()
         self.assertEqual([], self.log_lines('ERROR'))
 
-    def test_a_guest_that_is_owed_nothing_is_let_run(self) -> None:
+    def test_a_guest_without_an_entry_is_not_touched(self) -> None:
         self.guest.metadata = None
         self.emit()
         self.assertEqual([('read_metadata',)], self.domain.calls)
 
-    def test_a_guest_that_departs_from_here_keeps_what_was_taken(self) -> None:
+    def test_a_guest_that_leaves_from_here_stays_released(self) -> None:
         with self.driver._locks.hold(UUID):
             self.emit()
         self.assertEqual([], self.domain.calls)
 
-    def test_one_that_is_paused_and_resumed_as_it_departs_keeps_it_too(
+    def test_one_that_is_paused_and_resumed_as_it_leaves_does_too(
         self,
     ) -> None:
         self.guest = fakes.FakeGuest(self.clock)
@@ -588,7 +590,7 @@ class LandedTest(DriverTestCase):
         self.clock.wait(0.01)
         self.assertEqual([], self.domain.calls)
 
-    def test_a_fault_leaves_it_to_novas_own_steps(self) -> None:
+    def test_an_error_leaves_it_to_novas_own_steps(self) -> None:
         self.domain.fault_at[1] = ZeroDivisionError()
         self.emit()
         self.assertEqual([], self.log_lines('ERROR'))
@@ -605,7 +607,7 @@ class DomainTest(base.TestCase):
         ours._host = mock.create_autospec(nova_host.Host, instance=True)
         ours._host.get_guest.return_value = found
         instance = object()
-        domain = ours._domain(instance)
+        domain = ours._guest(instance)
         self.assertIsInstance(domain, guests.Guest)
         self.assertIs(mock.sentinel.handle, domain._handle)
         ours._host.get_guest.assert_called_once_with(instance)
@@ -614,5 +616,5 @@ class DomainTest(base.TestCase):
         self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
         ours = driver.FreememLibvirtDriver('api', engine=mock.Mock())
         ours._host = mock.create_autospec(nova_host.Host, instance=True)
-        connection = ours._reconciler._hypervisor._connect()
+        connection = ours._reconciler._host._connect()
         self.assertIs(ours._host.get_connection.return_value, connection)

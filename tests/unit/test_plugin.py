@@ -84,7 +84,7 @@ class HookTest(PluginTestCase):
         hooked('api')
         self.assertEqual([('api', None)], self.calls)
 
-    def test_a_process_that_is_not_novas_is_left_alone(self) -> None:
+    def test_a_process_that_is_not_novas_is_not_touched(self) -> None:
         with mock.patch.dict(
             sys.modules, {'nova.virt': None, 'nova.virt.driver': None}
         ):
@@ -117,7 +117,7 @@ class LoadTest(PluginTestCase):
         (line,) = self.log_lines('ERROR')
         for word in (
             'nova_freemem is off',
-            "Nova's own driver runs",
+            "Nova's own libvirt driver is used",
             'restart nova-compute',
             *words,
         ):

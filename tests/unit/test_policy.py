@@ -55,7 +55,8 @@ class PolicyTest(base.ConfTestCase):
                 'acquire = balloon_stats\nrelease = other\n'
                 'mode = before\nreclaim = free\n'
                 'headroom_percent = 10\nheadroom_min_mib = 64\n'
-                'headroom_windows_mib = 2048\nmigration_bandwidth_mbps = 25000\n'
+                'headroom_windows_mib = 2048\n'
+                'migration_bandwidth_mbps = 25000\n'
                 'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
                 'deadline_seconds = 3\n'
                 'reconcile_interval_seconds = 30'
@@ -73,18 +74,35 @@ class PolicyTest(base.ConfTestCase):
             ('deadline_seconds', 2, 3600),
             ('reconcile_interval_seconds', 5, 3600),
         ):
-            for value in (str(low - 1), str(high + 1), 'some', ''):
+            for value in (
+                str(low - 1),
+                str(high + 1),
+                'some',
+                '1.5',
+                '',
+                '9' * 5000,
+            ):
                 self.assertEqual(
-                    f'[freemem] {option}: {value!r} is not a whole number '
-                    f'from {low} to {high}',
+                    f'[freemem] {option}: {value[:40]!r} is not a whole '
+                    f'number from {low} to {high}',
                     self.problem(f'{option} = {value}'),
                 )
 
-    def test_a_word_that_is_none_of_the_choices(self) -> None:
-        for option in ('mode', 'reclaim'):
-            self.assertIn(
-                f'[freemem] {option}: ', self.problem(f'{option} = always')
+    def test_the_bounds_themselves_are_allowed(self) -> None:
+        for value in (1, 90):
+            self.assertEqual(
+                value,
+                self.read(f'headroom_percent = {value}').headroom_percent,
             )
+
+    def test_a_value_that_is_not_a_choice(self) -> None:
+        for option in ('mode', 'reclaim'):
+            for value in ('always', ''):
+                self.assertRegex(
+                    self.problem(f'{option} = {value}'),
+                    rf'^\[freemem\] {option}: Valid values are \[.*\], but '
+                    f"found '{value}'$",
+                )
 
     def test_options_that_contradict_each_other(self) -> None:
         self.assertEqual(
@@ -93,7 +111,7 @@ class PolicyTest(base.ConfTestCase):
             self.problem('deadline_seconds = 4'),
         )
 
-    def test_somebody_has_to_be_asked(self) -> None:
+    def test_acquire_must_name_a_source(self) -> None:
         self.assertEqual(
             '[freemem] acquire: must name at least one source',
             self.problem('acquire ='),

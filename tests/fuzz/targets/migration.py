@@ -34,6 +34,8 @@ from nova_freemem.plan import planner
 from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.release import balloon
 from nova_freemem.release import stop_rules
+from nova_freemem.release import watch
+from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.virt import guest as guests
 from tests.fuzz import choices as fuzz_choices
@@ -57,7 +59,7 @@ TRANSFER_SECONDS = 5.0
 # Beyond the deadline: the agent command that is in progress when it passes,
 # and closing a file; or restoring memory that the guest is slow to take.
 LATE_SECONDS = max(
-    agent.LATE_SECONDS, balloon.TICK_SECONDS + restore_step.WAIT_SECONDS + 0.3
+    agent.LATE_SECONDS, watch.TICK_SECONDS + restore_step.WAIT_SECONDS + 0.3
 )
 
 _SEPARATOR = b'\x1f'
@@ -142,7 +144,7 @@ def run(data: bytes) -> None:
     with (
         handle.fake_time() as clock,
         mock.patch.object(threading, 'Thread', clock.thread),
-        mock.patch.object(reporters.Reporter, '_record', _check_event),
+        mock.patch.object(events.Events, '_record', _check_event),
         handle.reached_by_libvirt(),
         oracle.watched_log(),
         oracle.only_own_errors(),
@@ -169,9 +171,9 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
             balloon_stats.BalloonStats('balloon_stats', TIMEOUT_SECONDS),
         ),
         balloon.Balloon(),
-        bandwidths.Bandwidths(1000, '192.0.2.1'),
+        bandwidths.Bandwidths(1000, lambda: None),
         release_rates.ReleaseRates(),
-        backoffs.Backoff(clock),
+        backoffs.Backoff(),
     )
     migration = source.SourceMigration(
         guests.Guest(host),
@@ -185,12 +187,13 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
         clock,
     )
     started_at = clock.now()
-    assert migration.prepare('dest')
+    state = migration.prepare('dest')
+    assert not isinstance(state, source.Cancelled)
     late_seconds = clock.now() - started_at - DEADLINE_SECONDS
     assert late_seconds <= LATE_SECONDS, f'{late_seconds:.1f} s late'
-    with migration.transfer('dest'):
+    with migration.transfer('dest', state):
         clock.wait(TRANSFER_SECONDS)
-    learnt = engine.paces.pace
+    learnt = engine.release_rates.current
     for rate in (learnt.inflate_kib_per_second, learnt.reclaim_kib_per_second):
         assert 0 < rate < math.inf, learnt
     ended_at = clock.now()
@@ -200,7 +203,7 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
 
 
 def _check_event(
-    _reporter: reporters.Reporter, _method: str, name: str
+    _events: events.Events, _method: str, name: str, **_details: str
 ) -> None:
     oracle.check_harmless(name)
 

@@ -13,7 +13,7 @@
 
 """A plan made of what a guest reported: no target below the headroom."""
 
-from nova_freemem.acquire import base as acquire
+from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
 from nova_freemem.plan import release_rate as release_rates
@@ -24,7 +24,7 @@ from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import oracle
 from tests.simulation import fakes
 
-MODULES = ('nova_freemem.plan.planner', 'nova_freemem.acquire.base')
+MODULES = ('nova_freemem.plan.planner', 'nova_freemem.acquire.free_memory')
 
 
 def seeds() -> list[bytes]:
@@ -57,7 +57,7 @@ def run(data: bytes) -> None:
         min_saving_mib=1 + choices.number(choices.of((64, 4096))),
     )
     rate = bandwidths.Bandwidth(
-        1024.0 + choices.number(1 << 25), bandwidths.Origin.REMEMBERED
+        1024.0 + choices.number(1 << 25), bandwidths.Origin.MEASURED
     )
     with oracle.only_own_errors():
         driver = _driver(choices)
@@ -65,7 +65,7 @@ def run(data: bytes) -> None:
         if hopeless is not None:
             oracle.check_harmless(str(hopeless))
         memory.check(guest.actual_kib)
-        memory = memory.beside(driver)
+        memory = memory.limited_by(driver)
         plan = planner.make(
             memory,
             guest,
@@ -97,9 +97,7 @@ def _driver(choices: fuzz_choices.Choices) -> MemoryStats:
     return stats if choices.number(1) else MemoryStats(0)
 
 
-def _memory(
-    choices: fuzz_choices.Choices, actual_kib: int
-) -> acquire.FreeMemory:
+def _memory(choices: fuzz_choices.Choices, actual_kib: int) -> FreeMemory:
     present = choices.number(255)
 
     def figure(largest: int) -> int:
@@ -113,7 +111,7 @@ def _memory(
         return figure(total_kib) if present >> bit & 1 else None
 
     total_kib = figure(actual_kib)
-    return acquire.FreeMemory(
+    return FreeMemory(
         source='guest_agent',
         total_kib=total_kib,
         free_kib=figure(total_kib),

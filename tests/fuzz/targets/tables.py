@@ -11,14 +11,14 @@
 # under the License.
 
 
-"""The tables of the guest's kernel, in ``guest_agent.read_tables``."""
+"""The tables of the guest's kernel, in ``meminfo.read_tables``."""
 
-from nova_freemem.acquire import base as acquire
-from nova_freemem.acquire import guest_agent
+from nova_freemem.acquire import meminfo
+from nova_freemem.acquire.free_memory import FreeMemory
 from tests.fuzz import oracle
 from tests.simulation import fakes
 
-MODULES = ('nova_freemem.acquire.guest_agent', 'nova_freemem.acquire.base')
+MODULES = ('nova_freemem.acquire.meminfo', 'nova_freemem.acquire.free_memory')
 
 MAXIMUM_KIB = 4 * fakes.GIB
 _PRESSURE = (
@@ -63,10 +63,10 @@ def run(data: bytes) -> None:
     :param data: what it printed.
     """
     with oracle.only_own_errors():
-        check(guest_agent.read_tables('guest_agent', data))
+        check(meminfo.read_tables('guest_agent', data))
 
 
-def check(memory: acquire.FreeMemory) -> None:
+def check(memory: FreeMemory) -> None:
     """Assert that what is accepted is possible.
 
     :param memory: what was read.

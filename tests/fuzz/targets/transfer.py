@@ -15,9 +15,10 @@
 
 import math
 
-from nova_freemem import clock as clocks
 from nova_freemem.migrate import transfer
 from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.release.requests import Request
+from nova_freemem.release.requests import Requests
 from nova_freemem.virt import guest as guests
 from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import handle
@@ -49,18 +50,18 @@ def run(data: bytes) -> None:
         sent['memory_processed'] += choices.number(1 << 40)
         return dict(sent)
 
-    links = bandwidths.Bandwidths(0, '192.0.2.1')
-    requests = clocks.Requests()
+    links = bandwidths.Bandwidths(0, lambda: None)
+    requests = Requests()
     with handle.fake_time() as clock, oracle.only_own_errors():
         guest = handle.Handle(clock)
         guest.job = job
         clock.after(
             TRANSFER_SECONDS,
-            lambda: requests.give(clocks.Request.TRANSFER_ENDED),
+            lambda: requests.submit(Request.TRANSFER_ENDED),
         )
         transfer.learn_bandwidth(
             guests.Guest(guest), 'dest', links, clock, requests
         )
-        rate = links.rate('dest')
+        rate = links.to('dest')
         assert 0 < rate.kib_per_second < math.inf, rate
         oracle.check_harmless(str(rate))

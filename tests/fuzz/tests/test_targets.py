@@ -28,9 +28,9 @@ import libvirt
 
 from nova_freemem import exceptions
 from nova_freemem.acquire import balloon_stats
-from nova_freemem.acquire import base as acquire
-from nova_freemem.acquire import guest_agent
+from nova_freemem.acquire import meminfo
 from nova_freemem.acquire import ranges
+from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.plan import eligibility
 from nova_freemem.plan import planner
 from nova_freemem.release import balloon
@@ -114,11 +114,11 @@ class OracleTest(base.TestCase):
 
     def test_an_exception_that_is_not_the_plugins(self) -> None:
         for name, owner, attribute in (
-            ('agent', guest_agent, 'read_tables'),
-            ('tables', guest_agent, '_free_blocks'),
+            ('agent', meminfo, 'read_tables'),
+            ('tables', meminfo, '_free_blocks'),
             ('ranges', ranges, '_total_kib'),
             ('statistics', balloon_stats.BalloonStats, 'acquire'),
-            ('entry', journal, '_name'),
+            ('entry', journal, '_check_format'),
             ('description', eligibility, 'examine'),
             ('planning', planner, 'make'),
             ('transfer', guests.Guest, 'transferred_kib'),
@@ -131,24 +131,21 @@ class OracleTest(base.TestCase):
             ):
                 self.assert_found(name, KeyError)
 
-    def test_an_error_that_the_migration_logs(self) -> None:
+    def test_an_error_that_the_migration_swallows(self) -> None:
         self.patch(planner, 'make', self.break_down)
         self.assert_found('migration')
 
     def test_more_than_there_is(self) -> None:
-        self.patch(acquire.FreeMemory, 'check', lambda *_args: None)
+        self.patch(FreeMemory, 'check', lambda *_args: None)
         self.assert_found('tables')
 
     def test_a_target_below_the_floor(self) -> None:
-        start = balloon.Balloon.start
-
-        def start_deeper(
-            self: balloon.Balloon, domain: guests.Guest, plan: planner.Plan
+        def set_deeper(
+            _self: balloon.Balloon, guest: guests.Guest, *_args: Any
         ) -> None:
-            start(self, domain, plan)
-            domain.set_balloon_kib(1)
+            guest.set_balloon_kib(1)
 
-        self.patch(balloon.Balloon, 'start', start_deeper)
+        self.patch(balloon.Balloon, 'set_target', set_deeper)
         self.assert_found('migration')
 
     def test_a_guest_that_stays_shrunk(self) -> None:

@@ -10,19 +10,19 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the balloon tells where there is no agent."""
+"""What the balloon driver reports where there is no agent."""
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import balloon_stats
-from nova_freemem.acquire import base as acquire
+from nova_freemem.acquire.free_memory import FreeMemory
 from tests import base
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
 
 class BalloonStatsTest(base.GuestTestCase):
-    def ask(self) -> acquire.FreeMemory:
+    def ask(self) -> FreeMemory:
         return balloon_stats.BalloonStats('balloon_stats', 5).acquire(
             self.domain, self.clock, clocks.Deadline(self.clock, 120)
         )
@@ -30,10 +30,10 @@ class BalloonStatsTest(base.GuestTestCase):
     def problem(self) -> str:
         return str(self.assertRaises(exceptions.SourceUnavailable, self.ask))
 
-    def test_the_driver_tells_amounts_but_no_blocks(self) -> None:
+    def test_the_driver_reports_amounts_but_no_blocks(self) -> None:
         self.guest.tells = {'page_cache_kib': 17}
         self.assertEqual(
-            acquire.FreeMemory(
+            FreeMemory(
                 'balloon_stats',
                 4 * GIB,
                 3 * GIB + 512 * MIB,
@@ -58,6 +58,6 @@ class BalloonStatsTest(base.GuestTestCase):
                 self.problem(),
             )
 
-    def test_an_old_driver_does_not_tell_what_is_available(self) -> None:
+    def test_an_old_driver_does_not_report_what_is_available(self) -> None:
         self.guest.tells = {'available_kib': None}
         self.assertIsNone(self.ask().available_kib)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Where a guest's free memory is, and all the ways in which it may lie."""
+"""The addresses of free memory, and the ways in which they may be wrong."""
 
 import dataclasses
 import json
@@ -26,6 +26,7 @@ from hypothesis import strategies
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
+from nova_freemem.acquire import meminfo
 from nova_freemem.acquire import ranges
 from tests import base
 from tests.simulation import fakes
@@ -61,7 +62,7 @@ FREE_RANGES = (
 
 
 def auxv(page_bytes: int) -> bytes:
-    """:returns: what a kernel with such pages tells a process."""
+    """:returns: what a kernel with such pages passes to a process."""
     return struct.pack('<6Q', 33, 0x7FFF0000, 6, page_bytes, 0, 0)
 
 
@@ -233,7 +234,7 @@ class AskTest(RangesTestCase):
         self.agent.blocked = EXEC | FILES
         self.assertRaises(exceptions.AgentCommandRefused, self.ask)
 
-    def test_what_the_balloon_has_is_told_apart(self) -> None:
+    def test_pages_in_the_balloon_are_separate(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = (
             words((IN_BALLOON, USED_PAGES)) + TABLE[8 * USED_PAGES :]
         )
@@ -256,7 +257,7 @@ class AskTest(RangesTestCase):
         )
         self.assertEqual(0, answer.drift_kib)
 
-    def test_what_moved_meanwhile_is_told(self) -> None:
+    def test_drift_is_what_changed_meanwhile(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = (
             words((0, 1024)) + TABLE[8 * 1024 : 8 * -1024] + words((0, 1024))
         )
@@ -291,7 +292,7 @@ class RefusedTest(RangesTestCase):
 
     def test_a_table_without_an_end(self) -> None:
         self.agent.files[ranges.KPAGEFLAGS] = bytes(60 << 20)
-        self.assert_refused('more pages than there are addresses for')
+        self.assert_refused('more pages than it has addresses for')
         self.assertLess(len(self.agent.commands), 60)
 
     def test_more_ranges_than_we_keep(self) -> None:
@@ -303,9 +304,9 @@ class RefusedTest(RangesTestCase):
 
     def test_a_kernel_that_does_not_list_its_free_blocks(self) -> None:
         self.agent.files['/proc/buddyinfo'] = b''
-        self.assert_refused('does not list its free blocks')
+        self.assert_refused('does not report its free blocks')
 
-    def test_a_page_size_that_is_none(self) -> None:
+    def test_an_invalid_page_size(self) -> None:
         for vector in (
             b'',
             auxv(0),
@@ -315,7 +316,7 @@ class RefusedTest(RangesTestCase):
             bytes(99),
         ):
             self.agent.files[ranges.AUXV] = vector
-            self.assert_refused('does not tell its page size')
+            self.assert_refused('does not report its page size')
 
     def test_lists_with_more_than_the_guest_has(self) -> None:
         self.agent.files['/proc/buddyinfo'] = (
@@ -358,7 +359,7 @@ class TimeTest(RangesTestCase):
         self.deadline_seconds = 8
         self.agent.latency_seconds = 1
         started_at = self.clock.now()
-        self.assert_refused('used up the time there was')
+        self.assert_refused('the deadline passed before')
         self.assertLessEqual(self.clock.now() - started_at, 8 + 1)
 
     def test_an_agent_that_hangs_costs_one_timeout(self) -> None:
@@ -367,7 +368,7 @@ class TimeTest(RangesTestCase):
         self.assertRaises(exceptions.AgentUnresponsive, self.ask)
         self.assertLessEqual(self.clock.now() - started_at, 5)
 
-    def test_it_is_told_how_long_it_took(self) -> None:
+    def test_the_result_says_how_long_it_took(self) -> None:
         self.agent.latency_seconds = 0.5
         self.assertAlmostEqual(10.0, self.ask().seconds)
 
@@ -426,7 +427,7 @@ class CapturedTest(RangesTestCase):
                 (fakes.CAPTURED / f'{self.name}.kpageflags.xz').read_bytes()
             )
         )
-        listed = guest_agent.read_tables(
+        listed = meminfo.read_tables(
             'agent',
             b'MemTotal: 1 kB\nMemFree: 1 kB\n'
             + (fakes.CAPTURED / f'{self.name}.buddyinfo').read_bytes(),

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Running the operator's command, on a host that is none."""
+"""The operator's command, run on a fake host."""
 
 import contextlib
 import datetime
@@ -31,7 +31,7 @@ UNREADABLE = '<outstanding format="2" original_kib="1"/>'
 
 
 class CommandTestCase(base.TestCase):
-    """A host of which a test says what guests it has."""
+    """A host with the guests that a test adds."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -43,7 +43,7 @@ class CommandTestCase(base.TestCase):
         )
 
     def add_guest(self, uuid: str = UUID, **behaviour: Any) -> fakes.FakeGuest:
-        """:returns: a guest that misses 3 of 4 GiB."""
+        """:returns: a guest with 3 of 4 GiB outstanding."""
         guest = fakes.FakeGuest(self.clock, **behaviour)
         guest.metadata = journal.JournalEntry(
             4 * GIB,
@@ -59,18 +59,18 @@ class CommandTestCase(base.TestCase):
         return guest
 
     def run_command(self, *words: str) -> int:
-        """:returns: the exit code; what it said is kept."""
+        """:returns: the exit code; what it printed is kept."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 code = main.main(words)
-            except SystemExit as end:  # argparse has refused
-                code = end.code
+            except SystemExit as end:  # by argparse, or after a help
+                code = end.code or 0
         self.out, self.err = out.getvalue(), err.getvalue()
         self.assertNotIn('Traceback', self.out + self.err)
         return code
 
-    def assert_whole(self, guest: fakes.FakeGuest) -> None:
+    def assert_restored(self, guest: fakes.FakeGuest) -> None:
         self.assertEqual(
             (0, None, 4 * GIB, 10, 10),
             (

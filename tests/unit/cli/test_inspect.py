@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What an operator sees of a guest's free memory."""
+"""What an operator sees of the memory a guest can spare."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ from tests.unit.cli import base
 from tests.unit.cli.base import UUID
 
 
-class FreeTest(base.CommandTestCase):
+class InspectTest(base.CommandTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.agent = test_ranges.talkative()
@@ -42,10 +42,10 @@ class FreeTest(base.CommandTestCase):
         """:returns: what a program gets."""
         return json.loads(self.printed('-f', 'json', *words))
 
-    def test_amounts_are_asked_for_and_nothing_is_taken(self) -> None:
+    def test_amounts_are_shown_and_nothing_is_released(self) -> None:
         values = self.values()
-        self.assertEqual('guest_agent', values['told_by'])
-        self.assertEqual(4 * GIB, values['has_kib'])
+        self.assertEqual('guest_agent', values['source'])
+        self.assertEqual(4 * GIB, values['current_kib'])
         self.assertEqual(self.guest.rss_kib, values['resident_kib'])
         self.assertEqual(3 * GIB + 512 * MIB, values['free_kib'])
         self.assertEqual(
@@ -55,41 +55,41 @@ class FreeTest(base.CommandTestCase):
         self.assertNotIn('free_ranges', values)
         self.assertEqual([], self.domain.called('set_balloon_kib'))
 
-    def test_what_the_guest_did_not_tell_is_not_zero(self) -> None:
+    def test_what_the_guest_did_not_report_is_not_zero(self) -> None:
         self.assertIsNone(self.values()['cold_cache_kib'])
-        self.assertRegex(self.printed(), r'\| cold_cache_kib +\| not told +\|')
+        self.assertRegex(self.printed(), r'\| cold_cache_kib +\| n/a +\|')
 
-    def test_without_an_agent_the_balloon_driver_tells(self) -> None:
+    def test_without_an_agent_the_balloon_driver_reports(self) -> None:
         self.agent.latency_seconds = 3600
         values = self.values()
-        self.assertEqual('balloon_stats', values['told_by'])
+        self.assertEqual('balloon_stats', values['source'])
         self.assertEqual(3 * GIB + 512 * MIB, values['free_kib'])
         self.assertIsNone(values['free_blocks'])
 
-    def test_without_a_balloon_driver_the_agent_tells(self) -> None:
+    def test_without_a_balloon_driver_the_agent_reports(self) -> None:
         self.guest.has_driver = False
         values = self.values()
-        self.assertEqual('guest_agent', values['told_by'])
-        self.assertEqual(4 * GIB, values['has_kib'])
+        self.assertEqual('guest_agent', values['source'])
+        self.assertEqual(4 * GIB, values['current_kib'])
 
-    def test_without_a_balloon_the_agent_tells(self) -> None:
+    def test_without_a_balloon_the_agent_reports(self) -> None:
         self.patch_autospec(self.domain, 'memory_stats', return_value=None)
         values = self.values()
-        self.assertEqual('guest_agent', values['told_by'])
-        self.assertIsNone(values['has_kib'])
+        self.assertEqual('guest_agent', values['source'])
+        self.assertIsNone(values['current_kib'])
         self.assertEqual([], self.domain.called('fresh_memory_stats'))
 
     def test_where_agent_and_driver_differ_the_smaller_is_shown(self) -> None:
         self.guest.tells = {'free_kib': 1 * GIB}
         self.assertEqual(1 * GIB, self.values()['free_kib'])
 
-    def test_ranges_for_a_person(self) -> None:
+    def test_ranges_for_people(self) -> None:
         printed = self.printed('--ranges')
         self.assertIn('| 0x000020000000 2621440 KiB ', printed)
         self.assertIn('| 0x000100000000 1048576 KiB ', printed)
         self.assertIn('| 896 of 4096 KiB ', printed)
 
-    def test_ranges_for_a_program(self) -> None:
+    def test_ranges_for_programs(self) -> None:
         values = self.values('--ranges')
         self.assertEqual(
             [
@@ -99,13 +99,13 @@ class FreeTest(base.CommandTestCase):
             values['free_ranges'],
         )
         self.assertEqual([], values['balloon_ranges'])
-        self.assertEqual(3 * GIB + 512 * MIB, values['in_free_ranges_kib'])
-        self.assertEqual(0, values['moved_meanwhile_kib'])
+        self.assertEqual(3 * GIB + 512 * MIB, values['free_ranges_kib'])
+        self.assertEqual(0, values['drift_kib'])
         self.assertEqual(4, values['page_kib'])
 
-    def test_ranges_where_only_the_balloon_driver_tells(self) -> None:
+    def test_ranges_need_the_agent(self) -> None:
         self.agent.blocked = test_ranges.EXEC | test_ranges.FILES
-        self.assertEqual('balloon_stats', self.values()['told_by'])
+        self.assertEqual('balloon_stats', self.values()['source'])
         self.assertEqual(1, self.run_command('inspect', UUID, '--ranges'))
         self.assertRegex(
             self.err,

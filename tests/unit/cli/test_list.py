@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The operator sees who is owed what."""
+"""The operator sees which guests have outstanding memory."""
 
 import json
 
@@ -22,7 +22,7 @@ from tests.unit.cli.base import OTHER_UUID
 from tests.unit.cli.base import UUID
 
 
-class OwedTest(base.CommandTestCase):
+class ListTest(base.CommandTestCase):
     def rows(self) -> list[dict[str, object]]:
         self.assertEqual(0, self.run_command('list', '-f', 'json'))
         return json.loads(self.out)
@@ -34,7 +34,7 @@ class OwedTest(base.CommandTestCase):
             UUID,
             '4194304',
             '1048576',
-            'runs',
+            'running',
             'host1',
             '2026-11-02T08:00:00+00:00',
             'a migration',
@@ -47,45 +47,59 @@ class OwedTest(base.CommandTestCase):
         self.assertEqual(
             [
                 {
-                    'Server': UUID,
-                    'Original KiB': 4 * GIB,
-                    'Actual KiB': 1 * GIB,
-                    'Guest': 'is paused',
-                    'Taken by': 'host1',
-                    'Taken at': '2026-11-02T08:00:00+00:00',
-                    'Migration': 'a migration',
+                    'server': UUID,
+                    'original_kib': 4 * GIB,
+                    'current_kib': 1 * GIB,
+                    'state': 'paused',
+                    'source': 'host1',
+                    'released_at': '2026-11-02T08:00:00+00:00',
+                    'migration': 'a migration',
                 },
                 OTHER_UUID,
             ],
-            [self.rows()[0], self.rows()[1]['Server']],
+            [self.rows()[0], self.rows()[1]['server']],
         )
 
-    def test_who_is_owed_nothing_is_not_there(self) -> None:
+    def test_a_guest_without_outstanding_memory_is_not_listed(self) -> None:
         self.add_guest().metadata = None
         self.assertEqual([], self.rows())
 
-    def test_an_entry_that_makes_no_sense_is_there_and_says_so(self) -> None:
+    def test_an_unreadable_entry_is_listed_with_the_error(self) -> None:
         self.add_guest().metadata = base.UNREADABLE
         (row,) = self.rows()
         self.assertEqual(
             (UUID, None, 1 * GIB),
-            (row['Server'], row['Original KiB'], row['Actual KiB']),
+            (row['server'], row['original_kib'], row['current_kib']),
         )
-        self.assertIn('its format is not 1', row['Taken by'])
+        self.assertRegex(
+            row['state'],
+            'running; its journal entry cannot be read: format 2 is newer',
+        )
+        self.assertEqual(
+            [None] * 3,
+            [row[name] for name in ('source', 'released_at', 'migration')],
+        )
 
-    def test_one_that_leaves_meanwhile_does_not_hide_the_others(self) -> None:
+    def test_what_is_not_known_is_shown_as_such(self) -> None:
+        self.add_guest().metadata = base.UNREADABLE
+        self.assertEqual(0, self.run_command('list'))
+        self.assertRegex(self.out, r'n/a +\| n/a +\| n/a +\|')
+
+    def test_a_guest_that_leaves_meanwhile_does_not_hide_the_others(
+        self,
+    ) -> None:
         self.add_guest(UUID)
         self.add_guest(OTHER_UUID)
         self.host.domains[UUID].fault_at[1] = fakes.libvirt_fault(
             exceptions.DomainGone, 'no domain'
         )
         rows = self.rows()
-        self.assertIn('no domain', rows[0]['Guest'])
+        self.assertIn('no domain', rows[0]['state'])
         self.assertEqual(
-            (None, 1 * GIB), (rows[0]['Actual KiB'], rows[1]['Actual KiB'])
+            (None, 1 * GIB), (rows[0]['current_kib'], rows[1]['current_kib'])
         )
 
-    def test_what_was_written_cannot_draw_on_the_screen(self) -> None:
+    def test_control_characters_in_an_entry_are_not_printed(self) -> None:
         guest = self.add_guest()
         guest.metadata = guest.metadata.replace(
             'host1', '&#x9;' * 9 + 'x' * 900

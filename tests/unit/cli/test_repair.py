@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The operator decides where an entry cannot."""
+"""The operator replaces an entry that cannot be read."""
 
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
@@ -21,7 +21,7 @@ from tests.unit.cli import base
 from tests.unit.cli.base import UUID
 
 
-class SettleTest(base.CommandTestCase):
+class RepairTest(base.CommandTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.guest = self.add_guest()
@@ -36,12 +36,12 @@ class SettleTest(base.CommandTestCase):
 
     def test_the_guest_gets_all_that_its_domain_may_have(self) -> None:
         self.assertEqual(0, self.run_command('repair', UUID))
-        self.assert_whole(self.guest)
+        self.assert_restored(self.guest)
         self.assertEqual(
             f'{UUID}: 1048576 -> 4194304 KiB in 2.6 s\n', self.out
         )
 
-    def test_or_what_the_operator_says(self) -> None:
+    def test_the_guest_gets_what_the_operator_specifies(self) -> None:
         self.assertEqual(
             0,
             self.run_command(
@@ -63,59 +63,67 @@ class SettleTest(base.CommandTestCase):
             ),
         )
 
-    def test_what_the_domain_may_not_have_is_refused_with_the_bounds(
+    def test_more_than_the_domain_may_have_is_refused_with_the_bounds(
         self,
     ) -> None:
         for text in ('0', '4097', '9' * 30):
             self.assertIn(
-                f'--memory-mib {text}: its domain may have 1 to 4096',
+                f'--memory-mib {text} is not from 1 to 4096',
                 self.assert_refused('--memory-mib', text),
             )
 
-    def test_an_amount_that_is_none_is_refused(self) -> None:
+    def test_an_amount_that_is_not_a_whole_number_is_refused(self) -> None:
         for text in ('-1', 'plenty', '1.5'):
             self.assertIn(text, self.assert_refused(f'--memory-mib={text}'))
 
-    def test_a_late_guest_is_owed_what_was_decided(self) -> None:
+    def test_a_period_that_libvirt_does_not_accept_is_refused(self) -> None:
+        for text in ('-1', 'often', str(1 << 31)):
+            self.assertIn(
+                text, self.assert_refused(f'--stats-period-seconds={text}')
+            )
+
+    def test_the_new_entry_of_a_late_guest_stays(self) -> None:
         self.guest.deflate_kib_per_second = 1 * MIB
         self.assertEqual(1, self.run_command('repair', UUID))
-        self.assertIn('not done', self.err)
-        owed = journal.read(self.host.domains[UUID])
+        self.assertIn('not restored', self.err)
+        entry = journal.read(self.host.domains[UUID])
         self.assertEqual(
             (4 * GIB, 'repair', 10),
-            (owed.original_kib, owed.source, owed.stats_period_seconds),
+            (entry.original_kib, entry.source, entry.stats_period_seconds),
         )
         self.guest.deflate_kib_per_second = 1 * GIB
         self.assertEqual(0, self.run_command('restore', UUID))
-        self.assert_whole(self.guest)
+        self.assert_restored(self.guest)
 
-    def test_an_entry_that_can_be_read_needs_no_decision(self) -> None:
+    def test_an_entry_that_can_be_read_is_not_replaced(self) -> None:
         self.add_guest()
         self.guest = self.host.domains[UUID].guest
         self.assertIn(f'"nova-freemem restore {UUID}"', self.assert_refused())
 
-    def test_but_may_be_decided_otherwise(self) -> None:
+    def test_an_entry_that_can_be_read_is_replaced_with_memory_mib(
+        self,
+    ) -> None:
         guest = self.add_guest()
         self.assertEqual(
             0, self.run_command('repair', UUID, '--memory-mib', '3072')
         )
         self.assertEqual((3 * GIB, None), (guest.actual_kib, guest.metadata))
 
-    def test_a_guest_that_is_owed_nothing_stays_as_it_is(self) -> None:
+    def test_a_guest_without_outstanding_memory_stays_as_it_is(self) -> None:
         self.guest.metadata = None
         self.assertEqual(
             0, self.run_command('repair', UUID, '--memory-mib', '2048')
         )
-        self.assertEqual(f'{UUID}: is owed nothing\n', self.out)
+        self.assertEqual(f'{UUID}: no outstanding memory\n', self.out)
         self.assertEqual(1 * GIB, self.guest.target_kib)
 
-    def test_one_that_is_migrated_is_not_touched(self) -> None:
+    def test_a_guest_that_is_migrating_is_not_touched(self) -> None:
         self.guest.transferred_kib = 7
         self.assertEqual(1, self.run_command('repair', UUID))
-        self.assertIn('is being migrated', self.err)
+        self.assertIn('migrating or in another job', self.err)
         self.assertEqual(base.UNREADABLE, self.guest.metadata)
 
-    def test_what_libvirt_refuses_is_told_in_one_line(self) -> None:
+    def test_an_error_of_libvirt_is_one_line(self) -> None:
         for call in range(1, 7):
             self.guest.metadata = base.UNREADABLE
             domain = self.host.domains[UUID]

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""One guest's journey: what the tests of all its parts have in common."""
+"""One guest's migration: what the tests of all its parts have in common."""
 
 from collections.abc import Iterator
 import contextlib
@@ -21,7 +21,6 @@ from unittest import mock
 
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
-from nova_freemem.clock import Request
 from nova_freemem.migrate import destination
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import source
@@ -31,6 +30,7 @@ from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
 from nova_freemem.release.base import EndReason
+from nova_freemem.release.requests import Request
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.restore import locks
@@ -42,21 +42,21 @@ UUID = '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2'
 
 
 class WatchedGuest(fakes.FakeGuest):
-    """A guest that must never miss what nobody has written down."""
+    """A guest that must never miss memory without a journal entry."""
 
     def check(self) -> None:
         super().check()
         if self.missing_kib > 0:
-            assert self.metadata is not None, 'missing and not owed'
-            owed = journal.JournalEntry.from_xml(self.metadata)
-            assert owed.original_kib == self.memory_kib
+            assert self.metadata is not None, 'missing without a journal entry'
+            entry = journal.JournalEntry.from_xml(self.metadata)
+            assert entry.original_kib == self.memory_kib
 
 
 @functools.cache
 def make_stand_ins() -> tuple[mock.Mock, mock.Mock]:
-    """Make a reporter and what is known of links.
+    """Make a reporter and what is known of paths.
 
-    Making them takes longer than a journey.
+    Making them takes longer than a migration.
     """
     return (
         mock.create_autospec(reporters.Reporter, instance=True),
@@ -74,9 +74,9 @@ class World:
         self.guest = WatchedGuest(self.clock, **guest)
         self.source = fakes.FakeDomain(self.guest, 'source')
         self.destination = fakes.FakeDomain(self.guest, 'dest')
-        self.reporter, links = make_stand_ins()
+        self.reporter, paths = make_stand_ins()
         self.reporter.reset_mock()
-        links.reset_mock()
+        paths.reset_mock()
         self.engine = engines.Engine(
             fakes.make_policy(mode=mode, migration_bandwidth_mbps=1000),
             (
@@ -84,18 +84,18 @@ class World:
                 balloon_stats.BalloonStats('balloon_stats', 5),
             ),
             balloon.Balloon(),
-            links,
+            paths,
             release_rates.ReleaseRates(),
-            backoffs.Backoff(self.clock),
+            backoffs.Backoff(),
         )
-        links.rate.return_value = bandwidths.Bandwidth.of_mbps(
+        paths.to.return_value = bandwidths.Bandwidth.of_mbps(
             1000, bandwidths.Origin.CONFIGURED
         )
-        self.taken_requests: list[Request] = []
+        self.accepted_requests: list[Request] = []
         self.start_again(os_type)
 
     def start_again(self, os_type: str | None = None) -> None:
-        """Let the guest be asked to leave, once more."""
+        """Let the guest be migrated, once more."""
         self.migration = source.SourceMigration(
             self.source,
             self.engine,
@@ -107,7 +107,7 @@ class World:
         )
 
     def start_compute(self, host: str) -> reconciler.Reconciler:
-        """Let nova-compute start on a host, and look for what is owed."""
+        """Let nova-compute start on a host, with its reconciler."""
         restorer = reconciler.Reconciler(
             fakes.FakeHost(fakes.FakeDomain(self.guest, host)),
             locks.Locks(self.clock),
@@ -117,17 +117,22 @@ class World:
         restorer.start()
         return restorer
 
+    def prepare(self) -> bool:
+        """:returns: whether the transfer is to start."""
+        self.state = self.migration.prepare('dest')
+        return not isinstance(self.state, source.Cancelled)
+
     def request_after(self, seconds: float, request: Request) -> None:
         def give() -> None:
-            if self.migration.requests.give(request):
-                self.taken_requests.append(request)
+            if self.migration.requests.submit(request):
+                self.accepted_requests.append(request)
 
         self.clock.after(seconds, give)
 
     @contextlib.contextmanager
     def transfer(self) -> Iterator[None]:
         """Be Nova's transfer, in which libvirt's own calls wait."""
-        with self.migration.transfer('dest'):
+        with self.migration.transfer('dest', self.state):
             self.guest.transferred_kib = 0
             try:
                 yield
@@ -135,12 +140,12 @@ class World:
                 self.guest.transferred_kib = None
 
     def land(self) -> None:
-        """Let the guest land, and get its memory back."""
+        """Let the guest land, and its memory be restored."""
         self.guest.host = 'dest'
         destination.restore_memory(self.destination, self.reporter, self.clock)
 
     def is_whole(self) -> bool:
-        """:returns: whether the guest has all, and is owed nothing."""
+        """:returns: whether the guest has all, and the journal is empty."""
         guest = self.guest
         guest.check()
         return (
@@ -164,7 +169,7 @@ class World:
         ]
 
 
-class JourneyTestCase(base.TestCase):
+class MigrationTestCase(base.TestCase):
     """A test whose threads run in its world's own time."""
 
     def setUp(self) -> None:

@@ -17,26 +17,26 @@ import dataclasses
 from nova_freemem import exceptions
 from nova_freemem.migrate import destination
 from nova_freemem.migrate import restore_step
-from nova_freemem.report import reporter as reporters
+from nova_freemem.report import events
 from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
 from tests.simulation import fakes
 from tests.simulation.fakes import MIB
-from tests.unit.migrate import base as journey
+from tests.unit.migrate import base as migrate_base
 
 
-class ArrivalTest(journey.JourneyTestCase):
+class DestinationTest(migrate_base.MigrationTestCase):
     def test_everything_is_back_at_the_destination(self) -> None:
         world = self.make_world()
-        world.migration.prepare('dest')
+        world.prepare()
         world.land()
         self.assertTrue(world.is_whole())
-        world.reporter.event.assert_called_with(reporters.RESTORE_EVENT)
+        world.reporter.event.assert_called_with(events.RESTORE)
         self.assertTrue(world.reporter.restored.call_args.args[0].complete)
 
     def test_what_began_as_it_resumed_is_seen_to(self) -> None:
         world = self.make_world()
-        world.migration.prepare('dest')
+        world.prepare()
         world.guest.host = 'dest'
         begun = restorations.begin(world.destination, world.clock)
         world.clock.wait(1)
@@ -50,7 +50,7 @@ class ArrivalTest(journey.JourneyTestCase):
 
     def test_what_was_begun_at_an_earlier_landing_is_begun_anew(self) -> None:
         world = self.make_world()
-        world.migration.prepare('dest')
+        world.prepare()
         world.guest.host = 'dest'
         earlier = restorations.begin(world.destination, world.clock)
         journal.write(
@@ -63,16 +63,16 @@ class ArrivalTest(journey.JourneyTestCase):
         self.assertTrue(world.is_whole())
         self.assertEqual(2, len(world.destination.called('set_balloon_kib')))
 
-    def test_a_guest_that_is_owed_nothing_lands_as_ever(self) -> None:
+    def test_a_guest_without_an_entry_lands_as_ever(self) -> None:
         world = self.make_world()
         world.land()
         world.reporter.event.assert_not_called()
         self.assertEqual([('read_metadata',)], world.destination.calls)
 
-    def test_after_a_fault_of_ours_it_is_still_owed(self) -> None:
+    def test_after_an_error_of_ours_it_is_still_outstanding(self) -> None:
         for call in range(1, 8):
             world = self.make_world()
-            world.migration.prepare('dest')
+            world.prepare()
             world.destination.fault_at[call] = fakes.libvirt_fault(
                 exceptions.LibvirtError, 'no'
             )
@@ -88,7 +88,7 @@ class ArrivalTest(journey.JourneyTestCase):
 
     def test_a_late_guest_is_left_to_the_reconciler(self) -> None:
         world = self.make_world(deflate_kib_per_second=1 * MIB)
-        world.migration.prepare('dest')
+        world.prepare()
         landed_at = world.clock.now()
         world.land()
         self.assertAlmostEqual(

@@ -61,25 +61,28 @@ class EngineTest(base.ConfTestCase):
             ],
         )
 
-    def test_what_the_operator_says_of_the_link_counts(self) -> None:
-        rate = self.load('migration_bandwidth_mbps = 10000').links.rate('dest')
-        self.assertEqual(('10000 Mbit/s configured'), str(rate))
+    def test_a_configured_bandwidth_counts(self) -> None:
+        rate = self.load('migration_bandwidth_mbps = 10000').bandwidths.to(
+            'dest'
+        )
+        self.assertEqual(('10000 Mbit/s (configured)'), str(rate))
 
-    def test_no_guest_is_left_alone_to_begin_with(self) -> None:
-        self.assertEqual(0, self.load('').backoff.left_seconds('uuid'))
+    def test_no_guest_is_backed_off_from_to_begin_with(self) -> None:
+        self.assertEqual(0, self.load('').backoff.remaining_seconds('uuid', 0))
 
     def test_a_missing_extension_is_named_with_those_there_are(self) -> None:
         self.assertEqual(
-            "[freemem] acquire: 'crystal_ball' is not installed; there are "
-            'balloon_stats, guest_agent',
+            "[freemem] acquire: 'crystal_ball' is not installed; choose "
+            'from balloon_stats, guest_agent',
             self.problem('acquire = guest_agent, crystal_ball'),
         )
         self.assertEqual(
-            "[freemem] release: 'vacuum' is not installed; there are balloon",
+            "[freemem] release: 'vacuum' is not installed; choose from "
+            'balloon',
             self.problem('release = vacuum'),
         )
 
-    def test_a_broken_extension_is_named_with_its_fault(self) -> None:
+    def test_a_broken_extension_is_named_with_its_error(self) -> None:
         with mock.patch.object(
             extension.ExtensionManager,
             '_load_one_plugin',

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A journey with a fault at any of its steps."""
+"""A migration with a fault at any of its steps."""
 
 from typing import Any
 
@@ -18,11 +18,11 @@ import hypothesis
 from hypothesis import strategies
 
 from nova_freemem import exceptions
-from nova_freemem.clock import Request
+from nova_freemem.release.requests import Request
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
-from tests.unit.migrate import base as journey
+from tests.unit.migrate import base as migrate_base
 
 
 def kinds_of_fault() -> list[Exception]:
@@ -35,20 +35,20 @@ def kinds_of_fault() -> list[Exception]:
     ]
 
 
-class FaultTest(journey.JourneyTestCase):
+class FaultTest(migrate_base.MigrationTestCase):
     def run_with_fault(
         self,
         call: int,
         fault: Exception,
         request: Request | None = None,
         mode: str = 'before',
-    ) -> journey.World:
+    ) -> migrate_base.World:
         world = self.make_world(mode=mode)
         world.source.fault_at[call] = fault
         if request is not None:
             world.request_after(3, request)
-        goes_on = world.migration.prepare('dest')
-        self.assertEqual(Request.ABORT not in world.taken_requests, goes_on)
+        goes_on = world.prepare()
+        self.assertEqual(Request.ABORT not in world.accepted_requests, goes_on)
         if goes_on:
             with world.transfer():
                 world.clock.wait(10)
@@ -65,7 +65,7 @@ class FaultTest(journey.JourneyTestCase):
             while was_used:
                 world = self.run_with_fault(call, fault, request, mode)
                 was_used = not world.source.fault_at
-                # The transfer fails; the fault may come in giving back.
+                # The transfer fails; the fault may come while it restores.
                 world.migration.restore()
                 world.migration.restore()
                 self.assertTrue(
@@ -83,7 +83,7 @@ class FaultTest(journey.JourneyTestCase):
                 world.land()
                 self.assertTrue(world.is_whole(), (call, mode))
 
-    def test_a_fault_is_told_of(self) -> None:
+    def test_a_fault_is_reported(self) -> None:
         for call in range(1, 20):
             world = self.run_with_fault(call, RuntimeError('ours'))
             self.assertTrue(
@@ -110,7 +110,7 @@ class FaultTest(journey.JourneyTestCase):
         transfer_seconds=strategies.floats(0, 15),
         lands=strategies.booleans(),
     )
-    def test_whatever_happens_nothing_is_missing_that_is_not_owed(
+    def test_whatever_happens_nothing_is_missing_without_an_entry(
         self,
         faults: dict[int, Exception],
         request: Request | None,
@@ -127,7 +127,7 @@ class FaultTest(journey.JourneyTestCase):
         world.source.fault_at |= faults
         if request is not None:
             world.request_after(order_seconds, request)
-        if world.migration.prepare('dest'):
+        if world.prepare():
             with world.transfer():
                 world.clock.wait(transfer_seconds)
             if lands:

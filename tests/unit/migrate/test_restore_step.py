@@ -22,11 +22,11 @@ from nova_freemem.restore import restoration as restorations
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
-from tests.unit.migrate import base as journey
+from tests.unit.migrate import base as migrate_base
 
 
-class GiveBackTest(journey.JourneyTestCase):
-    def make_owed(self, **guest: Any) -> journey.World:
+class RestoreStepTest(migrate_base.MigrationTestCase):
+    def make_outstanding(self, **guest: Any) -> migrate_base.World:
         """:returns: a world whose guest misses 3 GiB."""
         world = self.make_world(**guest)
         journal.write(
@@ -35,7 +35,7 @@ class GiveBackTest(journey.JourneyTestCase):
                 4 * GIB,
                 'other',
                 datetime.datetime.now(datetime.UTC),
-                journey.UUID,
+                migrate_base.UUID,
                 10,
             ),
         )
@@ -43,45 +43,47 @@ class GiveBackTest(journey.JourneyTestCase):
         world.guest.touched_kib = 0
         return world
 
-    def begin(self, world: journey.World) -> restorations.Restoration | None:
+    def begin(
+        self, world: migrate_base.World
+    ) -> restorations.Restoration | None:
         return restore_step.begin(world.source, world.reporter, world.clock)
 
-    def test_what_is_owed_is_back(self) -> None:
-        world = self.make_owed()
+    def test_outstanding_memory_is_restored(self) -> None:
+        world = self.make_outstanding()
         self.assertFalse(restore_step.watch(self.begin(world), world.reporter))
         self.assertTrue(world.is_whole())
         self.assertTrue(world.reporter.restored.call_args.args[0].complete)
 
-    def test_nothing_owed_is_nothing_to_see_to(self) -> None:
+    def test_nothing_outstanding_is_nothing_to_watch(self) -> None:
         self.assertIsNone(self.begin(self.make_world()))
 
     def test_a_guest_that_has_left_is_none_to_complain_of(self) -> None:
-        world = self.make_owed()
+        world = self.make_outstanding()
         world.guest.host = 'dest'
         self.assertIsNone(self.begin(world))
         world.reporter.restore_failed.assert_not_called()
 
-    def test_what_cannot_begin_is_told_of(self) -> None:
+    def test_what_cannot_begin_is_reported(self) -> None:
         for fault in (
             fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
             RuntimeError('ours'),
         ):
-            world = self.make_owed()
+            world = self.make_outstanding()
             world.source.fault_at[len(world.source.calls) + 3] = fault
             self.assertIsNone(self.begin(world))
             world.reporter.restore_failed.assert_called_once_with(fault)
             self.assertIsNotNone(world.guest.metadata)
 
-    def test_of_an_entry_that_makes_no_sense_the_reconciler_tells(
+    def test_an_entry_that_makes_no_sense_is_the_reconcilers_to_report(
         self,
     ) -> None:
-        world = self.make_owed()
+        world = self.make_outstanding()
         world.guest.metadata = '<outstanding format="2"/>'
         self.assertIsNone(self.begin(world))
         world.reporter.restore_failed.assert_not_called()
 
     def test_a_slow_guest_is_waited_for_no_longer_than_nova_may(self) -> None:
-        world = self.make_owed(deflate_kib_per_second=30 * MIB)
+        world = self.make_outstanding(deflate_kib_per_second=30 * MIB)
         started_at = world.clock.now()
         self.assertTrue(restore_step.watch(self.begin(world), world.reporter))
         self.assertAlmostEqual(
@@ -94,8 +96,8 @@ class GiveBackTest(journey.JourneyTestCase):
         self.assertIsNotNone(world.guest.metadata)
         self.thread.assert_not_called()
 
-    def test_a_guest_that_leaves_meanwhile_takes_its_debt_along(self) -> None:
-        world = self.make_owed(deflate_kib_per_second=30 * MIB)
+    def test_a_guest_that_leaves_meanwhile_takes_its_entry_along(self) -> None:
+        world = self.make_outstanding(deflate_kib_per_second=30 * MIB)
         assignment = self.begin(world)
         world.clock.after(1, lambda: setattr(world.guest, 'host', 'dest'))
         self.assertFalse(restore_step.watch(assignment, world.reporter))
@@ -105,7 +107,7 @@ class GiveBackTest(journey.JourneyTestCase):
     def test_what_somebody_else_has_settled_is_nothing_to_tell_of(
         self,
     ) -> None:
-        world = self.make_owed(deflate_kib_per_second=30 * MIB)
+        world = self.make_outstanding(deflate_kib_per_second=30 * MIB)
         assignment = self.begin(world)
         world.guest.metadata = None
         self.assertFalse(restore_step.watch(assignment, world.reporter))

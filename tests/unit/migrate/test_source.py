@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A guest that leaves, on good days and on bad ones."""
+"""A guest that is migrated from this host, on good days and on bad ones."""
 
 import dataclasses
 import functools
@@ -19,60 +19,62 @@ from typing import Any
 import testtools
 
 from nova_freemem import exceptions
-from nova_freemem.clock import Request
 from nova_freemem.migrate import restore_step
 from nova_freemem.plan import bandwidth as bandwidths
-from nova_freemem.plan import planner
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
 from nova_freemem.release.base import EndReason
+from nova_freemem.release.base import Phase
+from nova_freemem.release.requests import Request
 from nova_freemem.restore import journal
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
-from tests.unit.migrate import base as journey
+from tests.unit.migrate import base as migrate_base
 
 
-class WatchedByAnEraser(balloon.Balloon):
+class ErasedJournal(balloon.Balloon):
     """Somebody finds the guest whole as its balloon is about to move."""
 
-    def start(self, domain: fakes.FakeDomain, plan: planner.Plan) -> None:
-        super().start(domain, plan)
-        domain.guest.metadata = None
+    def set_target(
+        self, guest: fakes.FakeDomain, target_kib: int, phase: Phase
+    ) -> None:
+        super().set_target(guest, target_kib, phase)
+        guest.guest.metadata = None
 
 
-class FirstTest(journey.JourneyTestCase):
+class BeforeTransferTest(migrate_base.MigrationTestCase):
     """Memory is released before the transfer starts."""
 
-    def test_what_is_free_is_released_and_owed(self) -> None:
+    def test_what_is_free_is_released_and_in_the_journal(self) -> None:
         world = self.make_world()
-        self.assertTrue(world.migration.prepare('dest'))
+        self.assertTrue(world.prepare())
         self.assertEqual([EndReason.TARGET_REACHED], world.ends())
         headroom_kib = 4 * GIB * 5 // 100
         self.assertAlmostEqual(
             headroom_kib * 1.25, world.guest.free_kib, delta=MIB
         )
-        owed = journal.read(world.source)
+        entry = journal.read(world.source)
         self.assertEqual(
-            (4 * GIB, 'source', journey.UUID),
-            (owed.original_kib, owed.source, owed.migration),
+            (4 * GIB, 'source', migrate_base.UUID),
+            (entry.original_kib, entry.source, entry.migration),
         )
         self.assertAlmostEqual(
-            world.clock.wall() - owed.released_at.timestamp(),
+            world.clock.wall() - entry.released_at.timestamp(),
             world.clock.now() - 1000,
             3,
         )
 
     def test_what_is_not_resident_is_not_waited_for(self) -> None:
         world = self.make_world(touched_kib=2 * GIB)
-        world.migration.prepare('dest')
+        world.prepare()
         self.assertEqual([EndReason.RESIDENT_RELEASED], world.ends())
         self.assertAlmostEqual(
             2 * GIB, world.guest.missing_kib, delta=300 * MIB
         )
         self.assertEqual(world.guest.actual_kib, world.guest.target_kib)
 
-    def test_a_balloon_that_moved_on_while_it_was_told_to_stop_comes_back(
+    def test_a_balloon_that_moved_on_while_it_was_stopped_returns(
         self,
     ) -> None:
         world = self.make_world(touched_kib=2 * GIB)
@@ -84,16 +86,18 @@ class FirstTest(journey.JourneyTestCase):
             set_balloon_kib(target_kib, **kwargs)
 
         self.patch(world.source, 'set_balloon_kib', set_late)
-        world.migration.prepare('dest')
+        world.prepare()
         with world.transfer():
             world.clock.wait(20)
             self.assertGreater(world.guest.missing_kib, 2 * GIB)
         self.assertEqual([EndReason.RESIDENT_RELEASED], world.ends())
         world.reporter.pressure_during_transfer.assert_not_called()
 
-    def test_it_is_written_down_before_the_first_page_is_taken(self) -> None:
+    def test_the_journal_is_written_before_the_first_page_is_released(
+        self,
+    ) -> None:
         world = self.make_world()
-        world.migration.prepare('dest')
+        world.prepare()
         names = [call[0] for call in world.source.calls]
         self.assertLess(
             names.index('write_metadata'), names.index('set_balloon_kib')
@@ -103,7 +107,7 @@ class FirstTest(journey.JourneyTestCase):
         self,
     ) -> None:
         world = self.make_world(agent=fakes.FakeAgent(latency_seconds=3600))
-        world.migration.prepare('dest')
+        world.prepare()
         plan = world.reporter.released.call_args.args[0]
         self.assertEqual('balloon_stats', plan.source)
 
@@ -115,11 +119,11 @@ class FirstTest(journey.JourneyTestCase):
                 'available_kib': 2 * GIB,
             }
         )
-        world.migration.prepare('dest')
+        world.prepare()
         plan = world.reporter.released.call_args.args[0]
         self.assertEqual('balloon_stats', plan.source)
 
-    def test_each_guest_left_alone_is_so_for_its_own_reason(self) -> None:
+    def test_each_guest_that_is_skipped_has_its_own_reason(self) -> None:
         silent = fakes.FakeAgent(latency_seconds=3600)
         for reason, guest in (
             (Reason.NOT_RUNNING, {'running': False}),
@@ -136,7 +140,7 @@ class FirstTest(journey.JourneyTestCase):
                 self.patch_autospec(
                     world.source, 'memory_stats', return_value=None
                 )
-            self.assertTrue(world.migration.prepare('dest'))
+            self.assertTrue(world.prepare())
             with world.transfer():
                 pass
             self.assertEqual([reason], world.reasons())
@@ -145,9 +149,11 @@ class FirstTest(journey.JourneyTestCase):
             self.assertEqual(10, world.guest.stats_period_seconds)
             world.reporter.error.assert_not_called()
 
-    def test_a_migration_to_the_same_host_is_not_even_looked_at(self) -> None:
+    def test_a_migration_to_the_same_host_is_skipped_without_a_look(
+        self,
+    ) -> None:
         world = self.make_world()
-        self.assertTrue(world.migration.prepare('source'))
+        world.state = world.migration.prepare('source')
         self.assertEqual([], world.source.calls)
         with world.transfer():
             pass
@@ -156,23 +162,23 @@ class FirstTest(journey.JourneyTestCase):
     def test_nothing_free_costs_no_time(self) -> None:
         world = self.make_world(used_kib=4000 * MIB, touched_kib=0)
         started_at = world.clock.now()
-        world.migration.prepare('dest')
+        world.prepare()
         self.assertLess(world.clock.now() - started_at, 0.05)
         self.assertEqual([], world.source.called('agent_command'))
 
-    def test_an_abort_gives_everything_back_and_stops_the_migration(
+    def test_an_abort_restores_everything_and_cancels_the_migration(
         self,
     ) -> None:
         world = self.make_world()
         world.request_after(3, Request.ABORT)
-        self.assertFalse(world.migration.prepare('dest'))
+        self.assertFalse(world.prepare())
         self.assertEqual([EndReason.ABORTED], world.ends())
         self.assertTrue(world.is_whole())
 
-    def test_an_abort_while_the_guest_is_asked_takes_nothing(self) -> None:
+    def test_an_abort_while_acquiring_releases_nothing(self) -> None:
         world = self.make_world(agent=fakes.FakeAgent(latency_seconds=2))
         world.request_after(1, Request.ABORT)
-        self.assertFalse(world.migration.prepare('dest'))
+        self.assertFalse(world.prepare())
         self.assertEqual([], world.source.called('set_balloon_kib'))
         self.assertEqual([], world.source.called('write_metadata'))
 
@@ -180,56 +186,58 @@ class FirstTest(journey.JourneyTestCase):
         for tenths in range(0, 120, 3):
             world = self.make_world()
             world.request_after(tenths / 10, Request.ABORT)
-            goes_on = world.migration.prepare('dest')
+            goes_on = world.prepare()
             world.clock.wait(60)
             self.assertEqual(
-                not goes_on, Request.ABORT in world.taken_requests
+                not goes_on, Request.ABORT in world.accepted_requests
             )
             if not goes_on:
                 self.assertTrue(world.is_whole())
 
-    def test_force_complete_keeps_the_gain_and_goes_on(self) -> None:
+    def test_force_complete_keeps_what_was_released_and_transfers(
+        self,
+    ) -> None:
         world = self.make_world()
         world.request_after(3, Request.FORCE_COMPLETE)
-        self.assertTrue(world.migration.prepare('dest'))
+        self.assertTrue(world.prepare())
         self.assertEqual([EndReason.FORCE_COMPLETE], world.ends())
         self.assertGreater(world.guest.missing_kib, 1000 * MIB)
         self.assertIsNotNone(world.guest.metadata)
 
     def test_a_guest_that_stops_half_way_keeps_a_partial_gain(self) -> None:
         world = self.make_world(gives_down_to_kib=2 * GIB)
-        self.assertTrue(world.migration.prepare('dest'))
+        self.assertTrue(world.prepare())
         self.assertEqual([EndReason.NO_PROGRESS], world.ends())
         self.assertEqual(2 * GIB, world.guest.missing_kib)
 
-    def test_memory_that_the_host_does_not_gain_goes_back(self) -> None:
+    def test_a_release_without_effect_is_undone(self) -> None:
         world = self.make_world(discards=False)
-        self.assertTrue(world.migration.prepare('dest'))
+        self.assertTrue(world.prepare())
         self.assertEqual([EndReason.NO_EFFECT], world.ends())
         self.assertTrue(world.is_whole())
 
-    def test_the_deadline_holds_for_asking_and_releasing_together(
+    def test_the_deadline_holds_for_acquiring_and_releasing_together(
         self,
     ) -> None:
         world = self.make_world(
             inflate_kib_per_second=20 * MIB,
             agent=fakes.FakeAgent(latency_seconds=4),
         )
-        world.engine.links.rate.return_value = bandwidths.Bandwidth(
+        world.engine.bandwidths.to.return_value = bandwidths.Bandwidth(
             10 * MIB, bandwidths.Origin.CONFIGURED
         )
         started_at = world.clock.now()
-        self.assertTrue(world.migration.prepare('dest'))
+        self.assertTrue(world.prepare())
         self.assertEqual([EndReason.DEADLINE], world.ends())
         self.assertAlmostEqual(120, world.clock.now() - started_at, delta=1)
 
-    def test_a_slow_guest_is_waited_for_once_and_left_to_the_reconciler(
+    def test_a_slow_guest_is_waited_for_once_and_then_the_reconcilers(
         self,
     ) -> None:
         world = self.make_world(deflate_kib_per_second=30 * MIB)
         world.request_after(3, Request.ABORT)
         started_at = world.clock.now()
-        self.assertFalse(world.migration.prepare('dest'))
+        self.assertFalse(world.prepare())
         world.migration.restore()
         self.assertAlmostEqual(
             3 + restore_step.WAIT_SECONDS,
@@ -242,9 +250,9 @@ class FirstTest(journey.JourneyTestCase):
         world.clock.wait(60)
         self.assertTrue(world.is_whole())
 
-    def test_a_guest_that_left_is_none_to_complain_of(self) -> None:
+    def test_a_guest_that_has_left_is_no_error(self) -> None:
         world = self.make_world()
-        world.migration.prepare('dest')
+        world.prepare()
         world.guest.host = 'dest'
         world.migration.restore()
         world.reporter.restore_failed.assert_not_called()
@@ -253,21 +261,54 @@ class FirstTest(journey.JourneyTestCase):
         self,
     ) -> None:
         world = self.make_world(deflate_kib_per_second=1 * MIB)
-        world.migration.prepare('dest')
+        world.prepare()
         world.clock.after(1, lambda: setattr(world.guest, 'host', 'dest'))
         world.migration.restore()
         world.reporter.restore_failed.assert_not_called()
         self.assertIsNotNone(world.guest.metadata)
 
-    def test_an_older_debt_is_paid_where_the_guest_stays(self) -> None:
+    def test_an_abort_during_the_start_of_a_release_ends_its_event(
+        self,
+    ) -> None:
+        world = self.make_world(mode='during')
+        set_balloon_kib = world.source.set_balloon_kib
+
+        def abort(target_kib: int, **kwargs: Any) -> None:
+            world.migration.requests.submit(Request.ABORT)
+            set_balloon_kib(target_kib, **kwargs)
+
+        self.patch(world.source, 'set_balloon_kib', abort)
+        self.assertFalse(world.prepare())
+        event = world.reporter.event.return_value
+        event.__exit__.assert_called_once()
+        self.assertTrue(world.is_whole())
+
+    def test_an_error_before_the_release_is_a_skip(self) -> None:
+        for failing in ('read_metadata', 'write_metadata'):
+            world = self.make_world()
+            self.patch_autospec(
+                world.source,
+                failing,
+                side_effect=fakes.libvirt_fault(exceptions.LibvirtError, 'no'),
+            )
+            self.assertTrue(world.prepare())
+            with world.transfer():
+                pass
+            self.assertEqual([Reason.ERROR], world.reasons(), failing)
+            world.reporter.error.assert_called_once()
+            self.assertEqual([], world.source.called('set_balloon_kib'))
+
+    def test_memory_outstanding_from_before_is_restored_where_it_stays(
+        self,
+    ) -> None:
         world = self.make_world()
-        world.migration.prepare('dest')
+        world.prepare()
         again = self.make_world()
         again.guest.metadata = world.guest.metadata
         again.guest.actual_kib = again.guest.target_kib = 2 * GIB
         again.guest.touched_kib = 0
         again.guest.stats_period_seconds = 1
-        self.assertTrue(again.migration.prepare('dest'))
+        self.assertTrue(again.prepare())
         with again.transfer():
             pass
         self.assertEqual([Reason.OUTSTANDING_MEMORY], again.reasons())
@@ -277,33 +318,34 @@ class FirstTest(journey.JourneyTestCase):
     def test_an_entry_of_somebody_else_is_not_written_over(self) -> None:
         world = self.make_world()
         world.guest.metadata = '<outstanding format="2"/>'
-        self.assertTrue(world.migration.prepare('dest'))
+        self.assertTrue(world.prepare())
         world.migration.restore()
         self.assertEqual('<outstanding format="2"/>', world.guest.metadata)
         self.assertEqual(4 * GIB, world.guest.target_kib)
         self.assertFalse(world.reporter.error.called)
 
-    def test_a_debt_that_somebody_erased_is_written_down_again(self) -> None:
+    def test_an_entry_that_somebody_erased_is_written_again(self) -> None:
         for mode in ('before', 'auto', 'during'):
             world = self.make_world(mode=mode)
             world.guest.check = functools.partial(
                 fakes.FakeGuest.check, world.guest
             )
-            world.migration._engine = dataclasses.replace(
-                world.engine, releaser=WatchedByAnEraser()
+            world.engine = dataclasses.replace(
+                world.engine, releaser=ErasedJournal()
             )
-            world.migration.prepare('dest')
+            world.start_again()
+            world.prepare()
             world.land()
             self.assertTrue(world.is_whole(), mode)
 
     def test_windows_keeps_what_its_driver_needs(self) -> None:
         world = self.make_world(os_type='windows')
-        world.migration.prepare('dest')
+        world.prepare()
         self.assertGreaterEqual(world.guest.least_free_kib, 1 * GIB)
 
-    def test_while_it_is_transferred_it_is_held(self) -> None:
+    def test_while_it_is_transferred_it_keeps_its_size(self) -> None:
         world = self.make_world()
-        world.migration.prepare('dest')
+        world.prepare()
         with world.transfer():
             world.clock.wait(20)
             self.assertGreater(world.guest.missing_kib, 3 * GIB)
@@ -311,18 +353,18 @@ class FirstTest(journey.JourneyTestCase):
         world.reporter.pressure_during_transfer.assert_not_called()
 
 
-class BesideTest(journey.JourneyTestCase):
+class DuringTransferTest(migrate_base.MigrationTestCase):
     """Memory is released while the transfer runs."""
 
-    def depart(self, **guest: Any) -> journey.World:
+    def make_releasing(self, **guest: Any) -> migrate_base.World:
         world = self.make_world(mode='during', **guest)
-        self.assertTrue(world.migration.prepare('dest'))
+        self.assertTrue(world.prepare())
         return world
 
     def test_the_transfer_starts_at_once_and_the_release_with_it(self) -> None:
         world = self.make_world(mode='during')
         started_at = world.clock.now()
-        self.assertTrue(world.migration.prepare('dest'))
+        self.assertTrue(world.prepare())
         self.assertLess(world.clock.now() - started_at, 0.15)
         with world.transfer():
             world.clock.wait(1)
@@ -335,7 +377,7 @@ class BesideTest(journey.JourneyTestCase):
         world.reporter.error.assert_not_called()
 
     def test_a_transfer_quicker_than_the_release_ends_it(self) -> None:
-        world = self.depart()
+        world = self.make_releasing()
         with world.transfer():
             world.clock.wait(2)
             world.guest.host = 'dest'
@@ -344,7 +386,7 @@ class BesideTest(journey.JourneyTestCase):
         world.reporter.pressure_during_transfer.assert_not_called()
 
     def test_no_thread_outlives_the_transfer(self) -> None:
-        world = self.depart()
+        world = self.make_releasing()
         threads = []
         make = self.thread.side_effect
 
@@ -364,7 +406,7 @@ class BesideTest(journey.JourneyTestCase):
 
     def test_a_transfer_that_fails_leaves_the_guest_whole(self) -> None:
         for seconds in (0, 0.1, 1, 5, 20):
-            world = self.depart()
+            world = self.make_releasing()
             with (
                 testtools.ExpectedException(ZeroDivisionError),
                 world.transfer(),
@@ -374,19 +416,19 @@ class BesideTest(journey.JourneyTestCase):
             world.migration.restore()
             self.assertTrue(world.is_whole(), seconds)
 
-    def test_memory_can_be_back_before_novas_rollback(self) -> None:
-        world = self.depart()
+    def test_memory_can_be_restored_before_novas_rollback(self) -> None:
+        world = self.make_releasing()
         with world.transfer():
             world.clock.wait(2)
             world.guest.transferred_kib = None
             world.migration.restore()
             self.assertTrue(world.is_whole())
 
-    def test_a_guest_in_need_gets_everything_back_during_the_transfer(
+    def test_a_guest_under_pressure_is_restored_during_the_transfer(
         self,
     ) -> None:
         for seconds in (2, 20):
-            world = self.depart()
+            world = self.make_releasing()
             world.clock.after(
                 seconds,
                 lambda world=world: setattr(world.guest, 'used_kib', 4 * GIB),
@@ -395,7 +437,7 @@ class BesideTest(journey.JourneyTestCase):
                 world.clock.wait(seconds + 10)
                 world.guest.check()
                 self.assertEqual(0, world.guest.missing_kib)
-                # What is owed cannot be erased before the guest has landed.
+                # The entry cannot be erased before the guest has landed.
                 self.assertIsNotNone(world.guest.metadata)
             self.assertEqual(
                 [(4 * GIB,)], world.source.called('steer_balloon_kib')
@@ -406,8 +448,8 @@ class BesideTest(journey.JourneyTestCase):
             world.land()
             self.assertTrue(world.is_whole())
 
-    def test_it_is_left_alone_the_next_time(self) -> None:
-        world = self.depart()
+    def test_after_pressure_the_next_release_is_skipped(self) -> None:
+        world = self.make_releasing()
         world.clock.after(
             20, lambda: setattr(world.guest, 'used_kib', 4 * GIB)
         )
@@ -416,24 +458,24 @@ class BesideTest(journey.JourneyTestCase):
         world.land()
         world.guest.host, world.guest.used_kib = 'source', 512 * MIB
         world.start_again()
-        self.assertTrue(world.migration.prepare('dest'))
+        self.assertTrue(world.prepare())
         self.assertEqual(0, world.guest.missing_kib)
         with world.transfer():
             pass
         self.assertEqual([Reason.BACKING_OFF], world.reasons())
 
-    def test_memory_that_the_host_does_not_gain_goes_back(self) -> None:
-        world = self.depart(discards=False)
+    def test_a_release_without_effect_is_undone(self) -> None:
+        world = self.make_releasing(discards=False)
         with world.transfer():
             world.clock.wait(20)
             world.guest.check()
             self.assertEqual(0, world.guest.missing_kib)
         self.assertEqual([EndReason.NO_EFFECT], world.ends())
 
-    def test_a_host_that_stops_telling_is_a_fault_and_memory_goes_back(
+    def test_a_host_that_stops_reporting_is_an_error_and_memory_is_restored(
         self,
     ) -> None:
-        world = self.depart()
+        world = self.make_releasing()
         world.clock.after(2, lambda: world.guest.tells.update(rss_kib=None))
         with world.transfer():
             world.clock.wait(20)
@@ -444,14 +486,16 @@ class BesideTest(journey.JourneyTestCase):
     def test_a_host_without_threads_to_spare_transfers_everything(
         self,
     ) -> None:
-        world = self.depart()
+        world = self.make_releasing()
         self.have_no_threads()
         with world.transfer():
             self.assertTrue(world.is_whole())
         self.assertEqual(1, world.reporter.error.call_count)
 
-    def test_what_cannot_even_be_steered_is_told_of_and_owed(self) -> None:
-        world = self.depart()
+    def test_what_cannot_be_restored_is_reported_and_stays_in_the_journal(
+        self,
+    ) -> None:
+        world = self.make_releasing()
         self.patch_autospec(
             world.source,
             'steer_balloon_kib',
@@ -465,14 +509,14 @@ class BesideTest(journey.JourneyTestCase):
         world.land()
         self.assertTrue(world.is_whole())
 
-    def test_what_the_link_carried_is_remembered(self) -> None:
-        world = self.depart(used_kib=4000 * MIB, touched_kib=0)
+    def test_what_the_path_carried_is_learnt(self) -> None:
+        world = self.make_releasing(used_kib=4000 * MIB, touched_kib=0)
         with world.transfer():
             for second in range(1, 10):
                 world.clock.wait(1)
                 world.guest.transferred_kib = second * 100 * MIB
         ((dest, rate),) = (
-            call.args for call in world.engine.links.remember.call_args_list
+            call.args for call in world.engine.bandwidths.learn.call_args_list
         )
         self.assertEqual('dest', dest)
         self.assertAlmostEqual(100 * MIB, rate)

@@ -10,48 +10,48 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What goes along with a transfer."""
+"""What runs beside a transfer."""
 
 import threading
 from unittest import mock
 
-from nova_freemem import clock as clocks
 from nova_freemem import exceptions
-from nova_freemem.clock import Request
 from nova_freemem.migrate import transfer
 from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.release.requests import Request
+from nova_freemem.release.requests import Requests
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import MIB
 
 
-class CompanionTest(base.TestCase):
+class TransferWatchTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.seen: list[Request | None] = []
 
-    def stay(self, requests: clocks.Requests) -> None:
+    def task(self, requests: Requests) -> None:
         requests.arrived.wait(60)
-        self.seen.append(requests.given)
+        self.seen.append(requests.latest)
 
     def test_each_task_ends_with_the_transfer(self) -> None:
-        companions = transfer.TransferWatch([self.stay, self.stay])
+        watch = transfer.TransferWatch([self.task, self.task])
         before = threading.active_count()
-        companions.start()
+        watch.start()
         self.assertEqual(before + 2, threading.active_count())
-        companions.stop()
+        watch.stop()
         self.assertEqual(before, threading.active_count())
         self.assertEqual([Request.TRANSFER_ENDED] * 2, self.seen)
 
     def test_stopping_twice_changes_nothing(self) -> None:
-        companions = transfer.TransferWatch([self.stay])
-        companions.start()
-        companions.stop()
-        companions.stop()
+        watch = transfer.TransferWatch([self.task])
+        watch.start()
+        watch.stop()
+        watch.stop()
         self.assertEqual([Request.TRANSFER_ENDED], self.seen)
 
     def test_what_never_started_can_be_stopped(self) -> None:
-        transfer.TransferWatch([self.stay]).stop()
+        transfer.TransferWatch([self.task]).stop()
         self.assertEqual([], self.seen)
 
     def test_what_started_in_part_can_be_stopped(self) -> None:
@@ -60,28 +60,30 @@ class CompanionTest(base.TestCase):
             threading.Thread, 'start', autospec=True
         ) as fake:
             fake.side_effect = [None, RuntimeError('no thread')]
-            companions = transfer.TransferWatch([self.stay, self.stay])
-            self.assertRaises(RuntimeError, companions.start)
-        start(companions._threads[0])
-        companions.stop()
+            watch = transfer.TransferWatch([self.task, self.task])
+            self.assertRaises(RuntimeError, watch.start)
+        start(watch._threads[0])
+        watch.stop()
         self.assertEqual([Request.TRANSFER_ENDED], self.seen)
 
-    def test_a_task_that_ended_before_is_none_to_wait_for(self) -> None:
-        companions = transfer.TransferWatch([self.seen.append])
-        companions.start()
-        companions.stop()
+    def test_a_task_that_ended_before_is_not_waited_for(self) -> None:
+        watch = transfer.TransferWatch([self.seen.append])
+        watch.start()
+        watch.stop()
         self.assertEqual(1, len(self.seen))
 
     def test_nova_can_end_while_a_task_runs(self) -> None:
-        for thread in transfer.TransferWatch([self.stay])._threads:
+        for thread in transfer.TransferWatch([self.task])._threads:
             self.assertTrue(thread.daemon)
 
 
-class LearnRateTest(base.GuestTestCase):
+class LearnBandwidthTest(base.GuestTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.links = mock.create_autospec(bandwidths.Bandwidths, instance=True)
-        self.requests = clocks.Requests()
+        self.bandwidths = mock.create_autospec(
+            bandwidths.Bandwidths, instance=True
+        )
+        self.requests = Requests()
 
     def learn(
         self, *rates_mib: float | None, every_seconds: float = 1.0
@@ -102,20 +104,20 @@ class LearnRateTest(base.GuestTestCase):
             )
         self.clock.after(
             len(rates_mib) + 0.75,
-            lambda: self.requests.give(Request.TRANSFER_ENDED),
+            lambda: self.requests.submit(Request.TRANSFER_ENDED),
         )
         transfer.learn_bandwidth(
-            self.domain, 'dest', self.links, self.clock, self.requests
+            self.domain, 'dest', self.bandwidths, self.clock, self.requests
         )
 
     def assert_learnt(self, rate_mib: float) -> None:
         ((dest, rate),) = (
-            call.args for call in self.links.remember.call_args_list
+            call.args for call in self.bandwidths.learn.call_args_list
         )
         self.assertEqual('dest', dest)
         self.assertAlmostEqual(rate_mib * MIB, rate)
 
-    def test_the_best_second_is_remembered(self) -> None:
+    def test_the_best_second_counts(self) -> None:
         self.learn(60, 119, 80, 10)
         self.assert_learnt(119)
 
@@ -123,13 +125,13 @@ class LearnRateTest(base.GuestTestCase):
         self.learn(None, None, 0, 100, 90)
         self.assert_learnt(100)
 
-    def test_a_transfer_with_nothing_to_send_tells_nothing(self) -> None:
+    def test_a_transfer_with_nothing_to_send_teaches_nothing(self) -> None:
         self.learn(0, 0.9, 0.5)
-        self.links.remember.assert_not_called()
+        self.bandwidths.learn.assert_not_called()
 
-    def test_a_transfer_within_a_second_tells_nothing(self) -> None:
+    def test_a_transfer_within_a_second_teaches_nothing(self) -> None:
         self.learn(400)
-        self.links.remember.assert_not_called()
+        self.bandwidths.learn.assert_not_called()
 
     def test_a_guest_that_has_left_taught_something_before(self) -> None:
         self.clock.after(3.2, lambda: setattr(self.guest, 'host', 'dest'))
@@ -137,12 +139,12 @@ class LearnRateTest(base.GuestTestCase):
         self.assert_learnt(50)
         self.assertLess(len(self.domain.called('transferred_kib')), 5)
 
-    def test_a_fault_of_libvirt_ends_it_quietly(self) -> None:
+    def test_an_error_of_libvirt_ends_it_quietly(self) -> None:
         self.domain.fault_at[1] = fakes.libvirt_fault(
             exceptions.LibvirtError, 'no'
         )
         self.learn(50, 50, 50)
-        self.links.remember.assert_not_called()
+        self.bandwidths.learn.assert_not_called()
 
     def test_it_ends_when_the_transfer_does(self) -> None:
         started_at = self.clock.now()

@@ -10,39 +10,35 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Guests that needed their memory are left alone, each time for longer."""
+"""Who came under pressure is not released for a while, each time longer."""
 
-from nova_freemem.plan import backoff as backoffs
+from nova_freemem.plan import backoff
 from tests import base
-from tests.simulation import fakes
 
 
 class BackoffTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.clock = fakes.FakeClock()
-        self.backoff = backoffs.Backoff(self.clock)
+        self.backoff = backoff.Backoff()
 
-    def test_a_guest_never_seen_is_not_left_alone(self) -> None:
-        self.assertEqual(0, self.backoff.left_seconds('uuid'))
+    def test_a_guest_never_under_pressure_is_released(self) -> None:
+        self.assertEqual(0, self.backoff.remaining_seconds('uuid', 1000))
 
-    def test_a_guest_is_left_alone_until_the_while_has_passed(self) -> None:
-        self.backoff.note('uuid')
-        self.assertEqual(600, self.backoff.left_seconds('uuid'))
-        self.clock.wait(599)
-        self.assertAlmostEqual(1, self.backoff.left_seconds('uuid'))
-        self.clock.wait(1)
-        self.assertEqual(0, self.backoff.left_seconds('uuid'))
+    def test_a_guest_is_not_released_until_the_time_has_passed(self) -> None:
+        self.backoff.add('uuid', 1000)
+        self.assertEqual(600, self.backoff.remaining_seconds('uuid', 1000))
+        self.assertEqual(1, self.backoff.remaining_seconds('uuid', 1599))
+        self.assertEqual(0, self.backoff.remaining_seconds('uuid', 1600))
 
-    def test_others_are_not(self) -> None:
-        self.backoff.note('uuid')
-        self.assertEqual(0, self.backoff.left_seconds('other'))
+    def test_others_are_released(self) -> None:
+        self.backoff.add('uuid', 1000)
+        self.assertEqual(0, self.backoff.remaining_seconds('other', 1000))
 
-    def test_each_time_doubles_the_while_up_to_a_day(self) -> None:
-        whiles = []
+    def test_each_time_doubles_the_time_up_to_a_day(self) -> None:
+        seconds = []
         for _time in range(40):
-            self.backoff.note('uuid')
-            whiles.append(self.backoff.left_seconds('uuid'))
-        self.assertEqual([600, 1200, 2400, 4800], whiles[:4])
-        self.assertEqual(24 * 3600, whiles[-1])
-        self.assertEqual(sorted(whiles), whiles)
+            self.backoff.add('uuid', 1000)
+            seconds.append(self.backoff.remaining_seconds('uuid', 1000))
+        self.assertEqual([600, 1200, 2400, 4800], seconds[:4])
+        self.assertEqual(24 * 3600, seconds[-1])
+        self.assertEqual(sorted(seconds), seconds)

@@ -41,12 +41,12 @@ def examine(
 
 
 class EligibilityTest(base.TestCase):
-    def assert_left_alone(self, reason: Reason, **guest: object) -> None:
+    def assert_skipped(self, reason: Reason, **guest: object) -> None:
         decision = examine(**guest)
         self.assertIsInstance(decision, Skip)
         self.assertEqual(reason, decision.reason)
 
-    def test_an_ordinary_guest_may_be_asked(self) -> None:
+    def test_memory_of_an_ordinary_guest_may_be_released(self) -> None:
         self.assertEqual(eligibility.Eligible(4 * GIB, 3 * GIB), examine())
 
     def test_windows_is_what_the_image_says_it_is(self) -> None:
@@ -57,7 +57,7 @@ class EligibilityTest(base.TestCase):
         ):
             self.assertEqual(windows, examine(os_type=os_type).windows)
 
-    def test_what_the_host_does_not_hold_is_never_touched(self) -> None:
+    def test_what_the_host_does_not_hold_is_nonresident(self) -> None:
         for rss_kib, nonresident_kib in ((3 * GIB, 1 * GIB), (5 * GIB, 0)):
             guest = examine(
                 balloon=MemoryStats(
@@ -74,20 +74,20 @@ class EligibilityTest(base.TestCase):
             (0, 4 * GIB), (guest.resident_kib, guest.nonresident_kib)
         )
 
-    def test_a_paused_guest_is_left_alone(self) -> None:
-        self.assert_left_alone(Reason.NOT_RUNNING, running=False)
+    def test_a_paused_guest_is_skipped(self) -> None:
+        self.assert_skipped(Reason.NOT_RUNNING, running=False)
 
-    def test_a_guest_without_balloon_is_left_alone(self) -> None:
-        self.assert_left_alone(Reason.NO_BALLOON, balloon=None)
+    def test_a_guest_without_balloon_is_skipped(self) -> None:
+        self.assert_skipped(Reason.NO_BALLOON, balloon=None)
 
-    def test_memory_that_cannot_be_discarded_is_left_alone(self) -> None:
+    def test_memory_that_cannot_be_discarded_is_skipped(self) -> None:
         for backing in (
             '<hugepages/>',
             '<locked/>',
             "<source type='file'/>",
             "<allocation mode='immediate'/>",
         ):
-            self.assert_left_alone(
+            self.assert_skipped(
                 Reason.PINNED_MEMORY,
                 added=f'<memoryBacking>{backing}</memoryBacking>',
             )
@@ -103,34 +103,34 @@ class EligibilityTest(base.TestCase):
                 eligibility.Eligible,
             )
 
-    def test_a_guest_with_a_passed_through_device_is_left_alone(self) -> None:
+    def test_a_guest_with_a_passed_through_device_is_skipped(self) -> None:
         for device in (
             "<hostdev mode='subsystem' type='pci'/>",
             "<interface type='hostdev'/>",
             "<interface type='vdpa'/>",
         ):
-            self.assert_left_alone(
+            self.assert_skipped(
                 Reason.PASSTHROUGH_DEVICE, added=device, within='./devices'
             )
 
-    def test_a_confidential_guest_is_left_alone(self) -> None:
+    def test_a_confidential_guest_is_skipped(self) -> None:
         for kind in ('sev', 'sev-snp', 'tdx'):
-            self.assert_left_alone(
+            self.assert_skipped(
                 Reason.CONFIDENTIAL, added=f"<launchSecurity type='{kind}'/>"
             )
 
-    def test_a_guest_of_unknown_resident_size_is_left_alone(self) -> None:
-        self.assert_left_alone(
+    def test_a_guest_of_unknown_resident_size_is_skipped(self) -> None:
+        self.assert_skipped(
             Reason.NO_RSS, balloon=MemoryStats(actual_kib=4 * GIB)
         )
 
-    def test_a_guest_ballooned_by_somebody_else_is_left_alone(self) -> None:
+    def test_a_guest_ballooned_by_somebody_else_is_skipped(self) -> None:
         decision = examine(
             balloon=MemoryStats(actual_kib=3 * GIB, rss_kib=3 * GIB)
         )
         self.assertEqual(
             'the balloon is inflated already, and not by this migration '
-            '(it has 3145728 of 4194304 KiB)',
+            '(3145728 of 4194304 KiB)',
             str(decision),
         )
 

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""How much is taken and when, and when a guest is left alone."""
+"""How much is released and when, and when that is skipped."""
 
 import dataclasses
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies
 
-from nova_freemem.acquire.base import FreeMemory
+from nova_freemem.acquire.free_memory import FreeMemory
+from nova_freemem.plan import forecast
 from nova_freemem.plan import planner
 from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.bandwidth import Origin
@@ -36,10 +37,10 @@ from tests.simulation.fakes import MIB
 from tests.simulation.fakes import make_policy
 
 GIGABIT = Bandwidth.of_mbps(1000, Origin.CONFIGURED)
-PACE = ReleaseRate()
+RATE = ReleaseRate()
 FAST = Bandwidth.of_mbps(100_000, Origin.CONFIGURED)
 
-LOOK_SECONDS = 4 * GIB / planner.LOOK_KIB_PER_SECOND
+LOOK_SECONDS = 4 * GIB / forecast.LOOK_KIB_PER_SECOND
 
 # What a guest of 4 GiB keeps by default.
 KEEPS_KIB = int(4 * GIB * 5 // 100 * (1 + planner.SLACK_SHARE))
@@ -53,8 +54,8 @@ def make(
     available_kib: int | None = None,
     cold_kib: int | None = None,
     unwritten_kib: int = 0,
-    link: Bandwidth = GIGABIT,
-    pace: ReleaseRate = PACE,
+    bandwidth: Bandwidth = GIGABIT,
+    rate: ReleaseRate = RATE,
     **policy: Any,
 ) -> planner.Plan | Skip:
     """Plan for a guest of 4 GiB, wholly resident unless said otherwise."""
@@ -67,11 +68,11 @@ def make(
         unwritten_kib=unwritten_kib,
     )
     guest = Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB, windows)
-    return planner.make(memory, guest, make_policy(**policy), link, pace)
+    return planner.make(memory, guest, make_policy(**policy), bandwidth, rate)
 
 
 class AmountTest(base.TestCase):
-    def test_all_but_the_headroom_and_some_slack_is_taken(self) -> None:
+    def test_all_but_the_headroom_and_some_slack_is_released(self) -> None:
         plan = make(3 * GIB, headroom_percent=25)
         self.assertEqual(4 * GIB, plan.original_kib)
         self.assertEqual(1 * GIB, plan.headroom_kib)
@@ -90,7 +91,7 @@ class AmountTest(base.TestCase):
             Reason.NOTHING_FREE, make(1 * GIB, windows=True).reason
         )
 
-    def test_less_is_taken_where_less_is_available_than_free(self) -> None:
+    def test_less_is_released_where_less_is_available_than_free(self) -> None:
         plan = make(3 * GIB, available_kib=2 * GIB)
         self.assertEqual(2 * GIB - KEEPS_KIB, plan.release_kib)
 
@@ -100,7 +101,7 @@ class AmountTest(base.TestCase):
         plan = make(2 * GIB, available_kib=3 * GIB)
         self.assertEqual(2 * GIB - KEEPS_KIB, plan.release_kib)
 
-    def test_cold_and_clean_cache_is_taken_too(self) -> None:
+    def test_cold_and_clean_cache_is_released_too(self) -> None:
         plan = make(
             1 * GIB,
             available_kib=3 * GIB,
@@ -109,7 +110,7 @@ class AmountTest(base.TestCase):
         )
         self.assertEqual(2 * GIB + 512 * MIB - KEEPS_KIB, plan.release_kib)
 
-    def test_where_the_operator_wants_no_cache_is_taken(self) -> None:
+    def test_where_the_operator_wants_no_cache_is_released(self) -> None:
         plan = make(
             1 * GIB, available_kib=3 * GIB, cold_kib=2 * GIB, reclaim='free'
         )
@@ -119,18 +120,18 @@ class AmountTest(base.TestCase):
         plan = make(1 * GIB, available_kib=3 * GIB, reclaim='available')
         self.assertEqual(3 * GIB - KEEPS_KIB, plan.release_kib)
 
-    def test_all_that_is_available_is_what_is_free_where_no_more_is_told(
+    def test_all_that_is_available_is_what_is_free_where_no_more_is_reported(
         self,
     ) -> None:
         plan = make(1 * GIB, cold_kib=2 * GIB, reclaim='available')
         self.assertEqual(1 * GIB - KEEPS_KIB, plan.release_kib)
 
-    def test_nothing_free_leaves_the_guest_alone(self) -> None:
+    def test_nothing_free_is_skipped(self) -> None:
         decision = make(100 * MIB)
         self.assertEqual(Reason.NOTHING_FREE, decision.reason)
         self.assertEqual('100 MiB to spare, headroom 204 MiB', decision.detail)
 
-    def test_a_guest_whose_tasks_wait_for_memory_is_left_alone(self) -> None:
+    def test_a_guest_whose_tasks_wait_for_memory_is_skipped(self) -> None:
         def stalled(share: float) -> planner.Plan | Skip:
             return planner.make(
                 FreeMemory(
@@ -139,7 +140,7 @@ class AmountTest(base.TestCase):
                 Eligible(4 * GIB, 4 * GIB),
                 make_policy(),
                 GIGABIT,
-                PACE,
+                RATE,
             )
 
         self.assertIsInstance(stalled(0.1), planner.Plan)
@@ -148,7 +149,7 @@ class AmountTest(base.TestCase):
             stalled(0.25),
         )
 
-    def test_just_the_headroom_free_leaves_the_guest_alone(self) -> None:
+    def test_just_the_headroom_free_is_skipped(self) -> None:
         self.assertEqual(Reason.NOTHING_FREE, make(KEEPS_KIB).reason)
 
     def test_a_small_saving_is_not_worth_it(self) -> None:
@@ -193,39 +194,39 @@ class ModeTest(base.TestCase):
         self.assertEqual(Mode.BEFORE, make(3 * GIB, mode='before').mode)
         self.assertEqual(Mode.DURING, make(3 * GIB, mode='during').mode)
 
-    def test_who_insists_is_not_told_that_it_would_not_pay(self) -> None:
+    def test_a_fixed_mode_releases_whatever_it_gains(self) -> None:
         for mode in ('before', 'during'):
             self.assertIsInstance(
-                make(3 * GIB, link=FAST, mode=mode), planner.Plan
+                make(3 * GIB, bandwidth=FAST, mode=mode), planner.Plan
             )
 
 
 class ForecastTest(base.TestCase):
     """The scenarios of the benchmark, as the plan sees them."""
 
-    def assert_left_alone(self, decision: planner.Plan | Skip) -> str:
+    def assert_skipped(self, decision: planner.Plan | Skip) -> str:
         self.assertIsInstance(decision, Skip)
         self.assertEqual(Reason.NOT_WORTHWHILE, decision.reason)
         return decision.detail
 
-    def test_a_freshly_booted_guest_is_left_alone(self) -> None:
-        detail = self.assert_left_alone(
+    def test_a_freshly_booted_guest_is_skipped(self) -> None:
+        detail = self.assert_skipped(
             make(3 * GIB + 512 * MIB, resident_kib=600 * MIB)
         )
         self.assertRegex(
             detail,
-            r'^0 MiB resident of 3328 MiB, 0\.0 of '
-            r'5\.0 s at 1000 Mbit/s configured$',
+            r'^0 MiB of 3328 MiB are resident, which saves 0\.0 of '
+            r'5\.0 s at 1000 Mbit/s \(configured\)$',
         )
 
     def seconds(self, plan: planner.Plan) -> float:
-        plain_seconds = 4 * GIB / plan.link.kib_per_second
+        plain_seconds = 4 * GIB / plan.bandwidth.kib_per_second
         return plain_seconds - plan.expected_saving_seconds
 
     def test_freed_memory_is_waited_for_and_not_carried(self) -> None:
         plan = make(3 * GIB, mode='before')
         self.assertAlmostEqual(
-            plan.release_kib / PACE.inflate_kib_per_second
+            plan.release_kib / RATE.inflate_kib_per_second
             + (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second,
             self.seconds(plan),
         )
@@ -240,11 +241,13 @@ class ForecastTest(base.TestCase):
             self.seconds(plan),
         )
 
-    def test_on_a_link_as_fast_as_the_balloon_both_do_their_part(self) -> None:
-        link = Bandwidth(PACE.inflate_kib_per_second, Origin.CONFIGURED)
-        plan = make(4 * GIB - 1, link=link, headroom_percent=1, mode='during')
+    def test_on_a_path_as_fast_as_the_balloon_both_do_their_part(self) -> None:
+        bandwidth = Bandwidth(RATE.inflate_kib_per_second, Origin.CONFIGURED)
+        plan = make(
+            4 * GIB - 1, bandwidth=bandwidth, headroom_percent=1, mode='during'
+        )
         self.assertAlmostEqual(
-            4 * GIB / link.kib_per_second / 2 + LOOK_SECONDS,
+            4 * GIB / bandwidth.kib_per_second / 2 + LOOK_SECONDS,
             self.seconds(plan),
         )
 
@@ -252,36 +255,36 @@ class ForecastTest(base.TestCase):
         self,
     ) -> None:
         slow = ReleaseRate(inflate_kib_per_second=200 * MIB)
-        for pace, as_mode in ((PACE, 'before'), (slow, 'during')):
+        for rate, as_mode in ((RATE, 'before'), (slow, 'during')):
             self.assertEqual(
-                self.seconds(make(3 * GIB, mode=as_mode, pace=pace)),
-                self.seconds(make(3 * GIB, pace=pace)),
+                self.seconds(make(3 * GIB, mode=as_mode, rate=rate)),
+                self.seconds(make(3 * GIB, rate=rate)),
             )
 
     def test_where_waiting_takes_longer_than_no_plugin_it_does_not_wait(
         self,
     ) -> None:
-        at_link_pace = GIGABIT.kib_per_second * 0.9
+        at_path_rate = GIGABIT.kib_per_second * 0.9
         self.assertTrue(
-            planner.transfer_now_is_better(
-                1 * GIB, 3 * GIB, at_link_pace, GIGABIT, 4 * GIB
+            forecast.transfer_now_is_better(
+                1 * GIB, 3 * GIB, at_path_rate, GIGABIT, 4 * GIB
             )
         )
         self.assertFalse(
-            planner.transfer_now_is_better(
-                1 * GIB, 3 * GIB, 10 * at_link_pace, GIGABIT, 4 * GIB
+            forecast.transfer_now_is_better(
+                1 * GIB, 3 * GIB, 10 * at_path_rate, GIGABIT, 4 * GIB
             )
         )
 
     def test_cold_cache_comes_more_slowly_than_free_memory(self) -> None:
-        link = Bandwidth(PACE.inflate_kib_per_second, Origin.CONFIGURED)
-        free = make(3 * GIB, link=link, mode='during')
+        bandwidth = Bandwidth(RATE.inflate_kib_per_second, Origin.CONFIGURED)
+        free = make(3 * GIB, bandwidth=bandwidth, mode='during')
         cold = make(
             256 * MIB,
             available_kib=3 * GIB,
             mode='during',
             cold_kib=3 * GIB - 256 * MIB,
-            link=link,
+            bandwidth=bandwidth,
         )
         self.assertEqual(free.release_kib, cold.release_kib)
         self.assertLess(
@@ -293,8 +296,8 @@ class ForecastTest(base.TestCase):
         plan = make(3 * GIB, resident_kib=3 * GIB + 700 * MIB)
         self.assertGreater(plan.expected_saving_kib, 2 * GIB)
 
-    def test_reported_memory_is_not_paid_for(self) -> None:
-        self.assert_left_alone(make(3 * GIB, resident_kib=1 * GIB))
+    def test_reported_memory_saves_nothing(self) -> None:
+        self.assert_skipped(make(3 * GIB, resident_kib=1 * GIB))
 
     def test_what_is_not_resident_comes_first_and_in_vain(self) -> None:
         plan = make(3 * GIB, resident_kib=2 * GIB + 512 * MIB)
@@ -303,28 +306,30 @@ class ForecastTest(base.TestCase):
             plan.release_kib - plan.nonresident_kib, plan.expected_saving_kib
         )
 
-    def test_where_balloon_and_link_never_meet_nothing_is_won(self) -> None:
-        # The link has carried all that is resident before the balloon is
+    def test_where_balloon_and_path_never_meet_nothing_is_saved(self) -> None:
+        # The transfer has sent all that is resident before the balloon is
         # through with what is not.
-        self.assert_left_alone(make(3 * GIB, resident_kib=1 * GIB, link=FAST))
+        self.assert_skipped(
+            make(3 * GIB, resident_kib=1 * GIB, bandwidth=FAST)
+        )
 
-    def test_a_full_guest_is_left_alone(self) -> None:
+    def test_a_full_guest_is_skipped(self) -> None:
         self.assertEqual(
             Reason.NOTHING_FREE,
             make(120 * MIB, available_kib=180 * MIB, cold_kib=40 * MIB).reason,
         )
 
-    def test_a_fast_link_is_not_helped(self) -> None:
-        self.assert_left_alone(make(3 * GIB, link=FAST))
+    def test_a_fast_path_is_not_helped(self) -> None:
+        self.assert_skipped(make(3 * GIB, bandwidth=FAST))
 
-    def test_a_guest_that_is_slow_to_give_may_not_pay(self) -> None:
+    def test_a_slow_guest_may_not_be_worthwhile(self) -> None:
         slow = ReleaseRate(inflate_kib_per_second=10 * MIB)
         self.assertIsInstance(make(3 * GIB), planner.Plan)
-        self.assert_left_alone(make(3 * GIB, pace=slow))
+        self.assert_skipped(make(3 * GIB, rate=slow))
 
     def test_a_gain_too_small_to_foretell_is_none(self) -> None:
         # 100 MiB of 4 GiB is less than a tenth of the time.
-        self.assert_left_alone(make(KEEPS_KIB + 100 * MIB))
+        self.assert_skipped(make(KEEPS_KIB + 100 * MIB))
 
 
 class AtBestTest(base.TestCase):
@@ -335,10 +340,10 @@ class AtBestTest(base.TestCase):
         *,
         free_kib: int,
         resident_kib: int,
-        link: Bandwidth = GIGABIT,
+        bandwidth: Bandwidth = GIGABIT,
         reclaim: str = 'cold',
         mode: str = 'auto',
-        **tells: int | None,
+        **reported: int | None,
     ) -> Skip | None:
         figures = {
             'total_kib': 4 * GIB,
@@ -349,32 +354,33 @@ class AtBestTest(base.TestCase):
             4 * GIB,
             resident_kib + QEMU_OWN_KIB,
             free_kib=free_kib,
-            **(figures | tells),
+            **(figures | reported),
         )
         return planner.cannot_pay(
             driver,
             Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB),
             make_policy(reclaim=reclaim, mode=mode),
-            link,
+            bandwidth,
         )
 
-    def test_a_freshly_booted_guest_need_not_be_asked(self) -> None:
+    def test_a_freshly_booted_guest_needs_no_source(self) -> None:
         decision = self.at_best(
             free_kib=3 * GIB + 700 * MIB, resident_kib=300 * MIB
         )
         self.assertEqual(Reason.NOT_WORTHWHILE, decision.reason)
 
-    def test_a_full_guest_need_not_be_asked(self) -> None:
+    def test_a_full_guest_needs_no_source(self) -> None:
         decision = self.at_best(free_kib=150 * MIB, resident_kib=4 * GIB)
         self.assertEqual(Reason.NOTHING_FREE, decision.reason)
 
-    def test_on_a_link_that_needs_no_time_no_guest_need_be_asked(self) -> None:
+    def test_on_a_path_that_needs_no_time_no_source_is_needed(self) -> None:
         decision = self.at_best(
-            free_kib=3 * GIB, resident_kib=4 * GIB, link=FAST
+            free_kib=3 * GIB, resident_kib=4 * GIB, bandwidth=FAST
         )
         self.assertEqual(Reason.NOT_WORTHWHILE, decision.reason)
         self.assertRegex(
-            decision.detail, r'0\.2 of 0\.3 s at 100000 Mbit/s configured$'
+            decision.detail,
+            r'0\.2 of 0\.3 s at 100000 Mbit/s \(configured\)$',
         )
 
     def test_freed_memory_is_worth_a_question(self) -> None:
@@ -391,12 +397,12 @@ class AtBestTest(base.TestCase):
             Reason.NOT_WORTHWHILE, self.at_best(reclaim='free', **about).reason
         )
 
-    def test_who_insists_is_told_how_little_it_would_be(self) -> None:
+    def test_a_fixed_mode_is_skipped_for_too_little(self) -> None:
         self.assertIsNone(
             self.at_best(
                 free_kib=3 * GIB,
                 resident_kib=4 * GIB,
-                link=FAST,
+                bandwidth=FAST,
                 mode='before',
             )
         )
@@ -406,7 +412,7 @@ class AtBestTest(base.TestCase):
             )
         )
 
-    def test_a_driver_that_tells_too_little_decides_nothing(self) -> None:
+    def test_a_driver_that_reports_too_little_decides_nothing(self) -> None:
         for absent in ('total_kib', 'available_kib', 'page_cache_kib'):
             self.assertIsNone(
                 self.at_best(
@@ -466,7 +472,7 @@ class PlanPropertiesTest(base.TestCase):
             Eligible(actual_kib, rss_kib, windows),
             policy,
             Bandwidth.of_mbps(migration_bandwidth_mbps, Origin.CONFIGURED),
-            PACE,
+            RATE,
         )
         if isinstance(plan, Skip):
             return
@@ -506,15 +512,19 @@ class PlanPropertiesTest(base.TestCase):
     def test_by_itself_nothing_is_done_that_would_not_pay(
         self, free_kib: int, resident_kib: int, migration_bandwidth_mbps: int
     ) -> None:
-        link = Bandwidth.of_mbps(migration_bandwidth_mbps, Origin.CONFIGURED)
-        plan = make(free_kib, resident_kib=resident_kib, link=link)
+        bandwidth = Bandwidth.of_mbps(
+            migration_bandwidth_mbps, Origin.CONFIGURED
+        )
+        plan = make(free_kib, resident_kib=resident_kib, bandwidth=bandwidth)
         if isinstance(plan, planner.Plan):
             self.assertGreaterEqual(
-                plan.expected_saving_seconds, planner.LEAST_GAIN_SECONDS
+                plan.expected_saving_seconds, forecast.LEAST_GAIN_SECONDS
             )
             self.assertGreaterEqual(
                 plan.expected_saving_seconds,
-                planner.LEAST_GAIN_SHARE * resident_kib / link.kib_per_second,
+                forecast.LEAST_GAIN_SHARE
+                * resident_kib
+                / bandwidth.kib_per_second,
             )
 
     @hypothesis.given(
@@ -524,12 +534,12 @@ class PlanPropertiesTest(base.TestCase):
         unwritten_kib=kib,
         policy=policies,
         migration_bandwidth_mbps=strategies.integers(1, 10**6),
-        pace=strategies.builds(
+        rate=strategies.builds(
             ReleaseRate,
             inflate_kib_per_second=strategies.integers(MIB, 64 * GIB),
         ),
     )
-    def test_who_is_not_asked_would_be_left_alone_whatever_it_said(
+    def test_without_a_source_it_would_be_skipped_whatever_one_said(
         self,
         driver: tuple[int, ...],
         rss_kib: int,
@@ -537,17 +547,19 @@ class PlanPropertiesTest(base.TestCase):
         unwritten_kib: int,
         policy: Policy,
         migration_bandwidth_mbps: int,
-        pace: ReleaseRate,
+        rate: ReleaseRate,
     ) -> None:
         total_kib, free_kib, available_kib, cache_kib = (
             min(amount_kib, driver[0]) for amount_kib in driver
         )
         guest = Eligible(total_kib, rss_kib)
-        link = Bandwidth.of_mbps(migration_bandwidth_mbps, Origin.CONFIGURED)
+        bandwidth = Bandwidth.of_mbps(
+            migration_bandwidth_mbps, Origin.CONFIGURED
+        )
         told = MemoryStats(
             total_kib, rss_kib, total_kib, free_kib, available_kib, cache_kib
         )
-        if planner.cannot_pay(told, guest, policy, link) is None:
+        if planner.cannot_pay(told, guest, policy, bandwidth) is None:
             return
         said = FreeMemory(
             'agent',
@@ -558,5 +570,5 @@ class PlanPropertiesTest(base.TestCase):
             unwritten_kib=unwritten_kib,
         )
         self.assertIsInstance(
-            planner.make(said, guest, policy, link, pace), Skip
+            planner.make(said, guest, policy, bandwidth, rate), Skip
         )

@@ -17,12 +17,14 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies
 
-from nova_freemem.clock import Request
 from nova_freemem.plan.eligibility import QEMU_OWN_KIB
 from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.release import stop_rules
 from nova_freemem.release.base import EndReason
+from nova_freemem.release.base import Observation
+from nova_freemem.release.base import Phase
+from nova_freemem.release.requests import Request
 from tests import base
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
@@ -31,51 +33,51 @@ from tests.simulation.fakes import make_plan
 PLAN = make_plan(mode=Mode.DURING)
 
 
-def judge(
-    *taken_mib: float,
+def end_reason(
+    *released_mib: float,
     fall: float = 1.0,
     request: Request | None = None,
     deadline_passed: bool = False,
     plan: Plan = PLAN,
     every_seconds: float = 1.0,
-    kept_waiting: bool = False,
+    phase: Phase = Phase.DURING_TRANSFER,
 ) -> EndReason | None:
-    """Judge a release of which so much was taken by each second.
+    """Return why a release ends of which so much was done by each second.
 
     :param fall: share of it by which the resident size fell
     """
-    return stop_rules.judge(
+    return stop_rules.end_reason(
         [
-            stop_rules.Observation(
+            Observation(
                 tick * every_seconds,
                 4 * GIB - int(mib * MIB),
                 4 * GIB - int(mib * MIB * fall),
             )
-            for tick, mib in enumerate(taken_mib)
+            for tick, mib in enumerate(released_mib)
         ],
         plan,
+        phase,
         request,
         deadline_passed,
-        kept_waiting,
     )
 
 
-class JudgeTest(base.TestCase):
-    def test_it_goes_on_while_the_guest_gives(self) -> None:
-        self.assertIsNone(judge(0))
-        self.assertIsNone(judge(0, 400, 800))
+class EndReasonTest(base.TestCase):
+    def test_it_goes_on_while_the_guest_gives_up_memory(self) -> None:
+        self.assertIsNone(end_reason(0))
+        self.assertIsNone(end_reason(0, 400, 800))
 
     def test_it_ends_at_the_target(self) -> None:
-        self.assertEqual(EndReason.TARGET_REACHED, judge(0, 3072))
+        self.assertEqual(EndReason.TARGET_REACHED, end_reason(0, 3072))
 
     def test_a_mebibyte_off_is_at_the_target(self) -> None:
-        self.assertIsNone(judge(0, 3070.9))
-        self.assertEqual(EndReason.TARGET_REACHED, judge(0, 3071))
-        self.assertEqual(EndReason.TARGET_REACHED, judge(0, 3073))
+        self.assertIsNone(end_reason(0, 3070.9))
+        self.assertEqual(EndReason.TARGET_REACHED, end_reason(0, 3071))
+        self.assertEqual(EndReason.TARGET_REACHED, end_reason(0, 3073))
 
     def test_it_ends_once_nothing_of_it_is_resident(self) -> None:
         seen = [
-            stop_rules.Observation(
+            Observation(
                 tick / 5,
                 4 * GIB - tick * 100 * MIB,
                 max(2 * GIB, 4 * GIB - tick * 100 * MIB),
@@ -84,94 +86,115 @@ class JudgeTest(base.TestCase):
         ]
         needed_kib = 2 * GIB - QEMU_OWN_KIB - stop_rules.NEAR_KIB
         plan = make_plan(needed_kib=needed_kib)
-        self.assertIsNone(stop_rules.judge(seen[:21], plan, None, False))
-        self.assertIsNone(stop_rules.judge(seen[:24], plan, None, False))
+        self.assertIsNone(
+            stop_rules.end_reason(
+                seen[:21], plan, Phase.DURING_TRANSFER, None, False
+            )
+        )
+        self.assertIsNone(
+            stop_rules.end_reason(
+                seen[:24], plan, Phase.DURING_TRANSFER, None, False
+            )
+        )
         self.assertEqual(
             EndReason.RESIDENT_RELEASED,
-            stop_rules.judge(seen, plan, None, False),
+            stop_rules.end_reason(
+                seen, plan, Phase.DURING_TRANSFER, None, False
+            ),
         )
         far = make_plan(needed_kib=needed_kib - 1)
-        self.assertIsNone(stop_rules.judge(seen, far, None, False))
+        self.assertIsNone(
+            stop_rules.end_reason(
+                seen, far, Phase.DURING_TRANSFER, None, False
+            )
+        )
 
     def test_it_ends_when_the_guest_gives_no_more(self) -> None:
-        self.assertIsNone(judge(0, 400, 400))
-        self.assertEqual(EndReason.NO_PROGRESS, judge(0, 400, 400, 400))
+        self.assertIsNone(end_reason(0, 400, 400))
+        self.assertEqual(EndReason.NO_PROGRESS, end_reason(0, 400, 400, 400))
 
     def test_a_guest_that_gives_nothing_at_all_is_not_waited_for(self) -> None:
-        self.assertEqual(EndReason.NO_PROGRESS, judge(0, 0, 0))
+        self.assertEqual(EndReason.NO_PROGRESS, end_reason(0, 0, 0))
 
     def test_a_page_now_and_then_is_no_progress(self) -> None:
-        self.assertEqual(EndReason.NO_PROGRESS, judge(0, 400, 403.9, 407.9))
-        self.assertIsNone(judge(0, 400, 404, 408))
+        self.assertEqual(
+            EndReason.NO_PROGRESS, end_reason(0, 400, 403.9, 407.9)
+        )
+        self.assertIsNone(end_reason(0, 400, 404, 408))
 
     def test_progress_is_measured_over_time_not_over_looks(self) -> None:
-        self.assertIsNone(judge(0, 400, 400, 400, 400, every_seconds=0.2))
+        self.assertIsNone(end_reason(0, 400, 400, 400, 400, every_seconds=0.2))
 
     def test_it_ends_at_the_deadline(self) -> None:
         self.assertEqual(
-            EndReason.DEADLINE, judge(0, 400, deadline_passed=True)
+            EndReason.DEADLINE, end_reason(0, 400, deadline_passed=True)
         )
 
     def test_it_ends_when_the_migration_is_forced_to_complete(self) -> None:
         self.assertEqual(
             EndReason.FORCE_COMPLETE,
-            judge(0, 400, request=Request.FORCE_COMPLETE),
+            end_reason(0, 400, request=Request.FORCE_COMPLETE),
         )
 
     def test_having_arrived_outranks_what_else_would_end_it(self) -> None:
         self.assertEqual(
             EndReason.TARGET_REACHED,
-            judge(
+            end_reason(
                 0, 3072, request=Request.FORCE_COMPLETE, deadline_passed=True
             ),
         )
 
     def test_an_abort_outranks_everything(self) -> None:
-        for taken_mib in (0, 3072, 3500, -500):
+        for released_mib in (0, 3072, 3500, -500):
             self.assertEqual(
                 EndReason.ABORTED,
-                judge(
-                    0, taken_mib, request=Request.ABORT, deadline_passed=True
+                end_reason(
+                    0,
+                    released_mib,
+                    request=Request.ABORT,
+                    deadline_passed=True,
                 ),
             )
 
     def test_a_balloon_that_somebody_else_moves_is_noticed(self) -> None:
-        self.assertEqual(EndReason.NOT_OURS, judge(0, 3073.1))
-        self.assertEqual(EndReason.NOT_OURS, judge(0, 3500))
+        self.assertEqual(EndReason.NOT_OURS, end_reason(0, 3073.1))
+        self.assertEqual(EndReason.NOT_OURS, end_reason(0, 3500))
         self.assertFalse(EndReason.NOT_OURS.restores)
 
-    def test_memory_that_the_host_does_not_gain_is_of_no_use(self) -> None:
-        self.assertEqual(EndReason.NO_EFFECT, judge(0, 3072, fall=0))
-        self.assertEqual(EndReason.NO_EFFECT, judge(0, 3072, fall=0.09))
-        self.assertEqual(EndReason.TARGET_REACHED, judge(0, 3072, fall=0.11))
+    def test_a_resident_size_that_does_not_fall_is_no_effect(self) -> None:
+        self.assertEqual(EndReason.NO_EFFECT, end_reason(0, 3072, fall=0))
+        self.assertEqual(EndReason.NO_EFFECT, end_reason(0, 3072, fall=0.09))
+        self.assertEqual(
+            EndReason.TARGET_REACHED, end_reason(0, 3072, fall=0.11)
+        )
         self.assertEqual(
             EndReason.NO_EFFECT,
-            judge(0, 400, fall=0, deadline_passed=True),
+            end_reason(0, 400, fall=0, deadline_passed=True),
         )
 
     def test_it_is_not_judged_by_a_little(self) -> None:
         self.assertEqual(
-            EndReason.DEADLINE, judge(0, 63, fall=0, deadline_passed=True)
+            EndReason.DEADLINE, end_reason(0, 63, fall=0, deadline_passed=True)
         )
 
-    def test_never_touched_memory_gains_nothing_and_need_not(self) -> None:
+    def test_nonresident_memory_need_have_no_effect(self) -> None:
         plan = make_plan(nonresident_kib=2 * GIB)
         self.assertEqual(
             EndReason.DEADLINE,
-            judge(0, 2048, fall=0, deadline_passed=True, plan=plan),
+            end_reason(0, 2048, fall=0, deadline_passed=True, plan=plan),
         )
         self.assertEqual(
             EndReason.NO_EFFECT,
-            judge(0, 2200, fall=0, deadline_passed=True, plan=plan),
+            end_reason(0, 2200, fall=0, deadline_passed=True, plan=plan),
         )
 
-    def test_it_ends_with_the_transfer_it_goes_beside(self) -> None:
+    def test_it_ends_with_the_transfer(self) -> None:
         self.assertEqual(
             EndReason.TRANSFER_ENDED,
-            judge(0, 400, request=Request.TRANSFER_ENDED),
+            end_reason(0, 400, request=Request.TRANSFER_ENDED),
         )
 
-    def test_what_is_of_no_use_goes_back(self) -> None:
+    def test_what_restores_at_once(self) -> None:
         self.assertEqual(
             {EndReason.ABORTED, EndReason.NO_EFFECT, EndReason.PRESSURE},
             {end for end in EndReason if end.restores},
@@ -185,84 +208,87 @@ class JudgeTest(base.TestCase):
         strategies.sampled_from([None, *Request]),
         strategies.booleans(),
     )
-    def test_a_passed_deadline_or_an_order_ends_it_in_any_case(
+    def test_a_passed_deadline_or_a_request_ends_it_in_any_case(
         self,
-        taken_mib: list[float],
+        released_mib: list[float],
         request: Request | None,
         deadline_passed: bool,
     ) -> None:
-        end = judge(
-            *taken_mib, request=request, deadline_passed=deadline_passed
+        end = end_reason(
+            *released_mib, request=request, deadline_passed=deadline_passed
         )
         if request is not None or deadline_passed:
             self.assertIsNotNone(end)
 
 
-class PaceTest(base.TestCase):
+class TransferHadBetterStartTest(base.TestCase):
     """When a transfer that waits had better start."""
 
-    # 1 of 4 GiB has to be carried, for which the link needs 8.6 s; once
-    # balloon and link have met, QEMU looks through all of it for 2.1 s.
+    # 1 of 4 GiB has to be transferred, which takes 8.6 s; once
+    # balloon and path have met, QEMU looks through all of it for 2.1 s.
     plan = make_plan(mode=Mode.AUTO, needed_kib=1 * GIB)
 
-    def judge(self, *taken_mib: float, **more: Any) -> EndReason | None:
-        return judge(
-            *taken_mib, **{'plan': self.plan, 'kept_waiting': True} | more
+    def end_reason(
+        self, *released_mib: float, **more: Any
+    ) -> EndReason | None:
+        return end_reason(
+            *released_mib,
+            **{'plan': self.plan, 'phase': Phase.BEFORE_TRANSFER} | more,
         )
 
     def test_a_guest_that_gives_fast_is_waited_for(self) -> None:
         little = make_plan(mode=Mode.AUTO, needed_kib=100 * MIB)
-        self.assertIsNone(self.judge(0, 1000, 2000, plan=little))
+        self.assertIsNone(self.end_reason(0, 1000, 2000, plan=little))
 
-    def test_one_that_gives_slowly_had_better_be_helped_by_the_link(
+    def test_a_slow_guest_had_better_be_helped_by_the_path(
         self,
     ) -> None:
-        self.assertEqual(EndReason.NEARLY_DONE, self.judge(0, 200, 400))
+        self.assertEqual(EndReason.NEARLY_DONE, self.end_reason(0, 200, 400))
 
     def test_one_that_slows_down_is_helped_from_then_on(self) -> None:
         little = make_plan(mode=Mode.AUTO, needed_kib=100 * MIB)
-        self.assertIsNone(self.judge(0, 1000, plan=little))
+        self.assertIsNone(self.end_reason(0, 1000, plan=little))
         self.assertEqual(
-            EndReason.NEARLY_DONE, self.judge(0, 1000, 1100, plan=little)
+            EndReason.NEARLY_DONE, self.end_reason(0, 1000, 1100, plan=little)
         )
 
     def test_it_starts_when_about_a_second_is_left(self) -> None:
         little = make_plan(mode=Mode.AUTO, needed_kib=100 * MIB)
-        self.assertIsNone(self.judge(0, 1000, 2000, plan=little))
+        self.assertIsNone(self.end_reason(0, 1000, 2000, plan=little))
         self.assertEqual(
-            EndReason.NEARLY_DONE, self.judge(0, 1000, 2100, plan=little)
+            EndReason.NEARLY_DONE, self.end_reason(0, 1000, 2100, plan=little)
         )
 
     def test_what_is_left_is_what_is_resident_of_it(self) -> None:
         plan = make_plan(mode=Mode.AUTO, needed_kib=3 * GIB - QEMU_OWN_KIB)
         self.assertEqual(
-            EndReason.NEARLY_DONE, self.judge(0, 600, 1100, plan=plan)
+            EndReason.NEARLY_DONE, self.end_reason(0, 600, 1100, plan=plan)
         )
 
     def test_a_guest_that_gives_nothing_is_not_helped_by_a_transfer(
         self,
     ) -> None:
-        self.assertIsNone(self.judge(0, 1200, 1200))
+        self.assertIsNone(self.end_reason(0, 1200, 1200))
 
     def test_who_wants_the_fewest_bytes_waits_however_slow_it_is(self) -> None:
         self.assertIsNone(
-            self.judge(0, 400, 500, 600, plan=make_plan(mode=Mode.BEFORE))
+            self.end_reason(0, 400, 500, 600, plan=make_plan(mode=Mode.BEFORE))
         )
 
 
 def seen(
     *figures: tuple[int, int | None, int | None],
-) -> list[stop_rules.Observation]:
-    """:param figures: taken MiB, available MiB, swapped out KiB"""
+) -> list[Observation]:
+    """:param figures: released MiB, available MiB, swapped out KiB"""
     return [
-        stop_rules.Observation(
+        Observation(
             second,
-            4 * GIB - taken_mib * MIB,
-            4 * GIB - taken_mib * MIB,
+            4 * GIB - released_mib * MIB,
+            4 * GIB - released_mib * MIB,
             None if available_mib is None else available_mib * MIB,
             swapped_kib,
         )
-        for second, (taken_mib, available_mib, swapped_kib) in enumerate(
+        for second, (released_mib, available_mib, swapped_kib) in enumerate(
             figures
         )
     ]
@@ -275,7 +301,9 @@ class PressureTest(base.TestCase):
         self.assertEqual(
             expected, stop_rules.under_pressure(seen(*figures), PLAN)
         )
-        end = stop_rules.judge(seen(*figures), PLAN, None, False)
+        end = stop_rules.end_reason(
+            seen(*figures), PLAN, Phase.DURING_TRANSFER, None, False
+        )
         self.assertEqual(expected, end is EndReason.PRESSURE)
 
     def test_less_available_than_the_headroom(self) -> None:
@@ -285,11 +313,13 @@ class PressureTest(base.TestCase):
     def test_a_guest_that_does_not_say_what_is_available(self) -> None:
         self.assert_pressure(False, (0, None, None), (3000, None, None))
 
-    def test_what_was_taken_since_it_told_is_not_available(self) -> None:
+    def test_what_was_released_since_it_reported_is_not_available(
+        self,
+    ) -> None:
         self.assert_pressure(False, (0, 900, 0), (600, 900, 0), (690, 900, 0))
         self.assert_pressure(True, (0, 900, 0), (600, 900, 0), (700, 900, 0))
 
-    def test_what_was_taken_before_it_told_is_known_to_it(self) -> None:
+    def test_what_was_released_before_it_reported_is_known_to_it(self) -> None:
         self.assert_pressure(False, (0, 900, 0), (600, 300, 0), (690, 300, 0))
 
     def test_a_guest_that_swaps_out(self) -> None:
@@ -300,7 +330,7 @@ class PressureTest(base.TestCase):
             False, (0, None, None), (0, 3600, 4096), (1000, 2600, 4096)
         )
 
-    def test_a_guest_that_takes_memory_back(self) -> None:
+    def test_a_guest_that_grows_by_itself(self) -> None:
         self.assert_pressure(
             False, (0, 3600, 0), (1000, 2600, 0), (999, 2600, 0)
         )
@@ -308,7 +338,7 @@ class PressureTest(base.TestCase):
             True, (0, 3600, 0), (1000, 2600, 0), (998, 2600, 0)
         )
 
-    def test_a_guest_that_takes_it_back_little_by_little(self) -> None:
+    def test_a_guest_that_grows_little_by_little(self) -> None:
         self.assert_pressure(
             True,
             (1000, 2600, 0),
@@ -317,14 +347,20 @@ class PressureTest(base.TestCase):
             (998, 2600, 0),
         )
 
-    def test_it_outranks_the_target_and_the_orders_but_no_abort(self) -> None:
+    def test_it_outranks_the_target_and_all_requests_but_an_abort(
+        self,
+    ) -> None:
         figures = seen((0, 3600, 0), (3072, 100, 0))
         for request in (None, Request.FORCE_COMPLETE, Request.TRANSFER_ENDED):
             self.assertEqual(
                 EndReason.PRESSURE,
-                stop_rules.judge(figures, PLAN, request, True),
+                stop_rules.end_reason(
+                    figures, PLAN, Phase.DURING_TRANSFER, request, True
+                ),
             )
         self.assertEqual(
             EndReason.ABORTED,
-            stop_rules.judge(figures, PLAN, Request.ABORT, True),
+            stop_rules.end_reason(
+                figures, PLAN, Phase.DURING_TRANSFER, Request.ABORT, True
+            ),
         )

@@ -23,6 +23,7 @@ from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Release
+from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore.restoration import RestoreResult
 from tests import base
@@ -51,7 +52,7 @@ class ReportTest(base.TestCase):
     def events(self) -> list[str]:
         return [call.args[2] for call in self.start.call_args_list]
 
-    def test_one_line_tells_of_a_release(self) -> None:
+    def test_one_line_about_a_release(self) -> None:
         self.reporter.released(
             self.plan,
             Release(
@@ -65,15 +66,16 @@ class ReportTest(base.TestCase):
         )
         self.assertEqual(
             [
-                'INFO Released 3072 of 4096 MiB before live migration in 7.7 s '
-                '(all of it; asked guest_agent); expected to save 2048 MiB and '
-                '17.2 s of transfer (1000 Mbit/s assumed): the resident size '
-                'fell by 2900 MiB to 1100 MiB.'
+                'INFO Released 3072 of 4096 MiB before the transfer in 7.7 s '
+                '(all of it); expected to save 2048 MiB and 17.2 s of '
+                'transfer at 1000 Mbit/s (assumed). Resident size fell by '
+                '2900 MiB to 1100 MiB. Free memory was reported by '
+                'guest_agent.'
             ],
             self.log.output.splitlines(),
         )
 
-    def test_no_more_is_promised_than_the_host_has_gained(self) -> None:
+    def test_no_more_is_expected_than_the_resident_size_fell(self) -> None:
         self.reporter.released(
             self.plan,
             Release(
@@ -82,28 +84,29 @@ class ReportTest(base.TestCase):
         )
         self.assertIn('expected to save 1000 MiB', self.log.output)
 
-    def test_one_line_tells_that_a_release_was_of_no_use(self) -> None:
+    def test_one_line_about_a_release_without_effect(self) -> None:
         self.reporter.released(
             self.plan,
             Release(EndReason.NO_EFFECT, 1 * GIB, 0, 4 * GIB, 4 * GIB, 3),
         )
         self.assertEqual(
             [
-                'INFO Live migration carries all memory of the guest: the host '
-                'gains nothing from what the guest gives after 1024 MiB in '
-                '3.0 s.'
+                'INFO Stopped releasing memory: the resident size does not '
+                'fall after 1024 MiB in 3.0 s. All memory of the guest is '
+                'restored and the live migration transfers it.'
             ],
             self.log.output.splitlines(),
         )
 
-    def test_one_line_and_an_event_tell_why_a_guest_is_left_alone(
+    def test_one_line_and_an_event_about_a_skip(
         self,
     ) -> None:
         self.reporter.skipped(Skip(Reason.NOTHING_FREE, 'figures'))
         self.assertEqual(
             [
-                'INFO Live migration carries all memory of the guest: nothing '
-                'is free beyond its headroom (figures).'
+                'INFO Skipping memory release: nothing is free beyond the '
+                "headroom of the guest (figures). See 'nothing_free' in the "
+                'operations guide.'
             ],
             self.log.output.splitlines(),
         )
@@ -121,10 +124,10 @@ class ReportTest(base.TestCase):
             want_result=False,
         )
 
-    def test_an_event_is_a_success_even_around_a_fault(self) -> None:
+    def test_an_event_is_a_success_even_around_an_error(self) -> None:
         with (
             testtools.ExpectedException(ZeroDivisionError),
-            self.reporter.event(reporters.RELEASE_EVENT),
+            self.reporter.event(events.RELEASE),
         ):
             raise ZeroDivisionError
         self.assertEqual(['compute_freemem_release'], self.events())
@@ -132,34 +135,34 @@ class ReportTest(base.TestCase):
 
     def test_event_names_fit_into_novas_column(self) -> None:
         for reason in Reason:
-            name = reporters.SKIP_EVENT.format(reason=reason.name.lower())
+            name = events.skip_event(Skip(reason))
             self.assertLessEqual(len(name), 255)
             self.assertRegex(name, r'^[a-z_]+$')
 
     def test_an_event_that_cannot_be_recorded_stops_nobody(self) -> None:
         self.start.side_effect = self.finish.side_effect = OSError('no rabbit')
         done = mock.Mock()
-        with self.reporter.event(reporters.RESTORE_EVENT):
+        with self.reporter.event(events.RESTORE):
             done()
         done.assert_called_once_with()
         self.assertEqual([], self.log_lines('ERROR'))
 
-    def test_one_line_tells_that_memory_is_back(self) -> None:
+    def test_one_line_about_memory_that_is_restored(self) -> None:
         self.reporter.restored(RestoreResult(4 * GIB, 1 * GIB, 4 * GIB, 2.56))
         self.assertEqual(
             [
-                'INFO Gave memory back to the guest in 2.6 s: 1048576 -> '
+                'INFO Restored memory of the guest in 2.6 s: 1048576 -> '
                 '4194304 KiB.'
             ],
             self.log.output.splitlines(),
         )
 
-    def test_a_slow_guest_is_warned_of(self) -> None:
+    def test_a_slow_guest_is_a_warning(self) -> None:
         self.reporter.restored(RestoreResult(4 * GIB, 1 * GIB, 2 * GIB, 10))
         (line,) = self.log_lines('WARNING')
         self.assertIn('2097152 of 4194304 KiB after 10 s', line)
 
-    def test_memory_not_given_back_comes_with_the_command_that_mends_it(
+    def test_memory_that_is_not_restored_comes_with_the_command(
         self,
     ) -> None:
         self.reporter.restore_failed(OSError('no way'))
@@ -167,7 +170,7 @@ class ReportTest(base.TestCase):
         self.assertIn('no way', line)
         self.assertIn(f'"nova-freemem restore {UUID}"', line)
 
-    def test_an_entry_nobody_can_read_comes_with_the_command_that_settles(
+    def test_an_entry_that_cannot_be_read_comes_with_the_command(
         self,
     ) -> None:
         reporters.GuestReporter(UUID).journal_unreadable(
@@ -179,26 +182,26 @@ class ReportTest(base.TestCase):
         self.assertIn('its format is not 1', line)
         self.assertIn(f'"nova-freemem repair {UUID}"', line)
 
-    def test_a_guest_that_needed_its_memory_is_warned_of(self) -> None:
+    def test_pressure_during_the_transfer_is_a_warning(self) -> None:
         self.reporter.pressure_during_transfer(self.plan)
         (line,) = self.log_lines('WARNING')
-        self.assertIn('needed its memory', line)
+        self.assertIn('came under memory pressure', line)
         self.assertIn('all 4096 MiB', line)
 
-    def test_a_fault_says_that_the_migration_goes_on(self) -> None:
-        self.reporter.error('Asking the guest', ZeroDivisionError('oops'))
+    def test_an_error_says_that_the_migration_continues(self) -> None:
+        self.reporter.error('Releasing memory', ZeroDivisionError('oops'))
         (line,) = self.log_lines('ERROR')
         self.assertEqual(
-            'ERROR Asking the guest failed: oops. The live '
-            'migration goes on as Nova does it.',
+            'ERROR Releasing memory failed: oops. The live migration '
+            'continues as Nova does it.',
             line,
         )
         self.assertIn('ZeroDivisionError: oops', self.log.output)
 
-    def test_a_fault_that_was_foreseen_is_one_line(self) -> None:
-        # A server was deleted while memory was taken from its guest.
+    def test_an_error_that_was_foreseen_is_one_line(self) -> None:
+        # A server was deleted while memory of its guest was released.
         self.reporter.error(
-            'Releasing memory of the guest',
+            'Releasing memory',
             fakes.libvirt_fault(
                 exceptions.OperationInvalid, 'domain is not running'
             ),

@@ -91,8 +91,7 @@ def main():
         eventlet.sleep(0.001)
         longest_seconds = max(longest_seconds, clock.now() - before)
         complained = sum(
-            account.complained_of is not None
-            for account in restorer._accounts.values()
+            state.unreadable is not None for state in restorer._states.values()
         )
     restorer.stop()
     eventlet.sleep(0.1)

@@ -19,7 +19,7 @@ from tests import base
 
 
 class EventletTest(base.TestCase):
-    def test_while_it_looks_at_slow_guests_others_go_on_and_it_ends(
+    def test_checking_slow_guests_blocks_nothing_else_and_ends(
         self,
     ) -> None:
         done = subprocess.run(

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What is owed is written down, and read by whoever has the guest."""
+"""Outstanding memory is recorded, and read by the host that has the guest."""
 
 import datetime
 import time
@@ -22,7 +22,7 @@ from nova_freemem import exceptions
 from nova_freemem.restore import journal
 from tests import base
 
-OWED = journal.JournalEntry(
+OUTSTANDING = journal.JournalEntry(
     original_kib=4194304,
     source='host1',
     released_at=datetime.datetime(2026, 11, 2, 8, 0, tzinfo=datetime.UTC),
@@ -40,7 +40,7 @@ ENTRY = (
 )
 
 BILLION_LAUGHS = (
-    '<!DOCTYPE owed [<!ENTITY a "1">'
+    '<!DOCTYPE outstanding [<!ENTITY a "1">'
     + ''.join(
         f'<!ENTITY {chr(98 + depth)} "{f"&{chr(97 + depth)};" * 10}">'
         for depth in range(9)
@@ -52,15 +52,15 @@ BILLION_LAUGHS = (
 
 class JournalTest(base.GuestTestCase):
     def test_an_entry_is_read_as_it_was_written(self) -> None:
-        journal.write(self.domain, OWED)
+        journal.write(self.domain, OUTSTANDING)
         self.assertEqual(ENTRY, self.guest.metadata)
-        self.assertEqual(OWED, journal.read(self.domain))
+        self.assertEqual(OUTSTANDING, journal.read(self.domain))
 
-    def test_a_guest_without_entry_is_owed_nothing(self) -> None:
+    def test_without_an_entry_no_memory_is_outstanding(self) -> None:
         self.assertIsNone(journal.read(self.domain))
 
     def test_an_erased_entry_is_gone(self) -> None:
-        journal.write(self.domain, OWED)
+        journal.write(self.domain, OUTSTANDING)
         journal.erase(self.domain)
         self.assertIsNone(journal.read(self.domain))
 
@@ -70,7 +70,7 @@ class UnreadableTest(base.TestCase):
         error = self.assertRaises(
             exceptions.JournalUnreadable, journal.JournalEntry.from_xml, text
         )
-        self.assertTrue(str(error).endswith(problem), str(error))
+        self.assertTrue(str(error).startswith(f'{problem}: '), str(error))
         return str(error)
 
     def test_what_is_not_xml(self) -> None:
@@ -82,21 +82,40 @@ class UnreadableTest(base.TestCase):
             '\ud800',
             '<?xml version="1.0" encoding="utf-8"?>' + ENTRY,
         ):
-            self.assert_unreadable('it is not XML', text)
+            self.assert_unreadable('not XML', text)
 
     def test_another_element(self) -> None:
         self.assert_unreadable(
-            'it is not what is owed', ENTRY.replace('<outstanding', '<paid')
+            'not an element <outstanding>',
+            ENTRY.replace('<outstanding', '<other'),
         )
 
-    def test_an_entry_of_a_newer_plugin(self) -> None:
-        self.assert_unreadable(
-            'its format is not 1', ENTRY.replace('format="1"', 'format="2"')
-        )
+    def test_an_entry_of_a_newer_format_asks_for_an_upgrade(self) -> None:
+        for number in (2, 10, 99):
+            self.assert_unreadable(
+                f'format {number} is newer than 1, which this version of '
+                'nova-freemem reads (upgrade it)',
+                ENTRY.replace('format="1"', f'format="{number}"'),
+            )
 
-    def test_an_entry_without_format(self) -> None:
+    def test_an_entry_without_a_format_of_ours(self) -> None:
+        for number in ('', '0', '01', '-2', 'two', '1.5', ' 1', '9' * 50):
+            self.assert_unreadable(
+                'its format is not 1',
+                ENTRY.replace('format="1"', f'format="{number}"'),
+            )
         self.assert_unreadable(
             'its format is not 1', ENTRY.replace('format="1"', '')
+        )
+
+    def test_what_a_later_version_adds_to_this_format_is_ignored(
+        self,
+    ) -> None:
+        self.assertEqual(
+            OUTSTANDING,
+            journal.JournalEntry.from_xml(
+                ENTRY.replace('/>', ' later="yes"><later/></outstanding>')
+            ),
         )
 
     def test_a_missing_attribute(self) -> None:
@@ -108,89 +127,78 @@ class UnreadableTest(base.TestCase):
             'stats_period_seconds',
         ):
             self.assert_unreadable(
-                'an attribute is missing or wrong',
-                ENTRY.replace(f'{name}=', f'x{name}='),
+                f'{name} is missing', ENTRY.replace(f'{name}=', f'x{name}=')
             )
+
+    def assert_not_valid(self, name: str, right: str, wrong: str) -> None:
+        self.assert_unreadable(
+            f'{name} is not valid', ENTRY.replace(right, wrong)
+        )
 
     def test_a_wrong_attribute(self) -> None:
-        for right, wrong in (
-            ('4194304', 'plenty'),
-            ('4194304', '4.5'),
-            ('4194304', '9' * 5000),
-            ('"10"', '"often"'),
-            ('2026-11-02T08', 'today'),
+        for name, right, wrong in (
+            ('original_kib', '4194304', 'plenty'),
+            ('original_kib', '4194304', '4.5'),
+            ('stats_period_seconds', '"10"', '"often"'),
+            ('released_at', '2026-11-02T08', 'today'),
         ):
-            text = ENTRY.replace(right, wrong)
-            if len(text) <= journal.LONGEST_ENTRY_CHARACTERS:
-                self.assert_unreadable(
-                    'an attribute is missing or wrong', text
-                )
+            self.assert_not_valid(name, right, wrong)
 
-    def test_no_memory_owed(self) -> None:
+    def test_an_entry_about_no_memory(self) -> None:
         for amount in ('0', '-4194304'):
-            self.assertRaises(
-                exceptions.JournalUnreadable,
-                journal.JournalEntry.from_xml,
-                ENTRY.replace('4194304', amount),
-            )
+            self.assert_not_valid('original_kib', '4194304', amount)
 
-    def test_figures_that_libvirt_would_not_take(self) -> None:
-        # They made OverflowError of the call that gives the memory back.
-        for right, wrong in (
-            ('4194304', '9' * 3000),
-            ('4194304', 1 << 63),
-            ('"10"', f'"{1 << 31}"'),
-            ('"10"', '"-1"'),
-            ('4194304', '4_194_304'),
-            ('4194304', ' 4 '),
-            ('4194304', '\u0664'),
+    def test_figures_that_libvirt_does_not_accept(self) -> None:
+        # The call that restores the memory failed with OverflowError.
+        for wrong in (
+            '9' * 3000,
+            str(1 << 63),
+            '4_194_304',
+            ' 4 ',
+            '\u0664',
         ):
-            self.assert_unreadable(
-                'an attribute is missing or wrong',
-                ENTRY.replace(right, str(wrong)),
-            )
+            self.assert_not_valid('original_kib', '4194304', wrong)
+        for wrong in (f'"{1 << 31}"', '"-1"'):
+            self.assert_not_valid('stats_period_seconds', '"10"', wrong)
 
-    def test_names_that_draw_on_the_terminal(self) -> None:
-        # Who lists what is owed prints them.
+    def test_names_with_control_characters(self) -> None:
+        # "nova-freemem list" prints them.
         for name in ('', '&#10;ERROR', '&#x9b;2J', '\u202ehost1', 'h' * 256):
-            self.assert_unreadable(
-                'an attribute is missing or wrong',
-                ENTRY.replace('host1', name),
-            )
+            self.assert_not_valid('source', 'host1', name)
 
-    def test_moments_that_cannot_be_compared_with_now(self) -> None:
-        for moment in (
+    def test_times_that_cannot_be_compared_with_now(self) -> None:
+        for time_ in (
             '2026-11-02T08:00:00',
             '0001-01-01T00:00:00+23:59',
             '9999-12-31T23:59:59-23:59',
         ):
-            self.assert_unreadable(
-                'an attribute is missing or wrong',
-                ENTRY.replace('2026-11-02T08:00:00+00:00', moment),
+            self.assert_not_valid(
+                'released_at', '2026-11-02T08:00:00+00:00', time_
             )
 
-    def test_an_entry_too_long_is_not_even_parsed(self) -> None:
+    def test_an_entry_that_is_too_long_is_not_parsed(self) -> None:
         message = self.assert_unreadable(
-            'it is too long', ENTRY + ' ' * journal.LONGEST_ENTRY_CHARACTERS
+            'longer than 4096 characters',
+            ENTRY + ' ' * journal.LONGEST_ENTRY_CHARACTERS,
         )
         self.assertLess(len(message), 400)
 
     def test_entities_do_not_expand(self) -> None:
         started_at = time.process_time()
-        self.assert_unreadable('it is not XML', BILLION_LAUGHS)
+        self.assert_unreadable('not XML', BILLION_LAUGHS)
         self.assertLess(time.process_time() - started_at, 1)
 
     def test_files_of_the_host_are_not_read(self) -> None:
         error = self.assertRaises(
             exceptions.JournalUnreadable,
             journal.JournalEntry.from_xml,
-            '<!DOCTYPE owed [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
-            '<outstanding format="1">&a;</owed>',
+            '<!DOCTYPE outstanding [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+            '<outstanding format="1">&a;</outstanding>',
         )
         self.assertNotIn('root:', str(error))
 
     def test_the_message_is_one_line_whatever_the_entry_is(self) -> None:
-        message = self.assert_unreadable('it is not XML', 'a\nERROR b\x1b[2J')
+        message = self.assert_unreadable('not XML', 'a\nERROR b\x1b[2J')
         self.assertNotIn('\n', message)
         self.assertNotIn('\x1b', message)
 
@@ -212,10 +220,10 @@ class UnreadableTest(base.TestCase):
     ) -> None:
         damaged = ENTRY[:position] + text + ENTRY[position + length :]
         try:
-            owed = journal.JournalEntry.from_xml(damaged)
+            entry = journal.JournalEntry.from_xml(damaged)
         except exceptions.JournalUnreadable:
             return
-        self.assertGreater(owed.original_kib, 0)
+        self.assertGreater(entry.original_kib, 0)
 
     @hypothesis.given(
         original_kib=strategies.integers(1, 1 << 50),
@@ -227,5 +235,5 @@ class UnreadableTest(base.TestCase):
         stats_period_seconds=strategies.integers(0, 1 << 30),
     )
     def test_any_entry_survives_the_round_trip(self, **values: object) -> None:
-        owed = journal.JournalEntry(**values)
-        self.assertEqual(owed, journal.JournalEntry.from_xml(owed.to_xml()))
+        entry = journal.JournalEntry(**values)
+        self.assertEqual(entry, journal.JournalEntry.from_xml(entry.to_xml()))

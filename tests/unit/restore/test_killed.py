@@ -23,13 +23,13 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies
 
-from nova_freemem.clock import Request
 from nova_freemem.migrate import destination
+from nova_freemem.release.requests import Request
 from tests.simulation import fake_clock
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
-from tests.unit.migrate import base as journey
+from tests.unit.migrate import base as migrate_base
 
 INTERVAL_SECONDS = 60
 DEFLATING_SECONDS = 6.5
@@ -64,8 +64,8 @@ CALLS = {
 }
 
 
-class KilledTestCase(journey.JourneyTestCase):
-    def make_mortal_world(self, **guest: Any) -> journey.World:
+class KilledTestCase(migrate_base.MigrationTestCase):
+    def make_mortal_world(self, **guest: Any) -> migrate_base.World:
         world = self.make_world(**guest)
         world.source = MortalDomain(world.guest, 'source')
         world.destination = MortalDomain(world.guest, 'dest')
@@ -85,8 +85,8 @@ class KilledTestCase(journey.JourneyTestCase):
         self.thread.side_effect = thread
         return world
 
-    def start_again_and_assert_whole(
-        self, world: journey.World, *because: Any
+    def start_again_and_assert_restored(
+        self, world: migrate_base.World, *because: Any
     ) -> None:
         """Have both nova-computes run again, an interval at most."""
         for domain in (world.source, world.destination):
@@ -100,7 +100,10 @@ class KilledTestCase(journey.JourneyTestCase):
 
 class SourceKilledTest(KilledTestCase):
     def leave(
-        self, world: journey.World, calls: int, request: Request | None = None
+        self,
+        world: migrate_base.World,
+        calls: int,
+        request: Request | None = None,
     ) -> bool:
         """Let the guest leave, and the source be killed meanwhile.
 
@@ -110,7 +113,7 @@ class SourceKilledTest(KilledTestCase):
         if request is not None:
             world.request_after(3, request)
         try:
-            goes_on = world.migration.prepare('dest')
+            goes_on = world.prepare()
             if goes_on:
                 with world.transfer():
                     world.clock.wait(3)
@@ -121,7 +124,7 @@ class SourceKilledTest(KilledTestCase):
             return False
         return True
 
-    def test_at_any_call_the_next_start_pays_whether_it_landed_or_not(
+    def test_killed_at_any_call_memory_is_restored_whether_it_landed_or_not(
         self,
     ) -> None:
         for mode in ('before', 'auto', 'during'):
@@ -131,25 +134,25 @@ class SourceKilledTest(KilledTestCase):
                     world = self.make_mortal_world(mode=mode)
                     alive = self.leave(world, calls)
                     world.guest.host = 'dest' if lands else 'source'
-                    self.start_again_and_assert_whole(
+                    self.start_again_and_assert_restored(
                         world, mode, lands, calls
                     )
                     calls += 1
                 self.assertGreater(calls, 20)
 
-    def test_at_any_call_of_an_abort_the_next_start_pays(self) -> None:
+    def test_killed_at_any_call_of_an_abort_memory_is_restored(self) -> None:
         calls, alive = 0, False
         while not alive:
             world = self.make_mortal_world()
             alive = self.leave(world, calls, Request.ABORT)
-            self.start_again_and_assert_whole(world, calls)
+            self.start_again_and_assert_restored(world, calls)
             calls += 1
 
-    def test_while_its_guest_is_still_transferred_nobody_touches_it(
+    def test_a_guest_that_is_still_transferred_is_not_touched(
         self,
     ) -> None:
         world = self.make_mortal_world()
-        world.migration.prepare('dest')
+        world.prepare()
         world.guest.transferred_kib = 0
         released_kib = world.guest.missing_kib
         world.start_compute('source')
@@ -157,15 +160,15 @@ class SourceKilledTest(KilledTestCase):
         self.assertEqual(released_kib, world.guest.missing_kib)
         world.guest.transferred_kib = None
         world.guest.host = 'dest'
-        self.start_again_and_assert_whole(world)
+        self.start_again_and_assert_restored(world)
 
 
 class DestinationKilledTest(KilledTestCase):
-    def test_at_any_call_the_next_start_pays(self) -> None:
+    def test_killed_at_any_call_memory_is_restored(self) -> None:
         calls, alive = 0, False
         while not alive:
             world = self.make_mortal_world()
-            world.migration.prepare('dest')
+            world.prepare()
             world.guest.host = 'dest'
             world.destination.calls_left = calls
             try:
@@ -175,7 +178,7 @@ class DestinationKilledTest(KilledTestCase):
                 alive = True
             except Killed:
                 pass
-            self.start_again_and_assert_whole(world, calls)
+            self.start_again_and_assert_restored(world, calls)
             calls += 1
         self.assertGreater(calls, 10)
 
@@ -191,7 +194,7 @@ class KilledAgainAndAgainTest(KilledTestCase):
         used_kib=strategies.integers(256 * MIB, 1 * GIB),
         lands=strategies.booleans(),
     )
-    def test_it_is_paid_in_the_end(
+    def test_memory_is_restored_in_the_end(
         self, calls: list[int], seconds: float, lands: bool, **guest: Any
     ) -> None:
         world = self.make_mortal_world(**guest)
@@ -205,11 +208,11 @@ class KilledAgainAndAgainTest(KilledTestCase):
             try:
                 if domain is world.source:
                     world.start_again()
-                    world.migration.prepare('dest')
+                    world.prepare()
                     world.guest.host = 'dest' if lands else 'source'
                 else:
                     world.land()
             except Killed:
                 pass
             world.clock.wait(seconds)
-        self.start_again_and_assert_whole(world)
+        self.start_again_and_assert_restored(world)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""One at a time sees to a guest."""
+"""One at a time works on a guest."""
 
 import testtools
 
@@ -19,13 +19,13 @@ from tests import base
 from tests.simulation import fakes
 
 
-class ClaimsTest(base.TestCase):
+class LocksTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()
         self.locks = locks.Locks(self.clock)
 
-    def test_the_second_has_to_leave_the_guest_to_the_first(self) -> None:
+    def test_a_lock_has_one_holder(self) -> None:
         with self.locks.hold('a') as first:
             with self.locks.hold('a') as second:
                 self.assertEqual((True, False), (first, second))
@@ -34,11 +34,11 @@ class ClaimsTest(base.TestCase):
         with self.locks.hold('a') as afterwards:
             self.assertTrue(afterwards)
 
-    def test_two_guests_never_touch_each_other(self) -> None:
+    def test_two_guests_do_not_share_a_lock(self) -> None:
         with self.locks.hold('a') as one, self.locks.hold('b') as other:
             self.assertTrue(one and other)
 
-    def test_who_waits_gets_it_as_soon_as_it_is_let_go(self) -> None:
+    def test_a_waiter_gets_the_lock_as_soon_as_it_is_released(self) -> None:
         def hold() -> None:
             with self.locks.hold('a'):
                 self.clock.wait(2)
@@ -50,13 +50,13 @@ class ClaimsTest(base.TestCase):
             self.assertTrue(ours)
             self.assertEqual(1, self.clock.now() - started_at)
 
-    def test_nobody_waits_longer_than_he_wants_to(self) -> None:
+    def test_a_wait_ends_after_its_time(self) -> None:
         started_at = self.clock.now()
         with self.locks.hold('a'), self.locks.hold('a', 5) as ours:
             self.assertFalse(ours)
         self.assertEqual(5, self.clock.now() - started_at)
 
-    def test_of_several_who_wait_one_gets_it_and_then_the_next(self) -> None:
+    def test_of_several_waiters_one_gets_it_and_then_the_next(self) -> None:
         turns = []
 
         def take(name: str) -> None:
@@ -74,7 +74,7 @@ class ClaimsTest(base.TestCase):
             {turn[1:] for turn in turns},
         )
 
-    def test_a_fault_lets_go(self) -> None:
+    def test_an_exception_releases_the_lock(self) -> None:
         with (
             testtools.ExpectedException(ZeroDivisionError),
             self.locks.hold('a'),

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Guests that are owed memory are found and paid."""
+"""Outstanding memory of guests is found and restored."""
 
 import datetime
 import threading
@@ -29,8 +29,8 @@ from tests.simulation.fakes import MIB
 INTERVAL_SECONDS = 60
 
 
-def owe(guest: fakes.FakeGuest) -> fakes.FakeGuest:
-    """Take 3 of 4 GiB from a guest, and write it down."""
+def shrink(guest: fakes.FakeGuest) -> fakes.FakeGuest:
+    """Take 3 of 4 GiB from a guest, and write a journal entry."""
     guest.metadata = journal.JournalEntry(
         4 * GIB, 'other', datetime.datetime.now(datetime.UTC), 'uuid', 10
     ).to_xml()
@@ -46,26 +46,30 @@ class ReconcilerTestCase(base.TestCase):
         self.thread = self.patch_autospec(
             threading, 'Thread', side_effect=self.clock.thread
         )
-        self.hypervisor = fakes.FakeHost()
+        self.host = fakes.FakeHost()
         self.locks = locks.Locks(self.clock)
         self.reconciler = reconciler.Reconciler(
-            self.hypervisor, self.locks, self.clock, INTERVAL_SECONDS
+            self.host, self.locks, self.clock, INTERVAL_SECONDS
         )
 
     def add_guest(
-        self, uuid: str = fakes.UUID, *, owed: bool = True, **behaviour: Any
+        self,
+        uuid: str = fakes.UUID,
+        *,
+        outstanding: bool = True,
+        **behaviour: Any,
     ) -> fakes.FakeGuest:
         """:returns: a guest on this host."""
         guest = fakes.FakeGuest(self.clock, **behaviour)
-        if owed:
-            owe(guest)
-        self.hypervisor.domains[uuid] = fakes.FakeDomain(guest, 'source', uuid)
+        if outstanding:
+            shrink(guest)
+        self.host.domains[uuid] = fakes.FakeDomain(guest, 'source', uuid)
         return guest
 
     def calls(self, name: str, uuid: str = fakes.UUID) -> int:
-        return len(self.hypervisor.domains[uuid].called(name))
+        return len(self.host.domains[uuid].called(name))
 
-    def assert_whole(self, guest: fakes.FakeGuest) -> None:
+    def assert_restored(self, guest: fakes.FakeGuest) -> None:
         guest.check()
         self.assertEqual(
             (0, None, 4 * GIB, 10),
@@ -79,7 +83,9 @@ class ReconcilerTestCase(base.TestCase):
 
 
 class StartTest(ReconcilerTestCase):
-    def test_what_is_owed_as_nova_compute_starts_is_paid_at_once(self) -> None:
+    def test_outstanding_memory_is_restored_when_nova_compute_starts(
+        self,
+    ) -> None:
         guests = [self.add_guest(f'guest {number}') for number in range(5)]
         self.reconciler.start()
         self.clock.wait(0)
@@ -87,7 +93,7 @@ class StartTest(ReconcilerTestCase):
             self.assertEqual(4 * GIB, guest.target_kib)
         self.clock.wait(7)
         for guest in guests:
-            self.assert_whole(guest)
+            self.assert_restored(guest)
         self.assertEqual(5, len(self.log_lines('INFO')))
 
     def test_the_start_waits_for_nothing(self) -> None:
@@ -95,15 +101,17 @@ class StartTest(ReconcilerTestCase):
         started_at = self.clock.now()
         self.reconciler.start()
         self.assertEqual(started_at, self.clock.now())
-        self.assertEqual(0, self.hypervisor.looks)
+        self.assertEqual(0, self.host.looks)
 
-    def test_a_guest_that_is_owed_nothing_is_not_touched(self) -> None:
-        self.add_guest(owed=False)
+    def test_a_guest_without_outstanding_memory_is_not_touched(self) -> None:
+        self.add_guest(outstanding=False)
         self.reconciler.start()
         self.clock.wait(600)
-        self.assertEqual([], self.hypervisor.domains[fakes.UUID].calls)
+        self.assertEqual([], self.host.domains[fakes.UUID].calls)
 
-    def test_no_thread_to_spare_does_not_fail_the_start(self) -> None:
+    def test_a_thread_that_cannot_start_does_not_fail_nova_compute(
+        self,
+    ) -> None:
         self.thread.side_effect = None
         self.thread.return_value.start.side_effect = RuntimeError('no thread')
         self.reconciler.start()
@@ -118,12 +126,12 @@ class StartTest(ReconcilerTestCase):
         guest = self.add_guest()
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(600)
-        self.assertEqual(1, self.hypervisor.looks)
+        self.assertEqual(1, self.host.looks)
         self.assertIsNotNone(guest.metadata)
 
-    def test_it_pays_nobody_after_it_was_stopped(self) -> None:
+    def test_nothing_is_restored_after_the_stop(self) -> None:
         guests = [self.add_guest(f'guest {number}') for number in range(3)]
-        domain = self.hypervisor.domains['guest 0']
+        domain = self.host.domains['guest 0']
         read, domain.read_metadata = (
             domain.read_metadata,
             lambda: self.reconciler.stop() or read(),
@@ -152,11 +160,11 @@ class LandingTest(ReconcilerTestCase):
         self.assertIsNotNone(self.guest.metadata)
         begun = self.reconciler.hand_over(fakes.UUID)
         self.assertTrue(begun.watch(0).complete)
-        self.assert_whole(self.guest)
+        self.assert_restored(self.guest)
 
-    def test_it_is_settled_where_they_never_come(self) -> None:
+    def test_it_is_completed_here_where_they_never_come(self) -> None:
         self.clock.wait(reconciler.LANDING_SECONDS)
-        self.assert_whole(self.guest)
+        self.assert_restored(self.guest)
 
 
 class IntervalTest(ReconcilerTestCase):
@@ -165,86 +173,90 @@ class IntervalTest(ReconcilerTestCase):
         self.reconciler.start()
         self.clock.wait(1)
 
-    def test_all_guests_are_looked_through_at_each_interval(self) -> None:
+    def test_all_guests_are_checked_at_each_interval(self) -> None:
         self.clock.wait(10 * INTERVAL_SECONDS)
-        self.assertEqual(11, self.hypervisor.looks)
+        self.assertEqual(11, self.host.looks)
 
-    def test_a_debt_that_nobody_told_of_is_paid_within_an_interval(
+    def test_memory_is_restored_within_an_interval_without_an_event(
         self,
     ) -> None:
         guest = self.add_guest()
         self.clock.wait(INTERVAL_SECONDS + 6)
-        self.assert_whole(guest)
+        self.assert_restored(guest)
 
-    def test_while_libvirt_is_away_it_says_so_once_and_goes_on(self) -> None:
+    def test_a_libvirt_that_is_down_is_reported_once_and_tried_again(
+        self,
+    ) -> None:
         guest = self.add_guest()
-        self.hypervisor.fault = RuntimeError('connection refused')
+        self.host.fault = RuntimeError('connection refused')
         self.clock.wait(10 * INTERVAL_SECONDS)
         (line,) = self.log_lines('WARNING')
         self.assertIn('connection refused', line)
-        self.hypervisor.fault = None
+        self.host.fault = None
         self.clock.wait(INTERVAL_SECONDS + 6)
-        self.assert_whole(guest)
-        self.hypervisor.fault = RuntimeError('connection refused')
+        self.assert_restored(guest)
+        self.host.fault = RuntimeError('connection refused')
         self.clock.wait(INTERVAL_SECONDS)
         self.assertEqual(2, len(self.log_lines('WARNING')))
 
-    def test_one_guest_that_breaks_does_not_keep_others_from_theirs(
+    def test_an_error_with_one_guest_does_not_affect_others(
         self,
     ) -> None:
         self.add_guest('guest 1')
-        self.hypervisor.domains['guest 1'].read_metadata = None
+        self.host.domains['guest 1'].read_metadata = None
         other = self.add_guest('guest 2')
         self.clock.wait(INTERVAL_SECONDS + 6)
-        self.assert_whole(other)
+        self.assert_restored(other)
 
-    def test_nothing_is_remembered_of_a_guest_that_is_settled_or_gone(
+    def test_nothing_is_remembered_of_a_guest_that_is_restored_or_gone(
         self,
     ) -> None:
         self.add_guest('guest 1')
         self.add_guest('guest 2').takes_up_to_kib = 2 * GIB
         self.add_guest('guest 3').metadata = 'not XML'
         self.clock.wait(INTERVAL_SECONDS + 6)
-        self.assertEqual(
-            {'guest 2', 'guest 3'}, set(self.reconciler._accounts)
-        )
-        for domain in self.hypervisor.domains.values():
+        self.assertEqual({'guest 2', 'guest 3'}, set(self.reconciler._states))
+        for domain in self.host.domains.values():
             domain.guest.host = 'elsewhere'
         self.clock.wait(INTERVAL_SECONDS)
-        self.assertEqual({}, self.reconciler._accounts)
+        self.assertEqual({}, self.reconciler._states)
 
 
-class NewsTest(ReconcilerTestCase):
+class NotifyTest(ReconcilerTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.reconciler.start()
         self.clock.wait(1)
 
-    def test_a_guest_that_began_to_run_here_is_paid_at_once(self) -> None:
+    def test_memory_of_a_guest_that_starts_to_run_here_is_restored_at_once(
+        self,
+    ) -> None:
         guest = self.add_guest()
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(0.01)
         self.assertEqual(4 * GIB, guest.target_kib)
-        self.assertEqual(1, self.hypervisor.looks)
+        self.assertEqual(1, self.host.looks)
 
-    def test_a_guest_that_is_not_here_is_none_to_complain_of(self) -> None:
+    def test_a_guest_that_is_not_here_is_no_error(self) -> None:
         self.add_guest().host = 'dest'
         for uuid in (fakes.UUID, 'never seen'):
             self.reconciler.notify(uuid)
         self.clock.wait(6)
         self.assertEqual('', self.log.output)
-        self.assertEqual({}, self.reconciler._accounts)
+        self.assertEqual({}, self.reconciler._states)
 
-    def test_a_guest_that_is_off_is_none_either(self) -> None:
+    def test_a_guest_that_is_off_is_no_error(self) -> None:
         self.add_guest()
-        self.hypervisor.domains[fakes.UUID].fault_at[1] = fakes.libvirt_fault(
+        self.host.domains[fakes.UUID].fault_at[1] = fakes.libvirt_fault(
             exceptions.OperationInvalid, 'not running'
         )
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(6)
         self.assertEqual('', self.log.output)
 
-    def test_one_that_lands_is_paid_as_soon_as_its_job_has_ended(self) -> None:
+    def test_memory_is_restored_as_soon_as_the_migration_job_has_ended(
+        self,
+    ) -> None:
         guest = self.add_guest()
         guest.transferred_kib = 7
         self.reconciler.notify(fakes.UUID)
@@ -253,7 +265,7 @@ class NewsTest(ReconcilerTestCase):
         self.clock.wait(0.5)
         self.assertEqual(4 * GIB, guest.target_kib)
 
-    def test_one_in_flight_is_not_even_asked_for(self) -> None:
+    def test_a_guest_with_a_job_is_not_touched(self) -> None:
         guest = self.add_guest()
         guest.transferred_kib = 7
         self.clock.wait(10 * INTERVAL_SECONDS)
@@ -261,10 +273,10 @@ class NewsTest(ReconcilerTestCase):
         self.assertLess(self.calls('situation'), 25)
         guest.transferred_kib = None
         self.clock.wait(INTERVAL_SECONDS + 6)
-        self.assert_whole(guest)
+        self.assert_restored(guest)
         self.assertEqual([], self.log_lines('WARNING'))
 
-    def test_one_that_is_paused_gets_it_when_it_runs(self) -> None:
+    def test_memory_of_a_paused_guest_is_restored_when_it_runs(self) -> None:
         guest = self.add_guest()
         guest.running = False
         self.reconciler.notify(fakes.UUID)
@@ -273,9 +285,9 @@ class NewsTest(ReconcilerTestCase):
         guest.running = True
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(7)
-        self.assert_whole(guest)
+        self.assert_restored(guest)
 
-    def test_one_that_is_paused_half_way_costs_nothing_meanwhile(self) -> None:
+    def test_a_guest_paused_half_way_is_rarely_checked(self) -> None:
         guest = self.add_guest(deflate_kib_per_second=30 * MIB)
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(1)
@@ -283,30 +295,28 @@ class NewsTest(ReconcilerTestCase):
         self.clock.wait(10 * INTERVAL_SECONDS)
         self.assertLess(self.calls('situation'), 25)
 
-    def test_a_guest_that_somebody_sees_to_is_left_to_him(self) -> None:
+    def test_a_guest_whose_lock_is_held_is_not_touched(self) -> None:
         guest = self.add_guest()
         with self.locks.hold(fakes.UUID):
             self.reconciler.notify(fakes.UUID)
             self.clock.wait(3 * INTERVAL_SECONDS)
-            self.assertEqual([], self.hypervisor.domains[fakes.UUID].calls)
+            self.assertEqual([], self.host.domains[fakes.UUID].calls)
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(7)
-        self.assert_whole(guest)
+        self.assert_restored(guest)
 
-    def test_one_that_is_taken_over_half_way_costs_nothing_meanwhile(
+    def test_a_guest_taken_over_half_way_is_not_touched(
         self,
     ) -> None:
         self.add_guest(deflate_kib_per_second=30 * MIB)
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(1)
-        calls = len(self.hypervisor.domains[fakes.UUID].calls)
+        calls = len(self.host.domains[fakes.UUID].calls)
         with self.locks.hold(fakes.UUID):
             self.clock.wait(3 * INTERVAL_SECONDS)
-            self.assertEqual(
-                calls, len(self.hypervisor.domains[fakes.UUID].calls)
-            )
+            self.assertEqual(calls, len(self.host.domains[fakes.UUID].calls))
 
-    def test_one_that_left_half_paid_and_is_back_is_a_guest_like_any(
+    def test_a_guest_that_left_half_restored_and_is_back_is_like_any_other(
         self,
     ) -> None:
         guest = self.add_guest(deflate_kib_per_second=30 * MIB)
@@ -317,14 +327,14 @@ class NewsTest(ReconcilerTestCase):
         self.clock.wait(1)
         guest.host = 'source'
         with self.locks.hold(fakes.UUID):
-            entry = owe(guest).metadata
+            entry = shrink(guest).metadata
             self.clock.wait(3 * INTERVAL_SECONDS)
             self.assertEqual(
                 (entry, 1 * GIB), (guest.metadata, guest.target_kib)
             )
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(210)
-        self.assert_whole(guest)
+        self.assert_restored(guest)
 
     def test_what_was_begun_is_handed_over_once(self) -> None:
         self.add_guest()
@@ -338,14 +348,14 @@ class NewsTest(ReconcilerTestCase):
 
 
 class UnableTest(ReconcilerTestCase):
-    """A guest cannot take its memory back."""
+    """A guest cannot take its memory."""
 
     def start(self, **behaviour: Any) -> fakes.FakeGuest:
         guest = self.add_guest(**behaviour)
         self.reconciler.start()
         return guest
 
-    def test_it_is_asked_less_and_less_often_but_for_ever(self) -> None:
+    def test_it_is_tried_less_and_less_often_but_for_ever(self) -> None:
         self.start(takes_up_to_kib=2 * GIB)
         self.clock.wait(3600)
         first_hour = self.calls('set_balloon_kib')
@@ -354,7 +364,9 @@ class UnableTest(ReconcilerTestCase):
         day = self.calls('set_balloon_kib')
         self.assertAlmostEqual(2 * 23, day - first_hour, delta=2)
 
-    def test_once_it_can_it_has_everything_within_an_interval(self) -> None:
+    def test_once_it_can_it_has_all_its_memory_within_an_interval(
+        self,
+    ) -> None:
         for number, able_after_seconds in enumerate(range(5, 120, 5)):
             uuid = f'guest {number}'
             guest = self.add_guest(uuid, takes_up_to_kib=2 * GIB)
@@ -365,9 +377,9 @@ class UnableTest(ReconcilerTestCase):
             guest.takes_up_to_kib = 1 << 40
             guest.start_anew()
             self.clock.wait(INTERVAL_SECONDS + 2)
-            self.assert_whole(guest)
+            self.assert_restored(guest)
 
-    def test_that_is_said_at_a_sane_rate_for_as_long_as_it_is_so(self) -> None:
+    def test_it_is_reported_about_once_an_hour(self) -> None:
         self.start(takes_up_to_kib=2 * GIB)
         self.clock.wait(10)
         self.assertEqual([], self.log_lines('WARNING'))
@@ -377,46 +389,46 @@ class UnableTest(ReconcilerTestCase):
         self.assertGreater(len(lines), 20)
         self.assertIn('2097152 of 4194304 KiB', lines[-1])
 
-    def test_it_stops_when_it_is_settled(self) -> None:
+    def test_it_stops_once_memory_is_restored(self) -> None:
         guest = self.start(takes_up_to_kib=2 * GIB)
         self.clock.wait(7200)
         guest.takes_up_to_kib = 1 << 40
         self.clock.wait(3700)
-        self.assert_whole(guest)
+        self.assert_restored(guest)
         (line,) = self.log_lines('INFO')
         self.assertIn('1048576 -> 4194304 KiB', line)
-        self.hypervisor.domains[fakes.UUID].calls.clear()
+        self.host.domains[fakes.UUID].calls.clear()
         self.clock.wait(7200)
-        self.assertEqual([], self.hypervisor.domains[fakes.UUID].calls)
+        self.assertEqual([], self.host.domains[fakes.UUID].calls)
 
-    def test_an_event_makes_it_a_new_guest(self) -> None:
+    def test_an_event_starts_the_attempts_anew(self) -> None:
         guest = self.start(takes_up_to_kib=2 * GIB)
         self.clock.wait(24 * 3600)
         guest.takes_up_to_kib = 1 << 40
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(7)
-        self.assert_whole(guest)
+        self.assert_restored(guest)
 
-    def test_a_slow_guest_is_paid_without_a_complaint(self) -> None:
+    def test_a_slow_guest_is_restored_without_a_warning(self) -> None:
         guest = self.start(deflate_kib_per_second=600 * MIB)
         self.clock.wait(10)
-        self.assert_whole(guest)
+        self.assert_restored(guest)
         self.assertEqual([], self.log_lines('WARNING'))
         self.assertEqual(1, len(self.log_lines('INFO')))
 
-    def test_others_are_paid_meanwhile(self) -> None:
+    def test_other_guests_are_restored_meanwhile(self) -> None:
         self.start(takes_up_to_kib=2 * GIB)
         self.clock.wait(3600)
         other = self.add_guest('guest 2')
         self.clock.wait(INTERVAL_SECONDS + 6)
-        self.assert_whole(other)
+        self.assert_restored(other)
 
-    def test_a_fault_of_libvirt_is_told_of_with_the_command_that_mends_it(
+    def test_an_error_of_libvirt_is_reported_with_the_command_to_run(
         self,
     ) -> None:
         self.start()
         refuse = fakes.libvirt_fault(exceptions.TargetRefused, 'above max')
-        domain = self.hypervisor.domains[fakes.UUID]
+        domain = self.host.domains[fakes.UUID]
         self.patch_autospec(domain, 'set_balloon_kib', side_effect=refuse)
         self.clock.wait(24 * 3600)
         lines = self.log_lines('ERROR')
@@ -425,18 +437,18 @@ class UnableTest(ReconcilerTestCase):
         self.assertIn(f'nova-freemem restore {fakes.UUID}', lines[0])
         self.assertIn('above max', lines[0])
 
-    def test_a_fault_that_passes_is_not_told_of(self) -> None:
+    def test_an_error_that_passes_is_not_reported(self) -> None:
         guest = self.start()
-        domain = self.hypervisor.domains[fakes.UUID]
+        domain = self.host.domains[fakes.UUID]
         for call in range(1, 8):
             domain.fault_at[call] = fakes.libvirt_fault(
                 exceptions.DomainBusy, 'busy'
             )
         self.clock.wait(20)
-        self.assert_whole(guest)
+        self.assert_restored(guest)
         self.assertEqual([], self.log_lines('ERROR'))
 
-    def test_an_entry_that_makes_no_sense_is_told_of_once_and_kept(
+    def test_an_unreadable_entry_is_reported_once_and_kept(
         self,
     ) -> None:
         guest = self.start()
@@ -445,24 +457,24 @@ class UnableTest(ReconcilerTestCase):
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(60)
         (line,) = self.log_lines('ERROR')
-        self.assertIn('its format is not 1', line)
+        self.assertIn('format 2 is newer than 1', line)
         self.assertIn(f'nova-freemem repair {fakes.UUID}', line)
         self.assertEqual(
             '<outstanding format="2" original_kib="1"/>', guest.metadata
         )
         self.assertEqual(0, self.calls('set_balloon_kib'))
 
-    def test_another_entry_that_makes_no_sense_is_told_of_again(self) -> None:
+    def test_another_unreadable_entry_is_reported_again(self) -> None:
         guest = self.start()
         for metadata in ('<outstanding format="2"/>', 'not XML'):
             guest.metadata = metadata
             self.clock.wait(3 * INTERVAL_SECONDS)
         self.assertEqual(2, len(self.log_lines('ERROR')))
 
-    def test_once_it_makes_sense_it_is_paid(self) -> None:
+    def test_once_it_can_be_read_memory_is_restored(self) -> None:
         guest = self.start()
         entry, guest.metadata = guest.metadata, 'not XML'
         self.clock.wait(3 * INTERVAL_SECONDS)
         guest.metadata = entry
         self.clock.wait(INTERVAL_SECONDS + 6)
-        self.assert_whole(guest)
+        self.assert_restored(guest)

@@ -10,59 +10,40 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Whom to pay now, whom later, and whom never."""
-
-import datetime
+"""When memory of a guest is restored, and when it is tried again."""
 
 import hypothesis
 from hypothesis import strategies
 
-from nova_freemem.restore import journal
 from nova_freemem.restore import retry
 from nova_freemem.restore.retry import Attempts
-from nova_freemem.restore.retry import Verdict
 from nova_freemem.virt.guest import Situation
 from tests import base
-from tests.simulation.fakes import GIB
-
-OWED = journal.JournalEntry(
-    4 * GIB, 'host1', datetime.datetime.now(datetime.UTC), 'uuid', 10
-)
 
 
-class JudgeTest(base.TestCase):
-    def test_a_guest_that_runs_and_is_owed_is_paid_now(self) -> None:
-        self.assertIs(
-            Verdict.NOW, retry.judge(OWED, Situation.RUNNING, Attempts(), 0.0)
-        )
+class IsDueTest(base.TestCase):
+    def test_a_running_guest_is_due(self) -> None:
+        self.assertTrue(retry.is_due(Situation.RUNNING, Attempts(), 0.0))
 
-    def test_one_in_flight_or_paused_is_paid_later(self) -> None:
+    def test_a_guest_with_a_job_or_paused_is_not_due(self) -> None:
         for situation in (Situation.HAS_JOB, Situation.PAUSED):
-            self.assertIs(
-                Verdict.LATER, retry.judge(OWED, situation, Attempts(), 0.0)
-            )
+            self.assertFalse(retry.is_due(situation, Attempts(), 0.0))
 
-    def test_one_that_was_tried_in_vain_has_to_wait_for_its_turn(self) -> None:
-        tries = Attempts().once_more(1000.0, 60.0)
-        for now, verdict in ((1000.0, Verdict.LATER), (1000.1, Verdict.NOW)):
-            self.assertIs(
-                verdict, retry.judge(OWED, Situation.RUNNING, tries, now)
-            )
-
-    def test_an_entry_that_cannot_be_read_is_never_acted_on(self) -> None:
-        for situation in Situation:
-            self.assertIs(
-                Verdict.NEVER, retry.judge(None, situation, Attempts(), 1e9)
+    def test_after_an_attempt_a_guest_waits_for_the_next(self) -> None:
+        attempts = Attempts().once_more(1000.0, 60.0)
+        for now, due in ((1000.0, False), (1000.1, True)):
+            self.assertEqual(
+                due, retry.is_due(Situation.RUNNING, attempts, now)
             )
 
 
-class TriesTest(base.TestCase):
+class AttemptsTest(base.TestCase):
     def pauses(self, number: int, interval_seconds: float) -> list[float]:
-        tries, now, pauses = Attempts(), 0.0, []
+        attempts, now, pauses = Attempts(), 0.0, []
         for _time in range(number):
-            tries = tries.once_more(now, interval_seconds)
-            pauses.append(round(tries.next_at_seconds - now, 1))
-            now = tries.next_at_seconds
+            attempts = attempts.once_more(now, interval_seconds)
+            pauses.append(round(attempts.next_at_seconds - now, 1))
+            now = attempts.next_at_seconds
         return pauses
 
     def test_each_pause_is_twice_as_long_up_to_the_interval(self) -> None:
@@ -76,37 +57,42 @@ class TriesTest(base.TestCase):
         self.assertEqual(3600.0, pauses[-1])
         self.assertEqual(sorted(pauses), pauses)
 
-    def test_who_could_not_for_long_waits_half_as_long_again(self) -> None:
+    def test_a_guest_that_could_not_for_long_waits_half_as_long_again(
+        self,
+    ) -> None:
         pauses = self.pauses(25, 60.0)
         for number, pause in enumerate(pauses):
             self.assertLessEqual(pause, max(60.0, 0.53 * sum(pauses[:number])))
 
-    def test_one_in_flight_is_looked_at_again_within_the_interval(
+    def test_a_guest_with_a_job_is_checked_again_within_the_interval(
         self,
     ) -> None:
-        tries = Attempts()
+        attempts = Attempts()
         for _time in range(20):
-            tries = retry.attempts_after(Situation.HAS_JOB, tries, 7.0, 60.0)
-        self.assertEqual(67.0, tries.next_at_seconds)
+            attempts = retry.attempts_after(
+                Situation.HAS_JOB, attempts, 7.0, 60.0
+            )
+        self.assertEqual(67.0, attempts.next_at_seconds)
 
-    def test_one_that_is_paused_begins_anew_when_it_runs(self) -> None:
-        tries = Attempts().once_more(7.0, 60.0)
+    def test_a_paused_guest_begins_anew_when_it_runs(self) -> None:
+        attempts = Attempts().once_more(7.0, 60.0)
         self.assertEqual(
             Attempts(),
-            retry.attempts_after(Situation.PAUSED, tries, 7.0, 60.0),
+            retry.attempts_after(Situation.PAUSED, attempts, 7.0, 60.0),
         )
         self.assertEqual(
-            tries, retry.attempts_after(Situation.RUNNING, tries, 7.0, 60.0)
+            attempts,
+            retry.attempts_after(Situation.RUNNING, attempts, 7.0, 60.0),
         )
 
     @hypothesis.given(
         times=strategies.integers(0, 2000), now=strategies.floats(0, 1e9)
     )
-    def test_it_is_always_somebodys_turn_again(
+    def test_there_is_always_a_next_attempt(
         self, times: int, now: float
     ) -> None:
-        tries = Attempts(times).once_more(now, 60.0)
-        self.assertGreaterEqual(tries.next_at_seconds, now)
+        attempts = Attempts(times).once_more(now, 60.0)
+        self.assertGreaterEqual(attempts.next_at_seconds, now)
         self.assertLessEqual(
-            tries.next_at_seconds, now + retry.LONGEST_SECONDS
+            attempts.next_at_seconds, now + retry.LONGEST_SECONDS
         )

@@ -37,63 +37,67 @@ DOMAIN = """
 </domain>
 """
 
-OWED = '<outstanding format="1"/>'
+ENTRY = '<outstanding format="1"/>'
 
 
-class HypervisorTest(base.TestCase):
+class HostTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.hypervisor = hosts.Host.at('test:///default')
-        self.connection = self.hypervisor._connect()
+        self.host = hosts.Host.at('test:///default')
+        self.connection = self.host._connect()
         self.addCleanup(self.connection.close)
 
-    def add_guest(self, number: int, *, owed: bool) -> libvirt.virDomain:
+    def add_guest(
+        self, number: int, *, outstanding: bool
+    ) -> libvirt.virDomain:
         handle = self.connection.createXML(
             DOMAIN.format(number=number, uuid=UUID.format(number)), 0
         )
-        if owed:
-            guests.Guest(handle).write_metadata(OWED)
+        if outstanding:
+            guests.Guest(handle).write_metadata(ENTRY)
         return handle
 
-    def test_those_that_are_owed_something_are_found(self) -> None:
+    def test_guests_with_a_journal_entry_are_found(self) -> None:
         for number in range(5):
-            self.add_guest(number, owed=number in (1, 3))
+            self.add_guest(number, outstanding=number in (1, 3))
         self.assertEqual(
-            {UUID.format(1): OWED, UUID.format(3): OWED},
-            self.hypervisor.journal_entries(),
+            {UUID.format(1): ENTRY, UUID.format(3): ENTRY},
+            self.host.journal_entries(),
         )
 
     def test_five_hundred_take_less_than_a_second_of_cpu(self) -> None:
         for number in range(500):
-            self.add_guest(number, owed=number % 10 == 0)
+            self.add_guest(number, outstanding=number % 10 == 0)
         started_at = time.process_time()
-        self.assertEqual(50, len(self.hypervisor.journal_entries()))
+        self.assertEqual(50, len(self.host.journal_entries()))
         self.assertLess(time.process_time() - started_at, 1)
 
-    def test_one_that_is_off_is_not_looked_at(self) -> None:
-        self.add_guest(1, owed=True).destroy()
-        self.assertEqual({}, self.hypervisor.journal_entries())
+    def test_a_guest_that_is_off_is_not_read(self) -> None:
+        self.add_guest(1, outstanding=True).destroy()
+        self.assertEqual({}, self.host.journal_entries())
 
-    def test_one_that_leaves_meanwhile_is_not_missed(self) -> None:
-        handles = [self.add_guest(number, owed=True) for number in (1, 2)]
+    def test_a_guest_that_leaves_meanwhile_is_no_error(self) -> None:
+        handles = [
+            self.add_guest(number, outstanding=True) for number in (1, 2)
+        ]
         handles[0].destroy()
         connection = mock.Mock(listAllDomains=lambda _flags: handles)
         self.assertEqual(
-            {UUID.format(2): OWED},
+            {UUID.format(2): ENTRY},
             hosts.Host(lambda: connection).journal_entries(),
         )
 
     def test_a_guest_is_found_by_its_uuid(self) -> None:
-        self.add_guest(1, owed=True)
-        domain = self.hypervisor.domain(UUID.format(1))
-        self.assertEqual(OWED, domain.read_metadata())
+        self.add_guest(1, outstanding=True)
+        domain = self.host.domain(UUID.format(1))
+        self.assertEqual(ENTRY, domain.read_metadata())
 
-    def test_one_that_is_not_here_is_gone(self) -> None:
+    def test_a_guest_that_is_not_here_is_gone(self) -> None:
         self.assertRaises(
-            exceptions.DomainGone, self.hypervisor.domain, UUID.format(7)
+            exceptions.DomainGone, self.host.domain, UUID.format(7)
         )
 
-    def test_a_list_that_cannot_be_had_is_a_fault(self) -> None:
+    def test_a_list_that_cannot_be_read_is_an_error(self) -> None:
         connection = mock.Mock()
         connection.listAllDomains.side_effect = test_domain.libvirt_error(
             libvirt.VIR_ERR_INTERNAL_ERROR, 'client socket is closed'
@@ -104,7 +108,7 @@ class HypervisorTest(base.TestCase):
         )
         self.assertIn('client socket is closed', str(error))
 
-    def test_where_there_is_no_libvirt_one_line_says_so(self) -> None:
+    def test_a_failed_connection_is_one_line(self) -> None:
         error = self.assertRaises(
             exceptions.LibvirtError,
             hosts.Host.at,

@@ -64,7 +64,7 @@ class BlockingTest(base.TestCase):
         self.assertEqual(7, tpool.call(max, 3, 7))
         modules['eventlet.tpool'].execute.assert_called_once_with(max, 3, 7)
 
-    def test_a_fault_passes_through(self) -> None:
+    def test_an_exception_passes_through(self) -> None:
         for patched in (False, True):
             self.use(fake_eventlet(patched))
             self.assertRaises(ZeroDivisionError, tpool.call, divmod, 1, 0)

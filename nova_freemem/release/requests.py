@@ -1,0 +1,67 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What can be asked of a release that is under way."""
+
+from __future__ import annotations
+
+import enum
+import threading
+
+
+class Request(enum.Enum):
+    """What a release is asked to do."""
+
+    ABORT = 'abort'
+    FORCE_COMPLETE = 'force-complete'
+    TRANSFER_ENDED = 'transfer ended'
+
+
+class Requests:
+    """The mailbox between whoever asks and a release.
+
+    :ivar latest: the request that counts, None before the first
+    :ivar arrived: set once there is one
+    """
+
+    def __init__(self) -> None:
+        """Initialize it open and empty."""
+        self._lock = threading.Lock()
+        self._open = True
+        self.latest: Request | None = None
+        self.arrived = threading.Event()
+
+    def submit(self, request: Request) -> bool:
+        """Submit a request.
+
+        An abort outranks a force-complete that came before it.
+
+        :param request: what to do
+        :returns: whether it was accepted; False once the mailbox is closed,
+                  and the request is for the transfer
+        """
+        with self._lock:
+            if not self._open:
+                return False
+            if self.latest is not Request.ABORT:
+                self.latest = request
+            self.arrived.set()
+            return True
+
+    def close(self) -> Request | None:
+        """Accept no more requests.
+
+        :returns: the request that counts, if there was one
+        """
+        with self._lock:
+            self._open = False
+            return self.latest

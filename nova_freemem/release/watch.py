@@ -1,0 +1,170 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Watching a release: observe, decide, act, each tick."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nova_freemem import clock as clocks
+from nova_freemem import exceptions
+from nova_freemem.plan.planner import Plan
+from nova_freemem.release import base
+from nova_freemem.release import stop_rules
+from nova_freemem.release.base import EndReason
+from nova_freemem.release.base import Phase
+from nova_freemem.release.requests import Request
+from nova_freemem.release.requests import Requests
+from nova_freemem.virt import guest as guests
+
+TICK_SECONDS = 0.2
+
+# While memory is outstanding, the guest reports its statistics this often.
+STATS_PERIOD_SECONDS = 1
+
+# All of them are looked at each tick. A guest of a terabyte that gives up just
+# enough to go on, during a transfer, would have a million of them.
+MOST_OBSERVATIONS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """A releaser at work on one guest.
+
+    :ivar releaser: observes and acts
+    :ivar guest: the guest
+    :ivar clock: for waits
+    """
+
+    releaser: base.Releaser
+    guest: guests.Guest
+    clock: clocks.Clock
+
+    def start(self, plan: Plan) -> None:
+        """Start to release, and do not wait.
+
+        :param plan: what to release; the journal has its entry
+        :raises FreememError: it could not be done
+        """
+        self.guest.set_stats_period_seconds(STATS_PERIOD_SECONDS)
+        self.releaser.set_target(
+            self.guest, plan.target_kib, Phase.BEFORE_TRANSFER
+        )
+
+    def until_end(
+        self,
+        plan: Plan,
+        phase: Phase,
+        requests: Requests,
+        deadline: clocks.Deadline | None = None,
+    ) -> base.Release:
+        """Watch a release until it ends.
+
+        :param plan: what is being released
+        :param phase: before the transfer, which waits, or during it
+        :param requests: abort, force-complete and the end of the transfer
+                         arrive here
+        :param deadline: when to stop, keeping what was released by then;
+                         None for none
+        :returns: what was released; nothing moves any more, but for what is
+                  restored
+        :raises FreememError: it could not be done
+        """
+        seen = [
+            base.Observation(self.clock.now(), plan.original_kib, plan.rss_kib)
+        ]
+        end = None
+        while end is None:
+            self.clock.wait(TICK_SECONDS, until=requests.arrived)
+            end = self._observe(seen) or stop_rules.end_reason(
+                seen,
+                plan,
+                phase,
+                requests.latest,
+                deadline is not None and deadline.passed(),
+            )
+            if len(seen) > MOST_OBSERVATIONS:
+                del seen[2 : MOST_OBSERVATIONS // 2 : 2]
+        target_kib = _target_kib(end, seen[-1].actual_kib, plan)
+        if target_kib != plan.target_kib:
+            self.releaser.set_target(self.guest, target_kib, phase)
+        return _summary(end, seen, target_kib)
+
+    def hold(self, plan: Plan, requests: Requests) -> bool:
+        """Watch a guest whose release has ended until its transfer ends.
+
+        :param plan: what was released; its target is the release's
+        :param requests: the end of the transfer arrives here
+        :returns: False where the guest came under pressure and all its
+                  memory is restored
+        :raises FreememError: it could not be done
+        """
+        seen: list[base.Observation] = []
+        while not self._observe(seen):
+            if stop_rules.under_pressure(seen, plan):
+                self.restore(plan)
+                return False
+            if requests.latest is Request.TRANSFER_ENDED:
+                break
+            del seen[1:-1]
+            self.clock.wait(TICK_SECONDS, until=requests.arrived)
+        return True
+
+    def restore(self, plan: Plan) -> None:
+        """Restore all memory of the guest while its transfer runs.
+
+        :param plan: what is, or was, being released
+        :raises FreememError: it could not be done
+        """
+        self.releaser.set_target(
+            self.guest, plan.original_kib, Phase.DURING_TRANSFER
+        )
+
+    def _observe(self, seen: list[base.Observation]) -> EndReason | None:
+        """Observe once more; a guest that has left has been transferred."""
+        try:
+            seen.append(self.releaser.observe(self.guest, self.clock.now()))
+        except (exceptions.DomainGone, exceptions.OperationInvalid):
+            return EndReason.TRANSFER_ENDED
+        return None
+
+
+def _target_kib(end: EndReason, actual_kib: int, plan: Plan) -> int:
+    """Decide what the guest is left with: nothing moves that ought to stay.
+
+    It has given up more since it was observed, and gets that little again.
+    """
+    if end.restores:
+        return plan.original_kib
+    if end in (
+        EndReason.TARGET_REACHED,
+        EndReason.NEARLY_DONE,
+        EndReason.TRANSFER_ENDED,
+        EndReason.NOT_OURS,
+    ):
+        return plan.target_kib
+    return min(plan.original_kib, actual_kib)
+
+
+def _summary(
+    end: EndReason, seen: list[base.Observation], target_kib: int
+) -> base.Release:
+    first, last = seen[0], seen[-1]
+    return base.Release(
+        end=end,
+        released_kib=max(0, first.actual_kib - last.actual_kib),
+        resident_fall_kib=max(0, first.rss_kib - last.rss_kib),
+        rss_kib=last.rss_kib,
+        target_kib=target_kib,
+        seconds=last.at_seconds - first.at_seconds,
+    )

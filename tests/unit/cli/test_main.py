@@ -1,0 +1,79 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What all commands have in common, and how they describe themselves."""
+
+import ddt
+
+from nova_freemem import exceptions
+from tests.simulation import fakes
+from tests.unit.cli import base
+from tests.unit.cli.base import UUID
+
+
+class HostTest(base.CommandTestCase):
+    def test_the_default_uri_is_that_of_nova_compute(self) -> None:
+        self.run_command('restore', '--all')
+        self.connect.assert_called_once_with('qemu:///system')
+
+    def test_the_uri_can_be_specified(self) -> None:
+        self.run_command('list', '--uri', 'qemu+unix:///session')
+        self.connect.assert_called_once_with('qemu+unix:///session')
+
+    def test_a_failed_connection_is_one_line(self) -> None:
+        self.connect.side_effect = fakes.libvirt_fault(
+            exceptions.LibvirtError, 'connection refused'
+        )
+        for words in (('list',), ('restore', '--all'), ('repair', UUID)):
+            self.assertEqual(1, self.run_command(*words))
+            self.assertEqual(
+                'nova-freemem: libvirt could not do this: '
+                'connection refused (error 1)\n',
+                self.err,
+            )
+            self.assertEqual('', self.out)
+
+    def test_without_arguments_the_commands_are_listed(self) -> None:
+        self.assertEqual(0, self.run_command())
+        for name in ('list', 'inspect', 'restore', 'repair'):
+            self.assertIn(f'  {name} ', self.out)
+
+    def test_an_unknown_command_is_refused(self) -> None:
+        self.assertEqual(2, self.run_command('frobnicate'))
+
+
+@ddt.ddt
+class HelpTest(base.CommandTestCase):
+    @ddt.data(
+        ('list', '--sort-column'),
+        ('inspect', '--ranges'),
+        ('restore', '--all'),
+        ('restore', '--wait-seconds'),
+        ('repair', '--memory-mib'),
+        ('repair', '--stats-period-seconds'),
+    )
+    @ddt.unpack
+    def test_help_of_a_command_shows_its_options(
+        self, command: str, option: str
+    ) -> None:
+        for arguments in ((command, '--help'), ('help', command)):
+            self.assertEqual(0, self.run_command(*arguments))
+            self.assertRegex(self.out, rf'^usage: \S+ {command} ')
+            self.assertIn(f'\n  {option}', self.out)
+            self.assertIn('\n  --uri URI', self.out)
+            self.assertIn('(default: qemu:///system)', self.out)
+        self.connect.assert_not_called()
+
+    def test_help_of_the_app_lists_the_commands(self) -> None:
+        self.assertEqual(0, self.run_command('--help'))
+        for name in ('list', 'inspect', 'restore', 'repair'):
+            self.assertIn(f'  {name} ', self.out)
