@@ -90,7 +90,7 @@ class Migration:
             self._cpu_before = time.process_time()
             self.asked_at = time.monotonic()
             landing.start()
-            method.depart(self)
+            method.at_source(self)
             # libvirt tells of a landing before it ends the migration. One
             # whose event is missed counts from now.
             self._observer.look_at_state('destination')
@@ -98,7 +98,7 @@ class Migration:
                 why = 'it does not run at the destination'
                 raise steps.LabError('wait for the landing', why)
             landing.join()
-            method.arrive(self)
+            method.at_destination(self)
             self._wait_for_memory()
 
     def transfer(self) -> None:

@@ -25,6 +25,7 @@ import time
 
 from tests.chaos import arguments
 from tests.chaos import matrix
+from tests.chaos import preflight
 from tests.chaos import series
 from tests.chaos import side_by_side
 from tests.chaos import soak
@@ -36,7 +37,7 @@ from tests.chaos.matrix import Cell
 from tests.chaos.record import Findings
 from tests.chaos.record import Record
 from tests.chaos.stage import Stage
-from tests.lab import preflight
+from tests.lab import preflight as lab_preflight
 from tests.lab import steps
 
 
@@ -49,7 +50,7 @@ def main() -> int:
     words = sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        preflight.refuse(['chaos', *words])
+        lab_preflight.refuse(words, preflight.needed)
         return _run(arguments.parse(words))
     except steps.Refused as refusal:
         print(refusal, file=sys.stderr)

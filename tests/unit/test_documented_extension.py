@@ -26,7 +26,12 @@ from nova_freemem import clock as clocks
 from nova_freemem import conf as freemem_conf
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
+from nova_freemem.acquire import free_memory
 from nova_freemem.migrate import engine as engines
+from nova_freemem.release import watch
+from nova_freemem.release.base import EndReason
+from nova_freemem.release.base import Phase
+from nova_freemem.release.requests import Requests
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
@@ -55,6 +60,9 @@ class ExtensionTestCase(base.ConfTestCase):
             fixtures.MonkeyPatch('sys.path', [str(self.folder), *sys.path])
         )
         importlib.invalidate_caches()
+        # A guest of 4 GiB, of which 3.5 GiB are free and were used once.
+        self.clock = fakes.FakeClock()
+        self.domain = fakes.FakeDomain(fakes.FakeGuest(self.clock))
 
     def _write_metadata(
         self, name: str, groups: configparser.SectionProxy
@@ -76,12 +84,10 @@ class ExtensionTestCase(base.ConfTestCase):
 
 
 class SourceTest(ExtensionTestCase):
-    """The guest has 4 GiB, of which 3 GiB and a half are free."""
+    """What the collector of the example knows, and what it does not."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.clock = fakes.FakeClock()
-        self.domain = fakes.FakeDomain(fakes.FakeGuest(self.clock))
         self.sources = self.engine('acquire = monitoring, guest_agent').sources
         self.useFixture(
             fixtures.MonkeyPatch('freemem_monitoring.FOLDER', self.folder)
@@ -98,13 +104,13 @@ class SourceTest(ExtensionTestCase):
         path = self.folder / f'{self.domain.uuid}.json'
         path.write_text(json.dumps(known | figures))
 
-    def ask(self, count: int = 2) -> acquire.FreeMemory:
+    def ask(self, count: int = 2) -> free_memory.FreeMemory:
         """:returns: what the first of so many sources answers."""
         return acquire.acquire_from(
             self.sources[:count],
             self.domain,
             4 * GIB,
-            self.domain.balloon(),
+            self.domain.memory_stats(),
             self.clock,
             clocks.Deadline(self.clock, 10),
         )
@@ -135,3 +141,29 @@ class SourceTest(ExtensionTestCase):
         self.domain.guest.tells = {'free_kib': 100 * MIB}
         self.collect()
         self.assertEqual(100 * MIB, self.ask().free_kib)
+
+
+class ReleaserTest(ExtensionTestCase):
+    def test_a_release_leaves_a_line_for_each_target(self) -> None:
+        releaser = self.engine('release = audited_balloon').releaser
+        release = watch.Watch(releaser, self.domain, self.clock)
+        plan = fakes.make_plan(rss_kib=self.domain.guest.rss_kib)
+        release.start(plan)
+        ended = release.until_end(
+            plan,
+            Phase.BEFORE_TRANSFER,
+            Requests(),
+            clocks.Deadline(self.clock, 120),
+        )
+        self.assertEqual(EndReason.TARGET_REACHED, ended.end)
+        self.assertEqual(3 * GIB, ended.released_kib)
+        release.restore(plan)
+        self.assertEqual(
+            [
+                'INFO The guest is asked for a size of 1048576 KiB before'
+                ' the transfer.',
+                'INFO The guest is asked for a size of 4194304 KiB during'
+                ' the transfer.',
+            ],
+            self.log_lines('INFO'),
+        )

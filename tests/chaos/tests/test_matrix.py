@@ -29,6 +29,7 @@ from tests.chaos import faults
 from tests.chaos import kinds
 from tests.chaos import matrix
 from tests.chaos import phases
+from tests.chaos import preflight
 from tests.chaos import record
 from tests.chaos import soak
 from tests.chaos import store
@@ -38,7 +39,6 @@ from tests.chaos.matrix import Cell
 from tests.chaos.phases import Phase
 from tests.chaos.tests import records as chaos_records
 from tests.lab import errors
-from tests.lab import preflight
 
 
 class MatrixTest(base.TestCase):
@@ -119,7 +119,7 @@ class ArgumentsTest(base.TestCase):
     )
     def test_a_wrong_argument_is_one_line(self, words: str, why: str) -> None:
         with self.assertRaises(errors.Refused) as refusal:
-            preflight.needed(['chaos', *words.split()])
+            preflight.needed(words.split())
         message = str(refusal.exception)
         self.assertIn(why, message)
         self.assertEqual(1, len(message.splitlines()))
@@ -131,13 +131,13 @@ class ArgumentsTest(base.TestCase):
         '--soak 200',
     )
     def test_a_run_wants_the_lab_alone(self, words: str) -> None:
-        self.assertTrue(preflight.needed(['chaos', *words.split()]).alone)
+        self.assertTrue(preflight.needed(words.split()).alone)
 
     def test_help_needs_nothing_installed_and_shows_every_option(
         self,
     ) -> None:
         shown = subprocess.run(
-            [sys.executable, '-S', '-m', 'tests.lab.preflight', 'chaos', '-h'],
+            [sys.executable, '-S', '-m', 'tests.chaos.preflight', '-h'],
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -151,7 +151,7 @@ class ArgumentsTest(base.TestCase):
 
     def test_each_cloud_wants_its_own_memory(self) -> None:
         one, three = (
-            preflight.needed(['chaos', '--matrix', '--clouds', count])
+            preflight.needed(['--matrix', '--clouds', count])
             for count in ('1', '3')
         )
         self.assertEqual(3 * one.memory_mib(False), three.memory_mib(False))

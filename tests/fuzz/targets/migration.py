@@ -153,7 +153,7 @@ def run(data: bytes) -> None:
         host.statistics = Guest(choices, host).statistics
         host.agent = script.agent(answers)
         _migrate(host, mode, clock)
-    assert not clock.faults, clock.faults
+    assert not clock.errors, clock.errors
     _check_targets(host)
 
 

@@ -131,7 +131,7 @@ class OracleTest(base.TestCase):
             ):
                 self.assert_found(name, KeyError)
 
-    def test_an_error_that_the_migration_swallows(self) -> None:
+    def test_an_error_that_the_migration_logs(self) -> None:
         self.patch(planner, 'make', self.break_down)
         self.assert_found('migration')
 

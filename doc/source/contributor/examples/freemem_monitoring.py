@@ -27,6 +27,7 @@ import pathlib
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base
+from nova_freemem.acquire import free_memory
 from nova_freemem.virt import guest as guests
 
 FOLDER = pathlib.Path('/var/lib/guest-memory')
@@ -36,18 +37,18 @@ LONGEST_AGE_SECONDS = 5.0
 class Monitoring(base.Source):
     """Reads the file of a guest."""
 
-    def ask(
+    def acquire(
         self,
         guest: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
-    ) -> base.FreeMemory:
-        """See :meth:`nova_freemem.acquire.base.Source.ask`."""
+    ) -> free_memory.FreeMemory:
+        """See :meth:`nova_freemem.acquire.base.Source.acquire`."""
         path = FOLDER / f'{guest.uuid}.json'
         try:
             figures = json.loads(path.read_text())
             age_seconds = clock.wall() - float(figures['at'])
-            memory = base.FreeMemory(
+            memory = free_memory.FreeMemory(
                 source=self.name,
                 total_kib=int(figures['total_kib']),
                 free_kib=int(figures['free_kib']),
