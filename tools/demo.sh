@@ -16,10 +16,10 @@
 # plugin, and show both side by side:
 #
 #   sudo tools/demo.sh [--link MBIT|none] [--memory MIB] [--json FILE]
-#                      [--keep]
+#                      [--png FILE] [--keep]
 #
-# What it needs is installed first; a wrong argument, a missing right or a
-# busy machine is answered before that, with one line and exit code 2.
+# What it needs is installed first; a wrong argument, a user other than root or
+# a busy machine is refused before that, with one line and exit code 2.
 
 set -euo pipefail
 

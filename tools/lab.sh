@@ -12,9 +12,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 #
-# The lab's command: tools/lab.sh up|down|status|boot|fill|migrate|exec
-# What it needs is installed first; a wrong argument, a missing right or a
-# busy machine is answered before that, with one line and exit code 2.
+# A cloud on one machine: tools/lab.sh up|down|status|boot|fill|migrate|exec
+# (--help shows more). What it needs is installed first; a wrong argument, a
+# user other than root or a busy machine is refused before that, with one line
+# and exit code 2.
 
 set -euo pipefail
 

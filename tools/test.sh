@@ -16,9 +16,9 @@
 #
 #   tools/test.sh [SUITE...]
 #
-# Without an argument: every suite as root, otherwise those that need none.
-# The last line counts the tests: "N passed, N failed[, N skipped]". Exit
-# code 1: a test failed, or none ran. Exit code 2: refused, with one line
+# Without an argument: every suite as root, otherwise those that do not need
+# root. The last line counts the tests: "N passed, N failed[, N skipped]".
+# Exit code 1: a test failed, or none ran. Exit code 2: refused, with one line
 # that says why, before anything was changed.
 
 set -euo pipefail
@@ -26,50 +26,52 @@ set -euo pipefail
 # shellcheck source=tools/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 
-# lab, bench, chaos and fuzz: the tests of these tools, beside each of them.
+# lab, bench, chaos and fuzz are the tests of these harnesses, tests/*/tests.
 rootless_suites=(unit simulation lab bench chaos fuzz functional)
-all_suites=("${rootless_suites[@]}" libvirt cloud)
+root_suites=(libvirt cloud)
+all_suites=("${rootless_suites[@]}" "${root_suites[@]}")
 
-# The suites to run, in the order of their cost, each once.
+is_one_of() { [[ " ${*:2} " == *" $1 "* ]]; }
+
+# The suites to run, the quick ones first, each once.
 choose_suites() {
     local name suite
     for name in "$@"; do
         if [[ $name == -h || $name == --help ]]; then
-            printf 'usage: tools/test.sh [SUITE...], of %s\n' \
+            printf 'usage: tools/test.sh [SUITE...]\nsuites: %s\n' \
                 "${all_suites[*]}"
             exit 0
         fi
-        [[ " ${all_suites[*]} " == *" $name "* ]] || refuse \
-            "no such suite: '$name'; there are ${all_suites[*]}"
+        is_one_of "$name" "${all_suites[@]}" || refuse \
+            "no such suite: '$name'; the suites are ${all_suites[*]}"
     done
     if [[ $# -eq 0 && $EUID -eq 0 ]]; then
         suites=("${all_suites[@]}")
     elif [[ $# -eq 0 ]]; then
         suites=("${rootless_suites[@]}")
-        say "libvirt and cloud are left out: they make hosts of network" \
-            "namespaces, which needs root (sudo tools/test.sh)"
+        say "not run without root: ${root_suites[*]} (sudo tools/test.sh)"
     else
         for suite in "${all_suites[@]}"; do
-            [[ " $* " != *" $suite "* ]] || suites+=("$suite")
+            if is_one_of "$suite" "$@"; then suites+=("$suite"); fi
         done
     fi
 }
 
-# What needs the machine room is refused before anything is installed.
+# A machine that cannot run the lab is refused before anything is installed.
 check_machine() {
-    local suite room=()
-    for suite in "${suites[@]}"; do
-        [[ " ${rootless_suites[*]} " == *" $suite "* ]] || room+=("$suite")
+    local suite chosen=()
+    for suite in "${root_suites[@]}"; do
+        if is_one_of "$suite" "${suites[@]}"; then chosen+=("$suite"); fi
     done
-    [[ ${#room[@]} -gt 0 ]] || return 0
+    [[ ${#chosen[@]} -gt 0 ]] || return 0
     [[ $EUID -eq 0 ]] || refuse \
-        "${room[*]}: these tests need root (sudo tools/test.sh ${room[*]})"
+        "${chosen[*]}: these tests need root (sudo tools/test.sh ${chosen[*]})"
     what=lab
-    preflight lab test "${room[@]}"
+    preflight lab test "${chosen[@]}"
 }
 
-# Guests under TCG and their daemons want the machine to themselves; two
-# whole Novas at a time are what 2 cores carry.
+# Guests under TCG and their daemons need the whole machine; two cores run two
+# whole Novas at a time.
 concurrency() {
     case $1 in
     libvirt | cloud) printf '%s\n' --serial ;;
@@ -87,14 +89,14 @@ show_ends() {
     done
 }
 
-# Read a suite's figures from its last run and add them up.
+# Add the figures of a suite's last run to those of all.
 count() {
     local suite=$1 status=$2 seconds=$3 run p f s
     run=$("${stestr[@]}" last --subunit 2>/dev/null | subunit-stats || true)
     p=$(sed -nE 's/^Passed tests: +([0-9]+)/\1/p' <<<"$run")
     f=$(sed -nE 's/^Failed tests: +([0-9]+)/\1/p' <<<"$run")
     s=$(sed -nE 's/^Skipped tests: +([0-9]+)/\1/p' <<<"$run")
-    # A suite that broke down as a whole has failed, whatever it counted.
+    # A suite that ended early has failed, whatever it counted.
     if [[ $status -ne 0 && ${f:-0} -eq 0 ]]; then
         f=1
     fi
@@ -120,16 +122,16 @@ run_suite() {
         "${options[@]}" 2>"$noise" || status=$?
     if [[ $status -ne 0 ]]; then
         show_ends "$noise"
-        [[ " ${rootless_suites[*]} " == *" $suite "* ]] \
-            || show_ends "$lab"/log/*.log
+        if is_one_of "$suite" "${root_suites[@]}"; then
+            show_ends "$lab"/log/*.log
+        fi
         "${stestr[@]}" last --suppress-attachments --no-subunit-trace \
             >"$results/$suite.failures" 2>/dev/null || true
     fi
     count "$suite" "$status" $((SECONDS - started))
 }
 
-# What failed comes last, below all logs: who sees nothing but the end of
-# the output sees why.
+# Failures come last, below all logs, where the end of the output shows them.
 show_failures() {
     local file
     for file in "$results"/*.failures; do

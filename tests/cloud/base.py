@@ -12,7 +12,6 @@
 
 """Tests that use the whole cloud, through Nova's API."""
 
-import atexit
 from collections.abc import Callable
 import functools
 from typing import Any
@@ -27,6 +26,7 @@ from tests.lab import layout
 from tests.lab import room
 from tests.lab import servers
 from tests.lab import steps
+from tests.lab import teardown
 from tests.lab import witness
 
 _HELD_MIB = 32
@@ -37,18 +37,14 @@ def _cloud() -> lab_cloud.Cloud:
     """Bring the cloud up for all tests; down only if it was not up."""
     cloud = lab_cloud.Cloud()
     if not cloud.is_up:
-        atexit.register(_down, cloud)
+        # The logs, which tell more of a failure, stay with the databases.
+        teardown.at_exit(lambda: CloudTestCase.something_failed)
     cloud.up(plugin=True)
     return cloud
 
 
-def _down(cloud: lab_cloud.Cloud) -> None:
-    # The logs, which tell more of a failure, are kept with the databases.
-    cloud.down(keep_databases=CloudTestCase.something_failed)
-
-
 class CloudTestCase(unittest.TestCase):
-    """Boots servers on the first host, and looks at their guests."""
+    """Boots servers on the first host, and checks their guests."""
 
     something_failed = False
 
@@ -99,25 +95,25 @@ class CloudTestCase(unittest.TestCase):
     ) -> None:
         """Fail unless a guest is intact and gets all its memory."""
         self.wait_until(
-            'the end of the debt', lambda: self.entry(server) is None
+            'the end of the journal entry', lambda: self.entry(server) is None
         )
         now = self.question(server)
         wrong = witness.changes(before, now) + witness.losses(before, now)
         self.assertEqual([], wrong)
 
     def entry(self, server: servers.Server) -> str | None:
-        """Read what a server's domain, where it is now, says of a debt."""
+        """Read the journal entry of a server's domain, where it is now."""
         handle = self.cloud.guest(server).domain
         return guests.Guest(handle).read_metadata()
 
     def log_of(self, host: lab_host.Host, server: servers.Server) -> list[str]:
-        """Read what a host's nova-compute told of a server."""
+        """Read what a host's nova-compute logged of a server."""
         log = layout.LAB.log / f'{host.name}-nova-compute.log'
         lines = log.read_text(errors='replace').splitlines()
         return [line for line in lines if f'[instance: {server.id}]' in line]
 
     def wait_until_transferring(self, server: servers.Server) -> None:
-        """Wait until some of a guest is on its way to the destination."""
+        """Wait until some of a guest's memory has been transferred."""
         domain = self.source.libvirt().lookupByUUIDString(server.id)
 
         def sent() -> bool:
@@ -129,7 +125,7 @@ class CloudTestCase(unittest.TestCase):
     def wait_until(
         self, what: str, probe: Callable[[], object], seconds: float = 60
     ) -> None:
-        """Ask until the answer is true; fail when the time is up."""
+        """Wait until a probe is true; fail when the time is up."""
         try:
             steps.wait_for(probe, what, seconds, every_seconds=0.1)
         except TimeoutError as late:

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Several servers migrate at once, out of a host and into it."""
+"""Several servers migrate at once, from a host and to it."""
 
 from collections.abc import Iterator
 import contextlib
@@ -35,8 +35,8 @@ max_concurrent_live_migrations = 2
 """
 
 
-class Journey(NamedTuple):
-    """A server, where it is and where it goes, and how its guest is."""
+class Planned(NamedTuple):
+    """A migration to come, and how its guest is before it."""
 
     server: servers.Server
     source: lab_host.Host
@@ -52,10 +52,10 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
         self._configure(_TWO_AT_A_TIME)
         self.addCleanup(self._configure, '')
         here, there = self.source, self.destination
-        self.journeys = [
-            self._journey(here, there),
-            self._journey(here, there),
-            self._journey(there, here),
+        self.planned = [
+            self._plan(here, there),
+            self._plan(here, there),
+            self._plan(there, here),
         ]
 
     def _configure(self, lines: str) -> None:
@@ -68,32 +68,32 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
             )
         )
 
-    def _journey(
+    def _plan(
         self, source: lab_host.Host, destination: lab_host.Host
-    ) -> Journey:
+    ) -> Planned:
         server = self.boot_used(512, 260, source)
-        return Journey(server, source, destination, self.question(server))
+        return Planned(server, source, destination, self.question(server))
 
-    def test_each_guest_travels_light_and_has_everything_back(self) -> None:
+    def test_memory_of_each_guest_is_released_and_restored(self) -> None:
         with self._watched() as seen:
             started = self._begin()
             ends = self._finish(started)
         self.assertEqual(['completed'] * 3, ends)
-        for one in self.journeys:
-            self._assert_arrived_light_and_whole(one)
-        # At some moment more than one of them was without its memory.
+        for one in self.planned:
+            self._assert_released_and_restored(one)
+        # At some moment more than one of them had outstanding memory.
         self.assertGreater(max(map(len, seen)), 1)
 
-    def test_an_abort_of_one_leaves_the_others_alone(self) -> None:
-        aborted, *others = self.journeys
-        # Slow enough for the order to arrive before the guest does.
+    def test_aborting_one_migration_does_not_affect_the_others(self) -> None:
+        aborted, *others = self.planned
+        # Slow enough for the abort to arrive before the guest does.
         network.set_link(200)
         self.addCleanup(network.set_link, room.LINK_MBIT)
         with self._watched() as seen:
             started = self._begin()
             self.wait_until(
-                'a debt to the first guest',
-                lambda: any(aborted.server.id in owed for owed in seen),
+                'outstanding memory of the first guest',
+                lambda: any(aborted.server.id in found for found in seen),
             )
             self.cloud.abort_migration(aborted.server)
             network.set_link(room.LINK_MBIT)
@@ -105,21 +105,21 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
         self.assert_whole(aborted.server, aborted.before)
         self.assertEqual(['completed'] * 2, rest)
         for one in others:
-            self._assert_arrived_light_and_whole(one)
+            self._assert_released_and_restored(one)
 
     def _begin(self) -> list[float]:
         return [
             self.cloud.begin_migration(one.server, to=one.destination.name)
-            for one in self.journeys
+            for one in self.planned
         ]
 
     def _finish(self, started: list[float]) -> list[str]:
         return [
             self.cloud.finish_migration(one.server, when).status
-            for one, when in zip(self.journeys, started, strict=True)
+            for one, when in zip(self.planned, started, strict=True)
         ]
 
-    def _assert_arrived_light_and_whole(self, one: Journey) -> None:
+    def _assert_released_and_restored(self, one: Planned) -> None:
         self.assertEqual(
             one.destination.name, self.cloud.host(one.server).name
         )
@@ -130,7 +130,10 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[list[frozenset[str]]]:
-        """Keep looking at who is owed memory; a set for each look."""
+        """Keep looking for guests with outstanding memory.
+
+        :returns: those that were found, a set for each look.
+        """
         seen: list[frozenset[str]] = []
         is_over = threading.Event()
         thread = threading.Thread(
@@ -150,10 +153,10 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
             one.libvirt() for one in (self.source, self.destination)
         ]
         while not is_over.wait(0.05):
-            owed = set()
+            outstanding = set()
             for connection in connections:
                 for handle in connection.listAllDomains():
                     with contextlib.suppress(exceptions.FreememError):
                         if guests.Guest(handle).read_metadata():
-                            owed.add(handle.UUIDString())
-            seen.append(frozenset(owed))
+                            outstanding.add(handle.UUIDString())
+            seen.append(frozenset(outstanding))

@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Whether guests run under KVM here, or are emulated (TCG).
+"""Whether guests run under KVM on this machine, or are emulated (TCG).
 
-``/dev/kvm`` may be there and still not run a Linux guest; so one is booted.
+A guest is booted to find out: ``/dev/kvm`` may exist and not run any.
 """
 
 import json
@@ -21,22 +21,22 @@ import subprocess
 
 from tests.lab import guest_image
 from tests.lab import layout
+from tests.lab import processes
 from tests.lab import steps
 
 KVM_DEVICE = pathlib.Path('/dev/kvm')
 
-_BOOT_ID = pathlib.Path('/proc/sys/kernel/random/boot_id')
-_UP = 'freemem guest: kernel up'  # What the guest's init says.
+_UP = 'freemem guest: kernel up'  # What the guest's init prints.
 _SECONDS = 8  # Under KVM a second will do.
 
 
 def virt_type() -> str:
-    """Find out, once in each boot of this machine, what runs guests here.
+    """Find out, once in each boot of this machine, what runs its guests.
 
     :returns: ``kvm`` or ``qemu``: libvirt's and Nova's names.
     """
     remembered = layout.LAB.cache / 'accelerator.json'
-    boot_id = _BOOT_ID.read_text().strip()
+    boot_id = processes.boot_id()
     try:
         known = json.loads(remembered.read_text())
     except (FileNotFoundError, ValueError):

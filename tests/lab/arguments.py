@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the lab's commands and the demo accept, by the standard library.
+"""The arguments of the lab's commands and of the demo.
 
-:mod:`tests.lab.preflight` judges the words of a command with this before
-anything is installed; the commands themselves parse them with it.
+:mod:`tests.lab.preflight` checks a command line with this before anything is
+installed, so it needs nothing but the standard library.
 """
 
 import argparse
@@ -31,15 +31,20 @@ Adder = Callable[[argparse.ArgumentParser], None]
 MEMORY_MIB = 4096
 #: The speed of the migration link unless another is asked for, 10^6 bit/s.
 LINK_MBIT = 1000
+# pyroute2 counts a link's bytes a second in 32 bits.
+_MOST_MBIT = 34_000
 #: The file of the demo's picture unless another is asked for.
 PICTURE = 'freemem-demo.png'
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, and an exception."""
+    """A parser that says in one line what is wrong."""
 
     def error(self, message: str) -> NoReturn:
-        """:raises Refused: always, with the message."""
+        """Refuse the command line.
+
+        :raises Refused: always, with the message.
+        """
         raise errors.Refused(f'{self.prog}: {message}')
 
 
@@ -60,7 +65,7 @@ def migration_bandwidth_mbps(text: str) -> int | None:
     """
     if text == 'none':
         return None
-    return _whole(text, 10, 100_000, 'Mbit/s (or none)')
+    return _whole(text, 10, _MOST_MBIT, 'Mbit/s (or none)')
 
 
 def memory_mib(text: str, least: int = 256) -> int:
@@ -89,8 +94,8 @@ def add_link(parser: argparse.ArgumentParser) -> None:
         dest='migration_bandwidth_mbps',
         type=migration_bandwidth_mbps,
         default=LINK_MBIT,
-        help='speed of the migration link, 10^6 bits a second each way;'
-        f' none: not limited (default: {LINK_MBIT})',
+        help='speed of the migration link each way, 10^6 bits a second, or'
+        f' none for no limit (default: {LINK_MBIT})',
     )
 
 
@@ -110,45 +115,45 @@ def add_memory(
 
 
 def demo(parser: argparse.ArgumentParser) -> None:
-    """Add what the demo accepts."""
+    """Add the arguments of the demo."""
     add_link(parser)
     add_memory(parser, demo_memory_mib)
     parser.add_argument(
-        '--json', metavar='FILE', help='write the figures to FILE as well'
+        '--json', metavar='FILE', help='also write the figures to FILE'
     )
     parser.add_argument(
         '--png',
         metavar='FILE',
         default=PICTURE,
-        help=f'where the picture goes (default: {PICTURE})',
+        help=f'write the picture to FILE (default: {PICTURE})',
     )
     parser.add_argument(
-        '--keep', action='store_true', help='leave the cloud up afterwards'
+        '--keep', action='store_true', help='keep the cloud up afterwards'
     )
 
 
 def up(parser: argparse.ArgumentParser) -> None:
-    """Add what ``up`` accepts."""
+    """Add the arguments of ``up``."""
     add_link(parser)
     parser.add_argument(
         '--plugin',
         action=argparse.BooleanOptionalAction,
         default=True,
-        help='whether the computes load the plugin (default: they do)',
+        help='whether nova-compute loads the plugin (default: it does)',
     )
 
 
 def down(parser: argparse.ArgumentParser) -> None:
-    """Add what ``down`` accepts."""
+    """Add the arguments of ``down``."""
     parser.add_argument(
         '--keep-databases',
         action='store_true',
-        help='leave the databases, the images and the logs for the next up',
+        help='keep the databases, the images and the logs for the next up',
     )
 
 
 def nothing(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: ``status`` accepts nothing."""
+    """Add nothing: ``status`` takes no arguments."""
 
 
 def _host(parser: argparse.ArgumentParser, option: str) -> None:
@@ -156,16 +161,16 @@ def _host(parser: argparse.ArgumentParser, option: str) -> None:
         option,
         choices=sorted(layout.HOSTS),
         dest='host',
-        help='where to (default: the scheduler chooses)',
+        help='host to use (default: the scheduler chooses)',
     )
 
 
 def _server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('server', help='the name of a server')
+    parser.add_argument('server', help='name of the server')
 
 
 def boot(parser: argparse.ArgumentParser) -> None:
-    """Add what ``boot`` accepts."""
+    """Add the arguments of ``boot``."""
     _server(parser)
     add_memory(parser)
     _host(parser, '--host')
@@ -173,12 +178,13 @@ def boot(parser: argparse.ArgumentParser) -> None:
         '--no-reporting',
         dest='reporting',
         action='store_false',
-        help='a balloon without free page reporting, as Nova <= 31 made it',
+        help='give it a balloon without free page reporting, as Nova <= 31'
+        ' does',
     )
 
 
 def fill(parser: argparse.ArgumentParser) -> None:
-    """Add what ``fill`` accepts."""
+    """Add the arguments of ``fill``."""
     _server(parser)
     kind = parser.add_mutually_exclusive_group(required=True)
     for name, what in (
@@ -199,13 +205,13 @@ def fill(parser: argparse.ArgumentParser) -> None:
 
 
 def migrate(parser: argparse.ArgumentParser) -> None:
-    """Add what ``migrate`` accepts."""
+    """Add the arguments of ``migrate``."""
     _server(parser)
     _host(parser, '--to')
 
 
 def execute(parser: argparse.ArgumentParser) -> None:
-    """Add what ``exec`` accepts."""
+    """Add the arguments of ``exec``."""
     _server(parser)
     parser.add_argument(
         'argv',
@@ -215,13 +221,24 @@ def execute(parser: argparse.ArgumentParser) -> None:
     )
 
 
-#: What adds a command's arguments to its parser, by the command's name.
-COMMANDS: Mapping[str, Adder] = {
-    'up': up,
-    'down': down,
-    'status': nothing,
-    'boot': boot,
-    'fill': fill,
-    'migrate': migrate,
-    'exec': execute,
+#: The lab's commands: what each does, and what adds its arguments.
+COMMANDS: Mapping[str, tuple[str, Adder]] = {
+    'up': ('Bring up what is not up.', up),
+    'down': ('End everything that up started, and remove it.', down),
+    'status': ('Show what runs.', nothing),
+    'boot': ('Create a server, and wait until its guest agent answers.', boot),
+    'fill': ('Have a guest use its memory.', fill),
+    'migrate': ('Live-migrate a server.', migrate),
+    'exec': ('Run a command in a guest, through its agent.', execute),
 }
+
+
+def lab() -> Parser:
+    """Make the parser of ``tools/lab.sh``."""
+    parser = Parser('tools/lab.sh', description='A cloud on one machine.')
+    commands = parser.add_subparsers(
+        dest='command', metavar='COMMAND', required=True
+    )
+    for name, (what, add) in COMMANDS.items():
+        add(commands.add_parser(name, help=what, description=what))
+    return parser

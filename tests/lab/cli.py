@@ -18,31 +18,28 @@ import sys
 from cliff import app
 from cliff import command
 from cliff import commandmanager
-from rich import box
-from rich import console as rich_console
-from rich import table as rich_table
+import tabulate
 
 from tests.lab import arguments
 from tests.lab import cloud as lab_cloud
 from tests.lab import steps
-
-_CONSOLE = rich_console.Console(highlight=False, soft_wrap=True)
 
 
 class LabCommand(command.Command):
     """One command: its arguments, and its errors as lines and exit codes."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Accept what preflight has judged already."""
+        """Accept what preflight accepts."""
         parser = super().get_parser(prog_name)
-        arguments.COMMANDS[self.cmd_name](parser)
+        parser.description, add = arguments.COMMANDS[self.cmd_name]
+        add(parser)
         return parser
 
     def run(self, request: argparse.Namespace) -> int:
-        """Do it.
+        """Run the command.
 
-        :returns: the exit code: 0, 1 for a step that failed, 2 for what
-            was refused.
+        :returns: the exit code: 0; 1 where a step failed; 2 where the
+            request was refused.
         """
         self.cloud = lab_cloud.Cloud()
         try:
@@ -55,7 +52,10 @@ class LabCommand(command.Command):
             return 1
 
     def refuse_unless_up(self) -> None:
-        """:raises Refused: there is no cloud to ask."""
+        """Refuse the request unless there is a cloud.
+
+        :raises Refused: there is none.
+        """
         if not self.cloud.is_up:
             raise steps.Refused('the lab is not up: tools/lab.sh up')
 
@@ -69,7 +69,7 @@ class Up(LabCommand):
             plugin=request.plugin,
             migration_bandwidth_mbps=request.migration_bandwidth_mbps,
         )
-        _CONSOLE.print(f'For the openstack command: . {self.cloud.openrc}')
+        print(f'For the openstack command: . {self.cloud.openrc}')
 
 
 class Down(LabCommand):
@@ -87,17 +87,21 @@ class Status(LabCommand):
         """Show processes, plugins and servers."""
         running = self.cloud.status()
         if not running:
-            _CONSOLE.print('The lab is down.')
+            print('The lab is down.')
             return
-        rows = [
-            (one.name, one.pid, one.port or '', f'{one.seconds:.0f}')
-            for one in running
-        ]
-        _show(('process', 'pid', 'port', 'seconds'), rows)
-        plugins = self.cloud.plugins.items()
+        _show(
+            ('process', 'pid', 'port', 'seconds'),
+            [
+                (one.name, one.pid, one.port, round(one.seconds))
+                for one in running
+            ],
+        )
         _show(
             ('host', 'plugin'),
-            [(host, 'on' if plugin else 'off') for host, plugin in plugins],
+            [
+                (host, 'enabled' if plugin else 'disabled')
+                for host, plugin in self.cloud.plugins.items()
+            ],
         )
         if self.cloud.is_up:
             servers = self.cloud.servers()
@@ -183,10 +187,7 @@ _COMMANDS = {
 
 
 def _show(headings: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    table = rich_table.Table(*headings, box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*('' if cell is None else str(cell) for cell in row))
-    _CONSOLE.print(table)
+    print(tabulate.tabulate(rows, headings), end='\n\n')
 
 
 def run(words: list[str]) -> int:
@@ -198,5 +199,6 @@ def run(words: list[str]) -> int:
     manager = commandmanager.CommandManager('nova_freemem.lab')
     for name, factory in _COMMANDS.items():
         manager.add_command(name, factory)
-    lab = app.App('A cloud on one machine', '1', manager)
+    # Deferred, so that --help after a command's name shows its arguments.
+    lab = app.App('A cloud on one machine', '1', manager, deferred_help=True)
     return lab.run(words)

@@ -32,7 +32,7 @@ from tests.lab import servers
 from tests.lab import steps
 from tests.lab.services import catalogue
 
-# All that is ever in the lab's state folder.
+# All that may be in the lab's state folder.
 _CONTENT = {
     *('run', 'log', 'instances', 'password', 'openrc', 'lock'),
     *('mariadb', 'rabbitmq'),
@@ -62,8 +62,8 @@ class Cloud(servers.Servers):
 
         :param plugin: whether the computes load the plugin, all of them or
             each by its host's name.
-        :param migration_bandwidth_mbps: 10^6 bits a second of the migration link, each
-            way; None for no limit.
+        :param migration_bandwidth_mbps: of the migration link, 10^6 bits a
+            second each way; None for no limit.
         :raises LabError: something did not come up.
         :raises Refused: another process has the lab.
         """
@@ -95,7 +95,7 @@ class Cloud(servers.Servers):
             shutil.rmtree(layout.LAB.state, ignore_errors=True)
 
     def plugin(self, enabled: bool | Mapping[str, bool]) -> None:
-        """Have the plugin or not; restart the computes where that is new.
+        """Enable or disable the plugin; restart the computes if it changed.
 
         :param enabled: for all hosts, or for each by its name.
         """
@@ -119,7 +119,7 @@ class Cloud(servers.Servers):
         return {one.host.name: one.plugin for one in self.computes}
 
     def compute_cpu_seconds(self) -> float:
-        """Tell how much processor time both nova-computes have used."""
+        """Return how much processor time both nova-computes have used."""
         times = [
             psutil.Process(pid).cpu_times()
             for pid in (
@@ -134,7 +134,7 @@ class Cloud(servers.Servers):
 
     @property
     def is_up(self) -> bool:
-        """Whether Nova can be asked for something."""
+        """Whether Nova's API is up."""
         return all(
             processes.living_pid(layout.LAB.run / f'{name}.pid')
             for name in ('keystone', 'nova-api')
@@ -163,11 +163,13 @@ class Cloud(servers.Servers):
 
 
 def _refuse_foreign_folder() -> None:
-    """Keep off a folder that is not the lab's: down() removes all of it.
+    """Refuse a folder that is not the lab's: down() removes all of it.
 
-    :raises Refused: there is something in it that the lab did not make.
+    :raises Refused: it has something in it that the lab did not make.
     """
     state = layout.LAB.state
     there = {one.name for one in state.iterdir()} if state.exists() else set()
     for name in sorted(there - _CONTENT):
-        raise steps.Refused(f"{state} is not the lab's: {name} is in it")
+        raise steps.Refused(
+            f'{state} is not a folder of the lab: it has {name} in it'
+        )

@@ -28,8 +28,8 @@ from tests.lab import steps
 from tests.lab.services import nova
 from tests.lab.services import settings
 
-# What an operator adds to enable the plugin, all of it; and what an operator
-# of a link that carries less than its interface promises adds as well.
+# What an operator adds to enable the plugin; and what is added as well where
+# the network path is slower than its interface.
 _DROP_IN = """\
 [oslo_messaging_notifications]
 driver = freemem
@@ -38,7 +38,7 @@ enabled = true
 """
 _LINK_LINE = 'migration_bandwidth_mbps = {}\n'
 
-# Each of these asks for sudo unless told otherwise; the lab is root.
+# Each of these uses sudo unless configured otherwise; the lab is root.
 _PRIVILEGED_SECTIONS = (
     'nova_sys_admin',
     'vif_plug_ovs_privileged',
@@ -50,12 +50,15 @@ _PRIVILEGED_SECTIONS = (
 class Compute:
     """A host's nova-compute.
 
-    :param host: where it runs.
-    :param state: the cloud it belongs to.
     :ivar environment: variables of its next start, beside the lab's own.
     """
 
     def __init__(self, host: lab_host.Host, state: settings.Settings) -> None:
+        """Initialize the nova-compute.
+
+        :param host: where it runs.
+        :param state: the cloud it belongs to.
+        """
         self.host = host
         self._state = state
         self.environment: dict[str, str] = {}
@@ -65,7 +68,7 @@ class Compute:
 
     @functools.cached_property
     def daemon(self) -> processes.Daemon:
-        """The process, as it looks from outside of the host."""
+        """Its process, as seen from outside of the host."""
         name = f'{self.host.name}-nova-compute'
         return processes.Daemon(
             name=name,
@@ -91,9 +94,9 @@ class Compute:
         return self._drop_in.exists()
 
     def set_plugin(self, enabled: bool) -> None:
-        """Write or remove the plugin's drop-in; stop a compute with another.
+        """Write or remove the plugin's drop-in; stop it if that changed.
 
-        :param enabled: what the next start is to find.
+        :param enabled: whether the plugin is enabled at the next start.
         """
         wanted = self._operators_lines() if enabled else None
         found = self._drop_in.read_text() if self.plugin else None
@@ -107,10 +110,10 @@ class Compute:
             self._drop_in.write_text(wanted)
 
     def set_lines(self, name: str, lines: str) -> None:
-        """Write a drop-in file, or remove it; stop a compute with another.
+        """Write or remove a drop-in file; stop it if that changed.
 
         :param name: of the file, without a suffix.
-        :param lines: what the next start is to find; none for no file.
+        :param lines: its content at the next start; empty for no file.
         """
         file = self._drop_in.with_name(f'{name}.conf')
         if lines == (file.read_text() if file.exists() else ''):
@@ -124,7 +127,7 @@ class Compute:
 
     def _operators_lines(self) -> str:
         mbit = network.migration_bandwidth_mbps(self.host.layout)
-        # A veth says of itself that it carries 10 Gb/s.
+        # A veth reports a speed of 10 Gbit/s.
         return _DROP_IN + (_LINK_LINE.format(mbit) if mbit else '')
 
     def start(self, cloud: connection.Connection) -> None:
@@ -148,14 +151,14 @@ class Compute:
                     every_seconds=0.5,
                 )
             except TimeoutError as late:
-                # Nova 34 stays there with its main thread dead; another up
-                # is to begin anew.
+                # Nova 34 keeps running with its main thread dead; another
+                # up must start it again.
                 self.daemon.stop()
                 end = steps.last_lines(self.daemon.log, 1, ' ERROR ')
                 raise RuntimeError(f'{late}: {end}') from late
 
     def stop(self) -> None:
-        """End it; the host's guests go on."""
+        """End it; the host's guests keep running."""
         if self.daemon.alive:
             with steps.step(f'stop nova-compute on {self.host.name}'):
                 self.daemon.stop()
@@ -163,7 +166,7 @@ class Compute:
     def _is_ready(self, cloud: connection.Connection) -> bool:
         """Whether Nova, its scheduler and placement know of this process.
 
-        "Up" in the list of services may speak of the process before it; and
+        "Up" in the list of services may be of the process before it; and
         only hosts that have been mapped to a cell are among the hypervisors.
         """
         pid = self.daemon.pid
@@ -221,19 +224,19 @@ class Compute:
 
 
 def _cpu_mode() -> Mapping[str, str]:
-    """Have an emulated guest be of QEMU's own processor, on any machine.
+    """Give an emulated guest QEMU's own processor model, on any machine.
 
-    By default Nova has it look like the host's. With "erms" among what that
-    has, the guest clears pages byte by byte, which under TCG takes it three
-    times as long (measured: 3 GiB written to in 30 s instead of 11, and
-    taken by the balloon at 155 MiB/s instead of 350).
+    By default Nova gives it the host's. If that has "erms", the guest clears
+    pages byte by byte, which under TCG takes three times as long (measured:
+    3 GiB written to in 30 s instead of 11, and taken by the balloon at
+    155 MiB/s instead of 350).
     """
     is_emulated = accelerator.virt_type() == 'qemu'
     return {'cpu_mode': 'none'} if is_emulated else {}
 
 
 def _utc(nova_time: str) -> datetime.datetime:
-    """Read a time of Nova's API, which is UTC and does not say so."""
+    """Read a time of Nova's API, which is UTC without saying so."""
     return datetime.datetime.fromisoformat(nova_time).replace(
         tzinfo=datetime.UTC
     )

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The cloud without its hosts: what is started first and ended last."""
+"""The cloud without its hosts, which is started first and ended last."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ from tests.lab.services import settings
 def bring_up(state: settings.Settings) -> None:
     """Bring up databases, broker and every API, unless they are up.
 
-    What does not need one another comes up at the same time: on two cores
-    that is half of the seconds. Neutron wants the broker when it starts,
+    Services that do not need each other start at the same time: on two cores
+    that takes half of the seconds. Neutron needs the broker when it starts,
     Nova's services keystone and placement as well.
     """
     settings.make_password(state.lab)
@@ -54,7 +54,7 @@ def bring_up(state: settings.Settings) -> None:
 def _bring_up_first(
     state: settings.Settings, later: Sequence[service.Service]
 ) -> None:
-    """Bring up the databases, and what needs nothing but them."""
+    """Bring up the databases, and what needs only them."""
     database.bring_up(state)
     keystone.make_keys(state)
     first = [one.describe(state) for one in (keystone, placement, glance)]
@@ -71,7 +71,7 @@ def _prepare_and_start(state: settings.Settings, one: service.Service) -> None:
 
 
 def take_down() -> None:
-    """End everything that was started, by the pid files, database last."""
+    """End everything that has a pid file, the database last."""
     pid_files = set(layout.LAB.run.glob('*.pid'))
     database_file = layout.LAB.run / 'mariadb.pid'
     if not pid_files:

@@ -25,6 +25,7 @@ class Archive:
     """A cpio archive, made in memory; its folders are made as needed."""
 
     def __init__(self) -> None:
+        """Initialize an empty archive."""
         self._parts: list[bytes] = []
         self._names: set[str] = set()
 

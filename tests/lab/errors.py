@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the lab says when it cannot go on; the standard library alone."""
+"""The errors of the lab, by the standard library alone."""
 
 import pathlib
 
@@ -20,16 +20,17 @@ class Refused(Exception):
 
 
 class LabError(Exception):
-    """A step failed (exit code 1): which one, why, and where its log is.
-
-    :param step: what the lab was doing.
-    :param why: what went wrong, one line or a few.
-    :param log: the file that tells more, if there is one.
-    """
+    """A step failed (exit code 1)."""
 
     def __init__(
         self, step: str, why: str, log: pathlib.Path | None = None
     ) -> None:
+        """Initialize the error.
+
+        :param step: what the lab was doing.
+        :param why: what went wrong, one line or a few.
+        :param log: the file to look into, if there is one.
+        """
         self.step = step
         self.why = why
         self.log = log

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A guest as seen through its agent, and what it is told to do."""
+"""A guest, seen and used through its agent."""
 
 import base64
 from collections.abc import Mapping
@@ -41,11 +41,11 @@ class Finished(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """What the guest found out about the memory it holds.
+    """What a guest found when it verified the memory it holds.
 
-    :param verified: how many times a page was looked at.
-    :param mismatches: how many times it was not as it had been left.
-    :param rewritten: how many times a page was written anew.
+    :param verified: how many times a page was verified.
+    :param mismatches: how many times it had changed.
+    :param rewritten: how many times a page was rewritten.
     :param checksum: of the half that is never rewritten.
     """
 
@@ -56,18 +56,19 @@ class Held:
 
     @classmethod
     def from_status(cls, status: Mapping[str, int]) -> 'Held':
-        """Take what the program says in its status file."""
+        """Make one of the program's status file."""
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: status[name] for name in names})
 
 
 class Guest:
-    """A running guest of the lab's image.
-
-    :param domain: where it is now; after a migration make another Guest.
-    """
+    """A running guest of the lab's image."""
 
     def __init__(self, domain: libvirt.virDomain) -> None:
+        """Initialize the guest.
+
+        :param domain: on its present host; after a migration make another.
+        """
         self.domain = domain
         self._name = domain.name()
 
@@ -93,7 +94,7 @@ class Guest:
 
         :returns: the seconds it took.
         :raises TimeoutError: it did not answer in time.
-        :raises libvirtError: the guest has ended, or is not here any more.
+        :raises libvirtError: the guest has ended, or is on another host.
         """
         started = time.monotonic()
         what = f'an answer of the guest agent in {self._name}'
@@ -178,8 +179,8 @@ class Guest:
     ) -> None:
         """Have memory written to, and freed in pieces.
 
-        :param piece_kib: the size of a free block; one of less than 2 MiB
-            is no business of free page reporting.
+        :param piece_kib: the size of a free block; free page reporting does
+            not report one of less than 2 MiB.
         :param kept_kib: what is kept between two of them.
         """
         self._refuse_more_than_available(mib)

@@ -12,8 +12,8 @@
 
 """The guest: Debian's kernel, a file system in memory, and a disk.
 
-Everything in it comes from Debian's packages, unpacked and not installed,
-and from the folder ``guest``. It is made once and kept in the cache.
+Everything in it comes from Debian's packages, which are unpacked and not
+installed, and from the folder ``guest``. It is made once and cached.
 """
 
 import dataclasses
@@ -30,9 +30,9 @@ from tests.lab import layout
 from tests.lab import packages
 from tests.lab import steps
 
-#: What the kernel is told; a guest that crashes starts anew after 5 s. The
+#: The kernel's command line; a guest that crashes restarts after 5 s. The
 #: rest is for emulation (TCG) on a busy machine:
-#: no_timer_check, lpj: measuring its own timers, the kernel gives up where
+#: no_timer_check, lpj: measuring its own timers, the kernel gives up if
 #: another process has the processor meanwhile ("8254 timer not connected").
 #: maxcpus: init adds the other processors once the drivers are loaded. QEMU
 #: 10.0 ends now and then ("iotlb_to_section: Assertion `section_index <
@@ -43,7 +43,7 @@ COMMAND_LINE = (
     ' no_timer_check lpj=10000000 maxcpus=1'
 )
 
-#: What the guest says on its console once it is up.
+#: What the guest prints on its console once it is up.
 READY = 'freemem guest: ready'
 
 #: The virtual size of the disk, most of it never written.
@@ -93,7 +93,7 @@ def get() -> GuestImage:
 
 
 def _fingerprint() -> str:
-    """Hash what decides how the guest comes out."""
+    """Hash all that the guest is made from."""
     modules = (__file__, cpio.__file__, packages.__file__)
     digest = hashlib.sha256()
     for source in sorted([*map(pathlib.Path, modules), *_SOURCES.iterdir()]):
@@ -141,7 +141,7 @@ def _add_shell(archive: cpio.Archive, root: pathlib.Path) -> None:
 
 
 def _add_drivers(archive: cpio.Archive, root: pathlib.Path) -> None:
-    """Add the drivers that are modules, and the order to load them in."""
+    """Add the drivers that are modules, and their order."""
     modules = {
         path.name.partition('.')[0].replace('-', '_'): path
         for path in root.glob('**/lib/modules/**/*.ko*')
@@ -169,7 +169,7 @@ def _decompressed(module: pathlib.Path) -> bytes:
 
 
 def _add_agent(archive: cpio.Archive, root: pathlib.Path) -> None:
-    """Add the agent and the libraries that its own loader asks for."""
+    """Add the agent and the libraries that it needs."""
     agent = next(root.glob('**/sbin/qemu-ga'))
     loader = next(
         path
@@ -205,7 +205,7 @@ def _make_disk(disk: pathlib.Path, scratch: pathlib.Path) -> None:
     raw = scratch / 'disk.raw'
     with raw.open('wb') as blank:
         blank.truncate(DISK_GIB << 30)
-    # Few inodes, no journal: the guest writes to it when asked to, only.
+    # Few inodes, no journal: nothing writes to it but what tests ask for.
     kind = ['-t', 'ext4', '-T', 'largefile4', '-O', '^has_journal']
     packages.run('mke2fs', '-q', *kind, '-E', 'lazy_itable_init=0', str(raw))
     formats = ['-f', 'raw', '-O', 'qcow2']

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A compute host of the lab, as far as it knows nothing of OpenStack."""
+"""A compute host of the lab, without what belongs to OpenStack."""
 
 import dataclasses
 import pathlib
@@ -28,12 +28,13 @@ from tests.lab import steps
 
 
 class Host:
-    """One of the two hosts: brought up, used and taken down.
-
-    :param name: ``host1`` or ``host2``.
-    """
+    """One of the two hosts."""
 
     def __init__(self, name: str) -> None:
+        """Initialize the host.
+
+        :param name: ``host1`` or ``host2``.
+        """
         self.layout = layout.HOSTS[name]
         self.name = name
 
@@ -60,9 +61,9 @@ class Host:
             return
         with steps.step(f'stop {self.name}'):
             # While the host is plugged in, so that the clients of its
-            # libvirtd learn of its end: one that waits for an answer, be it
-            # to its goodbye, waits for ever otherwise.
-            namespaces.release(self.layout, inside_pids)
+            # libvirtd learn of its end: one that waits for an answer, even
+            # to its disconnection, waits for ever otherwise.
+            namespaces.end(self.layout, inside_pids)
             network.unplug(self.layout)
             libvirtd_here.stop()  # Its pid file is what is left of it.
 
@@ -100,7 +101,7 @@ class Host:
         return network.link_bytes(self.layout)
 
     def _host_table(self) -> pathlib.Path:
-        """Write /etc/hosts: there is no DNS server in the lab to ask."""
+        """Write /etc/hosts: the lab has no DNS server."""
         lines = ['127.0.0.1 localhost']
         for one in layout.HOSTS.values():
             lines.append(f'{one.control_address} {one.hostname}')

@@ -71,7 +71,7 @@ def _create(
 
 
 def flavor(cloud: connection.Connection, memory_mib: int) -> sdk_flavor.Flavor:
-    """Find the flavor of a guest's size, or make it.
+    """Find the flavor for a size of memory, or make it.
 
     :param memory_mib: the guest's memory.
     """

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Where everything of the lab is: paths, addresses, ports, names.
+"""The paths, addresses, ports and names of the lab.
 
 Only the standard library is used here, because :mod:`tests.lab.preflight`
 reads this module before anything has been installed.

@@ -44,8 +44,8 @@ log_outputs = "3:stderr"
 """
 
 # The disks are on one file system for both hosts, which libvirt calls unsafe
-# to migrate with unless it is named; for the same reason nobody may change
-# or remember a disk's owner. The rest keeps off what the hosts would share:
+# to migrate with unless it is named; for the same reason a disk's owner is
+# neither changed nor remembered. The rest avoids what the hosts would share:
 # control groups, devices, virtlogd.
 _QEMU_CONF = """\
 user = "root"
@@ -101,13 +101,13 @@ def connect(host: layout.HostLayout) -> libvirt.virConnect:
 
     :raises libvirtError: it does not answer.
     """
-    # By default the library prints each error, those that are raised too.
+    # By default the library prints each error as well as raising it.
     libvirt.registerErrorHandler(lambda *_: None, None)
     return libvirt.open(host.libvirt_uri)
 
 
 def _answers(host: layout.HostLayout) -> bool:
-    """Ask for the capabilities, so that QEMU has been looked at as well."""
+    """Whether it returns its capabilities, which need QEMU as well."""
     try:
         connection = connect(host)
     except libvirt.libvirtError:

@@ -10,27 +10,28 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
-"""Whose the lab is now: a lock in its state folder.
+"""A lock on the lab: one process at a time brings it up or takes it down.
 
 Two commands that bring up or take down the lab of one folder would end each
-other's processes. The standard library alone is used: preflight asks here.
+other's processes. Preflight asks here who has the lock, with the standard
+library alone: the kernel knows.
 """
 
 import fcntl
-import io
 import os
 import pathlib
-import time
+import struct
+from typing import Any
 
 from tests.lab import errors
 from tests.lab import layout
 
-# Who only asks holds it as well, for an instant.
-_ASKERS_SECONDS = 0.5
+# struct flock of fcntl(2): type, whence, start, length, pid.
+_FLOCK = 'hhqqi4x'
 _LONGEST_COMMAND = 100
 
-_held: list[io.TextIOWrapper] = []
+# Of class fasteners.InterProcessLock.
+_held: list[Any] = []
 
 
 def _file() -> pathlib.Path:
@@ -38,68 +39,66 @@ def _file() -> pathlib.Path:
 
 
 def take() -> None:
-    """Have the lab to ourselves until this process ends.
+    """Take the lock until this process ends, unless it has it already.
 
     :raises Refused: another process has it; the message names it.
     """
+    # Only now: preflight runs before anything is installed.
+    import fasteners
+
     if _is_ours():
         return
-    _file().parent.mkdir(parents=True, exist_ok=True)
-    stream = _file().open('a+')
-    until = time.monotonic() + _ASKERS_SECONDS
-    while not _locked(stream, fcntl.LOCK_EX):
-        if time.monotonic() > until:
-            raise errors.Refused(_taken(stream))
-        time.sleep(_ASKERS_SECONDS / 10)
-    stream.truncate(0)
-    stream.write(str(os.getpid()))
-    stream.flush()
-    _held.append(stream)
+    lock = fasteners.InterProcessLock(_file())
+    if not lock.acquire(blocking=False):
+        raise errors.Refused(complaint() or f'{_file()} cannot be locked')
+    _held.append(lock)
+
+
+def give_up() -> None:
+    """Give the lock up, so that another process may take it."""
+    while _held:
+        _held.pop().release()
 
 
 def complaint() -> str | None:
-    """Tell who else has the lab; None where it is to be had."""
+    """Name the other process that has the lock.
+
+    :returns: one line; None where no other process has it.
+    """
     if _is_ours():
+        # Asking would open the file and close it, which ends the lock.
         return None
+    wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     try:
-        stream = _file().open()
+        with _file().open('rb') as stream:
+            found = fcntl.fcntl(stream, fcntl.F_GETLK, wanted)
     except FileNotFoundError:
         return None
-    with stream:
-        is_free = _locked(stream, fcntl.LOCK_SH)
-        return None if is_free else _taken(stream)
+    kind, *_, pid = struct.unpack(_FLOCK, found)
+    if kind == fcntl.F_UNLCK:
+        return None
+    who = f'process {pid} ({_command(pid)})'
+    return f'{layout.LAB.state}: the lab is in use by {who}'
 
 
 def _is_ours() -> bool:
     """Whether we hold it, and the folder has not been removed since."""
     try:
-        there = _file().stat().st_ino
+        inode = _file().stat().st_ino
     except FileNotFoundError:
         return False
-    return any(os.fstat(one.fileno()).st_ino == there for one in _held)
+    return any(
+        os.fstat(one.lockfile.fileno()).st_ino == inode for one in _held
+    )
 
 
-def _locked(stream: io.TextIOWrapper, kind: int) -> bool:
+def _command(pid: int) -> str:
     try:
-        fcntl.flock(stream, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _taken(stream: io.TextIOWrapper) -> str:
-    stream.seek(0)
-    pid = stream.read().strip()
-    who = f'process {pid} ({_command(pid)})' if pid else 'another process'
-    return f'{layout.LAB.state}: the lab is in use by {who}'
-
-
-def _command(pid: str) -> str:
-    try:
-        words = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
+        line = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()
     except OSError:
-        return 'which is not to be seen from here'
-    first, *others = (word.decode(errors='replace') for word in words if word)
-    name = pathlib.Path(first).name
-    line = ' '.join(' '.join([name, *others]).split())  # One line, whatever.
-    return line[:_LONGEST_COMMAND]
+        return 'which cannot be seen from here'
+    first, *others = line.decode(errors='replace').strip('\0').split('\0')
+    # One line, whatever the arguments hold.
+    return ' '.join(' '.join([pathlib.Path(first).name, *others]).split())[
+        :_LONGEST_COMMAND
+    ]

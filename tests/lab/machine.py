@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a machine cannot do for the lab.
+"""Check whether a machine can run the lab.
 
 Each check yields what is wrong, in one line, or nothing. The standard
 library alone is used, and nothing is changed.
@@ -39,7 +39,7 @@ tc qdisc add dev inner root tbf rate 1gbit burst 1mb latency 50ms
 
 
 def check_system(release: str, kind: str, machine: str) -> Iterator[str]:
-    """Find another system than those the lab is made of.
+    """Find a system that the lab does not run on.
 
     :param release: /etc/os-release.
     """
@@ -53,19 +53,17 @@ def check_system(release: str, kind: str, machine: str) -> Iterator[str]:
     version = values.get('VERSION_ID', '')
     if values.get('ID') != 'debian' or version not in _DEBIAN_VERSIONS:
         system = values.get('PRETTY_NAME', 'another system')
-        yield f'the lab is made of Debian 12 or 13; this is {system}'
+        yield f'the lab needs Debian 12 or 13; this is {system}'
 
 
 def check_rights(user: int) -> Iterator[str]:
-    """Find out that the user may not make namespaces."""
+    """Find a user who may not make namespaces."""
     if user != 0:
-        yield (
-            'not root: the lab makes network namespaces and bridges (use sudo)'
-        )
+        yield ('the lab needs root to make namespaces and bridges (use sudo)')
 
 
 def check_lock() -> Iterator[str]:
-    """Find another process that has the lab."""
+    """Find another process that uses the lab."""
     taken = lock.complaint()
     if taken:
         yield taken
@@ -84,7 +82,7 @@ def check_memory(meminfo: str, wanted_mib: int) -> Iterator[str]:
 
 
 def check_disk(folder: pathlib.Path, wanted_mib: int) -> Iterator[str]:
-    """Find too little disk where a folder is or will be."""
+    """Find too little space where a folder is or will be."""
     there = next(one for one in (folder, *folder.parents) if one.exists())
     free_mib = shutil.disk_usage(there).free >> 20
     if free_mib < wanted_mib:
@@ -95,7 +93,7 @@ def check_disk(folder: pathlib.Path, wanted_mib: int) -> Iterator[str]:
 
 
 def check_kernel() -> Iterator[str]:
-    """Find a kernel, or a container, that makes no networks."""
+    """Find a kernel, or a container, that cannot make networks."""
     kinds = ['--net', '--mount', '--uts', '--ipc']
     done = subprocess.run(
         ['unshare', *kinds, '--', 'sh', '-ec', _KERNEL_TEST],
@@ -111,9 +109,9 @@ def check_kernel() -> Iterator[str]:
 
 
 def check_networks(routes: str) -> Iterator[str]:
-    """Find who else uses the lab's addresses (/proc/net/route).
+    """Find another interface with the lab's addresses (/proc/net/route).
 
-    Routes to more than the lab's networks do no harm: the lab's count more.
+    A route to a wider network does no harm: the lab's is preferred.
     """
     hosts = layout.HOSTS.values()
     wanted = {one.control_address for one in hosts}
@@ -126,7 +124,7 @@ def check_networks(routes: str) -> Iterator[str]:
             continue
         for address in sorted(wanted):
             if _number(address) & mask == int(destination, 16):
-                yield f'{address}, which the lab uses, is of {interface}'
+                yield f'{address}, which the lab needs, belongs to {interface}'
                 return
 
 
@@ -136,7 +134,7 @@ def _number(address: str) -> int:
 
 
 def check_ports(address: str, ports: Mapping[str, int]) -> Iterator[str]:
-    """Find ports that another program has, on this address or on all."""
+    """Find ports that another program uses, on this address or on all."""
     for name, port in ports.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -145,4 +143,4 @@ def check_ports(address: str, ports: Mapping[str, int]) -> Iterator[str]:
                 probe.bind((address, port))
             except OSError as error:
                 why = error.strerror
-                yield f'port {port}, for {name}, is not to be had: {why}'
+                yield f'port {port}, for {name}, cannot be used: {why}'

@@ -14,17 +14,17 @@
 
 A small process holds a network, a mount, a UTS and an IPC namespace; they
 end with the last process inside. They have no names under ``/run/netns``,
-so that nothing of them, not even a mount point, can be left behind.
+so that not even a mount point can stay behind.
 """
 
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import os
 import pathlib
-import signal
 import subprocess
+
+import psutil
 
 from tests.lab import layout
 from tests.lab import processes
@@ -56,16 +56,10 @@ def _holder(
         name=host.name,
         argv=['unshare', *_KINDS, '--', *script],
         log=layout.LAB.log / f'{host.name}.log',
-        ready=lambda: _command_name(daemon.pid) == 'sleep',
+        ready=lambda: psutil.Process(daemon.pid).name() == 'sleep',
         ready_seconds=10,
     )
     return daemon
-
-
-def _command_name(pid: int | None) -> str:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return pathlib.Path(f'/proc/{pid}/comm').read_text().strip()
-    return ''
 
 
 def hold(host: layout.HostLayout, mounts: Mapping[str, pathlib.Path]) -> None:
@@ -86,9 +80,9 @@ def pid_of(host: layout.HostLayout) -> int | None:
 
 
 def enter(host: layout.HostLayout) -> list[str]:
-    """Say how a command gets into a host.
+    """Return the command that enters a host.
 
-    :returns: what to put before the command.
+    :returns: what to put before a command to run it there.
     :raises LabError: the host is down.
     """
     pid = pid_of(host)
@@ -115,26 +109,14 @@ def run(
     return done
 
 
-def _processes(mount_namespace: str | None) -> Iterator[int]:
-    """Find the living processes of a mount namespace."""
-    for entry in pathlib.Path('/proc').iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            # A zombie has no namespace any more: reading the link fails.
-            if os.readlink(entry / 'ns' / 'mnt') == mount_namespace:
-                yield int(entry.name)
-
-
-def _mount_namespace(pids: Iterable[int]) -> str | None:
-    """Find the mount namespace of the first of these that still lives."""
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            return os.readlink(f'/proc/{pid}/ns/mnt')
+def _mount_namespace(pid: int) -> str | None:
+    """Name a process's mount namespace; None where it has ended."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f'/proc/{pid}/ns/mnt')
     return None
 
 
-def release(host: layout.HostLayout, inside_pids: Iterable[int]) -> None:
+def end(host: layout.HostLayout, inside_pids: Iterable[int]) -> None:
     """End every process of a host, and so its namespaces.
 
     Guests are among them: QEMU leaves libvirtd's session, but not the host.
@@ -142,19 +124,13 @@ def release(host: layout.HostLayout, inside_pids: Iterable[int]) -> None:
     :param inside_pids: processes of the host; some may end meanwhile, as the
         one that holds the namespaces does where it has been killed.
     """
-    mount_namespace = _mount_namespace(inside_pids)
-    if mount_namespace == os.readlink('/proc/self/ns/mnt'):
-        why = f'none of the pids {inside_pids} is inside'
+    inside = {_mount_namespace(pid) for pid in inside_pids} - {None}
+    if inside & {_mount_namespace(os.getpid())}:
+        why = f'one of the pids {inside_pids} is not inside'
         raise steps.LabError(f'end {host.name}', why)
-    for number, grace_seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 10)):
-        for inside in _processes(mount_namespace):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(inside, number)
-        with contextlib.suppress(TimeoutError):
-            steps.wait_for(
-                lambda: not any(_processes(mount_namespace)),
-                f'the end of the processes of {host.name}',
-                grace_seconds,
-                every_seconds=0.05,
-            )
+    processes.end_all(
+        lambda: processes.find(lambda pid: _mount_namespace(pid) in inside),
+        f'the processes of {host.name}',
+        grace_seconds=3,
+    )
     _holder(host, {}).stop()

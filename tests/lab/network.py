@@ -12,12 +12,18 @@
 
 """The lab's two networks: management, and the link that migrations take."""
 
-import json
-import subprocess
+from collections.abc import Callable
+from concurrent import futures
+import errno
+import functools
 import threading
-from typing import Any
+from typing import TypeVar
 
 import psutil
+import pyroute2
+from pyroute2 import netlink
+from pyroute2 import netns
+from pyroute2.netlink import rtnl
 
 from tests.lab import layout
 from tests.lab import namespaces
@@ -29,61 +35,73 @@ CONTROL, LINK = 'control', 'link'
 # Both hosts may come up at the same time; the bridges are made once.
 _BRIDGES = threading.Lock()
 
+_Answer = TypeVar('_Answer')
 
-def _ip(*arguments: str) -> Any:
-    """Run iproute2's ip in the root namespace.
 
-    :returns: its answer, parsed; None where it has nothing to say.
-    :raises RuntimeError: it failed; its words.
+def _inside(
+    host: layout.HostLayout, ask: Callable[[pyroute2.IPRoute], _Answer]
+) -> _Answer:
+    """Call what wants to see or change the network of a host.
+
+    A thread of its own enters the host: pyroute2.NetNS forks, which a
+    process with several threads must not.
     """
-    done = subprocess.run(
-        ['ip', '-json', *arguments], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f'ip {" ".join(arguments)}: {done.stderr.strip()}')
-    return json.loads(done.stdout) if done.stdout.strip() else None
+    network = f'/proc/{namespaces.pid_of(host)}/ns/net'
+
+    def enter() -> _Answer:
+        netns.setns(network, flags=0)
+        with pyroute2.IPRoute() as ip:
+            return ask(ip)
+
+    with futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(enter).result()
 
 
-def _exists(interface: str) -> bool:
-    return any(one['ifname'] == interface for one in _ip('link', 'show'))
+def _index(ip: pyroute2.IPRoute, interface: str) -> int:
+    return int(ip.link('get', ifname=interface)[0]['index'])
 
 
 def make_bridges() -> None:
-    """Make both bridges, and the control plane's address on the first."""
-    lab = layout.LAB
-    address = f'{lab.control_address}/{lab.prefix_length}'
-    with _BRIDGES:
-        for bridge in (lab.control_bridge, lab.link_bridge):
-            if not _exists(bridge):
-                _ip('link', 'add', bridge, 'type', 'bridge')
-                _ip('link', 'set', bridge, 'alias', str(lab.state))
-            _refuse_unless_ours(bridge)
-            _ip('link', 'set', bridge, 'up')
-        _ip('address', 'replace', address, 'dev', lab.control_bridge)
+    """Make both bridges, and the control plane's address on the first.
 
-
-def _owner(bridge: str) -> str:
-    """Read whose bridge it is, by the state folder in its alias."""
-    (shown,) = _ip('link', 'show', 'dev', bridge)
-    return str(shown.get('ifalias', ''))
-
-
-def _refuse_unless_ours(bridge: str) -> None:
-    """Keep two labs off one another: they have the same addresses.
-
-    :raises Refused: the bridge belongs to a lab with another state folder.
+    :raises Refused: a bridge belongs to a lab with another state folder.
     """
-    owner = _owner(bridge)
-    if owner != str(layout.LAB.state):
-        whose = f'the lab in {owner}' if owner else 'somebody else'
-        raise steps.Refused(f'{bridge} is there already: {whose} uses it')
+    lab = layout.LAB
+    with _BRIDGES, pyroute2.IPRoute() as ip:
+        for bridge in (lab.control_bridge, lab.link_bridge):
+            if not ip.link_lookup(ifname=bridge):
+                ip.link('add', ifname=bridge, kind='bridge')
+                ip.link('set', ifname=bridge, ifalias=str(lab.state))
+            # Two labs of one machine have the same addresses.
+            owner = _owner(ip, bridge)
+            if owner != str(lab.state):
+                whose = f'the lab in {owner}' if owner else 'another program'
+                raise steps.Refused(f'{bridge} exists: {whose} uses it')
+            ip.link('set', ifname=bridge, state='up')
+        _set_address(lab.control_bridge, lab.control_address, ip)
+
+
+def _owner(ip: pyroute2.IPRoute, bridge: str) -> str:
+    """Read whose bridge it is, by the state folder in its alias."""
+    (shown,) = ip.link('get', ifname=bridge)
+    return shown.get('ifalias') or ''
+
+
+def _set_address(interface: str, address: str, ip: pyroute2.IPRoute) -> None:
+    index = _index(ip, interface)
+    length = layout.LAB.prefix_length
+    ip.addr('replace', index=index, address=address, prefixlen=length)
+    ip.link('set', index=index, state='up')
 
 
 def remove_bridges() -> None:
     """Remove this lab's bridges; every host has to be down."""
-    for bridge in (layout.LAB.control_bridge, layout.LAB.link_bridge):
-        if _exists(bridge) and _owner(bridge) == str(layout.LAB.state):
-            _ip('link', 'delete', bridge)
+    lab = layout.LAB
+    with pyroute2.IPRoute() as ip:
+        for bridge in (lab.control_bridge, lab.link_bridge):
+            is_there = ip.link_lookup(ifname=bridge)
+            if is_there and _owner(ip, bridge) == str(lab.state):
+                ip.link('del', ifname=bridge)
 
 
 def _outer(host: layout.HostLayout, inner: str) -> str:
@@ -98,37 +116,42 @@ def plug(host: layout.HostLayout) -> None:
         (CONTROL, lab.control_bridge, host.control_address),
         (LINK, lab.link_bridge, host.link_address),
     ):
-        outer = _outer(host, inner)
-        _make_pair(host, outer, inner)
-        _ip('link', 'set', outer, 'master', bridge, 'up')
-        for change in (
-            f'address replace {address}/{lab.prefix_length} dev {inner}',
-            f'link set dev {inner} up',
-        ):
-            namespaces.run(host, 'ip', *change.split())
+        _make_pair(host, inner)
+        _set_bridge(host, inner, bridge)
+        _inside(host, functools.partial(_set_address, inner, address))
 
 
-def _make_pair(host: layout.HostLayout, outer: str, inner: str) -> None:
-    show = f'ip link show dev {inner}'.split()
-    known = namespaces.run(host, *show, check=False)
-    if _exists(outer) and known.returncode == 0:
-        return
-    if _exists(outer):  # Its other end went with the host as it was before.
-        _ip('link', 'delete', outer)
-    peer = ['peer', 'name', inner, 'netns', str(namespaces.pid_of(host))]
-    _ip('link', 'add', outer, 'type', 'veth', *peer)
+def _make_pair(host: layout.HostLayout, inner: str) -> None:
+    outer = _outer(host, inner)
+    is_known = _inside(host, lambda ip: ip.link_lookup(ifname=inner))
+    with pyroute2.IPRoute() as ip:
+        if ip.link_lookup(ifname=outer):
+            if is_known:
+                return
+            # Its other end went with the host as it was before.
+            ip.link('del', ifname=outer)
+        peer = {'ifname': inner, 'net_ns_pid': namespaces.pid_of(host)}
+        ip.link('add', ifname=outer, kind='veth', peer=peer)
+
+
+def _set_bridge(
+    host: layout.HostLayout, inner: str, bridge: str | None
+) -> None:
+    with pyroute2.IPRoute() as ip:
+        index = _index(ip, bridge) if bridge else 0
+        ip.link('set', ifname=_outer(host, inner), master=index, state='up')
 
 
 def unplug(host: layout.HostLayout) -> None:
     """Take a host's interfaces away, both ends of each."""
     for inner in (CONTROL, LINK):
-        outer = _outer(host, inner)
-        try:
-            _ip('link', 'delete', outer)
-        except RuntimeError:
-            # They go with the host's namespace, maybe at this moment.
-            if _exists(outer):
-                raise
+        with pyroute2.IPRoute() as ip:
+            try:
+                ip.link('del', ifname=_outer(host, inner))
+            except netlink.NetlinkError as error:
+                # They go with the host's namespace, maybe at this moment.
+                if error.code != errno.ENODEV:
+                    raise
 
 
 def set_link(mbit: int | None) -> None:
@@ -139,14 +162,25 @@ def set_link(mbit: int | None) -> None:
     :param mbit: 10^6 bits a second; None for no limit.
     """
     for host in layout.HOSTS.values():
-        if namespaces.pid_of(host) is None:
-            continue
-        shape = f'tc qdisc replace dev {LINK} root tbf rate {mbit}mbit'
-        shape += ' burst 1mb latency 50ms'
-        unshape = f'tc qdisc delete dev {LINK} root'
-        # Deleting what is not there is an error, and as good.
-        command = unshape if mbit is None else shape
-        namespaces.run(host, *command.split(), check=mbit is not None)
+        if namespaces.pid_of(host) is not None:
+            _inside(host, functools.partial(_set_limit, mbit))
+
+
+def _set_limit(mbit: int | None, ip: pyroute2.IPRoute) -> None:
+    index = _index(ip, LINK)
+    if mbit is not None:
+        limit = {'rate': f'{mbit}mbit', 'burst': 1 << 20, 'latency': '50ms'}
+        ip.tc('replace', 'tbf', index=index, **limit)
+    elif _limit_mbps(ip) is not None:
+        ip.tc('del', index=index, parent=rtnl.TC_H_ROOT)
+
+
+def _limit_mbps(ip: pyroute2.IPRoute) -> int | None:
+    for one in ip.get_qdiscs(index=_index(ip, LINK)):
+        if one.get('kind') == 'tbf':
+            parameters = one.get_nested('TCA_OPTIONS', 'TCA_TBF_PARMS')
+            return int(parameters['rate']) * 8 // 10**6
+    return None
 
 
 def migration_bandwidth_mbps(host: layout.HostLayout) -> int | None:
@@ -154,26 +188,21 @@ def migration_bandwidth_mbps(host: layout.HostLayout) -> int | None:
 
     :returns: 10^6 bits a second; None for no limit.
     """
-    show = f'tc -json qdisc show dev {LINK}'
-    for discipline in json.loads(namespaces.run(host, *show.split()).stdout):
-        if discipline['kind'] == 'tbf':
-            return int(discipline['options']['rate']) * 8 // 10**6
-    return None
+    return _inside(host, _limit_mbps)
 
 
 def cut(host: layout.HostLayout) -> None:
-    """Drop whatever crosses a host's end of the link, both ways.
+    """Drop what a host sends and is sent over the link.
 
     Taken off the bridge, the interface itself stays up: who sends sees no
     error, as with a switch that has died.
     """
-    _ip('link', 'set', _outer(host, LINK), 'nomaster')
+    _set_bridge(host, LINK, None)
 
 
 def mend(host: layout.HostLayout) -> None:
-    """Carry again what crosses a host's end of the link."""
-    bridge = layout.LAB.link_bridge
-    _ip('link', 'set', _outer(host, LINK), 'master', bridge)
+    """End what cut() began."""
+    _set_bridge(host, LINK, layout.LAB.link_bridge)
 
 
 def link_bytes(host: layout.HostLayout) -> tuple[int, int]:

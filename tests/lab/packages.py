@@ -30,7 +30,7 @@ def unpack(root: pathlib.Path) -> pathlib.Path:
 
     :param root: the folder to unpack to.
     :returns: the same.
-    :raises RuntimeError: a package is not to be had.
+    :raises RuntimeError: a package cannot be downloaded.
     """
     store = layout.LAB.cache / 'guest-packages'
     store.mkdir(exist_ok=True)
@@ -45,11 +45,11 @@ def unpack(root: pathlib.Path) -> pathlib.Path:
 
 
 def _download(packages: list[str], store: pathlib.Path) -> None:
-    # As another user apt could not write to the folder.
+    # As another user, apt could not write to the folder.
     command = ['apt-get', '--option', 'APT::Sandbox::User=root', 'download']
     try:
         run(*command, *packages, cwd=store)
-    except RuntimeError:  # Older lists than the archive's, most likely.
+    except RuntimeError:  # Most likely, apt's lists are outdated.
         run('apt-get', 'update')
         run(*command, *packages, cwd=store)
 
@@ -73,7 +73,7 @@ def _dependencies(package: str) -> dict[str, list[str]]:
 
 
 def _kernel_package() -> str:
-    """Find the kernel that the package without a version stands for."""
+    """Find the kernel that the package without a version depends on."""
     needs = _dependencies(_KERNEL_PACKAGE)[_KERNEL_PACKAGE]
     return next(name for name in needs if name.startswith('linux-image-'))
 
@@ -95,7 +95,7 @@ def run(*argv: str, cwd: pathlib.Path | None = None) -> str:
     """Run a command.
 
     :returns: what it wrote.
-    :raises RuntimeError: it failed; its words.
+    :raises RuntimeError: it failed; its standard error.
     """
     done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True)
     if done.returncode:

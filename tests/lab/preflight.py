@@ -10,16 +10,15 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Can this machine do what is asked, before anything is changed?
+"""Check whether this machine can do what is asked, before anything changes.
 
 ``python3 -m tests.lab.preflight demo|test|<a lab command> ...``
 
-Answers with one line and exit code 2 where it cannot. It needs nothing but
+Prints one line and exits with code 2 where it cannot. It needs nothing but
 the standard library and changes nothing. Each harness on top of the lab has a
 module like this one that says what its own command takes.
 """
 
-import argparse
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
@@ -53,8 +52,8 @@ class Need:
 
     :param guest_mib: the memory of its guest.
     :param lab_mib: what the lab around it takes, unless it is up already.
-    :param cloud: whether the control plane's ports are wanted.
-    :param alone: whether no other process may have the lab meanwhile.
+    :param cloud: whether it uses the control plane's ports.
+    :param alone: whether no other process may use the lab meanwhile.
     """
 
     guest_mib: int = 0
@@ -63,58 +62,41 @@ class Need:
     alone: bool = False
 
     def memory_mib(self, lab_is_up: bool) -> int:
-        """Add it up; while it migrates, a guest is on both hosts."""
+        """Add it up; a guest that migrates is on both hosts."""
         return 2 * self.guest_mib + (0 if lab_is_up else self.lab_mib)
 
 
-#: Judges a request's words; raises Refused where one is wrong.
+#: Says what a request takes; raises Refused where an argument is wrong.
 Judge = Callable[[list[str]], Need]
 
 
 def needed(words: list[str]) -> Need:
-    """Judge a request's words and say what it takes.
+    """Work out what a request takes.
 
     :param words: the name of a command, and its arguments.
-    :returns: what the machine has to have.
+    :returns: what the machine must have.
     :raises Refused: there is no such command, or an argument is wrong.
     """
-    if not words:
-        raise errors.Refused(f'say what to do: {_known()}')
-    name, *rest = words
-    if name == 'demo':
-        chosen = _parse('tools/demo.sh', arguments.demo, rest)
+    if words[:1] == ['demo']:
+        parser = arguments.Parser('tools/demo.sh')
+        arguments.demo(parser)
+        chosen = parser.parse_args(words[1:])
         _refuse_unwritable('--json', chosen.json)
         _refuse_unwritable('--png', chosen.png)
         return cloud(chosen.memory_mib)
-    if name == 'test':
-        return _needed_by_tests(rest)
-    if name not in arguments.COMMANDS:
-        there = f'there are {_known()}'
-        raise errors.Refused(f"no such command: '{name}'; {there}")
-    program = f'tools/lab.sh {name}'
-    chosen = _parse(program, arguments.COMMANDS[name], rest)
-    if name == 'up':
+    if words[:1] == ['test']:
+        return _needed_by_tests(words[1:])
+    chosen = arguments.lab().parse_args(words)
+    if chosen.command == 'up':
         return cloud(0)
     return Need(
-        guest_mib=chosen.memory_mib if name == 'boot' else 0,
-        alone=name == 'down',
+        guest_mib=chosen.memory_mib if chosen.command == 'boot' else 0,
+        alone=chosen.command == 'down',
     )
 
 
-def _known() -> str:
-    return ', '.join(arguments.COMMANDS)
-
-
-def _parse(
-    program: str, add: arguments.Adder, words: list[str]
-) -> argparse.Namespace:
-    parser = arguments.Parser(prog=program)
-    add(parser)
-    return parser.parse_args(words)
-
-
 def cloud(guest_mib: int, count: int = 1) -> Need:
-    """Say what clouds take, each with one guest.
+    """Work out what clouds take, each with one guest.
 
     :param guest_mib: the memory of each guest.
     :param count: how many clouds there are.
@@ -125,7 +107,7 @@ def cloud(guest_mib: int, count: int = 1) -> Need:
 def _needed_by_tests(suites: list[str]) -> Need:
     for suite in suites:
         if suite not in _TEST_SUITES:
-            raise errors.Refused(f"'{suite}' needs no machine room")
+            raise errors.Refused(f"'{suite}' does not use the lab")
     if 'cloud' in suites:
         return cloud(_TEST_GUEST_MIB)
     return Need(_TEST_GUEST_MIB, ROOM_MIB, alone=True)
@@ -135,14 +117,14 @@ def _refuse_unwritable(option: str, file: str | None) -> None:
     if file is None:
         return
     folder = pathlib.Path(file).absolute().parent
-    # Who is not root has no right to go on, and is told that instead.
-    is_ours = os.geteuid() != 0 or os.access(folder, os.W_OK)
-    if pathlib.Path(file).is_dir() or not folder.is_dir() or not is_ours:
+    # A user other than root is refused later, for that reason.
+    may_write = os.geteuid() != 0 or os.access(folder, os.W_OK)
+    if pathlib.Path(file).is_dir() or not folder.is_dir() or not may_write:
         raise errors.Refused(f'{option}: {file} cannot be written')
 
 
 def _is_up(run: pathlib.Path) -> bool:
-    """Tell whether the lab runs; then it has what it takes."""
+    """Tell whether the lab runs; then it has its memory already."""
     for file in run.glob('*.pid'):
         pid = file.read_text().partition(' ')[0]
         if pid.isdigit() and pathlib.Path('/proc', pid).exists():
@@ -151,9 +133,9 @@ def _is_up(run: pathlib.Path) -> bool:
 
 
 def complaints(need: Need) -> Iterator[str]:
-    """Look at this machine.
+    """Check this machine.
 
-    :returns: what it cannot do, one line each; the first decides.
+    :returns: what it cannot do, one line each; only the first is printed.
     """
     kind, architecture = platform.system(), platform.machine()
     release = _OS_RELEASE.read_text() if _OS_RELEASE.exists() else ''
@@ -176,18 +158,18 @@ def complaints(need: Need) -> Iterator[str]:
 
 
 def refuse(words: list[str], judge: Judge = needed) -> None:
-    """Judge a request.
+    """Refuse a request that this machine cannot meet.
 
     :param words: the name of a command, and its arguments.
     :param judge: says what the request takes.
-    :raises Refused: it cannot be met here; nothing has been changed.
+    :raises Refused: it cannot be met; nothing has been changed.
     """
     for wrong in complaints(judge(words)):
         raise errors.Refused(wrong)
 
 
 def main(judge: Judge = needed) -> int:
-    """Judge the request on the command line.
+    """Check the request on the command line.
 
     :param judge: says what the request takes.
     :returns: the exit code.

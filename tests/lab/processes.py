@@ -10,59 +10,77 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The lab's long-running processes: started, found again, and ended."""
+"""The lab's long-running processes are started, found again, and ended."""
 
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import dataclasses
 import os
 import pathlib
-import signal
 import subprocess
+
+import psutil
 
 from tests.lab import layout
 from tests.lab import steps
 
 _BOOT_ID = pathlib.Path('/proc/sys/kernel/random/boot_id')
-# Fields of /proc/<pid>/stat after the command's name (proc(5)).
-_STATE, _SESSION, _START_TICKS = 0, 3, 19
+_ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
-
-def _stat(pid: int) -> list[str] | None:
-    """Read /proc/<pid>/stat behind the name, which may hold anything."""
-    try:
-        text = pathlib.Path(f'/proc/{pid}/stat').read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = text.rpartition(')')[2].split()
-    return None if fields[_STATE] in 'ZX' else fields
-
-
-def _session(session: int) -> Iterator[int]:
-    """Find the living processes of a session."""
-    for entry in pathlib.Path('/proc').iterdir():
-        if not entry.name.isdigit():
-            continue
-        fields = _stat(int(entry.name))
-        if fields and int(fields[_SESSION]) == session:
-            yield int(entry.name)
-
-
-# What this process has started: reaped when it has ended, so that it does
-# not stay as a zombie, and dropped by nobody before.
+# What this process has started, to be reaped when it has ended: otherwise it
+# stays as a zombie.
 _CHILDREN: list[subprocess.Popen[bytes]] = []
+
+
+def find(is_wanted: Callable[[int], bool]) -> list[psutil.Process]:
+    """Find living processes.
+
+    :param is_wanted: tells by the pid; it may raise OSError for one that has
+        ended meanwhile.
+    """
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.NoSuchProcess, OSError):
+            if is_wanted(pid):
+                process = psutil.Process(pid)
+                if process.status() not in _ENDED:
+                    found.append(process)
+    return found
+
+
+def boot_id() -> str:
+    """Return what tells this boot of the machine from any other."""
+    return _BOOT_ID.read_text().strip()
+
+
+def _session(session: int) -> list[psutil.Process]:
+    return find(lambda pid: os.getsid(pid) == session)
+
+
+def _identity(pid: int) -> str | None:
+    """Tell a process from any other, past and future.
+
+    :returns: its start, in seconds since the boot, which no change of the
+        clock moves, and the boot; None where no such process lives.
+    """
+    try:
+        process = psutil.Process(pid)
+        if process.status() in _ENDED:
+            return None
+        seconds = process.create_time() - psutil.boot_time()
+    except psutil.NoSuchProcess:
+        return None
+    return f'{seconds:.2f} {boot_id()}'
 
 
 @dataclasses.dataclass(frozen=True)
 class Daemon:
     """A process of the lab, in a session of its own.
 
-    Its pid file holds the pid, the time it was started at and the boot it
-    belongs to: a pid that has been given to somebody else since is never
-    taken for it.
+    Its pid file holds the pid, the time of its start and the boot it belongs
+    to, which tell it from a later process with the same pid.
 
     :param name: names its pid file, and its log in messages.
     :param argv: the command. It must stay in the foreground.
@@ -126,11 +144,8 @@ class Daemon:
                 start_new_session=True,
             )
         _CHILDREN.append(process)
-        fields = _stat(process.pid)
-        ticks = fields[_START_TICKS] if fields else '0'
-        self.pid_file.write_text(
-            f'{process.pid} {ticks} {_BOOT_ID.read_text()}'
-        )
+        identity = _identity(process.pid) or boot_id()
+        self.pid_file.write_text(f'{process.pid} {identity}')
 
     def _wait_ready(self) -> None:
         def check() -> bool:
@@ -149,7 +164,7 @@ class Daemon:
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Say what a process of the lab finds in its environment.
+    """Make the environment of a process of the lab.
 
     Each of the services imports a thousand modules. They are compiled once,
     even where the caller's environment forbids to keep the result.
@@ -184,70 +199,78 @@ def run(
         )
 
 
-def _recorded(pid_file: pathlib.Path) -> tuple[int, str] | None:
-    """Read the pid and start time of this boot from a pid file."""
-    try:
-        pid, ticks, boot_id = pid_file.read_text().split()
-    except (FileNotFoundError, ValueError):
-        return None
-    of_this_boot = boot_id == _BOOT_ID.read_text().strip()
-    return (int(pid), ticks) if of_this_boot else None
-
-
 def living_pid(pid_file: pathlib.Path) -> int | None:
-    """Find the process a pid file speaks of.
+    """Find the process that a pid file names.
 
-    :returns: its pid; None where it ended, whoever has the number today.
+    :returns: its pid; None where it has ended.
     """
-    recorded = _recorded(pid_file)
-    fields = _stat(recorded[0]) if recorded else None
-    if recorded and fields and fields[_START_TICKS] == recorded[1]:
-        return recorded[0]
-    return None
+    pid, identity = _recorded(pid_file)
+    return pid if identity and identity == _identity(pid) else None
+
+
+def _recorded(pid_file: pathlib.Path) -> tuple[int, str]:
+    """Read a pid file.
+
+    :returns: the pid and the identity; 0 and empty where there is none.
+    """
+    try:
+        pid, _, identity = pid_file.read_text().partition(' ')
+        return int(pid), identity
+    except (FileNotFoundError, ValueError):
+        return 0, ''
 
 
 def end(pid_file: pathlib.Path, grace_seconds: float = 5) -> None:
     """End the process of a pid file, its session's rest, and the file.
 
-    The session's number stays taken as long as a process is in it, so the
-    rest is ours unless somebody else leads a session of that number now.
+    A session keeps its number as long as a process is in it, so the rest is
+    the lab's unless another process has the number now.
 
     :param grace_seconds: from SIGTERM to SIGKILL.
     """
-    recorded = _recorded(pid_file)
-    if recorded and (living_pid(pid_file) or not _stat(recorded[0])):
-        session = recorded[0]
-        _signal(_session(session), signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            _wait_empty(session, grace_seconds)
-        _signal(_session(session), signal.SIGKILL)
-        _wait_empty(session, 10)
+    pid, identity = _recorded(pid_file)
+    is_of_this_boot = identity.endswith(boot_id())
+    if is_of_this_boot and _identity(pid) in (identity, None):
+        end_all(lambda: _session(pid), f'session {pid}', grace_seconds)
     pid_file.unlink(missing_ok=True)
     for child in _CHILDREN:
         child.poll()
 
 
 def kill(pid_file: pathlib.Path) -> None:
-    """End the process of a pid file and its session's rest, unasked.
+    """Kill the process of a pid file and its session's rest.
 
     As the kernel does when memory is short, and a machine that crashes.
     """
     pid = living_pid(pid_file)
     if pid is not None:
-        _signal(_session(pid), signal.SIGKILL)
-        _wait_empty(pid, 10)
+        name = f'session {pid}'
+        _signal(lambda: _session(pid), psutil.Process.kill, name, 10)
 
 
-def _signal(pids: Iterator[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+def end_all(
+    look: Callable[[], list[psutil.Process]],
+    name: str,
+    grace_seconds: float,
+) -> None:
+    """End processes with SIGTERM, and with SIGKILL those that stay.
+
+    :param look: finds those that live; a process may start another.
+    :param name: what they are, for the message.
+    :raises TimeoutError: some outlive SIGKILL.
+    """
+    with contextlib.suppress(TimeoutError):
+        _signal(look, psutil.Process.terminate, name, grace_seconds)
+    _signal(look, psutil.Process.kill, name, 10)
 
 
-def _wait_empty(session: int, seconds: float) -> None:
-    steps.wait_for(
-        lambda: not any(_session(session)),
-        f'end of the processes of session {session}',
-        seconds,
-        every_seconds=0.1,
-    )
+def _signal(
+    look: Callable[[], list[psutil.Process]],
+    send: Callable[[psutil.Process], None],
+    name: str,
+    seconds: float,
+) -> None:
+    for process in look():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            send(process)
+    steps.wait_for(lambda: not look(), f'end of {name}', seconds, 0.1)

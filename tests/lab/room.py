@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The machine room: both hosts and the networks between them."""
+"""Both hosts and the networks between them."""
 
 import shutil
 
@@ -40,7 +40,8 @@ def up(
 ) -> list[lab_host.Host]:
     """Bring both hosts up, with the link limited, unless they are up.
 
-    :param migration_bandwidth_mbps: 10^6 bits a second each way; None for no limit.
+    :param migration_bandwidth_mbps: 10^6 bits a second each way; None for no
+        limit.
     :returns: the hosts.
     :raises Refused: another process has the lab.
     """

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The cloud's servers: booted, migrated, looked at, through Nova's API."""
+"""The cloud's servers, through Nova's API."""
 
 from collections.abc import Sequence
 import functools
@@ -52,10 +52,10 @@ class Servers:
         return list(self.api.compute.servers())
 
     def get(self, server: Server | str) -> Server:
-        """Look at a server as it is now.
+        """Return a server as it is now.
 
         :param server: a server, or its name.
-        :raises Refused: there is none of that name.
+        :raises Refused: there is no server of that name.
         """
         if isinstance(server, str):
             found = self.api.compute.find_server(server)
@@ -113,7 +113,7 @@ class Servers:
         )
 
     def guest(self, server: Server) -> lab_guest.Guest:
-        """Reach into a server's guest, on the host it is on now."""
+        """Return a server's guest, on the host it is on now."""
         libvirt = self.host(server).libvirt()
         return lab_guest.Guest(libvirt.lookupByUUIDString(server.id))
 
@@ -123,8 +123,8 @@ class Servers:
         """Live-migrate a server.
 
         :param to: ``host1`` or ``host2``; else the scheduler chooses.
-        :param by_command: ask with the real ``openstack server migrate``
-            instead of the SDK; a second more of CPU.
+        :param by_command: use ``openstack server migrate`` instead of the
+            SDK, which takes a second more of CPU time.
         :raises LabError: the server is not ACTIVE on another host then.
         """
         with steps.step(f'migrate {server.name}'):
@@ -202,7 +202,7 @@ class Servers:
         return records.last_events(self.api, server.id)
 
     def _settled(self, server: Server, seconds: float) -> Server:
-        """Wait until Nova does nothing with a server any more."""
+        """Wait until Nova has nothing to do with a server."""
 
         def look() -> Server | None:
             now = self.api.compute.get_server(server.id)
@@ -210,5 +210,5 @@ class Servers:
             return None if busy else now
 
         return steps.wait_for(
-            look, f'the end of what Nova does with {server.name}', seconds, 0.4
+            look, f'the end of the task of {server.name}', seconds, 0.4
         )

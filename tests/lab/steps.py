@@ -10,10 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the lab does, step by step, with the seconds each step took."""
+"""The steps of the lab, printed with the seconds that each took."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from concurrent import futures
 import contextlib
 import pathlib
 import threading
@@ -33,6 +34,10 @@ class Board:
     """Shows the steps: a line for each that is done, and what is running."""
 
     def __init__(self, console: rich_console.Console) -> None:
+        """Initialize the board.
+
+        :param console: where it is shown.
+        """
         self.console = console
         self._lock = threading.Lock()
         self._running: list[str] = []
@@ -70,7 +75,7 @@ class Board:
             self._status.start()
 
 
-# Standard error: what a command is asked to print stays alone on its output.
+# Standard error: standard output is for what a command is asked to print.
 BOARD = Board(rich_console.Console(stderr=True))
 
 
@@ -78,8 +83,8 @@ BOARD = Board(rich_console.Console(stderr=True))
 def step(name: str, log: pathlib.Path | None = None) -> Iterator[None]:
     """Print a step and the seconds it took; name it in what goes wrong.
 
-    :param name: what is being done, as the operator would say it.
-    :param log: the file that tells more when it fails.
+    :param name: what is being done, for the operator.
+    :param log: the file to look into when it fails.
     :raises LabError: instead of whatever went wrong inside, unless that is a
         LabError (of a step inside this one) or Refused already.
     """
@@ -101,32 +106,13 @@ def step(name: str, log: pathlib.Path | None = None) -> Iterator[None]:
 def in_parallel(*calls: Callable[[], Any]) -> list[Any]:
     """Do independent things at the same time.
 
-    With plain threads: a pool of them takes no work any more in the atexit
-    functions of a test run, where the lab is taken down.
-
     :returns: their results, in the order of the calls.
-    :raises Exception: what the first failing call raised, once all the
-        others have ended (so that nothing goes on behind a failure).
+    :raises Exception: what the first of the calls that failed raised, once
+        all the others have ended.
     """
-    results: dict[int, Any] = {}
-    failures: list[BaseException] = []
-
-    def do(number: int, call: Callable[[], Any]) -> None:
-        try:
-            results[number] = call()
-        except BaseException as failure:
-            failures.append(failure)
-
-    threads = [
-        threading.Thread(target=do, args=one) for one in enumerate(calls)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return [results[number] for number in range(len(calls))]
+    with futures.ThreadPoolExecutor(max(len(calls), 1)) as pool:
+        running = [pool.submit(call) for call in calls]
+    return [one.result() for one in running]
 
 
 def wait_for(
@@ -135,12 +121,12 @@ def wait_for(
     seconds: float,
     every_seconds: float = 0.2,
 ) -> Any:
-    """Ask until the answer is true.
+    """Call a probe until it returns what is true.
 
-    :param probe: asked at once, then each ``every_seconds``; what it raises
+    :param probe: called at once, then each ``every_seconds``; what it raises
         ends the wait.
     :param what: what is waited for, for the message.
-    :returns: the first answer that is true.
+    :returns: the first true result.
     :raises TimeoutError: there was none within ``seconds``.
     """
     waiting = tenacity.Retrying(

@@ -15,7 +15,7 @@
 Nova >= 32 gives every new balloon ``autodeflate`` and ``freePageReporting``,
 and has no option against it. A guest without them is one that Nova <= 31
 built and that has not been rebuilt since the upgrade. The lab makes such a
-domain the way it came about: the same XML without the two attributes.
+domain in the same way: the same XML without the two attributes.
 (A kernel parameter does not do: Linux refuses values of
 ``page_reporting.page_reporting_order`` that would switch reporting off.)
 """

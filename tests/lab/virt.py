@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Guests straight on libvirt, as Nova makes them, without Nova."""
+"""Guests on libvirt as Nova makes them, without Nova."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -84,14 +84,14 @@ _MIGRATION_FLAGS = (
 
 @dataclasses.dataclass(frozen=True)
 class GuestSpec:
-    """What a guest is to be like.
+    """How a guest is made.
 
     :param reporting: whether its balloon reports free pages, as those do
         that Nova >= 32 has made.
     :param balloon: whether it has a balloon device.
     :param channel: whether it has a channel for the guest agent.
-    :param flags: words for its kernel's command line; ``guest/init`` tells
-        which mean something.
+    :param flags: words for its kernel's command line; ``guest/init`` has
+        their meaning.
     """
 
     name: str
@@ -108,9 +108,9 @@ class Migration:
     """A migration that has ended.
 
     :param domain: the guest, at the destination.
-    :param seconds: what the whole of it took.
+    :param seconds: how long it took.
     :param bytes_sent: over the link, by the source's interface.
-    :param downtime_ms: for how long the guest stood still, by QEMU.
+    :param downtime_ms: for how long the guest was paused, by QEMU.
     :param job: libvirt's own statistics of it.
     """
 
@@ -145,7 +145,7 @@ def wait_booted(name: str, seconds: float = 90) -> None:
 
     :param name: the guest's.
     :raises LookupError: it has ended instead.
-    :raises TimeoutError: it has not got so far.
+    :raises TimeoutError: it has not booted in time.
     """
     console = layout.LAB.instances / name / 'console.log'
 
@@ -198,7 +198,7 @@ def migrate(domain: libvirt.virDomain, to: lab_host.Host) -> Migration:
 
     :param domain: the guest, at the source.
     :param to: the host it goes to.
-    :returns: what it cost.
+    :returns: what it took.
     :raises libvirtError: it failed; the guest runs on at the source.
     """
     source, _ = find(domain.name())
@@ -227,7 +227,7 @@ def migrate(domain: libvirt.virDomain, to: lab_host.Host) -> Migration:
 
 
 def persistent_memory_kib(domain: libvirt.virDomain) -> int:
-    """Read what a guest would have after its next start."""
+    """Read how much memory a guest would have after its next start."""
     inactive = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     return int(etree.fromstring(inactive).findtext('currentMemory', '0'))
 

@@ -12,7 +12,6 @@
 
 """Tests that run guests on the two hosts."""
 
-import atexit
 from collections.abc import Callable
 import datetime
 import functools
@@ -25,6 +24,7 @@ from tests.lab import guest as lab_guest
 from tests.lab import host as lab_host
 from tests.lab import room
 from tests.lab import steps
+from tests.lab import teardown
 from tests.lab import virt
 
 
@@ -32,27 +32,28 @@ from tests.lab import virt
 def _room() -> None:
     """Bring the hosts up for all tests; down only if they were not up."""
     if not all(host.is_up for host in room.hosts()):
-        atexit.register(room.down)
+        # The databases are not this suite's, and the logs are wanted.
+        teardown.at_exit(keep_databases=lambda: True)
     room.up()
 
 
 class RoomTestCase(unittest.TestCase):
     """Boots guests for a class of tests, on the first host.
 
-    A guest may move from test to test, so tests ask for it by its name.
+    A guest may be on another host after a test, so tests ask for it by name.
     """
 
-    guests: ClassVar[tuple[virt.GuestSpec, ...]] = ()
+    specs: ClassVar[tuple[virt.GuestSpec, ...]] = ()
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
         _room()
         first = room.hosts()[0]
-        for spec in cls.guests:
+        for spec in cls.specs:
             cls.addClassCleanup(_remove, spec.name)
             virt.boot(first, spec)
-        for spec in cls.guests:
+        for spec in cls.specs:
             virt.wait_booted(spec.name)
 
     def guest(self, name: str) -> lab_guest.Guest:
@@ -75,14 +76,14 @@ class RoomTestCase(unittest.TestCase):
     def wait_until(
         self, what: str, probe: Callable[[], object], seconds: float = 30
     ) -> None:
-        """Ask until the answer is true; fail when the time is up."""
+        """Wait until a probe is true; fail when the time is up."""
         try:
             steps.wait_for(probe, what, seconds, every_seconds=0.1)
         except TimeoutError as late:
             self.fail(str(late))
 
 
-def owed(original_kib: int) -> journal.JournalEntry:
+def entry(original_kib: int) -> journal.JournalEntry:
     """Make a journal entry."""
     return journal.JournalEntry(
         original_kib=original_kib,

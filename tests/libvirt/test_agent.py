@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the guest agent answers, and what it means when it does not."""
+"""What the guest agent answers, and how it fails to."""
 
 import json
 
@@ -38,14 +38,14 @@ def _request(command: str, **arguments: object) -> str:
 class AgentTest(base.RoomTestCase):
     """Agents of four kinds, each in a guest of its own."""
 
-    guests = (
+    specs = (
         virt.GuestSpec(TALKATIVE, 256, 1),
         virt.GuestSpec(RESTRICTED, 256, 1, flags='freemem.agent=restricted'),
         virt.GuestSpec(SILENT, 256, 1, flags='freemem.agent=off'),
         virt.GuestSpec(NO_CHANNEL, 256, 1, channel=False),
     )
 
-    def assert_fault(
+    def assert_error(
         self,
         kind: type[exceptions.LibvirtError],
         code: int,
@@ -64,12 +64,12 @@ class AgentTest(base.RoomTestCase):
         self.assertEqual({'return': {}}, json.loads(answer))
 
     def test_no_channel_in_the_domain(self) -> None:
-        self.assert_fault(
+        self.assert_error(
             exceptions.AgentUnresponsive, _NO_CHANNEL, NO_CHANNEL
         )
 
     def test_no_agent_in_the_guest(self) -> None:
-        self.assert_fault(exceptions.AgentUnresponsive, _NOT_RUNNING, SILENT)
+        self.assert_error(exceptions.AgentUnresponsive, _NOT_RUNNING, SILENT)
 
     def test_agent_that_hangs(self) -> None:
         guest = self.guest(TALKATIVE)
@@ -79,7 +79,7 @@ class AgentTest(base.RoomTestCase):
         detached = f'({script}) > /dev/null 2>&1 &'
         guest.do('sh', '-c', detached)
         self.wait_until('the agent hangs', lambda: self._hangs(TALKATIVE))
-        self.assert_fault(
+        self.assert_error(
             exceptions.AgentUnresponsive, _NOT_RUNNING, TALKATIVE
         )
         self.guest(TALKATIVE)
@@ -87,8 +87,8 @@ class AgentTest(base.RoomTestCase):
     def _hangs(self, name: str) -> bool:
         try:
             self.domain(name).agent_command(_request('guest-ping'), 1)
-        except exceptions.AgentUnresponsive as fault:
-            self.assertEqual(_TIMED_OUT, fault.details['code'])
+        except exceptions.AgentUnresponsive as error:
+            self.assertEqual(_TIMED_OUT, error.details['code'])
             return True
         return False
 
@@ -98,7 +98,7 @@ class AgentTest(base.RoomTestCase):
         handle.suspend()
         self.addCleanup(handle.resume)
         self.assertFalse(self.domain(TALKATIVE).is_running())
-        self.assert_fault(exceptions.AgentUnresponsive, _INVALID, TALKATIVE)
+        self.assert_error(exceptions.AgentUnresponsive, _INVALID, TALKATIVE)
 
     def test_agent_that_may_run_nothing_and_open_nothing(self) -> None:
         self.guest(RESTRICTED)
@@ -106,7 +106,7 @@ class AgentTest(base.RoomTestCase):
             _request('guest-exec', path='cat'),
             _request('guest-file-open', path='/proc/meminfo'),
         ):
-            self.assert_fault(
+            self.assert_error(
                 exceptions.AgentCommandRefused, _REFUSED, RESTRICTED, request
             )
 
@@ -116,6 +116,6 @@ class AgentTest(base.RoomTestCase):
             _request('guest-juggle'),
             _request('guest-file-open', path='/nowhere'),
         ):
-            self.assert_fault(
+            self.assert_error(
                 exceptions.AgentCommandRefused, _REFUSED, TALKATIVE, request
             )

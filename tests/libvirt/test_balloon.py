@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The balloon of a real guest, and of guests that have none to move."""
+"""The balloon of a real guest, and guests without a working one."""
 
 import libvirt
 
@@ -37,13 +37,13 @@ SHRUNK_KIB = 256 << 10
 class BalloonTest(base.RoomTestCase):
     """A guest whose balloon works and does not report free pages."""
 
-    guests = (virt.GuestSpec(BALLOON, MEMORY_MIB),)
+    specs = (virt.GuestSpec(BALLOON, MEMORY_MIB),)
 
     def setUp(self) -> None:
         super().setUp()
         self.clock = clocks.Clock()
 
-    def test_statistics_are_of_now_when_asked_for(self) -> None:
+    def test_fresh_statistics_are_of_this_moment(self) -> None:
         guest = self.guest(BALLOON)
         domain = self.domain(BALLOON)
         before = domain.fresh_memory_stats(self.clock)
@@ -57,13 +57,13 @@ class BalloonTest(base.RoomTestCase):
         self.assertGreater(before.free_kib - after.free_kib, 120 << 10)
         self.assertLess(seconds, guests.FRESH_STATS_SECONDS)
 
-    def test_statistics_period_is_left_as_it_was(self) -> None:
+    def test_the_period_of_the_statistics_stays(self) -> None:
         domain = self.domain(BALLOON)
         domain.fresh_memory_stats(self.clock)
         stats = domain.xml().find('devices/memballoon/stats')
         self.assertEqual('10', stats.get('period'))
 
-    def test_shrinking_gives_resident_memory_to_the_host(self) -> None:
+    def test_shrinking_returns_resident_memory_to_the_host(self) -> None:
         guest = self.guest(BALLOON)
         domain = self.domain(BALLOON)
         guest.fill_dirty(300)
@@ -71,7 +71,8 @@ class BalloonTest(base.RoomTestCase):
         domain.set_balloon_kib(SHRUNK_KIB)
         self.addCleanup(self.restore)
         self.wait_until(
-            'the balloon arrives', lambda: guest.balloon_kib() <= SHRUNK_KIB
+            'the balloon reaches its target',
+            lambda: guest.balloon_kib() <= SHRUNK_KIB,
         )
         resident_fall_kib = resident_kib - guest.rss_kib()
         self.assertGreater(resident_fall_kib, 128 << 10)
@@ -81,18 +82,18 @@ class BalloonTest(base.RoomTestCase):
         self.domain(BALLOON).set_balloon_kib(MEMORY_MIB << 10)
         guest = self.guest(BALLOON)
         self.wait_until(
-            'the guest has its memory back',
+            'all memory of the guest is restored',
             lambda: guest.balloon_kib() == MEMORY_MIB << 10,
         )
 
-    def test_target_above_the_maximum_and_none_at_all(self) -> None:
+    def test_targets_of_zero_and_above_the_maximum_are_refused(self) -> None:
         domain = self.domain(BALLOON)
         for target_kib in (0, (MEMORY_MIB << 10) + 4):
             with self.assertRaises(exceptions.TargetRefused) as caught:
                 domain.set_balloon_kib(target_kib)
             self.assertEqual(_BAD_ARGUMENT, caught.exception.details['code'])
 
-    def test_only_both_flags_mend_the_persistent_definition(self) -> None:
+    def test_the_persistent_definition_is_corrected_on_request(self) -> None:
         domain = self.domain(BALLOON)
         _, handle = virt.find(BALLOON)
         handle.setMemoryFlags(SHRUNK_KIB, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
@@ -106,10 +107,10 @@ class BalloonTest(base.RoomTestCase):
 
     def test_metadata_is_absent_then_there_then_erased(self) -> None:
         domain = self.domain(BALLOON)
-        owed = base.owed(MEMORY_MIB << 10)
+        entry = base.entry(MEMORY_MIB << 10)
         self.assertIsNone(journal.read(domain))
-        journal.write(domain, owed)
-        self.assertEqual(owed, journal.read(domain))
+        journal.write(domain, entry)
+        self.assertEqual(entry, journal.read(domain))
         journal.erase(domain)
         self.assertIsNone(journal.read(domain))
         journal.erase(domain)
@@ -118,7 +119,7 @@ class BalloonTest(base.RoomTestCase):
 class NoBalloonTest(base.RoomTestCase):
     """Guests without a balloon device, and without its driver."""
 
-    guests = (
+    specs = (
         virt.GuestSpec(NO_DEVICE, 256, 1, balloon=False),
         virt.GuestSpec(NO_DRIVER, 256, 1, flags='freemem.balloon=off'),
     )
@@ -135,7 +136,7 @@ class NoBalloonTest(base.RoomTestCase):
             self.domain(NO_DEVICE).fresh_memory_stats(clocks.Clock())
         self.assertEqual(_INTERNAL, caught.exception.details['code'])
 
-    def test_guest_without_a_balloon_driver_never_tells(self) -> None:
+    def test_guest_without_a_balloon_driver_has_no_statistics(self) -> None:
         domain = self.domain(NO_DRIVER)
         self.assertIsNone(domain.fresh_memory_stats(clocks.Clock()))
         balloon = domain.memory_stats()

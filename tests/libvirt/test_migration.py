@@ -35,9 +35,9 @@ SLOW_MBIT = 20  # Slow enough that libvirt's 30 s pass during a migration.
 
 
 class MigrationTest(base.RoomTestCase):
-    """One guest that goes to and fro and checks its memory all the time."""
+    """One guest that migrates to and fro and checks its memory."""
 
-    guests = (virt.GuestSpec(GUEST, MEMORY_MIB),)
+    specs = (virt.GuestSpec(GUEST, MEMORY_MIB),)
 
     def setUp(self) -> None:
         super().setUp()
@@ -66,18 +66,18 @@ class MigrationTest(base.RoomTestCase):
         with self.assertRaises(exceptions.DomainGone):
             guests.Guest(handle).memory_stats()
 
-    def test_shrunk_guest_gets_its_memory_back_at_the_destination(
+    def test_memory_is_restored_at_the_destination(
         self,
     ) -> None:
         original_kib = MEMORY_MIB << 10
-        owed = base.owed(original_kib)
+        entry = base.entry(original_kib)
         source = self.domain(GUEST)
-        journal.write(source, owed)
+        journal.write(source, entry)
         source.set_balloon_kib(SHRUNK_KIB)
         _, handle = virt.find(GUEST)
-        # info() and the XML hear of it once a second only.
+        # info() and the XML are updated once a second.
         self.wait_until(
-            'libvirt knows that the balloon has arrived',
+            'libvirt knows that the balloon has reached its target',
             lambda: handle.info()[2] <= SHRUNK_KIB,
         )
         arrived = self.migrate().domain
@@ -85,9 +85,9 @@ class MigrationTest(base.RoomTestCase):
         for definition in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
             self.assertIn(guests.METADATA_URI, arrived.XMLDesc(definition))
         destination = guests.Guest(arrived)
-        self.assertEqual(owed, journal.read(destination))
-        assigned = restorations.begin(destination, clocks.Clock()).watch(30)
-        self.assertEqual(original_kib, assigned.after_kib)
+        self.assertEqual(entry, journal.read(destination))
+        restored = restorations.begin(destination, clocks.Clock()).watch(30)
+        self.assertEqual(original_kib, restored.after_kib)
         self.assertEqual(original_kib, virt.persistent_memory_kib(arrived))
         for definition in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
             self.assertNotIn(guests.METADATA_URI, arrived.XMLDesc(definition))

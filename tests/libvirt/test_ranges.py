@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the balloon takes was free, page by page, and nothing else."""
+"""The balloon takes pages that were free, and no others."""
 
 import base64
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ _FRAME = (1 << 55) - 1
 class RangesTest(base.RoomTestCase):
     """A guest with memory that it holds and memory that it has freed."""
 
-    guests = (virt.GuestSpec(NAME, MEMORY_KIB >> 10),)
+    specs = (virt.GuestSpec(NAME, MEMORY_KIB >> 10),)
 
     def setUp(self) -> None:
         super().setUp()
@@ -57,7 +57,7 @@ class RangesTest(base.RoomTestCase):
         self.lab_guest = self.guest(NAME)
         self.addCleanup(self.lab_guest.let_go)
 
-    def ask(self) -> ranges.PageRanges:
+    def acquired(self) -> ranges.PageRanges:
         return ranges.acquire(
             guest_agent.GuestAgent('guest_agent', 10),
             self.domain(NAME),
@@ -66,24 +66,24 @@ class RangesTest(base.RoomTestCase):
             clocks.Deadline(self.clock, 60),
         )
 
-    def test_ranges_hold_what_the_kernels_own_lists_hold(self) -> None:
+    def test_ranges_are_those_of_the_kernels_free_lists(self) -> None:
         self.lab_guest.fill_fragmented(64)
-        answer = self.ask()
+        answer = self.acquired()
         self.assertEqual(PAGE_KIB, answer.page_kib)
         self.assertEqual((), answer.ballooned)
         self.assertGreater(len(answer.free), (64 << 10) / PAGE_KIB / 2 * 0.9)
         self.assertLess(answer.drift_kib, UNREST_KIB)
 
-    def test_what_was_taken_was_free_and_what_is_held_is_left(self) -> None:
+    def test_only_free_pages_are_taken(self) -> None:
         self.lab_guest.fill_dirty(FREED_MIB)
         held = self.lab_guest.hold(HELD_MIB)
         held_pages = frames_of(self.lab_guest, 'hold', HELD_MIB)
-        before = self.ask()
+        before = self.acquired()
         was_free = pages(before.free)
         self.assertFalse(held_pages & was_free)
 
         self.release()
-        after = self.ask()
+        after = self.acquired()
         taken, is_free = pages(after.ballooned), pages(after.free)
 
         self.assertEqual((), before.ballooned)
@@ -103,7 +103,7 @@ class RangesTest(base.RoomTestCase):
         self.assertLess(len(some) * PAGE_KIB, UNREST_KIB)
 
     def release(self) -> None:
-        """Release memory as a migration does, and wait until it is."""
+        """Release memory as a migration does, and wait for the end."""
         plan = planner.Plan(
             original_kib=MEMORY_KIB,
             rss_kib=self.lab_guest.rss_kib(),

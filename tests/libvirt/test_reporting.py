@@ -10,37 +10,37 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Where free page reporting has done the work already, and where not."""
+"""What free page reporting returns to the host, and what it does not."""
 
 from tests.lab import guest as lab_guest
 from tests.lab import virt
 from tests.libvirt import base
 
 REPORTING = 'lab-reporting'
-MUTE = 'lab-mute'
+NOT_REPORTING = 'lab-not-reporting'
 MEMORY_MIB = 512
 FILL_MIB = 256
-# Linux waits for 2 s before it reports; what has not left by then stays.
+# Linux waits for 2 s before it reports; what is resident then stays.
 REPORTED_SECONDS = '5'
 
 
 class ReportingTest(base.RoomTestCase):
     """A guest as Nova >= 32 builds it, and one as Nova <= 31 did."""
 
-    guests = (
+    specs = (
         virt.GuestSpec(REPORTING, MEMORY_MIB, reporting=True),
-        virt.GuestSpec(MUTE, MEMORY_MIB),
+        virt.GuestSpec(NOT_REPORTING, MEMORY_MIB),
     )
 
     def tearDown(self) -> None:
-        for name in (REPORTING, MUTE):
+        for name in (REPORTING, NOT_REPORTING):
             self.guest(name).let_go()
         super().tearDown()
 
     def grown_by_kib(self, guest: lab_guest.Guest, before_kib: int) -> int:
         return guest.rss_kib() - before_kib
 
-    def test_freed_memory_goes_back_to_the_host(self) -> None:
+    def test_reported_memory_is_returned_to_the_host(self) -> None:
         guest = self.guest(REPORTING)
         before_kib = guest.rss_kib()
         guest.fill_dirty(FILL_MIB)
@@ -57,7 +57,7 @@ class ReportingTest(base.RoomTestCase):
         self.assertAlmostEqual(resident_kib, guest.rss_kib(), delta=32 << 10)
 
     def test_page_cache_of_a_file_that_was_read_once(self) -> None:
-        guest = self.guest(MUTE)
+        guest = self.guest(NOT_REPORTING)
         before = guest.meminfo()
         guest.fill_cache(FILL_MIB)
         after = guest.meminfo()
@@ -65,8 +65,8 @@ class ReportingTest(base.RoomTestCase):
         self.assertAlmostEqual(FILL_MIB << 10, cached_kib, delta=32 << 10)
         self.assertLess(after['Dirty'], 1024)
 
-    def test_freed_memory_stays_where_nothing_is_reported(self) -> None:
-        guest = self.guest(MUTE)
+    def test_freed_memory_stays_resident_without_reporting(self) -> None:
+        guest = self.guest(NOT_REPORTING)
         guest.fill_dirty(FILL_MIB)
         resident_kib = guest.rss_kib()
         guest.do('sleep', REPORTED_SECONDS)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The two hosts: apart from each other, and gone without a trace."""
+"""The two hosts are apart from each other, and leave no trace."""
 
 import json
 import os
@@ -100,7 +100,7 @@ class RoomTest(base.RoomTestCase):
         after = [namespaces.pid_of(host.layout) for host in room.hosts()]
         self.assertEqual(before, after)
 
-    def test_link_is_as_fast_as_it_is_told(self) -> None:
+    def test_the_link_is_as_fast_as_it_is_set(self) -> None:
         self.addCleanup(network.set_link, room.LINK_MBIT)
         network.set_link(SLOW_MBIT)
         # What the bucket of 1 MB lets through at once takes no time.

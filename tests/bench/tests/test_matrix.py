@@ -133,7 +133,7 @@ class ArgumentsTest(base.TestCase):
         ('--scenario empty', "--scenario: invalid choice: 'empty'"),
         ('--scenario', 'expected at least one argument'),
         ('--method hint', "--method: invalid choice: 'hint'"),
-        ('--link 5', '5 is not between 10 and 100000 Mbit/s'),
+        ('--link 5', '5 is not between 10 and 34000 Mbit/s'),
         ('--reporting maybe', "--reporting: invalid choice: 'maybe'"),
         ('--json /', '--json: / cannot be written'),
         ('--out /nowhere/at/all', '--out: /nowhere/at/all cannot be made'),

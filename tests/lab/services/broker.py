@@ -20,7 +20,7 @@ from tests.lab import processes
 from tests.lab import steps
 from tests.lab.services import settings
 
-# Where Erlang nodes find each other. The lab's single node needs nobody.
+# Where Erlang nodes find each other. The lab has a single one.
 _LOOPBACK = '127.0.0.1'
 
 

@@ -60,7 +60,7 @@ def register(state: settings.Settings) -> None:
 
 
 def environment(state: settings.Settings) -> dict[str, str]:
-    """Say what the openstack command reads from its environment."""
+    """Return what the openstack command reads from its environment."""
     variables = {
         f'OS_{option.upper()}': str(value)
         for option, value in state.account.items()

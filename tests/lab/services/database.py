@@ -32,7 +32,7 @@ NAMES = (
 
 
 def _first_statements(state: settings.Settings) -> str:
-    """Say what MariaDB does at each start; all of it may be there already."""
+    """Return what MariaDB runs at each start, however often."""
     lines = [f"CREATE OR REPLACE USER lab IDENTIFIED BY '{state.password}';"]
     for name in NAMES:
         lines.append(
@@ -58,8 +58,8 @@ def _answers(state: settings.Settings) -> bool:
 def daemon(state: settings.Settings) -> processes.Daemon:
     """Describe the server.
 
-    It may lose the last moments in a crash of the machine: nobody needs the
-    lab's databases then, and waiting for the disk costs seconds.
+    It may lose its last writes in a crash of the machine: the lab's databases
+    are of no use then, and waiting for the disk takes seconds.
     """
     folder = state.folder('mariadb')
     return processes.Daemon(

@@ -19,7 +19,7 @@ from tests.lab.services import settings
 
 
 def describe(state: settings.Settings) -> service.Service:
-    """Say what glance is made of."""
+    """Describe the service."""
     folder = state.folder('glance')
     configuration = folder / 'glance-api.conf'
     paste = settings.venv_file('etc/glance/glance-api-paste.ini')

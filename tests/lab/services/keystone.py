@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Keystone: fernet tokens, and one administrator for everybody."""
+"""Keystone: fernet tokens, and one administrator."""
 
 import base64
 import pathlib
@@ -21,7 +21,7 @@ from tests.lab.services import settings
 
 
 def describe(state: settings.Settings) -> service.Service:
-    """Say what keystone is made of."""
+    """Describe the service."""
     folder = state.folder('keystone')
     configuration = folder / 'keystone.conf'
     # As two words: keystone-manage looks for the option by its name.

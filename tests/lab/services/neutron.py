@@ -21,7 +21,7 @@ from tests.lab.services import settings
 
 
 def describe(state: settings.Settings) -> service.Service:
-    """Say what neutron is made of."""
+    """Describe the service."""
     folder = state.folder('neutron')
     configuration = folder / 'neutron.conf'
     content = {

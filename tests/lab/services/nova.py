@@ -22,7 +22,7 @@ CONTROL_HOST = 'freemem-control'
 
 
 def common(state: settings.Settings) -> dict[str, dict[str, object]]:
-    """Say what every Nova service is told, the computes included."""
+    """Return the options of every Nova service, the computes included."""
     account = dict(state.account)
     return {
         'DEFAULT': {
@@ -71,7 +71,7 @@ def _paste() -> pathlib.Path:
 
 
 def describe(state: settings.Settings) -> service.Service:
-    """Say what Nova's control plane is made of."""
+    """Describe the service."""
     configuration = configuration_file(state)
     return service.Service(
         name='nova',

@@ -17,7 +17,7 @@ from tests.lab.services import settings
 
 
 def describe(state: settings.Settings) -> service.Service:
-    """Say what placement is made of."""
+    """Describe the service."""
     folder = state.folder('placement')
     content = {
         'DEFAULT': settings.logging(),

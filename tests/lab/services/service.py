@@ -125,7 +125,7 @@ def wsgi(
 
 
 def module(name: str, *arguments: str) -> list[str]:
-    """Say how a module beside this one is run, from any folder."""
+    """Return the command that runs a module beside this one."""
     top = pathlib.Path(__file__).parents[3]
     python = ['env', f'PYTHONPATH={top}', sys.executable, '-m']
     return [*python, f'{__package__}.{name}', *arguments]

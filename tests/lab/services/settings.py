@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the services must know of each other, and how it is written down."""
+"""What the services know of each other, and their configuration files."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Settings:
 
     @property
     def password(self) -> str:
-        """What make_password() made; it opens nothing but this lab."""
+        """What make_password() made, for this lab alone."""
         return _password_file(self.lab).read_text()
 
     def url(self, service: str) -> str:
@@ -82,7 +82,7 @@ class Settings:
         return {
             **self.account,
             'interface': 'public',
-            # Who may speak beside a user: here, the one account there is.
+            # Who may act beside a user: here, the one account there is.
             'service_token_roles': 'admin',
             'www_authenticate_uri': f'{self.url("keystone")}/v3',
         }

@@ -11,10 +11,11 @@
 # under the License.
 
 
-"""Two labs of one folder keep off one another."""
+"""Only one process at a time brings the lab of a folder up or down."""
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ from tests.lab import lock
 from tests.lab import machine
 from tests.lab import preflight
 
+_TOP = pathlib.Path(__file__).parents[3]
 _HOLDER = """\
 import pathlib, sys, time
 from tests.lab import layout, lock
@@ -49,20 +51,15 @@ class LockTest(base.TestCase):
         for patcher in (
             mock.patch.object(layout, 'LAB', lab),
             mock.patch.object(lock, '_held', []),
-            mock.patch.object(lock, '_ASKERS_SECONDS', 0.01),
         ):
             patcher.start()
             self.addCleanup(patcher.stop)
-        self.addCleanup(self._let_go)
-
-    def _let_go(self) -> None:
-        for stream in lock._held:
-            stream.close()
+        self.addCleanup(lock.give_up)
 
     def another(self) -> subprocess.Popen[str]:
         holder = subprocess.Popen(
             [sys.executable, '-c', _HOLDER, str(self.state)],
-            cwd=pathlib.Path(__file__).parents[3],
+            cwd=_TOP,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -72,42 +69,60 @@ class LockTest(base.TestCase):
         self.assertEqual('held\n', holder.stdout.readline())
         return holder
 
-    def test_a_lab_that_nobody_has_is_to_be_had_more_than_once(self) -> None:
+    def test_the_lab_can_be_taken_again_by_who_has_it(self) -> None:
         self.assertIsNone(lock.complaint())
         lock.take()
         lock.take()
         self.assertIsNone(lock.complaint())
         self.assertEqual(1, len(lock._held))
 
-    def test_who_comes_second_is_told_who_is_there(self) -> None:
+    def test_the_refusal_names_the_process_that_has_the_lab(self) -> None:
         holder = self.another()
         with self.assertRaises(errors.Refused) as refusal:
             lock.take()
         name = pathlib.Path(sys.executable).name
-        told = f'in use by process {holder.pid} ({name} -c import'
+        expected = f'in use by process {holder.pid} ({name} -c import'
         for message in (
             str(refusal.exception),
             str(lock.complaint()),
             *machine.check_lock(),
         ):
-            self.assertIn(told, message)
+            self.assertIn(expected, message)
             self.assertEqual(1, len(message.splitlines()))
 
-    def test_who_was_killed_has_it_no_more(self) -> None:
+    def test_a_killed_process_has_the_lab_no_more(self) -> None:
         holder = self.another()
         holder.kill()
         holder.wait()
         self.assertIsNone(lock.complaint())
         lock.take()
 
-    def test_a_folder_that_was_removed_is_taken_anew(self) -> None:
+    def test_the_lock_is_taken_again_once_the_folder_is_removed(self) -> None:
         lock.take()
         shutil.rmtree(self.state)
         self.assertIsNone(lock.complaint())
         lock.take()
         self.assertTrue((self.state / 'lock').exists())
 
-    def test_what_brings_the_lab_up_or_down_wants_it_alone(self) -> None:
+    def test_preflight_asks_for_the_lock_without_any_library(self) -> None:
+        holder = self.another()
+        asked = subprocess.run(
+            [sys.executable, '-S', '-m', 'tests.lab.preflight', 'down'],
+            cwd=_TOP,
+            env={'NOVA_FREEMEM_LAB': str(self.state)},
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(2, asked.returncode)
+        if os.geteuid() == 0:
+            self.assertIn(f'in use by process {holder.pid} ', asked.stderr)
+
+    def test_the_lab_can_be_taken_once_it_has_been_given_up(self) -> None:
+        lock.take()
+        lock.give_up()
+        self.another()
+
+    def test_what_brings_the_lab_up_or_down_uses_it_alone(self) -> None:
         for words in ('up', 'down', 'demo', 'test libvirt', 'test cloud'):
             self.assertTrue(preflight.needed(words.split()).alone, words)
         for words in ('status', 'boot a', 'migrate a', 'exec a ls'):

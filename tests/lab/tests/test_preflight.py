@@ -10,8 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the lab and the demo refuse, and in which words."""
+"""What the lab and the demo refuse, and how they say why."""
 
+from collections.abc import Callable
+import contextlib
+import io
 import os
 import pathlib
 import socket
@@ -23,6 +26,8 @@ from unittest import mock
 import ddt
 
 from tests import base
+from tests.lab import arguments
+from tests.lab import cli
 from tests.lab import errors
 from tests.lab import machine
 from tests.lab import preflight
@@ -38,15 +43,15 @@ OURS, NOT_OURS = '004C12C6', '004B12C6'  # 198.18.76.0 and 198.18.75.0.
 
 
 @ddt.ddt
-class WordsTest(base.TestCase):
-    """The words of a command."""
+class ArgumentsTest(base.TestCase):
+    """The arguments of a command."""
 
     @ddt.unpack
     @ddt.data(
-        ('', 'say what to do: up, down,'),
-        ('fly', "no such command: 'fly'; there are up, down,"),
+        ('', 'tools/lab.sh: the following arguments are required: COMMAND'),
+        ('fly', "invalid choice: 'fly' (choose from"),
         ('demo --link fast', "tools/demo.sh: argument --link: 'fast'"),
-        ('demo --link 5', '5 is not between 10 and 100000 Mbit/s (or none)'),
+        ('demo --link 5', '5 is not between 10 and 34000 Mbit/s (or none)'),
         ('demo --memory 1e3', "--memory: '1e3' is not a whole number"),
         ('demo --memory 512', '512 is not between 1024 and 65536 MiB'),
         ('boot a --memory 64', '64 is not between 256 and 65536 MiB'),
@@ -57,9 +62,11 @@ class WordsTest(base.TestCase):
         ('boot', 'tools/lab.sh boot: the following arguments are required'),
         ('fill a', 'one of the arguments --dirty --cache --fragmented'),
         ('fill a --dirty 1 --cache 1', 'not allowed with argument --dirty'),
-        ('test unit', "'unit' needs no machine room"),
+        ('test unit', "'unit' does not use the lab"),
     )
-    def test_wrong_words_are_refused(self, words: str, why: str) -> None:
+    def test_a_wrong_command_line_is_refused_in_one_line(
+        self, words: str, why: str
+    ) -> None:
         with self.assertRaises(errors.Refused) as refusal:
             preflight.needed(words.split())
         message = str(refusal.exception)
@@ -77,7 +84,7 @@ class WordsTest(base.TestCase):
         'exec a ls -l /',
         'test libvirt cloud',
     )
-    def test_right_words_pass(self, words: str) -> None:
+    def test_a_right_command_line_passes(self, words: str) -> None:
         preflight.needed(words.split())
 
     def test_a_migrating_guest_takes_its_memory_twice(self) -> None:
@@ -87,7 +94,7 @@ class WordsTest(base.TestCase):
             2 * 2048, large.memory_mib(False) - small.memory_mib(False)
         )
 
-    def test_a_lab_that_is_up_has_what_it_takes(self) -> None:
+    def test_a_lab_that_is_up_has_its_memory_already(self) -> None:
         need = preflight.needed(['demo', '--memory', '1024'])
         self.assertEqual(2 * 1024, need.memory_mib(True))
         self.assertGreater(need.memory_mib(False), 2 * 1024)
@@ -98,7 +105,7 @@ class MachineTest(base.TestCase):
     """What a machine cannot do."""
 
     @ddt.data('12', '13')
-    def test_debian_will_do(self, version: str) -> None:
+    def test_debian_is_supported(self, version: str) -> None:
         release = DEBIAN.format(version)
         wrong = machine.check_system(release, 'Linux', 'x86_64')
         self.assertEqual([], list(wrong))
@@ -117,7 +124,7 @@ class MachineTest(base.TestCase):
         (wrong,) = machine.check_system(release, kind, architecture)
         self.assertIn(why, wrong)
 
-    def test_who_is_not_root_is_told_to_use_sudo(self) -> None:
+    def test_a_user_other_than_root_is_told_to_use_sudo(self) -> None:
         (wrong,) = machine.check_rights(1000)
         self.assertIn('sudo', wrong)
         self.assertEqual([], list(machine.check_rights(0)))
@@ -136,9 +143,13 @@ class MachineTest(base.TestCase):
             (wrong,) = machine.check_disk(future, 1 << 40)
         self.assertIn(f'{1 << 40} MiB are needed in {future}', wrong)
 
-    def test_addresses_of_somebody_else_are_left_to_him(self) -> None:
+    def test_an_address_that_another_interface_has_is_refused(self) -> None:
         for interface, network, expected in (
-            ('tun0', OURS, ['198.18.76.11, which the lab uses, is of tun0']),
+            (
+                'tun0',
+                OURS,
+                ['198.18.76.11, which the lab needs, belongs to tun0'],
+            ),
             ('tun0', NOT_OURS, []),
             ('fmlab-ctl', OURS, []),
         ):
@@ -173,8 +184,43 @@ class CommandTest(base.TestCase):
         self.assertEqual('', done.stdout)
         self.assertEqual(1, len(done.stderr.splitlines()))
 
+    def test_help_of_each_command_shows_its_own_arguments(self) -> None:
+        own = {
+            'up': '--link',
+            'down': '--keep-databases',
+            'boot': '--memory',
+            'fill': '--fragmented',
+            'migrate': '--to',
+            'exec': 'and its arguments',
+        }
+        for name in arguments.COMMANDS:
+            for run in (preflight.needed, cli.run):
+                with self.subTest(command=name, run=run.__module__):
+                    shown = self._help(run, [name, '--help'])
+                    self.assertIn(arguments.COMMANDS[name][0], shown)
+                    for other, word in own.items():
+                        is_own = name == other
+                        self.assertEqual(is_own, word in shown, shown)
+
+    def test_help_of_the_lab_lists_its_commands(self) -> None:
+        shown = self._help(preflight.needed, ['--help'])
+        for name, (what, _) in arguments.COMMANDS.items():
+            self.assertRegex(shown, f'{name} +{what}')
+
+    def _help(
+        self, run: Callable[[list[str]], object], words: list[str]
+    ) -> str:
+        shown = io.StringIO()
+        with (
+            mock.patch.dict(os.environ, COLUMNS='100'),
+            contextlib.redirect_stdout(shown),
+            contextlib.suppress(SystemExit),
+        ):
+            run(words)
+        return shown.getvalue()
+
     @mock.patch.object(preflight, 'complaints', autospec=True)
-    def test_the_first_complaint_decides(
+    def test_only_the_first_reason_is_given(
         self, complaints: mock.MagicMock
     ) -> None:
         complaints.return_value = iter(['no memory', 'no disk'])

@@ -82,7 +82,7 @@ class DaemonTest(base.TestCase):
         daemon.stop()
         self.assertFalse(daemon.alive)
 
-    def test_end_instead_of_ready_is_told_with_the_log(self) -> None:
+    def test_a_process_that_ends_early_is_reported_with_its_log(self) -> None:
         daemon = dataclasses.replace(
             self.daemon('sh', '-c', 'echo no such database'),
             ready=lambda: False,
@@ -90,31 +90,36 @@ class DaemonTest(base.TestCase):
         with self.assertRaisesRegex(RuntimeError, 'no such database'):
             daemon.start()
 
-    def test_pid_that_belongs_to_somebody_else_is_left_alone(self) -> None:
-        for stale in ('1', None):
+    def test_another_process_with_the_same_pid_is_not_ended(self) -> None:
+        for part in (0, 1):
             with (
-                self.subTest(start_ticks=stale),
+                self.subTest(part=('start', 'boot')[part]),
                 subprocess.Popen(_FOREVER, start_new_session=True) as other,
             ):
                 self.addCleanup(other.kill)
                 daemon = self.daemon(*_FOREVER)
-                self._pretend(daemon, other.pid, start_ticks=stale)
+                self._write_pid_file_of_another(daemon, other.pid, part)
                 self.assertFalse(daemon.alive)
                 daemon.stop()
                 self.assertIsNone(other.poll())
                 other.kill()
 
-    def _pretend(
-        self, daemon: processes.Daemon, pid: int, start_ticks: str | None
+    def test_pid_file_names_the_process_that_has_been_started(self) -> None:
+        daemon = self.daemon(*_FOREVER)
+        daemon.start()
+        identity = processes._identity(daemon.pid)
+        self.assertEqual(
+            f'{daemon.pid} {identity}', daemon.pid_file.read_text()
+        )
+
+    def _write_pid_file_of_another(
+        self, daemon: processes.Daemon, pid: int, part: int
     ) -> None:
         """Write the pid file of a process that had this pid before.
 
-        :param start_ticks: None for one of an earlier boot.
+        :param part: what differs: 0 its start, 1 the boot.
         """
-        boot_id = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text()
-        if start_ticks is None:
-            stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
-            start_ticks = stat.rpartition(')')[2].split()[19]
-            boot_id = 'earlier'
+        identity = processes._identity(pid).split()
+        identity[part] = 'another'
         daemon.pid_file.parent.mkdir(exist_ok=True)
-        daemon.pid_file.write_text(f'{pid} {start_ticks} {boot_id}')
+        daemon.pid_file.write_text(' '.join([f'{pid}', *identity]))

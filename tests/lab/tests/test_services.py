@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the lab's services are told, as data."""
+"""The configuration of the lab's services."""
 
 import pathlib
 import sys
@@ -42,7 +42,9 @@ class SettingsTest(base.TestCase):
         settings.make_password(self.lab)
         self.state = settings.Settings(self.lab)
 
-    def test_password_is_made_once_and_nobody_else_reads_it(self) -> None:
+    def test_the_password_is_made_once_and_only_its_owner_reads_it(
+        self,
+    ) -> None:
         password = self.state.password
         settings.make_password(self.lab)
         self.assertEqual(password, self.state.password)
@@ -50,7 +52,7 @@ class SettingsTest(base.TestCase):
         mode = (self.lab.state / 'password').stat().st_mode
         self.assertEqual(0o600, mode & 0o777)
 
-    def test_services_are_only_told_of_the_lab(self) -> None:
+    def test_services_know_of_nothing_but_the_lab(self) -> None:
         for module in (keystone, placement, glance, neutron, nova):
             for path, content in module.describe(self.state).files.items():
                 with self.subTest(file=path.name):
@@ -89,7 +91,7 @@ class IniTest(base.TestCase):
 
 
 class UnreportedTest(base.TestCase):
-    def test_balloon_is_what_nova_31_made(self) -> None:
+    def test_the_balloon_is_as_nova_31_made_it(self) -> None:
         self.assertEqual(
             _DOMAIN.replace(
                 " autodeflate='on' freePageReporting='on'", ''

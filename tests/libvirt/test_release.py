@@ -29,15 +29,15 @@ from nova_freemem.virt import domain_xml
 from tests.lab import virt
 from tests.libvirt import base
 
-GUEST = 'lab-journey'
-RESTRICTED = 'lab-journey-restricted'
+GUEST = 'lab-release'
+RESTRICTED = 'lab-release-restricted'
 MEMORY_MIB = 1024
 DIRTY_MIB = 600
 RESTRICTED_MIB = 512
 
 
 def host_engine() -> engines.Engine:
-    """Load what a host loads whose transfers wait for the release."""
+    """Make the engine of a host that releases before the transfer."""
     conf = cfg.ConfigOpts()
     freemem_conf.register_opts(conf)
     conf([])
@@ -45,10 +45,10 @@ def host_engine() -> engines.Engine:
     return engines.Engine.from_conf(conf, '198.18.77.11')
 
 
-class JourneyTest(base.RoomTestCase):
-    """A guest that has freed most of its memory, on its way."""
+class ReleaseTest(base.RoomTestCase):
+    """A guest that has freed most of its memory migrates."""
 
-    guests = (
+    specs = (
         virt.GuestSpec(GUEST, MEMORY_MIB),
         virt.GuestSpec(
             RESTRICTED, RESTRICTED_MIB, 1, flags='freemem.agent=restricted'
@@ -60,7 +60,7 @@ class JourneyTest(base.RoomTestCase):
         self.clock = clocks.Clock()
         self.reporter = mock.create_autospec(reporters.Reporter, instance=True)
 
-    def ask(self, name: str, memory_mib: int) -> FreeMemory:
+    def acquired(self, name: str, memory_mib: int) -> FreeMemory:
         driver = self.domain(name).fresh_memory_stats(self.clock)
         self.assertIsNotNone(driver)
         return acquire.acquire_from(
@@ -72,41 +72,41 @@ class JourneyTest(base.RoomTestCase):
             clocks.Deadline(self.clock, 30),
         )
 
-    def test_guest_tells_what_is_free_and_in_which_blocks(self) -> None:
+    def test_the_agent_reports_free_memory_and_its_blocks(self) -> None:
         guest = self.guest(GUEST)
-        told = self.ask(GUEST, MEMORY_MIB)
+        found = self.acquired(GUEST, MEMORY_MIB)
         figures = guest.meminfo()
-        self.assertEqual('guest_agent', told.source)
-        self.assertEqual(figures['MemTotal'], told.total_kib)
+        self.assertEqual('guest_agent', found.source)
+        self.assertEqual(figures['MemTotal'], found.total_kib)
         self.assertAlmostEqual(
-            figures['MemFree'], told.free_kib, delta=32 << 10
+            figures['MemFree'], found.free_kib, delta=32 << 10
         )
-        in_blocks_kib = sum(size * count for size, count in told.free_blocks)
-        self.assertAlmostEqual(told.free_kib, in_blocks_kib, delta=32 << 10)
+        in_blocks_kib = sum(size * count for size, count in found.free_blocks)
+        self.assertAlmostEqual(found.free_kib, in_blocks_kib, delta=32 << 10)
 
-    def test_restricted_agent_leaves_it_to_the_statistics(self) -> None:
+    def test_balloon_statistics_do_for_a_restricted_agent(self) -> None:
         self.guest(RESTRICTED)
-        told = self.ask(RESTRICTED, RESTRICTED_MIB)
-        self.assertEqual('balloon_stats', told.source)
-        self.assertGreater(told.free_kib, RESTRICTED_MIB << 9)
+        found = self.acquired(RESTRICTED, RESTRICTED_MIB)
+        self.assertEqual('balloon_stats', found.source)
+        self.assertGreater(found.free_kib, RESTRICTED_MIB << 9)
 
-    def test_guest_travels_light_and_has_everything_back(self) -> None:
+    def test_free_memory_is_not_transferred_and_is_restored(self) -> None:
         guest = self.guest(GUEST)
         held = guest.hold(64)
         guest.fill_dirty(DIRTY_MIB)
         resident_kib = guest.rss_kib()
         self.assertGreater(resident_kib, DIRTY_MIB << 10)
-        self.assertTrue(self.depart())
+        self.assertTrue(self.release())
         self.assertLess(guest.rss_kib(), resident_kib - (400 << 10))
         _, handle = virt.find(GUEST)
         moved = virt.migrate(handle, self.other_host(GUEST))
         self.assertLess(moved.bytes_sent, 400 << 20)
-        self.arrive()
-        found = self.guest(GUEST).check_held()
-        self.assertEqual(0, found.mismatches)
-        self.assertEqual(held.checksum, found.checksum)
+        self.restore()
+        checked = self.guest(GUEST).check_held()
+        self.assertEqual(0, checked.mismatches)
+        self.assertEqual(held.checksum, checked.checksum)
 
-    def depart(self) -> bool:
+    def release(self) -> bool:
         migration = source.SourceMigration(
             self.domain(GUEST),
             host_engine(),
@@ -122,13 +122,13 @@ class JourneyTest(base.RoomTestCase):
         self.reporter.released.assert_called_once()
         return isinstance(state, source.Released)
 
-    def arrive(self) -> None:
+    def restore(self) -> None:
         arrived = self.domain(GUEST)
         self.assertIsNotNone(journal.read(arrived))
         destination.restore_memory(arrived, self.reporter, self.clock)
         self.reporter.restore_failed.assert_not_called()
-        (assigned,) = self.reporter.restored.call_args.args
-        self.assertEqual(MEMORY_MIB << 10, assigned.after_kib)
+        (result,) = self.reporter.restored.call_args.args
+        self.assertEqual(MEMORY_MIB << 10, result.after_kib)
         _, handle = virt.find(GUEST)
         self.assertEqual(MEMORY_MIB << 10, virt.persistent_memory_kib(handle))
         self.assertIsNone(journal.read(arrived))
