@@ -12,11 +12,19 @@
 
 """The manual."""
 
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'ext'))
+
 project = 'nova-freemem'
 extensions = [
     'openstackdocstheme',
     'oslo_config.sphinxext',
     'oslo_config.sphinxconfiggen',
+    'cliff.sphinxext',
+    'freemem_pictures',
+    'freemem_reasons',
 ]
 
 openstackdocs_auto_name = False
@@ -28,3 +36,18 @@ pygments_style = 'native'
 
 config_generator_config_file = '../../etc/oslo-config-generator.conf'
 sample_config_basename = '_static/nova-freemem'
+
+# Of the options that cliff gives to each command, those of use to operators.
+autoprogram_cliff_app_dist_name = 'nova-freemem'
+autoprogram_cliff_ignored = [
+    '--fit-width',
+    '--help',
+    '--max-width',
+    '--noindent',
+    '--prefix',
+    '--print-empty',
+    '--quote',
+    '--sort-ascending',
+    '--sort-column',
+    '--sort-descending',
+]

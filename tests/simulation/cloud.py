@@ -97,7 +97,7 @@ class Transfer:
     def converged(self) -> bool:
         model = self._model
         return (
-            self._left_kib / model.link_kib_per_second
+            self._left_kib / model.bandwidth_kib_per_second
             + self._to_look_at_kib / model.look_kib_per_second
             <= model.downtime_seconds
         )
@@ -120,9 +120,9 @@ class Transfer:
             float(guest.sendable_kib),
             self._left_kib + guest.rewrites_kib_per_second * seconds,
         )
-        rate = model.link_kib_per_second
+        rate = model.bandwidth_kib_per_second
         if guest.balloon_moved:
-            rate *= model.busy_link_share
+            rate *= model.busy_bandwidth_share
         sent_kib = min(self._left_kib, rate * seconds)
         self._left_kib -= sent_kib
         guest.transferred_kib += sent_kib

@@ -155,7 +155,7 @@ class ScenarioTest(SimulationTestCase):
     def test_a_guest_is_skipped_where_the_network_is_faster_than_the_balloon(
         self,
     ) -> None:
-        fast = dataclasses.replace(MODEL, link_kib_per_second=12 * GIB)
+        fast = dataclasses.replace(MODEL, bandwidth_kib_per_second=12 * GIB)
         self.assert_skipped(
             Reason.NOT_WORTHWHILE,
             Load(500 * MIB, freed_kib=3 * GIB),
@@ -204,9 +204,9 @@ class ScenarioTest(SimulationTestCase):
         )
         cloud.migrate()
         self.assertAlmostEqual(
-            MODEL.link_kib_per_second,
+            MODEL.bandwidth_kib_per_second,
             cloud.engines['source'].bandwidths.to('dest').kib_per_second,
-            delta=0.01 * MODEL.link_kib_per_second,
+            delta=0.01 * MODEL.bandwidth_kib_per_second,
         )
 
 
@@ -413,10 +413,10 @@ models = strategies.builds(
     reclaim_kib_per_second=strategies.integers(30, 1000).map(
         lambda mib: mib * MIB
     ),
-    link_kib_per_second=strategies.sampled_from(
+    bandwidth_kib_per_second=strategies.sampled_from(
         [60 * MIB, 119 * MIB, 1190 * MIB, 11900 * MIB]
     ),
-    busy_link_share=strategies.sampled_from([1.0, 1.0, 0.8]),
+    busy_bandwidth_share=strategies.sampled_from([1.0, 1.0, 0.8]),
     busy_balloon_share=strategies.sampled_from([1.0, 1.0, 0.6]),
     look_kib_per_second=strategies.sampled_from(
         [0.5 * GIB, 1.9 * GIB, 16 * GIB]
@@ -485,7 +485,7 @@ class PropertiesTest(SimulationTestCase):
     ) -> None:
         size_kib, load = guest
         load = dataclasses.replace(load, wants_kib=0)
-        mbit = int(model.link_kib_per_second * 8 * 1024 / 10**6)
+        mbit = int(model.bandwidth_kib_per_second * 8 * 1024 / 10**6)
         migration_bandwidth_mbps = mbit if configured else 1000
         plain = self.make_cloud(
             load,
@@ -516,8 +516,8 @@ class PropertiesTest(SimulationTestCase):
         slowed = slowed_by(model, load.rewrites_kib_per_second)
         # QEMU looks at all that it takes once more; the network is not idle
         # meanwhile where the guest rewrites memory.
-        free_share = model.busy_link_share - (
-            load.rewrites_kib_per_second / model.link_kib_per_second
+        free_share = model.busy_bandwidth_share - (
+            load.rewrites_kib_per_second / model.bandwidth_kib_per_second
         )
         look_seconds = size_kib / model.look_kib_per_second / free_share
         plain_seconds = plain.seconds - plain.delay_seconds - apart_seconds
@@ -529,7 +529,7 @@ class PropertiesTest(SimulationTestCase):
             ours.sent_kib,
             plain.sent_kib * slowed
             + load.rewrites_kib_per_second * look_seconds
-            + 2 * model.step_seconds * model.link_kib_per_second
+            + 2 * model.step_seconds * model.bandwidth_kib_per_second
             + 1,
         )
 
@@ -542,11 +542,11 @@ class PropertiesTest(SimulationTestCase):
         load = dataclasses.replace(load, wants_kib=0)
         model = dataclasses.replace(
             model,
-            busy_link_share=1.0,
+            busy_bandwidth_share=1.0,
             busy_balloon_share=1.0,
             look_kib_per_second=forecast.LOOK_KIB_PER_SECOND,
         )
-        mbit = int(model.link_kib_per_second * 8 * 1024 / 10**6)
+        mbit = int(model.bandwidth_kib_per_second * 8 * 1024 / 10**6)
         plain = self.make_cloud(
             load,
             size_kib,
@@ -585,9 +585,9 @@ class PropertiesTest(SimulationTestCase):
 
 def slowed_by(model: Model, rewrites_kib_per_second: float) -> float:
     """:returns: how much longer a transfer takes while a balloon moves."""
-    alone = model.link_kib_per_second - rewrites_kib_per_second
+    alone = model.bandwidth_kib_per_second - rewrites_kib_per_second
     together = (
-        model.link_kib_per_second * model.busy_link_share
+        model.bandwidth_kib_per_second * model.busy_bandwidth_share
         - rewrites_kib_per_second
     )
     hypothesis.assume(together > 0)
@@ -603,7 +603,7 @@ class DriftTest(SimulationTestCase):
 
     def test_many_migrations_do_not_drift_by_a_kibibyte(self) -> None:
         fast = dataclasses.replace(
-            MODEL, link_kib_per_second=500 * MIB, step_seconds=0.25
+            MODEL, bandwidth_kib_per_second=500 * MIB, step_seconds=0.25
         )
         cloud = self.make_cloud(
             Load(100 * MIB), 1 * GIB, fast, policy={'mode': 'during'}
