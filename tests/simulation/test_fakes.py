@@ -25,6 +25,7 @@ from nova_freemem.virt import host as hosts
 from tests import base
 from tests.simulation import fake_clock
 from tests.simulation import fakes
+from tests.simulation.base import GuestTestCase
 from tests.simulation.guest import JournalWatch
 
 
@@ -154,7 +155,7 @@ class FakeThreadTest(base.TestCase):
         self.assertIsInstance(self.clock.errors[0], ZeroDivisionError)
 
 
-class SimulatedGuestTest(base.GuestTestCase):
+class SimulatedGuestTest(GuestTestCase):
     def test_balloon_moves_at_its_rate_and_the_host_gains(self) -> None:
         rss_kib = self.guest.rss_kib
         self.domain.set_balloon_kib(2 * fakes.GIB)
@@ -194,7 +195,7 @@ class SimulatedGuestTest(base.GuestTestCase):
         self.assertGreater(told_kib, self.domain.memory_stats().free_kib)
 
 
-class SimulatedAgentTest(base.GuestTestCase):
+class SimulatedAgentTest(GuestTestCase):
     def ask(self, command: str, **arguments: object) -> object:
         request = {'execute': command, 'arguments': arguments}
         answer = self.domain.agent_command(json.dumps(request), 5)
