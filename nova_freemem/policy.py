@@ -110,7 +110,7 @@ def _value(conf: cfg.ConfigOpts, option: cfg.Opt) -> Any:
         # An empty number is read as None.
         if value is not None:
             return value
-        problem = 'empty'
+        problem = 'is empty'
     if isinstance(option.type, types.Integer):
         # oslo.config names one bound, and not the value that is beyond it.
         text = freemem_conf.read_apart(conf, [cfg.StrOpt(option.dest)])[

@@ -91,5 +91,5 @@ class GuestTestCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = fake_clock.FakeClock()
-        self.guest = fakes.FakeGuest(self.clock)
-        self.domain = fakes.FakeDomain(self.guest)
+        self.guest = fakes.SimulatedGuest(self.clock)
+        self.domain = fakes.FakeGuest(self.guest)

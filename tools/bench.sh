@@ -19,9 +19,13 @@
 #                       [--link MBIT|none...] [--method NAME...]
 #                       [--reporting on|off] [--json FILE] [--out DIR]
 #
-# How far the simulation is from what was measured:
+# How far the simulation is off the figures in FILE (bench.json):
 #
 #   python -m tests.bench.fit FILE [--json OUT] [--rst OUT]
+#
+# The tables of FILE as reStructuredText:
+#
+#   python -m tests.bench.report FILE
 #
 # What it needs is installed first; a wrong argument, a missing right or a
 # busy machine is answered before that, with one line and exit code 2.

@@ -12,16 +12,16 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 #
-# Have things go wrong while guests migrate, and see that nothing is lost:
+# Inject faults while guests migrate, and check that nothing is lost:
 #
 #   sudo tools/chaos.sh --matrix [--clouds N] [--phase PHASE...]
-#                       [--fault FAULT...] [--plain]
+#                       [--fault FAULT...] [--no-plugin]
 #                       [--json FILE [--rest]] [--rst FILE]
 #   sudo tools/chaos.sh --seed N --minutes M [--json FILE]
 #   sudo tools/chaos.sh --soak N [--json FILE]
 #
-# What it needs is installed first; a wrong argument, a missing right or a
-# busy machine is answered before that, with one line and exit code 2.
+# What it needs is installed first. A wrong argument, a missing right or a busy
+# machine is refused before that, with one line and exit code 2.
 
 set -euo pipefail
 

@@ -26,7 +26,7 @@ set -euo pipefail
 # shellcheck source=tools/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 
-preflight demo "$@"
+preflight lab demo "$@"
 venv=$(install_main lab)
 # From where the caller stands: a file named by an argument is there.
 export PATH=$venv/bin:$PATH PYTHONPATH=$root

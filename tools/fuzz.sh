@@ -12,10 +12,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 #
-#
 # Fuzz everything that the plugin reads from a guest, guided by coverage.
 #
-#   tools/fuzz.sh [--seconds N] [target...]   60 s for each, by default
+#   tools/fuzz.sh [--seconds N] [target...]   60 s for each target by default
 #   tools/fuzz.sh --replay FILE target        one input again
 #
 # Needs no root. Corpora, findings, results.json and table.rst stay in
@@ -27,7 +26,7 @@ set -euo pipefail
 # shellcheck source=tools/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 
-# The fuzzer lies beside the environment, not in it.
+# The fuzzer is installed beside the environment, not into it.
 make_fuzzer() {
     local venv=$1 requirements=$root/tests/fuzz/requirements.txt fuzzer uv
     fuzzer=$place/atheris-$(cat "$requirements" "$venv/pyvenv.cfg" \

@@ -213,12 +213,14 @@ EOF
 }
 
 # Refuse what the machine cannot do: the standard library alone decides.
-# What it prints on standard output is the help that was asked for.
+# What it prints on standard output is the help that was asked for. The first
+# argument names the folder of tests whose command it is.
 preflight() {
-    local interpreter help
+    local folder=$1 interpreter help
+    shift
     interpreter=$(find_python)
     help=$(PYTHONPATH=$root PYTHONDONTWRITEBYTECODE=1 \
-        "$interpreter" -P -m tests.lab.preflight "$@") || exit
+        "$interpreter" -P -m "tests.$folder.preflight" "$@") || exit
     [[ -z $help ]] || {
         printf '%s\n' "$help"
         exit 0

@@ -65,7 +65,7 @@ check_machine() {
     [[ $EUID -eq 0 ]] || refuse \
         "${room[*]}: these tests need root (sudo tools/test.sh ${room[*]})"
     what=lab
-    preflight test "${room[@]}"
+    preflight lab test "${room[@]}"
 }
 
 # Guests under TCG and their daemons want the machine to themselves; two

@@ -38,7 +38,9 @@ class BalloonStats(base.Source):
         stats = guest.fresh_memory_stats(clock)
         if stats is None:
             raise exceptions.SourceUnavailable(
-                source=self.name, problem='the balloon statistics stay stale'
+                source=self.name,
+                problem='the balloon driver did not update its statistics '
+                f'within {guests.FRESH_STATS_SECONDS:.0f} s',
             )
         if stats.total_kib is None or stats.free_kib is None:
             raise exceptions.SourceUnavailable(

@@ -15,11 +15,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import sys
 from typing import Any
 
-from cliff import columns
 from cliff import command
 
 from nova_freemem import clock as clocks
@@ -39,23 +39,6 @@ class Refused(exceptions.FreememError):
     """The arguments ask for what cannot be done."""
 
     message = '{problem}'
-
-
-class Readable(columns.FormattableColumn[Any]):
-    """A value that programs and people read in different forms."""
-
-    def __init__(self, value: Any, text: str) -> None:
-        """Initialize the value.
-
-        :param value: for programs
-        :param text: for people
-        """
-        super().__init__(value)
-        self._text = text
-
-    def human_readable(self) -> str:
-        """See :meth:`cliff.columns.FormattableColumn.human_readable`."""
-        return self._text
 
 
 class HostCommand(command.Command):
@@ -143,25 +126,35 @@ class RestoringCommand(HostCommand):
         return DONE
 
 
-def known(value: Any) -> Any:
-    """Return a value to show; "n/a" for people where it is None.
+def shown(value: Any, parsed_args: argparse.Namespace) -> Any:
+    """Return a value as it is shown.
 
     :param value: None where it is unknown
+    :param parsed_args: with the output format
+    :returns: the value; where it is unknown "n/a", or null in a format that
+              has it
     """
-    return Readable(None, 'n/a') if value is None else value
+    if value is None and parsed_args.formatter not in ('json', 'yaml'):
+        return 'n/a'
+    return value
 
 
-def whole_number(text: str) -> int:
+def whole_number(text: str, largest: int | None = None) -> int:
     """Parse a number that is not negative.
 
     :param text: the argument
+    :param largest: the upper bound
     :returns: the number
-    :raises ValueError: it is not a number, or negative
+    :raises ArgumentTypeError: it is not a whole number, or out of bounds
     """
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+    with contextlib.suppress(ValueError):
+        number = int(text)
+        if number >= 0 and (largest is None or number <= largest):
+            return number
+    bound = '' if largest is None else f' to {largest}'
+    raise argparse.ArgumentTypeError(
+        f'{text[:40]!r} is not a whole number from 0{bound}'
+    )
 
 
 def not_restored(uuid: str, why: str) -> int:

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
+from cliff import columns
 from cliff import show
 
 from nova_freemem import clock as clocks
@@ -38,6 +39,17 @@ DEADLINE_SECONDS = 120
 
 #: What a command shows: the values by their names.
 Shown = dict[str, Any]
+
+
+class _Readable(columns.FormattableColumn[Any]):
+    """A value that programs and people read in different forms."""
+
+    def __init__(self, value: Any, text: str) -> None:
+        super().__init__(value)
+        self._text = text
+
+    def human_readable(self) -> str:
+        return self._text
 
 
 class Inspect(base.HostCommand, show.ShowOne):
@@ -70,7 +82,9 @@ class Inspect(base.HostCommand, show.ShowOne):
         shown = ask(guest, clock)
         if parsed_args.ranges:
             shown |= ask_ranges(guest, clock)
-        return tuple(shown), tuple(shown.values())
+        return tuple(shown), tuple(
+            base.shown(value, parsed_args) for value in shown.values()
+        )
 
 
 def ask(guest: guests.Guest, clock: clocks.Clock) -> Shown:
@@ -101,17 +115,15 @@ def ask(guest: guests.Guest, clock: clocks.Clock) -> Shown:
     )
     return {
         'source': memory.source,
-        'current_kib': base.known(balloon.actual_kib if balloon else None),
-        'resident_kib': base.known(balloon.rss_kib if balloon else None),
+        'current_kib': balloon.actual_kib if balloon else None,
+        'resident_kib': balloon.rss_kib if balloon else None,
         'total_kib': memory.total_kib,
         'free_kib': memory.free_kib,
-        'available_kib': base.known(memory.available_kib),
-        'page_cache_kib': base.known(memory.page_cache_kib),
-        'cold_cache_kib': base.known(
-            memory.cold_cache_kib if cold_cache_known else None
-        ),
-        'swap_free_kib': base.known(memory.swap_free_kib),
-        'memory_pressure_share': base.known(memory.memory_pressure_share),
+        'available_kib': memory.available_kib,
+        'page_cache_kib': memory.page_cache_kib,
+        'cold_cache_kib': memory.cold_cache_kib if cold_cache_known else None,
+        'swap_free_kib': memory.swap_free_kib,
+        'memory_pressure_share': memory.memory_pressure_share,
         'free_blocks': _listed(
             memory.free_blocks,
             ('size_kib', 'count'),
@@ -161,8 +173,8 @@ def _listed(
 ) -> Any:
     """Return pairs as one line each for people, as objects for programs."""
     if pairs is None:
-        return base.known(None)
-    return base.Readable(
+        return None
+    return _Readable(
         [dict(zip(names, pair, strict=True)) for pair in pairs],
         '\n'.join(describe(*pair) for pair in pairs),
     )

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 
 from cliff import lister
 
@@ -39,13 +38,14 @@ class List(base.HostCommand, lister.Lister):
 
     def take_action(
         self, parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
+    ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """See :meth:`cliff.lister.Lister.take_action`."""
         entries = self.host.journal_entries()
-        return COLUMNS, (
-            tuple(map(base.known, self._row(uuid, entries[uuid])))
-            for uuid in sorted(entries)
-        )
+        rows = [self._row(uuid, entries[uuid]) for uuid in sorted(entries)]
+        return COLUMNS, [
+            tuple(base.shown(value, parsed_args) for value in row)
+            for row in rows
+        ]
 
     def _row(self, uuid: str, text: str) -> tuple[object, ...]:
         state, current_kib = self._guest(uuid)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
@@ -50,7 +51,10 @@ class Repair(base.RestoringCommand):
         )
         parser.add_argument(
             '--stats-period-seconds',
-            type=_period,
+            type=functools.partial(
+                base.whole_number,
+                largest=domain_xml.LONGEST_STATS_PERIOD_SECONDS,
+            ),
             metavar='N',
             default=STATS_PERIOD_SECONDS,
             help='How often the balloon driver sends its statistics, as '
@@ -86,13 +90,6 @@ class Repair(base.RestoringCommand):
             restorations.Restoration(guest, entry, clock),
             clocks.Deadline(clock, parsed_args.wait_seconds),
         )
-
-
-def _period(text: str) -> int:
-    number = base.whole_number(text)
-    if number > domain_xml.LONGEST_STATS_PERIOD_SECONDS:
-        raise ValueError(text)
-    return number
 
 
 def _original_kib(

@@ -26,37 +26,26 @@ class Reason(enum.Enum):
     """
 
     SAME_HOST = 'the destination is this host'
-    OUTSTANDING_MEMORY = (
-        'memory of the guest is outstanding from before and is restored first'
+    OUTSTANDING_MEMORY = 'memory of an earlier migration is still outstanding'
+    BACKING_OFF = (
+        'the guest came under memory pressure in an earlier migration'
     )
-    BACKING_OFF = 'the guest came under pressure in an earlier migration'
-    NOT_RUNNING = 'the guest is paused or not running'
+    NOT_RUNNING = 'the guest is not running'
     NO_BALLOON = 'the domain has no memory balloon'
-    NO_BALLOON_DRIVER = (
-        'the balloon driver of the guest does not answer: there is none, or '
-        'it hangs'
-    )
-    BALLOONED_ALREADY = (
-        'the balloon is inflated already, and not by this migration'
-    )
+    NO_BALLOON_DRIVER = 'the balloon driver of the guest does not answer'
+    BALLOONED_ALREADY = 'something else has inflated the balloon'
     PINNED_MEMORY = (
-        'the memory of the guest is locked, in huge pages or in a file, so '
-        'that the host would gain nothing'
+        'the memory of the guest is locked, pre-allocated, in huge pages or '
+        'in a file'
     )
-    PASSTHROUGH_DEVICE = (
-        'a passed-through device pins the memory of the guest, so that the '
-        'host would gain nothing'
-    )
+    PASSTHROUGH_DEVICE = 'a passed-through device pins the memory of the guest'
     CONFIDENTIAL = 'the memory of the guest is encrypted by the processor'
-    NO_RSS = 'the host does not tell the resident size of the guest'
-    NO_SOURCE = 'no source could tell how much memory of the guest is free'
-    MEMORY_PRESSURE = 'tasks of the guest are stalled for want of memory'
-    NOTHING_FREE = 'nothing is free beyond the headroom of the guest'
-    NOT_WORTHWHILE = 'a release would not shorten the migration enough'
-    INTERRUPTED = (
-        'the migration was aborted or forced to complete before anything was '
-        'released'
-    )
+    NO_RSS = 'libvirt does not report the resident size of the guest'
+    NO_SOURCE = 'no source reported how much memory is free'
+    MEMORY_PRESSURE = 'tasks of the guest are waiting for memory'
+    NOTHING_FREE = 'nothing is free beyond the headroom'
+    NOT_WORTHWHILE = 'a release would save too little'
+    INTERRUPTED = 'the operator requested it before anything was released'
     ERROR = 'an error occurred before anything was released'
 
 

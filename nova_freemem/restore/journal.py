@@ -90,14 +90,15 @@ class JournalEntry:
         """
         if len(text) > LONGEST_ENTRY_CHARACTERS:
             raise _unreadable(
-                text, f'longer than {LONGEST_ENTRY_CHARACTERS} characters'
+                text,
+                f'it is longer than {LONGEST_ENTRY_CHARACTERS} characters',
             )
         try:
             element = validation.xml(text)
         except ValueError:
-            raise _unreadable(text, 'not XML') from None
+            raise _unreadable(text, 'it is not XML') from None
         if element.tag != ELEMENT:
-            raise _unreadable(text, f'not an element <{ELEMENT}>')
+            raise _unreadable(text, f'it is not an element <{ELEMENT}>')
         _check_format(element.get('format'), text)
         values = {}
         for name, parse in _PARSERS.items():
@@ -105,7 +106,7 @@ class JournalEntry:
                 values[name] = parse(element.get(name))
             except (ValueError, OverflowError):
                 problem = 'not valid' if name in element.attrib else 'missing'
-                raise _unreadable(text, f'{name} is {problem}') from None
+                raise _unreadable(text, f'its {name} is {problem}') from None
         return cls(**values)
 
 
@@ -149,8 +150,8 @@ def _check_format(number: str | None, text: str) -> None:
     if newer:
         raise _unreadable(
             text,
-            f'format {number} is newer than {FORMAT}, which this version of '
-            'nova-freemem reads (upgrade it)',
+            f'it has format {number}, of a newer nova-freemem (upgrade this '
+            'one)',
         )
     raise _unreadable(text, f'its format is not {FORMAT}')
 

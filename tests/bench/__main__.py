@@ -27,26 +27,24 @@ from rich import console as rich_console
 
 from tests.bench import arguments
 from tests.bench import bars
-from tests.bench import events
 from tests.bench import matrix
 from tests.bench import methods
 from tests.bench import picture
+from tests.bench import preflight
 from tests.bench import results
 from tests.bench import runner
 from tests.bench import surroundings
 from tests.bench import tables
 from tests.bench.results import Bench
 from tests.lab import network
-from tests.lab import preflight
+from tests.lab import observer
+from tests.lab import preflight as lab_preflight
 from tests.lab import room
 from tests.lab import steps
 
-# A file or a pipe has no width of its own: room for the widest table.
-_CONSOLE = rich_console.Console(
-    highlight=False, width=None if sys.stdout.isatty() else 150
-)
+_CONSOLE = rich_console.Console(highlight=False, soft_wrap=True)
 
-# With more than this taken by others, figures are not worth much.
+# If other processes take more than this, the figures are not reliable.
 _BUSY_PROCESSORS = 0.3
 
 
@@ -59,7 +57,7 @@ def main() -> int:
     words = sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        preflight.refuse(['bench', *words])
+        lab_preflight.refuse(words, preflight.needed)
         return _bench(arguments.parse(words))
     except steps.Refused as refusal:
         print(refusal, file=sys.stderr)
@@ -74,8 +72,8 @@ def main() -> int:
 def _bench(request: argparse.Namespace) -> int:
     if any(host.is_up for host in room.hosts()):
         raise steps.Refused(
-            'the lab is up; the benchmark wants it for itself:'
-            ' tools/lab.sh down ends it'
+            'the lab is up, and the benchmark needs it for itself: take it'
+            ' down with tools/lab.sh down'
         )
     turns = [
         turn
@@ -85,7 +83,7 @@ def _bench(request: argparse.Namespace) -> int:
     _announce(turns)
     request.out.mkdir(exist_ok=True)
     logging.getLogger('stevedore').setLevel(logging.ERROR)
-    events.start_loop()
+    observer.start_event_loop()
     with _room():
         bench = _measure_all(request, turns)
     _show(bench, request)
@@ -94,7 +92,7 @@ def _bench(request: argparse.Namespace) -> int:
 
 
 def _announce(turns: list[matrix.Turn]) -> None:
-    """Say how long it takes, before anything happens."""
+    """Say how long it will take, before anything happens."""
     seconds = matrix.estimate_seconds(turns, arguments.MEMORY_MIB)
     takes = datetime.timedelta(minutes=round(seconds / 60))
     ends = datetime.datetime.now() + takes
@@ -104,8 +102,8 @@ def _announce(turns: list[matrix.Turn]) -> None:
     busy = surroundings.busy_processors()
     if busy > _BUSY_PROCESSORS:
         _CONSOLE.print(
-            f'[red]Others keep {busy:.1f} processors of this machine busy:'
-            ' the figures will not be worth much.[/red]'
+            f'[red]Other processes keep {busy:.1f} processors of this machine'
+            ' busy: the figures will not be reliable.[/red]'
         )
 
 
@@ -130,20 +128,18 @@ def _measure_all(
         memory_mib=arguments.MEMORY_MIB,
         rounds=request.rounds,
         machine=surroundings.describe(source),
-        learnt_mbit={},
+        assumed_bandwidths={},
     )
     kits: dict[int | None, methods.Kit] = {}
     for number, turn in enumerate(turns, 1):
-        migration_bandwidth_mbps = turn.cell.migration_bandwidth_mbps
-        network.set_link(migration_bandwidth_mbps)
-        if migration_bandwidth_mbps not in kits:
-            kits[migration_bandwidth_mbps] = methods.kit(
-                migration_bandwidth_mbps, destination.layout.hostname
-            )
-            bench = _learn(bench, turn.cell, kits[migration_bandwidth_mbps])
+        mbps = turn.cell.migration_bandwidth_mbps
+        network.set_link(mbps)
+        if mbps not in kits:
+            kits[mbps] = methods.kit(mbps, destination.layout.hostname)
+            bench = _learn(bench, turn.cell, kits[mbps])
         name = f'{number}/{len(turns)} {turn.cell}: {turn.method}'
         with steps.step(f'{name}, round {turn.round}'):
-            bench = _add(bench, turn, kits[migration_bandwidth_mbps])
+            bench = _add(bench, turn, kits[mbps])
         seconds = time.monotonic() - began
         bench = dataclasses.replace(bench, seconds=seconds)
         results.write(bench, request.json)
@@ -151,30 +147,31 @@ def _measure_all(
 
 
 def _learn(bench: Bench, cell: matrix.Cell, kit: methods.Kit) -> Bench:
-    """Let the plugin see an unshaped link; note what it takes it to carry."""
+    """Let the plugin learn a bandwidth that nothing limits, and keep it."""
     if cell.migration_bandwidth_mbps is None:
         runner.teach(kit.make['auto'], bench.memory_mib)
-    learnt = {**bench.learnt_mbit, cell.link: kit.link_rate()}
-    return dataclasses.replace(bench, learnt_mbit=learnt)
+    assumed = {**bench.assumed_bandwidths, cell.bandwidth: kit.bandwidth()}
+    return dataclasses.replace(bench, assumed_bandwidths=assumed)
 
 
 def _add(bench: Bench, turn: matrix.Turn, kit: methods.Kit) -> Bench:
-    """Make one run; one that fails is noted, and the others go on."""
+    """Make one run; one that fails is kept as such, and the others go on."""
     try:
         run = runner.run(turn, kit.make[turn.method], bench.memory_mib)
-    except (steps.LabError, libvirt.libvirtError, TimeoutError) as fault:
+    except (steps.LabError, libvirt.libvirtError, TimeoutError) as error:
         failure = results.Failure(
             **dataclasses.asdict(turn.cell),
             method=turn.method,
             round=turn.round,
-            why=str(fault),
+            why=str(error),
         )
-        _CONSOLE.print(f'[red]failed: {fault}[/red]')
+        _CONSOLE.print(f'[red]failed: {error}[/red]')
         return dataclasses.replace(bench, failures=(*bench.failures, failure))
-    back = '-' if run.back_seconds is None else f'{run.back_seconds:.1f}'
+    back = run.back_seconds
+    restored = 'not restored' if back is None else f'restored in {back:.1f} s'
     _CONSOLE.print(
         f'           {run.seconds:.2f} s, {run.bytes_sent / 1e6:,.0f} MB,'
-        f' delay {run.delay_seconds * 1000:.0f} ms, memory back in {back} s'
+        f' delay {run.delay_seconds * 1000:.0f} ms, memory {restored}'
     )
     for line in (*run.told, *(f'WRONG: {one}' for one in run.wrong)):
         _CONSOLE.print(f'           {line}', markup=False)
@@ -192,7 +189,7 @@ def _show(bench: Bench, request: argparse.Namespace) -> None:
     pictures = picture.draw(bench, request.out)
     verdicts = [verdict.is_met for verdict in bars.judge(bench)]
     _CONSOLE.print(
-        f'{verdicts.count(True)} of {len(verdicts)} bars met,'
+        f'{verdicts.count(True)} of {len(verdicts)} limits met,'
         f' {verdicts.count(False)} missed; {len(bench.failures)} runs failed.'
     )
     _CONSOLE.print(f'Figures: {request.json}')

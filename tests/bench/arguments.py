@@ -13,9 +13,11 @@
 """What the benchmark's command accepts, by the standard library."""
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import pathlib
+from typing import TypeVar
 
 from tests.bench import matrix
 from tests.bench import scenarios
@@ -24,8 +26,10 @@ from tests.lab import errors
 
 #: The folder of the pictures and figures unless another is asked for.
 OUT = 'freemem-bench'
-#: The guest's memory: the bars are about a guest of this size.
+#: The guest's memory: the limits are about a guest of this size.
 MEMORY_MIB = 4096
+
+_T = TypeVar('_T')
 
 _REPORTING = {'on': True, 'off': False}
 _MOST_ROUNDS = 100
@@ -47,6 +51,21 @@ def file(text: str) -> pathlib.Path:
     return file
 
 
+def content(read: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Read the name of a file, and what is in it.
+
+    :param read: makes something of its text; raises ValueError if it cannot.
+    """
+
+    def read_file(name: str) -> _T:
+        try:
+            return read(pathlib.Path(name).read_text())
+        except (OSError, ValueError) as error:
+            raise argparse.ArgumentTypeError(f'{name}: {error}') from error
+
+    return read_file
+
+
 def _folder(text: str) -> pathlib.Path:
     """Read the name of a folder that is there or can be made."""
     folder = pathlib.Path(text).absolute()
@@ -61,13 +80,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--quick',
         action='store_true',
-        help='a few situations that most bars are about, one round: below'
-        ' ten minutes on two cores',
+        help='a few situations that most limits are about, one round: less'
+        ' than ten minutes on two cores',
     )
     parser.add_argument(
         '--bars',
         action='store_true',
-        help='what the bars are about, and nothing else: an hour and a half',
+        help='only what the limits of this project are about: an hour and a'
+        ' half',
     )
     parser.add_argument(
         '--rounds',
@@ -77,38 +97,43 @@ def add(parser: argparse.ArgumentParser) -> None:
         f' (default: {matrix.ROUNDS}, {matrix.QUICK_ROUNDS} with --quick)',
     )
     for option, choices, what in (
-        ('--scenario', tuple(scenarios.SCENARIOS), 'these scenarios only'),
-        ('--method', matrix.METHODS, 'these methods only, and plain'),
-        ('--reporting', tuple(_REPORTING), 'guests that do or do not report'),
+        ('--scenario', tuple(scenarios.SCENARIOS), 'only these scenarios'),
+        ('--method', matrix.METHODS, 'only these methods, and plain'),
+        (
+            '--reporting',
+            tuple(_REPORTING),
+            'only guests with free page reporting on, or off',
+        ),
     ):
         parser.add_argument(option, nargs='+', choices=choices, help=what)
     parser.add_argument(
         '--link',
         metavar='MBIT|none',
         nargs='+',
+        dest='bandwidths_mbps',
         type=lab_arguments.migration_bandwidth_mbps,
-        help='links of these speeds only, 10^6 bits a second; none: not'
-        ' limited (default: 1000 and none)',
+        help='only at these speeds of the migration link, 10^6 bits a second;'
+        ' none: not limited (default: 1000 and none)',
     )
     parser.add_argument(
         '--json',
         metavar='FILE',
         type=file,
-        help='where the figures go (default: bench.json in the folder)',
+        help='write the figures to FILE (default: bench.json in DIR)',
     )
     parser.add_argument(
         '--out',
         metavar='DIR',
         type=_folder,
         default=OUT,
-        help=f'the folder of figures and pictures (default: {OUT})',
+        help=f'write figures and pictures to DIR (default: {OUT})',
     )
 
 
 def chosen(
     request: argparse.Namespace,
 ) -> Mapping[matrix.Cell, Sequence[str]]:
-    """Find what is to be measured.
+    """Choose what is to be measured.
 
     :param request: as :func:`add` has it parsed.
     :returns: the methods to measure, by cell.
@@ -125,7 +150,7 @@ def chosen(
             matrix.cells(
                 request.scenario or scenarios.SCENARIOS,
                 reporting,
-                request.link or matrix.LINKS,
+                request.bandwidths_mbps or matrix.BANDWIDTHS_MBPS,
             ),
             matrix.METHODS,
         )
@@ -133,15 +158,16 @@ def chosen(
         cell: _among(methods, request.method)
         for cell, methods in every.items()
         if (not request.scenario or cell.scenario in request.scenario)
-        and (not request.link or cell.migration_bandwidth_mbps in request.link)
+        and (
+            not request.bandwidths_mbps
+            or cell.migration_bandwidth_mbps in request.bandwidths_mbps
+        )
         and cell.reporting in reporting
         and (not request.method or {*methods} & {*request.method})
     }
     if not found:
         by = ' by --quick' * request.quick or ' by --bars' * request.bars
-        raise errors.Refused(
-            f'tools/bench.sh: nothing of that is measured{by}'
-        )
+        raise errors.Refused(f'tools/bench.sh: none of that is measured{by}')
     return found
 
 
@@ -157,7 +183,7 @@ def _among(
 
 
 def rounds(request: argparse.Namespace) -> int:
-    """Tell how often each method is measured."""
+    """Return how often each method is measured."""
     if request.rounds:
         return int(request.rounds)
     return matrix.QUICK_ROUNDS if request.quick else matrix.ROUNDS

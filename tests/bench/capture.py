@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The figures of a benchmark that the simulation is held against; pure.
+"""The figures of a benchmark that the simulation is compared with; pure.
 
 Medians with their spread, small enough to be kept with the tests.
 """
@@ -20,9 +20,9 @@ from collections.abc import Iterable
 import dataclasses
 import json
 import statistics
-from typing import Any
 
 from tests.bench import figures
+from tests.bench import files
 from tests.bench import matrix
 from tests.bench import results
 from tests.bench.figures import Spread
@@ -32,8 +32,11 @@ from tests.simulation.model import Model
 #: Changes when a figure changes its meaning.
 FORMAT = 1
 
-# A median of fewer is none.
+# The median of a single run says nothing.
 _LEAST_RUNS = 2
+
+# How the plugin's log begins to say that it has released memory.
+_RELEASED = ('Released ', 'Stopped releasing ')
 
 # What of a benchmark's surroundings tells whether figures compare.
 _FACTS = ('processors', 'guests run by', 'QEMU', 'libvirt', 'nova-freemem')
@@ -43,12 +46,13 @@ _FACTS = ('processors', 'guests run by', 'QEMU', 'libvirt', 'nova-freemem')
 class Case:
     """A method in a situation, measured in some rounds.
 
-    :param back_seconds: from the landing to all memory being back; None
-        where nothing was taken, or where it did not come back.
+    :param bandwidth: of the migration network, for people.
+    :param back_seconds: from the landing to all memory being restored; None
+        where nothing was released, or where it was not restored.
     """
 
     situation: replay.Situation
-    link: str
+    bandwidth: str
     method: str
     seconds: Spread
     megabytes: Spread
@@ -57,17 +61,17 @@ class Case:
     @property
     def guest(self) -> str:
         """The guest, for people."""
-        reporting = 'on' if self.situation.reporting else 'off'
-        return f'{self.situation.scenario}, reporting {reporting}'
+        situation = self.situation
+        return matrix.guest_name(situation.scenario, situation.reporting)
 
 
 @dataclasses.dataclass(frozen=True)
 class Capture:
-    """What was measured, and the model's figures that come nearest to it.
+    """What was measured, and the model's parameters that come nearest to it.
 
     :param started: when it was measured, ISO 8601.
     :param machine: what on.
-    :param fitted: the figures, by the names that :class:`Model` gives them.
+    :param fitted: the model's parameters, by their names in :class:`Model`.
     """
 
     started: str
@@ -77,15 +81,15 @@ class Capture:
 
     @property
     def model(self) -> Model:
-        """The model by these figures."""
+        """The model with these parameters."""
         return dataclasses.replace(Model(), **self.fitted)
 
 
 def of_bench(bench: results.Bench) -> Capture:
     """Take from a benchmark the situations that are complete.
 
-    Those are left out that the simulation does not know, and those in which
-    a method is still to be measured or has failed in all rounds but one.
+    Left out are those that the simulation does not know, and those in which a
+    method is still to be measured or has failed in all rounds but one.
 
     :raises ValueError: none is left.
     """
@@ -105,15 +109,10 @@ def of_bench(bench: results.Bench) -> Capture:
 
 def _is_complete(bench: results.Bench, cell: matrix.Cell) -> bool:
     methods = bench.methods(cell)
-    attempts: tuple[results.Run | results.Failure, ...] = (
-        *bench.runs,
-        *bench.failures,
-    )
     tried = Counter(
         one.method
-        for one in attempts
-        if (one.scenario, one.reporting, one.migration_bandwidth_mbps)
-        == (cell.scenario, cell.reporting, cell.migration_bandwidth_mbps)
+        for one in (*bench.runs, *bench.failures)
+        if one.cell == cell
     )
     return matrix.PLAIN in methods and all(
         tried[method] >= bench.rounds
@@ -133,22 +132,22 @@ def _cases(bench: results.Bench, cell: matrix.Cell) -> Iterable[Case]:
         >> 10,
         # 'N Mbit/s, and how that is known'
         migration_bandwidth_mbps=float(
-            bench.learnt_mbit[cell.link].split()[0]
+            bench.assumed_bandwidths[cell.bandwidth].split()[0]
         ),
     )
     for method in bench.methods(cell):
         runs = bench.of(cell, method)
-        was_taken = any(
-            line.startswith('released') for run in runs for line in run.told
+        was_released = any(
+            line.startswith(_RELEASED) for run in runs for line in run.told
         )
         yield Case(
             situation,
-            cell.link,
+            cell.bandwidth,
             method,
             _spread(runs, figures.seconds),
             _spread(runs, figures.megabytes),
             figures.spread(runs, lambda run: run.back_seconds)
-            if was_taken
+            if was_released
             else None,
         )
 
@@ -160,29 +159,8 @@ def _spread(runs: list[results.Run], pick: figures.Pick) -> Spread:
 
 
 def to_json(capture: Capture) -> str:
-    """Write it down."""
-    content = {'format': FORMAT, **dataclasses.asdict(capture)}
-    return json.dumps(_rounded(content), indent=1) + '\n'
-
-
-def _rounded(value: Any) -> Any:
-    """Write what is no whole number to the thousandth."""
-    if isinstance(value, float):
-        return round(value, 3)
-    if isinstance(value, dict):
-        return {name: _rounded(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
-    return value
-
-
-def is_capture(text: str) -> bool:
-    """Tell a capture from the figures of a benchmark.
-
-    :raises ValueError: it is no JSON.
-    """
-    content = json.loads(text)
-    return isinstance(content, dict) and 'cases' in content
+    """Write the medians and the fitted parameters."""
+    return files.to_json(capture, FORMAT)
 
 
 def from_json(text: str) -> Capture:
@@ -190,23 +168,15 @@ def from_json(text: str) -> Capture:
 
     :raises ValueError: it is something else.
     """
+    return files.from_json(text, Capture, FORMAT)
+
+
+def read(text: str) -> Capture:
+    """Read what to_json() wrote, or take it from a benchmark's figures.
+
+    :raises ValueError: it is neither.
+    """
     content = json.loads(text)
-    if not isinstance(content, dict) or content.pop('format', 0) != FORMAT:
-        raise ValueError(f'not the capture of a benchmark, format {FORMAT}')
-    try:
-        cases = tuple(_case(one) for one in content.pop('cases'))
-        return Capture(cases=cases, **content)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'the capture is not whole: {error}') from error
-
-
-def _case(content: dict[str, Any]) -> Case:
-    back = content['back_seconds']
-    return Case(
-        situation=replay.Situation(**content['situation']),
-        link=content['link'],
-        method=content['method'],
-        seconds=Spread(**content['seconds']),
-        megabytes=Spread(**content['megabytes']),
-        back_seconds=None if back is None else Spread(**back),
-    )
+    if isinstance(content, dict) and 'cases' in content:
+        return from_json(text)
+    return of_bench(results.from_json(text))

@@ -83,6 +83,11 @@ def megabytes(run: Run) -> float:
     return run.bytes_sent / 1e6
 
 
+def delay_ms(run: Run) -> float:
+    """Read the milliseconds until the transfer starts."""
+    return run.delay_seconds * 1000
+
+
 def pace_during(run: Run) -> float | None:
     """Read how fast the guest worked, as a share of what it did before."""
     return _share(run.pace.during, run.pace.before)

@@ -18,7 +18,6 @@
 import argparse
 from collections.abc import Sequence
 import dataclasses
-import pathlib
 import statistics
 import sys
 
@@ -27,7 +26,6 @@ from rich import console as rich_console
 from tests.bench import arguments
 from tests.bench import capture as captures
 from tests.bench import fitting
-from tests.bench import results
 from tests.bench import tables
 from tests.bench.capture import Capture
 from tests.bench.figures import Spread
@@ -37,28 +35,18 @@ from tests.lab import errors
 from tests.simulation.model import Model
 
 _PROGRAM = 'python -m tests.bench.fit'
-_WIDTH = 150
-_MISSING = '-'
 
-# What each figure is, for people, and what makes its unit of the model's.
-_FIGURES = {
-    'before_job_seconds': ('until the first byte is sent', 's', 1),
-    'carried_share': ("a transfer's share of the link", '%', 100),
-    'inflate_kib_per_second': ('taken of free memory', 'MiB/s', 1 / 1024),
-    'reclaim_kib_per_second': ('taken of page cache', 'MiB/s', 1 / 1024),
-    'look_kib_per_second': (
-        'looked through again of what was taken during the transfer',
-        'MiB/s',
-        1 / 1024,
-    ),
-    'busy_balloon_share': ("the balloon's pace during a transfer", '%', 100),
-    'busy_link_share': ("the transfer's while a balloon moves", '%', 100),
-    'far_end_share': (
-        'taken where the transfer has not come to yet; the rest anywhere',
-        '%',
-        100,
-    ),
-    'deflate_kib_per_second': ('given back', 'MiB/s', 1 / 1024),
+# What each parameter is, for people.
+_PARAMETERS = {
+    'before_job_seconds': 'until the first byte is sent',
+    'bandwidth_share': 'what a transfer gets of the bandwidth',
+    'inflate_kib_per_second': 'free memory that a guest releases',
+    'reclaim_kib_per_second': 'page cache that it releases',
+    'look_kib_per_second': 'released memory that QEMU goes through again',
+    'busy_balloon_share': 'release rate during a transfer, of that before it',
+    'busy_bandwidth_share': 'bandwidth used during a release, of that without',
+    'far_end_share': 'released ahead of the transfer; the rest anywhere',
+    'deflate_kib_per_second': 'memory that is restored',
 }
 
 
@@ -76,9 +64,7 @@ def main() -> int:
     fitted = fitting.fit(measured.cases, Model())
     capture = dataclasses.replace(measured, fitted=fitted)
     held = fitting.hold(capture.cases, capture.model)
-    console = rich_console.Console(
-        highlight=False, width=None if sys.stdout.isatty() else _WIDTH
-    )
+    console = rich_console.Console(highlight=False, soft_wrap=True)
     for table in shown(capture, held):
         console.print(tables.for_terminal(table))
     console.print(summary(held))
@@ -98,37 +84,27 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         'capture',
         metavar='FILE',
-        type=_capture,
+        type=arguments.content(captures.read),
         help="the benchmark's figures (bench.json), or what --json wrote",
     )
     parser.add_argument(
         '--json',
         metavar='OUT',
         type=arguments.file,
-        help='where the medians and the fitted figures go',
+        help='write the medians and the fitted parameters to OUT',
     )
     parser.add_argument(
         '--rst',
         metavar='OUT',
         type=arguments.file,
-        help="where the manual's tables go",
+        help="write the manual's tables to OUT",
     )
     return parser.parse_args(words)
 
 
-def _capture(name: str) -> Capture:
-    try:
-        text = pathlib.Path(name).read_text()
-        if captures.is_capture(text):
-            return captures.from_json(text)
-        return captures.of_bench(results.from_json(text))
-    except (OSError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f'{name}: {error}') from error
-
-
 def shown(capture: Capture, held: Sequence[Held]) -> list[tables.Table]:
-    """Show the fitted figures, and what is simulated with them."""
-    return [_figures(capture), _errors(held)]
+    """Show the fitted parameters, and what is simulated with them."""
+    return [_parameters(capture), _errors(held)]
 
 
 def for_manual(capture: Capture, held: Sequence[Held]) -> str:
@@ -163,32 +139,30 @@ def summary(held: Sequence[Held]) -> str:
     )
 
 
-def _figures(capture: Capture) -> tables.Table:
-    rows = []
-    for name, value in capture.fitted.items():
-        what, unit, factor = _FIGURES[name]
-        digits = 2 if unit == 's' else 0
-        rows.append((name, what, f'{value * factor:,.{digits}f} {unit}'))
+def _parameters(capture: Capture) -> tables.Table:
     return tables.Table(
-        'The fitted figures', ('figure', 'what', 'value'), tuple(rows), words=2
+        'The fitted parameters',
+        ('parameter', 'what', 'value'),
+        tuple(
+            (name, _PARAMETERS[name], _in_unit(name, value))
+            for name, value in capture.fitted.items()
+        ),
     )
 
 
+def _in_unit(name: str, value: float) -> str:
+    """Write a parameter in the unit that its name ends in."""
+    if name.endswith('_share'):
+        return f'{value:.0%}'
+    if name.endswith('_kib_per_second'):
+        return f'{value / 1024:,.0f} MiB/s'
+    return f'{value:.2f} s'
+
+
 def _errors(held: Sequence[Held]) -> tables.Table:
-    rows, guest = [], ''
-    for one in held:
-        case, replay = one.case, one.replay
-        before, guest = guest, f'{case.guest}, {case.link}'
-        rows.append(
-            (
-                '' if guest == before else guest,
-                case.method,
-                str(case.seconds.count),
-                *_compared(case.seconds, replay.seconds, '.1f'),
-                *_compared(case.megabytes, replay.megabytes, ',.0f'),
-                *_compared(case.back_seconds, replay.back_seconds, '.1f'),
-            )
-        )
+    guests = tables.once(
+        f'{one.case.guest}, {one.case.bandwidth}' for one in held
+    )
     columns = ('simulated', 'error')
     return tables.Table(
         'Measured (median, least and most) and simulated',
@@ -198,10 +172,21 @@ def _errors(held: Sequence[Held]) -> tables.Table:
             'runs',
             *('seconds', *columns),
             *('MB sent', *columns),
-            *('memory back, s', *columns),
+            *('memory restored, s', *columns),
         ),
-        tuple(rows),
-        words=2,
+        tuple(
+            (
+                guest,
+                one.case.method,
+                str(one.case.seconds.count),
+                *_compared(one.case.seconds, one.replay.seconds, '.1f'),
+                *_compared(one.case.megabytes, one.replay.megabytes, ',.0f'),
+                *_compared(
+                    one.case.back_seconds, one.replay.back_seconds, '.1f'
+                ),
+            )
+            for guest, one in zip(guests, held, strict=True)
+        ),
     )
 
 
@@ -209,10 +194,9 @@ def _compared(
     measured: Spread | None, simulated: float | None, form: str
 ) -> tuple[str, str, str]:
     if measured is None or simulated is None:
-        return (_MISSING,) * 3
+        return (tables.MISSING,) * 3
     return (
-        f'{measured.median:{form}}'
-        f' ({measured.least:{form}}-{measured.most:{form}})',
+        tables.say(measured, form),
         format(simulated, form),
         f'{simulated / measured.median - 1:+.0%}',
     )

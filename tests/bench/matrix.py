@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What is measured: scenarios, links and methods, and in which order; pure.
+"""What is measured: scenarios, bandwidths and methods, in which order; pure.
 
-The standard library alone: :mod:`tests.lab.preflight` judges the words of a
+The standard library alone: :mod:`tests.bench.preflight` judges the words of a
 command with this before anything is installed.
 """
 
@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
+import itertools
 
 from tests.bench import scenarios
 
@@ -28,14 +29,15 @@ from tests.bench import scenarios
 METHODS = ('plain', 'before', 'during', 'auto')
 PLAIN = METHODS[0]
 
-#: 10^6 bits a second; None for a link that nothing limits.
-LINKS: tuple[int | None, ...] = (1000, None)
+#: Of the migration network, 10^6 bits a second; None where nothing limits it.
+BANDWIDTHS_MBPS: tuple[int | None, ...] = (1000, None)
 
 ROUNDS = 3
 QUICK_ROUNDS = 1
 
-#: What an unshaped link carries here, 10^6 bits a second: for estimates.
-_UNSHAPED_MBIT = 10_000
+# What the migration network carries here where nothing limits it: for
+# estimates.
+_UNLIMITED_MBPS = 10_000
 # Of each run: boot, wait until the resident size is settled, look at the
 # guest before and after, end it. Measured on two cores.
 _RUN_SECONDS = 20
@@ -48,7 +50,8 @@ class Cell:
 
     :param scenario: what the guest has done before, and does meanwhile.
     :param reporting: whether it reports free pages.
-    :param migration_bandwidth_mbps: 10^6 bits a second; None for an unshaped link.
+    :param migration_bandwidth_mbps: of the migration network, 10^6 bits a
+        second; None where nothing limits it.
     """
 
     scenario: str
@@ -56,18 +59,17 @@ class Cell:
     migration_bandwidth_mbps: int | None
 
     @property
-    def link(self) -> str:
-        """The link's speed, for people."""
-        return link_name(self.migration_bandwidth_mbps)
+    def bandwidth(self) -> str:
+        """The bandwidth, for people."""
+        return bandwidth_name(self.migration_bandwidth_mbps)
 
     @property
     def guest(self) -> str:
         """The guest, for people."""
-        reporting = 'on' if self.reporting else 'off'
-        return f'{self.scenario}, reporting {reporting}'
+        return guest_name(self.scenario, self.reporting)
 
     def __str__(self) -> str:
-        return f'{self.guest}, {self.link}'
+        return f'{self.guest}, {self.bandwidth}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,33 +98,33 @@ BARS = {
     Cell('fragmented', True, 1000): _TIMED,
     Cell('cache-hot', False, 1000): _TIMED,
     **{
-        Cell(name, True, migration_bandwidth_mbps): _TIMED
-        for migration_bandwidth_mbps in LINKS
+        Cell(name, True, mbps): _TIMED
+        for mbps in BANDWIDTHS_MBPS
         for name in ('freed', 'fresh', 'full')
     },
 }
 
 
-def link_name(migration_bandwidth_mbps: int | None) -> str:
-    """Say a link's speed as people do."""
-    return (
-        'unshaped'
-        if migration_bandwidth_mbps is None
-        else f'{migration_bandwidth_mbps / 1000:g} Gb/s'
-    )
+def guest_name(scenario: str, reporting: bool | None = None) -> str:
+    """Say what a guest is; without whether it reports, of both kinds."""
+    kind = {True: ', reporting on', False: ', reporting off', None: ''}
+    return f'{scenario}{kind[reporting]}'
+
+
+def bandwidth_name(mbps: int | None) -> str:
+    """Say a bandwidth as people do."""
+    return 'unlimited' if mbps is None else f'{mbps / 1000:g} Gb/s'
 
 
 def cells(
     names: Iterable[str],
     reporting: Iterable[bool],
-    links: Iterable[int | None],
+    bandwidths_mbps: Iterable[int | None],
 ) -> Iterator[Cell]:
-    """Combine; the link, which is set for all that follow, changes least."""
-    names, reporting = tuple(names), tuple(reporting)
-    for migration_bandwidth_mbps in links:
-        for name in names:
-            for reports in reporting:
-                yield Cell(name, reports, migration_bandwidth_mbps)
+    """Combine; the bandwidth, set for all that follow, changes least."""
+    combined = itertools.product(bandwidths_mbps, names, reporting)
+    for mbps, name, reports in combined:
+        yield Cell(name, reports, mbps)
 
 
 def schedule(
@@ -140,17 +142,17 @@ def schedule(
 
 
 def estimate_seconds(turns: Iterable[Turn], memory_mib: int) -> float:
-    """Foretell how long runs take on two cores with emulated guests."""
+    """Estimate how long runs take on two cores with emulated guests."""
     return _LAB_SECONDS + sum(_run_seconds(turn, memory_mib) for turn in turns)
 
 
 def _run_seconds(turn: Turn, memory_mib: int) -> float:
     scenario = scenarios.SCENARIOS[turn.cell.scenario]
-    mbit = turn.cell.migration_bandwidth_mbps or _UNSHAPED_MBIT
+    mbps = turn.cell.migration_bandwidth_mbps or _UNLIMITED_MBPS
     sent_mib = memory_mib * scenario.sent_share(
         turn.cell.reporting, turn.method == PLAIN
     )
-    transfer_seconds = sent_mib * 1.048576 * 8 / mbit
+    transfer_seconds = sent_mib * 1.048576 * 8 / mbps
     prepare_seconds = scenario.prepare_seconds * memory_mib / 4096
     return (
         _RUN_SECONDS

@@ -12,8 +12,8 @@
 
 """The ways to migrate a guest that are compared.
 
-The plugin's are driven as :mod:`nova_freemem.driver` drives them, by the
-plugin's own code, without Nova around it.
+Those of the plugin run its own code, called as :mod:`nova_freemem.driver`
+calls it, without Nova around it.
 """
 
 import abc
@@ -23,6 +23,7 @@ from collections.abc import Mapping
 import contextlib
 import dataclasses
 import functools
+import logging
 import types
 
 from oslo_config import cfg
@@ -32,14 +33,11 @@ from nova_freemem import conf as freemem_conf
 from nova_freemem.migrate import destination
 from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
-from nova_freemem.plan import planner
-from nova_freemem.plan import reasons
-from nova_freemem.release import base as release_base
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import guest as guests
 from tests.bench import matrix
-from tests.bench.crossing import Crossing
+from tests.bench.migration import Migration
 from tests.lab import layout
 from tests.lab import steps
 
@@ -47,44 +45,44 @@ from tests.lab import steps
 class Method(abc.ABC):
     """A way to migrate; one object for each migration.
 
-    :ivar told: what it has to say afterwards, a line each.
+    :ivar told: what it reported, line by line.
     """
 
     def __init__(self) -> None:
         self.told: list[str] = []
 
     @abc.abstractmethod
-    def depart(self, crossing: Crossing) -> None:
-        """Do what is done at the source; ``crossing.transfer()`` in it."""
+    def at_source(self, migration: Migration) -> None:
+        """Do what is done at the source; ``migration.transfer()`` in it."""
 
     @abc.abstractmethod
-    def landed(self, crossing: Crossing) -> None:
+    def landed(self, migration: Migration) -> None:
         """Do what is done as soon as the guest runs at the destination.
 
         In a thread of its own, while the source may still be at work.
         """
 
     @abc.abstractmethod
-    def arrive(self, crossing: Crossing) -> None:
+    def at_destination(self, migration: Migration) -> None:
         """Do what is done once the transfer has ended at the source."""
 
 
 class Plain(Method):
     """What Nova does without the plugin."""
 
-    def depart(self, crossing: Crossing) -> None:
+    def at_source(self, migration: Migration) -> None:
         """Transfer."""
-        crossing.transfer()
+        migration.transfer()
 
-    def landed(self, crossing: Crossing) -> None:
-        """Do nothing: nothing was taken."""
+    def landed(self, migration: Migration) -> None:
+        """Do nothing: nothing was released."""
 
-    def arrive(self, crossing: Crossing) -> None:
+    def at_destination(self, migration: Migration) -> None:
         """Do nothing."""
 
 
 class Freemem(Method):
-    """The plugin, by one of its modes.
+    """The plugin, in one of its modes.
 
     :param engine: of the source, kept from migration to migration.
     """
@@ -92,136 +90,128 @@ class Freemem(Method):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine = engine
-        self._reporter = Keeper(self.told)
         self._clock = clocks.Clock()
         self._begun: restorations.Restoration | None = None
 
-    def depart(self, crossing: Crossing) -> None:
-        """Release first or beside, and transfer what is left."""
+    def at_source(self, migration: Migration) -> None:
+        """Release before or during the transfer, and transfer the rest."""
         guest = source.SourceMigration(
-            guests.Guest(crossing.domain),
+            guests.Guest(migration.domain),
             self._engine,
-            self._reporter,
-            crossing.source.layout.hostname,
-            crossing.domain.UUIDString(),
+            Reporter(),
+            migration.source.layout.hostname,
+            migration.domain.UUIDString(),
             None,
             self._clock,
         )
-        dest = crossing.destination.layout.hostname
-        try:
-            state = guest.prepare(dest)
-            if isinstance(state, source.Cancelled):
-                raise steps.LabError('release', 'aborted by nobody')
-            with guest.transfer(dest, state):
-                crossing.transfer()
-        finally:
-            guest.restore()
+        dest = migration.destination.layout.hostname
+        with reported_to(self.told):
+            try:
+                state = guest.prepare(dest)
+                if isinstance(state, source.Cancelled):
+                    raise steps.LabError('release', 'aborted by nobody')
+                with guest.transfer(dest, state):
+                    migration.transfer()
+            finally:
+                guest.restore()
 
-    def landed(self, crossing: Crossing) -> None:
-        """Begin to give back, as upon Nova's event of a resumed guest."""
+    def landed(self, migration: Migration) -> None:
+        """Begin to restore, as upon Nova's event of a resumed guest."""
         try:
             self._begun = restorations.begin(
-                guests.Guest(crossing.arrived()), self._clock
+                guests.Guest(migration.arrived()), self._clock
             )
-        except Exception as fault:
-            self.told.append(f'not begun to give back: {fault}')
+        except Exception as error:
+            self.told.append(f'Could not begin to restore memory: {error}')
 
-    def arrive(self, crossing: Crossing) -> None:
-        """See to it, as beside Nova's steps after a landing."""
-        destination.restore_memory(
-            guests.Guest(crossing.arrived()),
-            self._reporter,
-            self._clock,
-            self._begun,
-        )
+    def at_destination(self, migration: Migration) -> None:
+        """Restore, as the driver does after Nova's steps at the landing."""
+        with reported_to(self.told):
+            destination.restore_memory(
+                guests.Guest(migration.arrived()),
+                Reporter(),
+                self._clock,
+                self._begun,
+            )
 
 
-class Keeper(reporters.Reporter):
-    """Keeps what it is told, for there is no Nova to tell.
+class Reporter(reporters.Reporter):
+    """Logs as the plugin does; there is no Nova to record events."""
 
-    :param told: where each line goes.
-    """
-
-    def __init__(self, told: list[str]) -> None:
+    def __init__(self) -> None:
         super().__init__(None, types.SimpleNamespace(uuid='bench'), 'bench')
-        self._told = told
 
     @contextlib.contextmanager
     def event(self, name: str) -> Iterator[None]:
-        """Let a step pass: its figures are told elsewhere."""
+        """Record nothing."""
         yield
 
-    def skipped(self, why: reasons.Skip) -> None:
-        """Keep why nothing is released."""
-        self._told.append(f'left alone: {why}')
 
-    def released(
-        self, plan: planner.Plan, release: release_base.Release
-    ) -> None:
-        """Keep what was released, and what was expected."""
-        self._told.append(
-            f'released {plan.mode.value}: {release.released_kib >> 10} of'
-            f' {plan.release_kib >> 10} MiB in {release.seconds:.1f} s'
-            f' ({release.end.value}); RSS fell by'
-            f' {release.resident_fall_kib >> 10} MiB; expected to save'
-            f' {plan.expected_saving_kib >> 10} MiB and'
-            f' {plan.expected_saving_seconds:.1f} s ({plan.bandwidth})'
-        )
+class _Lines(logging.Handler):
+    """Keeps the messages of a log, as lines.
 
-    def pressure_during_transfer(self, plan: planner.Plan) -> None:
-        """Keep that the guest came under pressure."""
-        self._told.append('needed back while it was transferred')
+    :param lines: where they go.
+    """
 
-    def restored(self, assigned: restorations.RestoreResult) -> None:
-        """Keep what was given back."""
-        self._told.append(
-            f'gave back in {assigned.seconds:.1f} s:'
-            f' {assigned.before_kib >> 10} -> {assigned.after_kib >> 10} MiB'
-        )
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(logging.INFO)
+        self._lines = lines
 
-    def restore_failed(self, fault: Exception) -> None:
-        """Keep that memory could not be given back."""
-        self._told.append(f'not given back: {fault}')
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self._lines.append(record.getMessage())
 
-    def error(self, doing: str, fault: Exception) -> None:
-        """Keep a fault of the plugin."""
-        self._told.append(f'fault, {doing}: {fault!r}')
+
+@contextlib.contextmanager
+def reported_to(lines: list[str]) -> Iterator[None]:
+    """Keep what the plugin reports in its log.
+
+    :param lines: where it goes.
+    """
+    log, handler = logging.getLogger(reporters.__name__), _Lines(lines)
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-    """The methods on one link.
+    """The methods at one bandwidth.
 
     :param make: makes a method's object for one migration, by its name.
-    :param link_rate: tells what the plugin takes the link to carry.
+    :param bandwidth: says what the plugin takes the bandwidth to be.
     """
 
     make: Mapping[str, Callable[[], Method]]
-    link_rate: Callable[[], str]
+    bandwidth: Callable[[], str]
 
 
 def kit(migration_bandwidth_mbps: int | None, destination: str) -> Kit:
-    """Get the methods ready for a link.
+    """Get the methods ready for a bandwidth.
 
-    The plugin is told a shaped link's rate, as an operator would who shapes
-    it. An unshaped one's it learns from the migrations; as on one host, all
-    modes know what one of them has learnt.
+    The plugin is told a bandwidth that is limited, as an operator would who
+    limits it. Another it learns from the migrations; as on one host, all modes
+    know what one of them has learnt.
 
-    :param migration_bandwidth_mbps: 10^6 bits a second; None where nothing limits it.
+    :param migration_bandwidth_mbps: 10^6 bits a second; None where nothing
+        limits it.
     :param destination: the hostname of where guests go.
     """
     modes = [name for name in matrix.METHODS if name != matrix.PLAIN]
     engines = {mode: _engine(mode, migration_bandwidth_mbps) for mode in modes}
-    links = engines[modes[0]].bandwidths
+    learnt = engines[modes[0]].bandwidths
     make: dict[str, Callable[[], Method]] = {matrix.PLAIN: Plain}
     for mode, engine in engines.items():
-        shared = dataclasses.replace(engine, bandwidths=links)
+        shared = dataclasses.replace(engine, bandwidths=learnt)
         make[mode] = functools.partial(Freemem, shared)
-    return Kit(make, lambda: str(links.to(destination)))
+    return Kit(make, lambda: str(learnt.to(destination)))
 
 
 def _engine(mode: str, migration_bandwidth_mbps: int | None) -> Engine:
-    """Load the plugin with its defaults but for mode and link."""
+    """Load the plugin with its defaults but for mode and bandwidth."""
     conf = cfg.ConfigOpts()
     freemem_conf.register_opts(conf)
     conf([], default_config_files=[], default_config_dirs=[])

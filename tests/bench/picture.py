@@ -20,6 +20,7 @@ import textwrap
 
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
+from matplotlib import patches
 
 from tests.bench import bars
 from tests.bench import figures
@@ -28,7 +29,8 @@ from tests.bench import scenarios
 from tests.bench.results import Bench
 from tests.bench.results import Run
 
-# Told apart by people who see no red and green (Okabe and Ito), and in grey.
+# Colours that people who see no red and green can tell apart (Okabe and Ito),
+# in grey as well.
 _COLOURS = {
     'plain': '#555555',
     'before': '#e69f00',
@@ -37,7 +39,7 @@ _COLOURS = {
 }
 _MET, _MISSED = '#0072b2', '#d55e00'
 
-_BAR_HEIGHT = 0.8  # Of the room of a situation: what its bars take.
+_BAR_HEIGHT = 0.8  # Of the height of a situation: what its bars take.
 _WORK_LEAD_SECONDS = 6.0
 _MOST_SHARE = 2.0  # Of a limit: where bars are cut off.
 _DPI = 110
@@ -50,18 +52,12 @@ def draw(bench: Bench, folder: pathlib.Path) -> list[pathlib.Path]:
     :returns: the files.
     """
     made = []
-    for migration_bandwidth_mbps in dict.fromkeys(
+    for mbps in dict.fromkeys(
         c.migration_bandwidth_mbps for c in bench.cells()
     ):
-        speed = (
-            'unshaped'
-            if migration_bandwidth_mbps is None
-            else f'{migration_bandwidth_mbps}mbit'
-        )
+        speed = 'unlimited' if mbps is None else f'{mbps}mbit'
         cells = [
-            c
-            for c in bench.cells()
-            if c.migration_bandwidth_mbps == migration_bandwidth_mbps
+            c for c in bench.cells() if c.migration_bandwidth_mbps == mbps
         ]
         for name, render in (('migration', _costs), ('work', _work)):
             file = folder / f'{name}-{speed}.png'
@@ -72,10 +68,10 @@ def draw(bench: Bench, folder: pathlib.Path) -> list[pathlib.Path]:
     return [*made, file]
 
 
-def _heading(bench: Bench, link: str) -> str:
+def _heading(bench: Bench, bandwidth: str) -> str:
     return (
         f'Live migration of a guest of {bench.memory_mib} MiB,'
-        f' link: {link}, {bench.machine["guests run by"]}'
+        f' bandwidth: {bandwidth}, {bench.machine["guests run by"]}'
     )
 
 
@@ -89,7 +85,7 @@ def _costs(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
         figsize=(12, 1.6 + 0.27 * rows), layout='constrained'
     )
     figure.suptitle(
-        f'{_heading(bench, cells[0].link)}\n'
+        f'{_heading(bench, cells[0].bandwidth)}\n'
         f'bars: medians (rounds: {bench.rounds}); dots: single runs',
         fontweight='bold',
     )
@@ -103,7 +99,7 @@ def _costs(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
         ),
         (
             panels[1],
-            'GB sent over the link',
+            'GB sent',
             lambda run: run.bytes_sent / 1e9,
             '.2f',
         ),
@@ -167,21 +163,21 @@ def _legend(
     figure: mpl_figure.Figure, bench: Bench, cells: Sequence[matrix.Cell]
 ) -> None:
     used = {name for cell in cells for name in bench.methods(cell)}
-    panel = figure.axes[0]
-    handles = [
-        panel.barh(-10, 0, color=colour, label=_METHOD_NAMES[method])
-        for method, colour in _COLOURS.items()
-        if method in used
-    ]
     figure.legend(
-        handles=handles, loc='outside lower center', ncols=len(handles)
+        handles=[
+            patches.Patch(color=colour, label=_METHOD_NAMES[name])
+            for name, colour in _COLOURS.items()
+            if name in used
+        ],
+        loc='outside lower center',
+        ncols=len(used),
     )
 
 
 _METHOD_NAMES = {
     'plain': 'plain: without the plugin',
     'before': 'before: released before the transfer',
-    'during': 'during: released while it runs',
+    'during': 'during: released during the transfer',
     'auto': 'auto: as the plugin chooses',
 }
 
@@ -196,7 +192,8 @@ def _bars(bench: Bench) -> mpl_figure.Figure:
         figsize=(12, 1.4 + 0.4 * len(verdicts)), layout='constrained'
     )
     figure.suptitle(
-        'What must be reached: left of the line is within the limit',
+        'What must be reached: a bar that ends left of the line is within the'
+        ' limit',
         fontweight='bold',
     )
     panel = figure.subplots()
@@ -243,7 +240,7 @@ def _work(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
         figsize=(12, 1.5 + 2.5 * rows), layout='constrained'
     )
     figure.suptitle(
-        f"{_heading(bench, cells[0].link)}\nThe guest's own work, as a"
+        f"{_heading(bench, cells[0].bandwidth)}\nThe guest's own work, as a"
         ' share of what it did before; bars below: while it migrates',
         fontweight='bold',
     )
@@ -254,7 +251,7 @@ def _work(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
         panel.remove()
     for panel in panels[max(0, len(cells) - columns) : len(cells)]:
         panel.set_xlabel('seconds since the guest runs at the destination')
-    _work_legend(figure, bench, cells)
+    _legend(figure, bench, cells)
     return figure
 
 
@@ -276,7 +273,7 @@ def _draw_work(panel: mpl_axes.Axes, bench: Bench, cell: matrix.Cell) -> None:
         ]
         colour = _COLOURS[method]
         panel.plot(*zip(*points, strict=True), color=colour, linewidth=1.3)
-        # What it lasts, below all the lines.
+        # How long the migration takes, below all the lines.
         panel.barh(
             -8 * (number + 1), run.seconds, 6, -run.seconds, color=colour
         )
@@ -290,19 +287,5 @@ def _draw_work(panel: mpl_axes.Axes, bench: Bench, cell: matrix.Cell) -> None:
 
 
 def _middle(runs: Sequence[Run]) -> Run:
-    """Choose the run of the median: one that was really made."""
+    """Choose a run of median length."""
     return sorted(runs, key=figures.seconds)[len(runs) // 2]
-
-
-def _work_legend(
-    figure: mpl_figure.Figure, bench: Bench, cells: Sequence[matrix.Cell]
-) -> None:
-    used = {name for cell in cells for name in bench.methods(cell)}
-    handles = [
-        figure.axes[0].plot([], [], color=colour, label=_METHOD_NAMES[name])[0]
-        for name, colour in _COLOURS.items()
-        if name in used
-    ]
-    figure.legend(
-        handles=handles, loc='outside lower center', ncols=len(handles)
-    )

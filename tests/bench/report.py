@@ -15,12 +15,16 @@
 ``python -m tests.bench.report FILE.json``
 """
 
-import pathlib
+import argparse
+from collections.abc import Sequence
 import sys
 
+from tests.bench import arguments
 from tests.bench import results
 from tests.bench import tables
 from tests.bench.results import Bench
+from tests.lab import arguments as lab_arguments
+from tests.lab import errors
 
 
 def write(bench: Bench) -> str:
@@ -34,21 +38,33 @@ def write(bench: Bench) -> str:
     return '\n'.join(map(tables.for_manual, shown))
 
 
-def main(words: list[str]) -> int:
+def main(words: Sequence[str]) -> int:
     """Print what a file has.
 
     :returns: 0; 2 where there is no such file, or it has something else.
     """
-    if len(words) != 1 or words[0].startswith('-'):
-        print('usage: python -m tests.bench.report FILE.json', file=sys.stderr)
-        return 2
     try:
-        bench = results.from_json(pathlib.Path(words[0]).read_text())
-    except (OSError, ValueError) as error:
-        print(f'{words[0]}: {error}', file=sys.stderr)
+        request = parse(words)
+    except errors.Refused as refusal:
+        print(refusal, file=sys.stderr)
         return 2
-    print(write(bench), end='')
+    print(write(request.bench), end='')
     return 0
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read the words of the command, and the file they name.
+
+    :raises Refused: an argument is wrong, or the file is.
+    """
+    parser = lab_arguments.Parser(prog='python -m tests.bench.report')
+    parser.add_argument(
+        'bench',
+        metavar='FILE',
+        type=arguments.content(results.from_json),
+        help="the benchmark's figures (bench.json)",
+    )
+    return parser.parse_args(words)
 
 
 if __name__ == '__main__':

@@ -10,16 +10,16 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Memory that a destination has at hand, as one of bare metal has.
+"""Memory that is at hand at the destination, as a physical machine has it.
 
-Where this machine is a guest itself whose host takes back what is free, it
-comes by memory slowly: 1.6 to 2.4 s a GiB were measured, and 0.2 s where it
-was at hand. A guest whose free memory lies in pieces fills the destination
-with huge pages as soon as one page of each arrives, so that its migration was
-measured to take 13 s instead of 7. So a process holds as much memory as the
-guest can fill. It leaves that from the start of the transfer on, piece by
-piece: what is free for longer than a moment is reported to this machine's host
-and at hand no more.
+If this machine is a guest itself and its host reclaims what is free, getting
+memory back takes long: 1.6 to 2.4 s a GiB were measured, and 0.2 s where it
+was at hand. A guest whose free memory is in fragments fills the destination
+with huge pages as soon as one page of each arrives; its migration was measured
+to take 13 s instead of 7. So a process holds as much memory as the guest can
+fill, and frees it from the start of the transfer on, piece by piece: what is
+free for longer than a moment is reported to this machine's host, and no longer
+at hand.
 """
 
 from collections.abc import Iterator
@@ -39,14 +39,14 @@ _PIECE_BYTES, _PIECE_SECONDS = 256 << 20, 0.2
 class Reserve:
     """A process that holds memory.
 
-    :param process: it.
+    :param process: the process, which :func:`_hold` runs in.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     def leave(self) -> None:
-        """Begin to have the memory at hand for whoever wants some."""
+        """Begin to free the memory, piece by piece."""
         assert self._process.stdin is not None
         self._process.stdin.write(_LEAVE)
         self._process.stdin.flush()
@@ -54,7 +54,7 @@ class Reserve:
 
 @contextlib.contextmanager
 def held(mib: int) -> Iterator[Reserve]:
-    """Hold memory until it is left.
+    """Hold memory until :meth:`Reserve.leave`, or until the end.
 
     :param mib: how much.
     """
@@ -70,7 +70,7 @@ def held(mib: int) -> Iterator[Reserve]:
 
 
 def filled(size_bytes: int) -> mmap.mmap:
-    """Come by memory: map it, and write to each page."""
+    """Map memory, and write to each page."""
     memory = mmap.mmap(-1, size_bytes)
     memory.madvise(mmap.MADV_HUGEPAGE)
     memory[:: mmap.PAGESIZE] = b'.' * (size_bytes // mmap.PAGESIZE)

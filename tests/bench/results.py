@@ -14,11 +14,10 @@
 
 from collections.abc import Mapping
 import dataclasses
-import json
 import os
 import pathlib
-from typing import Any
 
+from tests.bench import files
 from tests.bench import matrix
 
 #: Changes when a figure changes its meaning.
@@ -27,7 +26,7 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Pace:
-    """How fast the guest did its own work, bytes a second; None: not known.
+    """How fast the guest did its own work, bytes a second; None: unknown.
 
     :param before: in the seconds before the migration was asked for.
     :param during: from then to the landing.
@@ -40,21 +39,42 @@ class Pace:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """One migration in figures.
+class Attempt:
+    """A turn that was begun.
 
     :param round: counted from 1.
+    """
+
+    scenario: str
+    reporting: bool
+    migration_bandwidth_mbps: int | None
+    method: str
+    round: int
+
+    @property
+    def cell(self) -> matrix.Cell:
+        """The situation it was measured in."""
+        return matrix.Cell(
+            self.scenario, self.reporting, self.migration_bandwidth_mbps
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(Attempt):
+    """One migration in figures.
+
     :param seconds: from the first thing the method did to the guest running
         at the destination.
     :param delay_seconds: from that to the start of the transfer.
-    :param bytes_sent: by the source over the link, in those seconds.
-    :param downtime_ms: for how long the guest stood still, by QEMU.
+    :param bytes_sent: by the source over the migration network, in those
+        seconds.
+    :param downtime_ms: for how long the guest was stopped, by QEMU.
     :param rss_before_kib: resident size of its QEMU at the source.
     :param rss_after_kib: the same at the destination, in the end.
     :param balloon_before_kib: memory the guest had at the source.
     :param balloon_after_kib: memory it had in the end.
-    :param back_seconds: from the landing to all memory being back; None where
-        that took longer than anybody waits.
+    :param back_seconds: from the landing to all memory being restored; None
+        where that took longer than anybody waits.
     :param oom_kills: by the guest's kernel.
     :param swapped_out_pages: by the guest's kernel.
     :param refaulted_pages: page cache it read again after dropping it.
@@ -63,14 +83,9 @@ class Run:
     :param cpu_seconds: of the process that ran the method, up to the landing.
     :param load: of this machine as the run began, one-minute average.
     :param wrong: what is wrong with the guest; nothing where it is intact.
-    :param told: what the method said of it.
+    :param told: what the method reported, line by line.
     """
 
-    scenario: str
-    reporting: bool
-    migration_bandwidth_mbps: int | None
-    method: str
-    round: int
     seconds: float
     delay_seconds: float
     bytes_sent: int
@@ -90,23 +105,11 @@ class Run:
     wrong: tuple[str, ...]
     told: tuple[str, ...]
 
-    @property
-    def cell(self) -> matrix.Cell:
-        """The situation it was measured in."""
-        return matrix.Cell(
-            self.scenario, self.reporting, self.migration_bandwidth_mbps
-        )
-
 
 @dataclasses.dataclass(frozen=True)
-class Failure:
-    """A run that came to nothing."""
+class Failure(Attempt):
+    """A run that failed, and why."""
 
-    scenario: str
-    reporting: bool
-    migration_bandwidth_mbps: int | None
-    method: str
-    round: int
     why: str
 
 
@@ -118,9 +121,10 @@ class Bench:
     :param seconds: how long all of it took so far.
     :param memory_mib: the guest's memory.
     :param rounds: how often each method was to be measured.
-    :param machine: what it was measured on, and which versions.
-    :param learnt_mbit: what the plugin took each link to carry as its first
-        run that counts began, by the link's name.
+    :param machine: what it was measured on, with which versions.
+    :param assumed_bandwidths: what the plugin took each bandwidth to be as
+        its first run that counts began, and how it knew, by the bandwidth's
+        name.
     """
 
     started: str
@@ -128,12 +132,12 @@ class Bench:
     memory_mib: int
     rounds: int
     machine: Mapping[str, str]
-    learnt_mbit: Mapping[str, str]
+    assumed_bandwidths: Mapping[str, str]
     runs: tuple[Run, ...] = ()
     failures: tuple[Failure, ...] = ()
 
     def cells(self) -> list[matrix.Cell]:
-        """Tell which situations were measured, in their order."""
+        """List the situations that were measured, in their order."""
         return list(dict.fromkeys(run.cell for run in self.runs))
 
     def of(self, cell: matrix.Cell, method: str) -> list[Run]:
@@ -145,25 +149,13 @@ class Bench:
         ]
 
     def methods(self, cell: matrix.Cell) -> list[str]:
-        """Tell which methods were measured in a situation."""
+        """List the methods that were measured in a situation."""
         return [name for name in matrix.METHODS if self.of(cell, name)]
 
 
 def to_json(bench: Bench) -> str:
-    """Write it down."""
-    content = {'format': FORMAT, **dataclasses.asdict(bench)}
-    return json.dumps(_rounded(content), indent=1) + '\n'
-
-
-def _rounded(value: Any) -> Any:
-    """Write seconds to the millisecond, and so everything else."""
-    if isinstance(value, float):
-        return round(value, 3)
-    if isinstance(value, dict):
-        return {name: _rounded(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
-    return value
+    """Write all that was measured."""
+    return files.to_json(bench, FORMAT)
 
 
 def from_json(text: str) -> Bench:
@@ -171,33 +163,11 @@ def from_json(text: str) -> Bench:
 
     :raises ValueError: it is something else.
     """
-    content = json.loads(text)
-    if not isinstance(content, dict) or content.pop('format', 0) != FORMAT:
-        raise ValueError(f'not the figures of a benchmark, format {FORMAT}')
-    try:
-        content['runs'] = tuple(_run(one) for one in content['runs'])
-        content['failures'] = tuple(
-            Failure(**one) for one in content['failures']
-        )
-        return Bench(**content)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'the figures are not whole: {error}') from error
-
-
-def _run(content: dict[str, Any]) -> Run:
-    return Run(
-        **{
-            **content,
-            'pace': Pace(**content['pace']),
-            'work': tuple((at, pace) for at, pace in content['work']),
-            'wrong': tuple(content['wrong']),
-            'told': tuple(content['told']),
-        }
-    )
+    return files.from_json(text, Bench, FORMAT)
 
 
 def write(bench: Bench, file: pathlib.Path) -> None:
-    """Put it into a file: all of it, or what was there stays."""
+    """Write it into a file, in full or not at all."""
     scratch = file.with_name(f'{file.name}.new')
     scratch.write_text(to_json(bench))
     os.replace(scratch, file)

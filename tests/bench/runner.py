@@ -28,8 +28,8 @@ from tests.bench import probe
 from tests.bench import reserve
 from tests.bench import results
 from tests.bench import scenarios
-from tests.bench.crossing import Crossing
 from tests.bench.methods import Method
+from tests.bench.migration import Migration
 from tests.lab import guest as lab_guest
 from tests.lab import room
 from tests.lab import steps
@@ -105,47 +105,47 @@ def _measure(
     rss_before_kib = guest.rss_kib()
     ahead_before = probe.clock_ahead_seconds(guest)
     source, destination = room.hosts()
-    crossing = Crossing(
+    migration = Migration(
         guest.domain, source, destination, before.balloon_kib, at_hand
     )
     sent_before, _ = source.link_bytes()
-    crossing.cross(method)
+    migration.run(method)
     sent, _ = source.link_bytes()
-    _wait_until(crossing.landed_at + scenario.after_seconds)
-    landed = lab_guest.Guest(crossing.arrived())
+    _wait_until(migration.landed_at + scenario.after_seconds)
+    landed = lab_guest.Guest(migration.arrived())
     ahead_after = probe.clock_ahead_seconds(landed)
     work = probe.read(landed)
     gone = _gone(counters, _counters(landed))
     after = witness.question(landed)
-    landed_at = crossing.landed_at + ahead_after
+    landed_at = migration.landed_at + ahead_after
     return results.Run(
         scenario=turn.cell.scenario,
         reporting=turn.cell.reporting,
         migration_bandwidth_mbps=turn.cell.migration_bandwidth_mbps,
         method=turn.method,
         round=turn.round,
-        seconds=crossing.landed_at - crossing.asked_at,
-        delay_seconds=crossing.transfer_at - crossing.asked_at,
+        seconds=migration.landed_at - migration.asked_at,
+        delay_seconds=migration.transfer_at - migration.asked_at,
         bytes_sent=sent - sent_before,
-        downtime_ms=crossing.migration.downtime_ms,
+        downtime_ms=migration.transferred.downtime_ms,
         rss_before_kib=rss_before_kib,
         rss_after_kib=landed.rss_kib(),
         balloon_before_kib=before.balloon_kib,
         balloon_after_kib=after.balloon_kib,
-        back_seconds=crossing.back_seconds,
+        back_seconds=migration.back_seconds,
         oom_kills=gone['oom_kill'],
         swapped_out_pages=gone['pswpout'],
         refaulted_pages=gone['workingset_refault_file'],
         pace=probe.pace(
             work,
-            crossing.asked_at + ahead_before,
+            migration.asked_at + ahead_before,
             landed_at,
             scenario.after_seconds,
         ),
         work=tuple(
             (one.at_seconds - landed_at, one.bytes_per_second) for one in work
         ),
-        cpu_seconds=crossing.cpu_seconds,
+        cpu_seconds=migration.cpu_seconds,
         load=load,
         wrong=(
             *witness.changes(before, after),
@@ -189,9 +189,8 @@ def _wait_until(moment: float) -> None:
 def teach(kit_make: Callable[[], Method], memory_mib: int) -> None:
     """Have the plugin see what an unshaped link carries.
 
-    It is what the migrations before have taught a host that is at work. The
-    guest is one with nothing to release, so that the link has to carry all
-    of it.
+    It is what earlier migrations have taught a host that is at work. The
+    guest has nothing to release, so that all of it is transferred.
     """
     cell = matrix.Cell('full', False, None)
     scenario = scenarios.SCENARIOS[cell.scenario]
@@ -202,6 +201,6 @@ def teach(kit_make: Callable[[], Method], memory_mib: int) -> None:
         reserve.held(memory_mib) as at_hand,
     ):
         scenario.prepare(guest, memory_mib)
-        Crossing(
+        Migration(
             guest.domain, source, destination, guest.balloon_kib(), at_hand
-        ).cross(kit_make())
+        ).run(kit_make())

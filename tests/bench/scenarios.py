@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 #: The file of cache-hot.
 HOT_FILE = '/data/hot'
 
-# What a full guest has left, MiB: below the headroom that the plugin leaves
-# to a guest of 4 GiB, enough for the guest agent to answer.
+# What a full guest has left, MiB: less than the headroom of a guest of 4 GiB,
+# and enough for the guest agent to answer.
 _LEFT_MIB = 190
 
-# Free blocks of 252 KiB: well below the 2 MiB that free page reporting wants,
-# and nearly all of the memory is free.
+# Free blocks of 252 KiB: much less than the 2 MiB that free page reporting
+# works on, and nearly all of the memory is free.
 _FREED_PIECE_KIB, _KEPT_PIECE_KIB = 252, 4
 
 
@@ -46,11 +46,12 @@ class Scenario(abc.ABC):
     :cvar about: what it is, for people.
     :cvar prepare_seconds: what the preparation of 4 GiB takes, for estimates.
     :cvar resident_share: of the guest's memory, what is resident afterwards.
-    :cvar releasable_share: of the guest's memory, what the plugin can take.
-    :cvar reportable_share: of that, what free page reporting gives back.
+    :cvar releasable_share: of the guest's memory, what can be released.
+    :cvar reportable_share: of the guest's memory, what free page reporting
+        returns to the host.
     :cvar hot_file: the file whose reading is the guest's work; None where its
         work is to go over memory now and then.
-    :cvar after_seconds: for how long it is watched after it has landed.
+    :cvar after_seconds: for how long it is watched after the landing.
     """
 
     name: ClassVar[str]
@@ -74,7 +75,7 @@ class Scenario(abc.ABC):
         guest.hold(32, pages_per_second=100)
 
     def sent_share(self, reporting: bool, is_plain: bool) -> float:
-        """Foretell what is sent, as a share of the guest's memory."""
+        """Estimate what is sent, as a share of the guest's memory."""
         gone_share = self.reportable_share if reporting else 0.0
         if not is_plain:
             gone_share = max(gone_share, self.releasable_share)
@@ -141,7 +142,7 @@ class CacheHot(Scenario):
     """A quarter of memory is page cache in constant use.
 
     Half of its memory has been written to and freed before, so that there is
-    something to release: else nobody would touch the guest.
+    something to release: otherwise the release would be skipped.
     """
 
     name = 'cache-hot'
@@ -180,8 +181,8 @@ class Full(Scenario):
 class Busy(Scenario):
     """A guest that rewrites memory while it migrates.
 
-    An eighth of its memory is rewritten in random order, a third of what a
-    link of 1 Gb/s carries; half of its memory has been written to and freed.
+    An eighth of its memory is rewritten in random order, at a third of 1 Gb/s;
+    half of its memory has been written to and freed.
     """
 
     name = 'busy'

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a benchmark was measured on: machine and versions."""
+"""What a benchmark is measured on: the machine and the versions."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def describe(host: lab_host.Host) -> Mapping[str, str]:
     return {
         'processors': f'{os.cpu_count()}, {_processor()}',
         'memory': f'{psutil.virtual_memory().total >> 20} MiB',
-        'a GiB of it': f'had after {gib_seconds():.1f} s',
+        'time to get a GiB of it': f'{gib_seconds():.1f} s',
         'system': f'{system}, Linux {platform.release()}',
         'guests run by': {'kvm': 'KVM', 'qemu': 'emulation (TCG)'}[
             accelerator.virt_type()
@@ -59,17 +59,17 @@ def describe(host: lab_host.Host) -> Mapping[str, str]:
 
 
 def busy_processors() -> float:
-    """Tell how many processors others keep busy, over two seconds."""
+    """Measure how many processors are busy, over two seconds."""
     share = psutil.cpu_percent(interval=2.0) / 100
     return share * (os.cpu_count() or 1)
 
 
 def gib_seconds() -> float:
-    """Tell how long this machine takes to come by a GiB of memory.
+    """Measure how long this machine takes to get a GiB of memory.
 
     0.2 s where it is at hand. More where this machine is a guest itself whose
-    host takes back what is free: then one of its guests that arrives waits
-    for the memory that it fills.
+    host reclaims what is free: then a guest that arrives here waits for the
+    memory that it fills.
     """
     began = time.monotonic()
     with reserve.filled(_FILLED_BYTES):
@@ -91,7 +91,7 @@ def _dotted(number: int) -> str:
 
 
 def _project() -> Iterator[str]:
-    """Tell the version, and the commit where there is one."""
+    """Find the version, and the commit where there is one."""
     yield metadata.version('nova-freemem')
     described = subprocess.run(
         ['git', '-C', str(_ROOT), 'describe', '--always', '--dirty'],

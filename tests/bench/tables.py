@@ -10,13 +10,16 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The tables, as rows of words: for a terminal and for the manual; pure."""
+"""The tables: for a terminal and for the manual; pure."""
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
+import textwrap
 
-from rich import table as rich_table
+from rich import text as rich_text
+import tabulate
 
 from tests.bench import bars
 from tests.bench import figures
@@ -25,37 +28,65 @@ from tests.bench import scenarios
 from tests.bench.results import Bench
 from tests.bench.results import Run
 
-_MISSING = '-'
+#: Stands where there is no figure.
+MISSING = 'n/a'
+
+# Of each table, these columns are words, and the others are figures.
+_WORDS = 2
+
+# Makes an entry of a column: of the runs of a method in a situation.
+_Read = Callable[[Sequence[Run]], str]
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table whose first columns are words, and whose others are figures.
-
-    :param words: how many columns are words.
-    """
+    """A table whose first two columns are words, and whose others figures."""
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    words: int
+
+    def lay_out(self, form: str) -> str:
+        """Write it in one of the formats that tabulate knows."""
+        figures = len(self.headings) - _WORDS
+        return tabulate.tabulate(
+            self.rows,
+            self.headings,
+            tablefmt=form,
+            disable_numparse=True,
+            colalign=('left',) * _WORDS + ('right',) * figures,
+        )
+
+
+def for_terminal(table: Table) -> rich_text.Text:
+    """Write a table for a terminal."""
+    text = rich_text.Text(f'{table.title}\n\n{table.lay_out("simple")}\n')
+    text.highlight_regex(r'(?m)\bmet$', 'green')
+    text.highlight_regex(r'(?m)\bmissed$', 'red')
+    return text
+
+
+def for_manual(table: Table) -> str:
+    """Write a table as reStructuredText."""
+    body = textwrap.indent(table.lay_out('rst'), ' ' * 3)
+    return f'.. table:: {table.title}\n\n{body}\n'
+
+
+def once(guests: Iterable[str]) -> list[str]:
+    """Name each guest in the first of its rows only."""
+    shown, last = [], ''
+    for guest in guests:
+        shown.append('' if guest == last else guest)
+        last = guest
+    return shown
 
 
 def measured(bench: Bench) -> list[Table]:
-    """Show what was measured: two tables for each link."""
-    links = dict.fromkeys(
-        cell.migration_bandwidth_mbps for cell in bench.cells()
-    )
+    """Show what was measured: two tables for each bandwidth."""
+    bandwidths = dict.fromkeys(cell.bandwidth for cell in bench.cells())
     return [
-        make(
-            bench,
-            [
-                cell
-                for cell in bench.cells()
-                if cell.migration_bandwidth_mbps == link
-            ],
-        )
-        for link in links
+        make(bench, [c for c in bench.cells() if c.bandwidth == bandwidth])
+        for bandwidth in bandwidths
         for make in (_costs, _effects)
     ]
 
@@ -67,51 +98,41 @@ def _costs(bench: Bench, cells: Sequence[matrix.Cell]) -> Table:
         cells,
         'what a migration costs',
         (
-            'seconds',
-            '/ plain',
-            'MB sent',
-            '/ plain',
-            'delay, ms',
-            'downtime, ms',
-            'RSS before, MiB',
-            'CPU, s',
-        ),
-        lambda cell, method, runs: (
-            _spread(runs, figures.seconds, '.1f'),
-            _ratio(bench, cell, method, figures.seconds),
-            _spread(runs, figures.megabytes, ',.0f'),
-            _ratio(bench, cell, method, figures.megabytes),
-            _spread(runs, lambda run: run.delay_seconds * 1000, ',.0f'),
-            _spread(runs, lambda run: run.downtime_ms, ',.0f'),
-            _median(runs, lambda run: run.rss_before_kib / 1024, ',.0f'),
-            _median(runs, lambda run: run.cpu_seconds, '.2f'),
+            ('seconds', _spread(figures.seconds, '.1f')),
+            ('/ plain', _ratio(bench, figures.seconds)),
+            ('MB sent', _spread(figures.megabytes, ',.0f')),
+            ('/ plain', _ratio(bench, figures.megabytes)),
+            ('delay, ms', _spread(figures.delay_ms, ',.0f')),
+            ('downtime, ms', _spread(lambda run: run.downtime_ms, ',.0f')),
+            (
+                'RSS before, MiB',
+                _median(lambda run: run.rss_before_kib / 1024, ',.0f'),
+            ),
+            ('CPU, s', _median(lambda run: run.cpu_seconds, '.2f')),
         ),
     )
 
 
 def _effects(bench: Bench, cells: Sequence[matrix.Cell]) -> Table:
-    """Show what the guest noticed."""
+    """Show what the guest notices."""
     return _table(
         bench,
         cells,
         'what the guest notices',
         (
-            'memory back, s',
-            'its work during',
-            'its work after',
-            'pages read again',
-            'OOM kills',
-            'swapped out',
-            'intact',
-        ),
-        lambda _cell, _method, runs: (
-            _spread(runs, lambda run: run.back_seconds, '.1f'),
-            _median(runs, figures.pace_during, '.0%'),
-            _median(runs, figures.pace_after, '.0%'),
-            _median(runs, lambda run: run.refaulted_pages, ',.0f'),
-            str(sum(run.oom_kills for run in runs)),
-            str(sum(run.swapped_out_pages for run in runs)),
-            f'{sum(not run.wrong for run in runs)} of {len(runs)}',
+            (
+                'memory restored, s',
+                _spread(lambda run: run.back_seconds, '.1f'),
+            ),
+            ('its work during', _median(figures.pace_during, '.0%')),
+            ('its work after', _median(figures.pace_after, '.0%')),
+            (
+                'pages read again',
+                _median(lambda run: run.refaulted_pages, ',.0f'),
+            ),
+            ('OOM kills', _sum(lambda run: run.oom_kills)),
+            ('pages swapped out', _sum(lambda run: run.swapped_out_pages)),
+            ('intact', _intact),
         ),
     )
 
@@ -120,22 +141,18 @@ def _table(
     bench: Bench,
     cells: Sequence[matrix.Cell],
     title: str,
-    headings: tuple[str, ...],
-    read: Callable[[matrix.Cell, str, Sequence[Run]], tuple[str, ...]],
+    columns: Sequence[tuple[str, _Read]],
 ) -> Table:
-    rows = []
-    for cell in cells:
-        guest = cell.guest
-        for method in bench.methods(cell):
-            runs = bench.of(cell, method)
-            rows.append((guest, method, *read(cell, method, runs)))
-            guest = ''  # Said once.
+    shown = [(cell, name) for cell in cells for name in bench.methods(cell)]
+    guests = once(cell.guest for cell, _ in shown)
     return Table(
-        f'{cells[0].link}: {title} (medians, least and most of'
+        f'{cells[0].bandwidth}: {title} (medians, least and most of'
         f' {bench.rounds})',
-        ('guest', 'method', *headings),
-        tuple(rows),
-        words=2,
+        ('guest', 'method', *(heading for heading, _ in columns)),
+        tuple(
+            (guest, name, *(read(bench.of(cell, name)) for _, read in columns))
+            for guest, (cell, name) in zip(guests, shown, strict=True)
+        ),
     )
 
 
@@ -148,15 +165,12 @@ def judged(bench: Bench) -> Table:
             (
                 one.bar.where,
                 one.bar.what,
-                format(one.bar.limit, one.bar.form),
-                _MISSING
-                if one.figure is None
-                else format(one.figure, one.bar.form),
+                one.bar.say(one.bar.limit),
+                MISSING if one.figure is None else one.bar.say(one.figure),
                 one.word,
             )
             for one in bars.judge(bench)
         ),
-        words=2,
     )
 
 
@@ -169,13 +183,11 @@ def surroundings(bench: Bench) -> Table:
         'failed runs': str(len(bench.failures)),
         **bench.machine,
         **{
-            f'{link} link, by the plugin': rate
-            for link, rate in bench.learnt_mbit.items()
+            f'bandwidth the plugin assumed, {name}': assumed
+            for name, assumed in bench.assumed_bandwidths.items()
         },
     }
-    return Table(
-        'Measured on', ('what', 'which'), tuple(facts.items()), words=2
-    )
+    return Table('Measured on', ('what', 'which'), tuple(facts.items()))
 
 
 def situations(bench: Bench) -> Table:
@@ -185,58 +197,45 @@ def situations(bench: Bench) -> Table:
         'The guests',
         ('scenario', 'a guest that'),
         tuple((name, scenarios.SCENARIOS[name].about) for name in names),
-        words=2,
     )
 
 
-def for_terminal(table: Table) -> rich_table.Table:
-    """Make a table that rich prints."""
-    shown = rich_table.Table(title=table.title)
-    for number, heading in enumerate(table.headings):
-        shown.add_column(
-            heading, justify='left' if number < table.words else 'right'
-        )
-    for row in table.rows:
-        if row[0] and shown.row_count and table.headings[0] == 'guest':
-            shown.add_section()
-        shown.add_row(*(_coloured(word) for word in row))
-    return shown
+def _median(pick: figures.Pick, form: str) -> _Read:
+    def read(runs: Sequence[Run]) -> str:
+        value = figures.median(runs, pick)
+        return MISSING if value is None else format(value, form)
+
+    return read
 
 
-def for_manual(table: Table) -> str:
-    """Write a table as reStructuredText."""
-    lines = [f'.. list-table:: {table.title}', '   :header-rows: 1', '']
-    for row in (table.headings, *table.rows):
-        for number, word in enumerate(row):
-            bullet = '   * -' if number == 0 else '     -'
-            lines.append(f'{bullet} {word}'.rstrip())
-    return '\n'.join(lines) + '\n'
+def _sum(count: Callable[[Run], int]) -> _Read:
+    return lambda runs: str(sum(map(count, runs)))
 
 
-def _coloured(word: str) -> str:
-    colour = {'met': 'green', 'missed': 'red'}.get(word)
-    return f'[{colour}]{word}[/{colour}]' if colour else word
+def _intact(runs: Sequence[Run]) -> str:
+    return f'{sum(not run.wrong for run in runs)} of {len(runs)}'
 
 
-def _median(runs: Sequence[Run], pick: figures.Pick, form: str) -> str:
-    value = figures.median(runs, pick)
-    return _MISSING if value is None else format(value, form)
+def _spread(pick: figures.Pick, form: str) -> _Read:
+    return lambda runs: say(figures.spread(runs, pick), form)
 
 
-def _spread(runs: Sequence[Run], pick: figures.Pick, form: str) -> str:
-    found = figures.spread(runs, pick)
+def _ratio(bench: Bench, pick: figures.Pick) -> _Read:
+    def read(runs: Sequence[Run]) -> str:
+        cell, method = runs[0].cell, runs[0].method
+        if method == matrix.PLAIN:
+            return '1'
+        share = figures.to_plain(bench, cell, method, pick)
+        return MISSING if share is None else f'{share:.3f}'
+
+    return read
+
+
+def say(found: figures.Spread | None, form: str) -> str:
+    """Write a median, and how far the runs lie apart where there are some."""
     if found is None:
-        return _MISSING
+        return MISSING
     middle = format(found.median, form)
     if found.count == 1:
         return middle
     return f'{middle} ({found.least:{form}}-{found.most:{form}})'
-
-
-def _ratio(
-    bench: Bench, cell: matrix.Cell, method: str, pick: figures.Pick
-) -> str:
-    if method == matrix.PLAIN:
-        return '1'
-    share = figures.to_plain(bench, cell, method, pick)
-    return _MISSING if share is None else f'{share:.3f}'

@@ -23,39 +23,35 @@ import signal
 import sys
 import time
 
-from rich import console as rich_console
-
 from tests.chaos import arguments
 from tests.chaos import matrix
-from tests.chaos import record
+from tests.chaos import preflight
 from tests.chaos import series
 from tests.chaos import side_by_side
 from tests.chaos import soak
+from tests.chaos import store
 from tests.chaos import tables
 from tests.chaos import verdict
 from tests.chaos import walk
 from tests.chaos.matrix import Cell
 from tests.chaos.record import Findings
+from tests.chaos.record import Record
 from tests.chaos.stage import Stage
-from tests.lab import preflight
+from tests.lab import preflight as lab_preflight
 from tests.lab import steps
-
-_CONSOLE = rich_console.Console(
-    highlight=False, width=None if sys.stdout.isatty() else 200
-)
 
 
 def main() -> int:
-    """Do what the command line says.
+    """Run what the command line says.
 
-    :returns: 0; 1 where something was lost or a step failed; 2 where the
-        request was refused and nothing has been changed.
+    :returns: 0; 1 if something was lost or a step failed; 2 if the request
+        was refused and nothing has been changed.
     """
     words = sys.argv[1:]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        preflight.refuse(['chaos', *words])
-        return _work(arguments.parse(words))
+        lab_preflight.refuse(words, preflight.needed)
+        return _run(arguments.parse(words))
     except steps.Refused as refusal:
         print(refusal, file=sys.stderr)
         return 2
@@ -63,60 +59,60 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130  # As a shell says it.
+        return 130  # As a shell does for SIGINT.
 
 
-def _work(request: argparse.Namespace) -> int:
+def _run(request: argparse.Namespace) -> int:
     if request.soak:
         return _soak(request)
     if request.seed is not None:
-        return _walk(request)
-    return _run_matrix(request)
+        with series.stage(plugin=True) as stage:
+            return _walk(request, stage)
+    return _matrix(request)
 
 
-def _say(sentence: str) -> None:
-    _CONSOLE.print(sentence, soft_wrap=True, markup=False)
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 # --- the matrix
 
 
-def _run_matrix(request: argparse.Namespace) -> int:
+def _matrix(request: argparse.Namespace) -> int:
     findings, cells = _known(request), request.cells
     if request.rest:
-        cells = findings.rest(cells, plugin=not request.plain)
+        cells = findings.rest(cells, plugin=request.plugin)
     count = len(cells)
     seconds = matrix.estimate_seconds(count, request.clouds)
     takes = datetime.timedelta(minutes=round(seconds / 60))
-    _say(f'{count} cells: about {str(takes)[:-3]} h.')
+    _print(f'{count} cells: about {str(takes)[:-3]} h.')
     for number, found in enumerate(_find(request, cells), 1):
-        _say(f'{number}/{count}')
-        _tell(found)
+        _print(f'{number}/{count}')
+        _show(found)
         findings = findings.plus_all(found)
         _write(request, findings)
-    _CONSOLE.print(tables.for_terminal(tables.grid(findings)))
-    for cell, wrong in tables.losses(findings):
-        _say(f'LOST {cell}: {"; ".join(wrong)}')
-    _say(tables.summary(findings))
-    return 1 if tables.losses(findings) or findings.failures else 0
+    _print(tables.for_terminal(findings))
+    losses = tables.losses(findings)
+    for cell, wrong in losses:
+        _print(f'LOST {cell}: {"; ".join(wrong)}')
+    _print(tables.summary(findings))
+    return 1 if losses or findings.inconclusive else 0
 
 
 def _find(
     request: argparse.Namespace, cells: list[Cell]
 ) -> Iterator[Findings]:
-    plugin = not request.plain
     if request.clouds > 1:
-        clouds = side_by_side.Clouds(request.clouds, plugin)
-        yield from clouds.run(cells)
+        yield from side_by_side.run(cells, request.clouds, request.plugin)
         return
-    with series.stage(plugin) as stage:
+    with series.stage(request.plugin) as stage:
         yield from series.run(cells, stage)
 
 
 def _known(request: argparse.Namespace) -> Findings:
     if request.json and request.json.exists():
         try:
-            return record.from_json(request.json.read_text())
+            return store.from_json(request.json.read_text())
         except ValueError as error:
             raise steps.Refused(f'{request.json}: {error}') from error
     return Findings({})
@@ -124,47 +120,43 @@ def _known(request: argparse.Namespace) -> Findings:
 
 def _write(request: argparse.Namespace, findings: Findings) -> None:
     if request.json:
-        record.write(findings, request.json)
+        store.write(findings, request.json)
     if request.rst:
         request.rst.write_text(tables.for_manual(findings))
 
 
-def _tell(findings: Findings) -> None:
-    """Tell of a single cell."""
-    for failure in findings.failures:
-        _say(f'{failure.cell}: came to nothing: {failure.why}')
-    for one in (*findings.records, *findings.plain):
-        _tell_of_record(one)
+def _show(findings: Findings) -> None:
+    """Print what was found in a single cell."""
+    for one in findings.inconclusive:
+        _print(f'{one.cell}: inconclusive: {one.why}')
+    for record in (*findings.records, *findings.without_plugin):
+        _show_record(record)
 
 
-def _tell_of_record(found: record.Record) -> None:
-    judged = verdict.judge(found)
-    nova = found.nova
-    whole = found.whole_seconds
-    _say(
-        f'{found.cell}: {judged.word}, {judged.went}; hit'
-        f' {"..".join(found.hit)} after {found.reached_seconds:.1f} s; healed'
-        f' in {found.healed_seconds:.1f} s; whole'
-        f' {"never" if whole is None else f"{whole:.1f} s"}; Nova:'
+def _show_record(record: Record) -> None:
+    judged = verdict.judge(record)
+    nova = record.nova
+    whole = record.whole_seconds
+    _print(
+        f'{record.cell}: {judged.word}, {judged.went}; injected in'
+        f' {"..".join(record.injected_in)} after'
+        f' {record.reached_seconds:.1f} s; recovered in'
+        f' {record.recovered_seconds:.1f} s; whole'
+        f' {"never" if whole is None else f"after {whole:.1f} s"}; Nova:'
         f' {nova.status} {nova.task or ""} {nova.migration}'
         f' {dict(nova.allocations)}'
     )
-    refused = [f'refused: {found.refused}'] if found.refused else []
-    for line in (*refused, *judged.wrong, *found.told):
-        _say(f'           {line}')
+    refused = [f'refused: {record.refused}'] if record.refused else []
+    for line in (*refused, *judged.wrong, *record.warnings):
+        _print(f'           {line}')
 
 
 # --- the walk and the soak
 
 
-def _walk(request: argparse.Namespace) -> int:
-    with series.stage(plugin=True) as stage:
-        return _walk_on(request, stage)
-
-
-def _walk_on(request: argparse.Namespace, stage: Stage) -> int:
+def _walk(request: argparse.Namespace, stage: Stage) -> int:
     until = time.monotonic() + request.minutes * 60
-    _say(f'Seed {request.seed}, {request.minutes} minutes.')
+    _print(f'Seed {request.seed}, {request.minutes} minutes.')
     steps_of_seed = itertools.takewhile(
         lambda _cell: time.monotonic() < until,
         walk.steps(request.seed, request.cells),
@@ -172,27 +164,26 @@ def _walk_on(request: argparse.Namespace, stage: Stage) -> int:
     findings = Findings({})
     number, lost = 0, []
     for number, found in enumerate(series.run(steps_of_seed, stage), 1):
-        _say(f'step {number}')
-        _tell(found)
+        _print(f'step {number}')
+        _show(found)
         findings = findings.plus_all(found)
         _write(request, findings)
-        lost += [
-            f'step {number}: {cell}' for cell, _wrong in tables.losses(found)
-        ]
-        lost += [f'step {number}: {one.cell}' for one in found.failures]
-    _say(f'Seed {request.seed}: {number} steps, {len(lost)} with a loss.')
+        cells = [cell for cell, _wrong in tables.losses(found)]
+        cells += [one.cell for one in found.inconclusive]
+        lost += [f'step {number}: {cell}' for cell in cells]
+    _print(f'Seed {request.seed}: {number} steps, {len(lost)} with a loss.')
     for line in lost:
-        _say(line)
+        _print(line)
     return 1 if lost else 0
 
 
 def _soak(request: argparse.Namespace) -> int:
     with series.stage(plugin=True) as stage:
         result = soak.run(stage, request.soak)
-    _CONSOLE.print(tables.for_soak(result))
+    _print(tables.for_soak(result))
     for line in result.drift:
-        _say(line)
-    _say(
+        _print(line)
+    _print(
         f'{result.migrations} migrations in {result.seconds:.0f} s, memory'
         f' released in {result.released} of them;'
         f' {len(result.drift)} differences.'

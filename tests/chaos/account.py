@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""What a guest, libvirt and Nova say before and after a fault."""
+"""What a guest, libvirt and Nova report before and after a fault."""
 
 import contextlib
 import datetime
@@ -32,7 +32,7 @@ from tests.lab import guest as lab_guest
 from tests.lab import layout
 from tests.lab import witness
 
-# Lines of a trace have no request.
+# The lines of a traceback name no request.
 _PLUGIN_LINE = re.compile(
     r' (?P<level>WARNING|ERROR) nova_freemem\S* \[(?:-|None|req-)[^]]*\]'
     r' (?P<message>.*)'
@@ -45,19 +45,13 @@ def question(
 ) -> record.Account:
     """Ask a guest through its agent, and libvirt.
 
-    :param before: what it said before; one that has started anew since
-        holds memory anew.
+    :param before: its account before the fault; a guest that has booted
+        since is told to hold memory again.
     """
     if before is not None and guest.boot_id() != before.boot_id:
         guest.hold(stages.HELD_MIB, stages.REWRITTEN_PAGES_PER_SECOND)
-    seen = witness.question(guest)
     return record.Account(
-        boot_id=seen.boot_id,
-        checksum=seen.held.checksum,
-        mismatches=seen.held.mismatches,
-        total_kib=seen.total_kib,
-        balloon_kib=seen.balloon_kib,
-        definition_kib=seen.definition_kib,
+        **vars(witness.question(guest)),
         period_seconds=(
             _period_seconds(guest.domain, 0),
             _period_seconds(guest.domain, libvirt.VIR_DOMAIN_XML_INACTIVE),
@@ -78,8 +72,8 @@ def _oom_kills(guest: lab_guest.Guest) -> int:
     return int(figures['oom_kill'])
 
 
-def is_noted(stage: stages.Stage) -> bool:
-    """Tell whether there is a journal entry of the guest, where it runs."""
+def has_journal_entry(stage: stages.Stage) -> bool:
+    """Tell whether the guest has a journal entry, where it runs."""
     for _, handle in stage.running():
         with contextlib.suppress(exceptions.FreememError):
             if guests.Guest(handle).read_metadata() is not None:
@@ -90,31 +84,32 @@ def is_noted(stage: stages.Stage) -> bool:
 def nova(
     api: connection.Connection, server_id: str, asked_at: datetime.datetime
 ) -> record.Nova:
-    """Ask Nova and placement of a server and its last migration.
+    """Ask Nova and Placement about a server and its last migration.
 
-    :param asked_at: when that was asked for.
+    :param asked_at: when that migration was requested.
     """
     try:
         server = api.compute.get_server(server_id)
     except sdk_exceptions.NotFoundException:
         server = None
-    migrations = api.compute.get(
-        f'/os-migrations?instance_uuid={server_id}', microversion='2.80'
-    ).json()['migrations']
     since = asked_at.strftime('%Y-%m-%dT%H:%M:%S')
     latest = max(
-        (one for one in migrations if one['created_at'] >= since),
-        key=lambda one: one['id'],
+        (
+            one
+            for one in api.compute.migrations(server_id=server_id)
+            if one.created_at >= since
+        ),
+        key=lambda one: one.id,
         default=None,
     )
     consumers = {'server': server_id}
     if latest:
-        consumers['migration'] = latest['uuid']
+        consumers['migration'] = latest.uuid
     return record.Nova(
         status=None if server is None else server.status,
         task=None if server is None else server.task_state,
         host=None if server is None else server.compute_host,
-        migration=latest and latest['status'],
+        migration=latest and latest.status,
         allocations={
             f'{who} on {host}': mib
             for who, consumer in consumers.items()
@@ -124,7 +119,7 @@ def nova(
 
 
 def allocations(api: connection.Connection, consumer: str) -> dict[str, int]:
-    """Read what placement has given to somebody: MiB by host."""
+    """Read the allocations of a consumer in Placement: MiB by host."""
     names = {one.id: one.name for one in api.placement.resource_providers()}
     answer = api.placement.get(f'/allocations/{consumer}').json()
     return {
@@ -134,25 +129,25 @@ def allocations(api: connection.Connection, consumer: str) -> dict[str, int]:
 
 
 class Logs:
-    """What the computes log from now on."""
+    """What both nova-computes log from now on."""
 
     def __init__(self) -> None:
         self._ends = {file: _size(file) for file in map(_log, layout.HOSTS)}
 
-    def told(self) -> tuple[str, ...]:
-        """List what the plugin has warned of since."""
+    def warnings(self) -> tuple[str, ...]:
+        """List the warnings and errors of the plugin since."""
         found = []
         for file, end in self._ends.items():
             host = file.name.partition('-')[0]
             with file.open('rb') as stream:
                 stream.seek(end)
                 text = stream.read().decode(errors='replace')
-            found += [f'{host}: {line}' for line in told_by_the_plugin(text)]
+            found += [f'{host}: {line}' for line in plugin_warnings(text)]
         return tuple(found)
 
 
-def told_by_the_plugin(log: str) -> list[str]:
-    """Pick what the plugin has warned of from a log, without traces; pure."""
+def plugin_warnings(log: str) -> list[str]:
+    """Find the plugin's warnings and errors, without tracebacks; pure."""
     return [
         f'{match["level"]} {match["message"]}'[:_LONGEST_LINE]
         for match in map(_PLUGIN_LINE.search, log.splitlines())

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""What the command of the faults accepts, by the standard library."""
+"""The arguments of the command of the faults, by the standard library."""
 
 import argparse
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from tests.chaos import phases
 from tests.lab import arguments as lab_arguments
 from tests.lab import errors
 
-#: The guest's memory: enough for each phase to last for some looks.
+#: The guest's memory: enough for each phase to be observed.
 MEMORY_MIB = 768
 
 _PROGRAM = 'tools/chaos.sh'
@@ -46,7 +46,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def _file(text: str) -> pathlib.Path:
-    """Read the name of a file that can be written."""
+    """Return a file that can be written."""
     file = pathlib.Path(text).absolute()
     if file.is_dir() or not file.parent.is_dir():
         raise argparse.ArgumentTypeError(f'{text} cannot be written')
@@ -54,84 +54,86 @@ def _file(text: str) -> pathlib.Path:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add what the command accepts."""
+    """Add the arguments of the command."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         '--matrix',
         action='store_true',
-        help='every fault at every phase, each on its own',
+        help='inject every fault at every phase, each on its own',
     )
     what.add_argument(
         '--seed',
         metavar='N',
         type=_whole(0, _MOST_SEED),
-        help='a random walk through phases and faults: the same one for the'
+        help='walk through phases and faults at random, the same way for the'
         ' same number',
     )
     what.add_argument(
         '--soak',
         metavar='N',
         type=_whole(1, _MOST_MIGRATIONS),
-        help='so many migrations of one guest back and forth, without faults',
+        help='migrate one guest N times back and forth, without faults',
     )
     parser.add_argument(
         '--minutes',
         metavar='M',
         type=_whole(1, _MOST_MINUTES),
-        help='begin nothing new after so long (needed with --seed)',
+        help='start no step after M minutes (needed with --seed)',
     )
     parser.add_argument(
-        '--plain',
-        action='store_true',
-        help='with --matrix: without the plugin, to tell how Nova by itself'
-        ' ends a migration that a fault meets; kept in FILE beside the rest',
+        '--no-plugin',
+        dest='plugin',
+        action='store_false',
+        help='with --matrix: run without the plugin, to see how Nova itself'
+        ' ends such migrations; FILE keeps both',
     )
     parser.add_argument(
         '--clouds',
         metavar='N',
         type=_whole(1, _MOST_CLOUDS),
         default=1,
-        help='with --matrix: on so many clouds side by side; two processors'
-        ' carry three',
+        help='with --matrix: on N clouds side by side; two processors can run'
+        ' three (default: 1)',
     )
     parser.add_argument(
         '--phase',
         metavar='PHASE',
         nargs='+',
         choices=tuple(phases.BY_WORD),
-        help=f'these phases only: {", ".join(phases.BY_WORD)}',
+        help=f'only these phases: {", ".join(phases.BY_WORD)}',
     )
     parser.add_argument(
         '--fault',
         metavar='FAULT',
         nargs='+',
         choices=tuple(kinds.KINDS),
-        help=f'these faults only: {", ".join(kinds.KINDS)}',
+        help=f'only these faults: {", ".join(kinds.KINDS)}',
     )
     parser.add_argument(
         '--json',
         metavar='FILE',
         type=_file,
-        help='write what was found to FILE; cells that are in it already and'
-        ' are not run again stay',
+        help='write the results to FILE; cells that are in it already stay,'
+        ' unless they are run again',
     )
     parser.add_argument(
         '--rest',
         action='store_true',
-        help='with --matrix: what is not in FILE yet, or came to nothing',
+        help='with --matrix and --json: only cells that are not in FILE, or'
+        ' were inconclusive',
     )
     parser.add_argument(
         '--rst',
         metavar='FILE',
         type=_file,
-        help='write the table of the matrix to FILE, for the manual',
+        help='with --matrix: write the table of the manual to FILE',
     )
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Read the words of a command.
+    """Parse a command line.
 
-    :raises Refused: an argument is wrong, or nothing is left to run.
+    :raises Refused: an argument is wrong, or there is nothing to run.
     """
     parser = lab_arguments.Parser(prog=_PROGRAM)
     add(parser)
@@ -140,22 +142,24 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         parser.error('--seed needs --minutes')
     if request.soak and (request.phase or request.fault):
         parser.error('--soak has neither phases nor faults')
-    if request.rst and not request.matrix:
-        parser.error('--rst is for --matrix')
-    if request.plain and not request.matrix:
-        parser.error('--plain is for --matrix')
-    if request.clouds > 1 and not request.matrix:
-        parser.error('--clouds is for --matrix')
-    if request.rest and not (request.matrix and request.json):
-        parser.error('--rest is for --matrix with --json')
+    for option, is_used in (
+        ('--rst', request.rst),
+        ('--no-plugin', not request.plugin),
+        ('--clouds', request.clouds > 1),
+        ('--rest', request.rest),
+    ):
+        if is_used and not request.matrix:
+            parser.error(f'{option} needs --matrix')
+    if request.rest and not request.json:
+        parser.error('--rest needs --json')
     request.cells = matrix.cells(
         request.phase and [phases.BY_WORD[word] for word in request.phase],
         request.fault,
     )
-    if request.plain:
-        request.cells = matrix.plain_cells(request.cells)
+    if not request.plugin:
+        request.cells = matrix.cells_without_plugin(request.cells)
     if not request.cells:
         raise errors.Refused(
-            f'{_PROGRAM}: none of that can be run; see left_out.toml for why'
+            f'{_PROGRAM}: no such cell is run; left_out.toml says why'
         )
     return request

@@ -13,7 +13,7 @@
 
 """The faults, as data: what each does by itself; the standard library alone.
 
-How each is inflicted and healed stands in the package ``faults``.
+How each is injected and recovered from stands in the package ``faults``.
 """
 
 from collections.abc import Collection
@@ -23,16 +23,16 @@ import enum
 from tests.chaos.phases import Phase
 
 
-class Toll(enum.Enum):
-    """What a fault takes of a guest, plugin or not."""
+class Effect(enum.Enum):
+    """What a fault does to a guest, with the plugin or without."""
 
-    NOTHING = 'nothing'
-    RESTART = 'its run: it starts anew'
-    GONE = 'all of it: it is deleted'
+    NONE = 'none'
+    RESTART = 'it is restarted'
+    DELETED = 'it is deleted'
 
 
 class End(enum.Enum):
-    """How Nova's migration ends with this fault, plugin or not."""
+    """How Nova's migration ends, with the plugin or without."""
 
     COMPLETES = 'it completes'
     CLEAN = 'it completes or is cancelled, and nothing is left of it'
@@ -45,27 +45,27 @@ class Kind:
 
     :param name: what it is called on a command line and in a file.
     :param about: what it is called in a table.
-    :param seconds: how long it lasts before it is healed.
-    :param end: what Nova's own migration makes of it.
-    :param toll: what it takes of the guest ...
-    :param toll_in: ... in these phases; nothing in others.
+    :param seconds: how long it lasts before the cloud recovers from it.
+    :param end: how Nova ends the migration.
+    :param effect: what it does to the guest ...
+    :param effect_phases: ... in these phases; nothing in others.
     """
 
     name: str
     about: str
     seconds: float = 0.0
     end: End = End.COMPLETES
-    toll: Toll = Toll.NOTHING
-    toll_in: Collection[Phase] = tuple(Phase)
+    effect: Effect = Effect.NONE
+    effect_phases: Collection[Phase] = tuple(Phase)
 
-    def toll_at(self, phase: Phase) -> Toll:
-        """Tell what it takes of a guest in a phase."""
-        return self.toll if phase in self.toll_in else Toll.NOTHING
+    def effect_in(self, phase: Phase) -> Effect:
+        """Return what it does to a guest in a phase."""
+        return self.effect if phase in self.effect_phases else Effect.NONE
 
 
 _FROM_POST_COPY = tuple(one for one in Phase if one >= Phase.POST_COPY)
-# A half of the guest's memory is on each host: libvirt that loses track of it
-# leaves both paused.
+# Each host has a part of the guest's memory: if libvirtd loses track of the
+# migration, both stay paused.
 _IN_POST_COPY = (Phase.POST_COPY,)
 
 _ALL = (
@@ -78,57 +78,64 @@ _ALL = (
         'libvirtd-source',
         'libvirtd restarted, source',
         end=End.ANY,
-        toll=Toll.RESTART,
-        toll_in=_IN_POST_COPY,
+        effect=Effect.RESTART,
+        effect_phases=_IN_POST_COPY,
     ),
     Kind(
         'libvirtd-destination',
         'libvirtd restarted, destination',
         end=End.ANY,
-        toll=Toll.RESTART,
-        toll_in=_IN_POST_COPY,
+        effect=Effect.RESTART,
+        effect_phases=_IN_POST_COPY,
     ),
-    Kind('qemu-source', 'QEMU killed, source', end=End.ANY, toll=Toll.RESTART),
+    Kind(
+        'qemu-source',
+        'QEMU killed, source',
+        end=End.ANY,
+        effect=Effect.RESTART,
+    ),
     Kind(
         'qemu-destination',
         'QEMU killed, destination',
         end=End.ANY,
-        toll=Toll.RESTART,
-        toll_in=_FROM_POST_COPY,
+        effect=Effect.RESTART,
+        effect_phases=_FROM_POST_COPY,
     ),
     Kind(
-        'link-healed',
+        'link-interrupted',
         'link cut for 8 s',
         seconds=8,
         end=End.ANY,
-        toll=Toll.RESTART,
-        toll_in=_FROM_POST_COPY,
+        effect=Effect.RESTART,
+        effect_phases=_FROM_POST_COPY,
     ),
     Kind(
         'link-cut',
         'link cut for good',
         seconds=45,
         end=End.ANY,
-        toll=Toll.RESTART,
-        toll_in=_FROM_POST_COPY,
+        effect=Effect.RESTART,
+        effect_phases=_FROM_POST_COPY,
     ),
     Kind('broker', 'RabbitMQ restarted', end=End.ANY),
     Kind('agent-stopped', 'guest agent stopped', seconds=10),
     Kind('agent-hung', 'guest agent hung', seconds=10),
     Kind('agent-killed', 'guest agent killed'),
-    Kind('guest-reboots', 'guest reboots', toll=Toll.RESTART),
-    Kind('guest-panics', 'guest panics', toll=Toll.RESTART),
+    Kind('guest-reboots', 'guest reboots', effect=Effect.RESTART),
+    Kind('guest-panics', 'guest panics', effect=Effect.RESTART),
     Kind('guest-needs-memory', 'guest needs its memory', seconds=5),
     Kind('guest-paused', 'guest paused for 5 s', seconds=5),
-    Kind('server-deleted', 'server deleted', end=End.ANY, toll=Toll.GONE),
+    Kind(
+        'server-deleted', 'server deleted', end=End.ANY, effect=Effect.DELETED
+    ),
     Kind('abort', 'migration aborted', end=End.CLEAN),
     Kind('force-complete', 'migration forced to complete'),
     Kind('balloon-driver', 'balloon driver unloaded for 5 s', seconds=6),
-    Kind('balloon-moved', 'another actor moves the balloon'),
+    Kind('balloon-moved', 'another program resizes the balloon'),
     Kind('disk-source', 'disk full, source', seconds=8, end=End.ANY),
     Kind('disk-destination', 'disk full, destination', seconds=8, end=End.ANY),
     Kind('guest-clock', "the guest's clock jumps by years"),
-    # Nova's own limits of a migration's time are by that clock.
+    # Nova measures the time of a migration by that clock.
     Kind('host-clock', "the source's clock jumps by an hour", end=End.ANY),
 )
 

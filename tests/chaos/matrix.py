@@ -11,10 +11,10 @@
 # under the License.
 
 
-"""Which faults are met in which phases, and in which order; pure.
+"""Which faults are injected in which phases, and in which order; pure.
 
-The standard library alone: the words of a command are judged with this
-before anything is installed.
+The standard library alone: a command line is checked with this before
+anything is installed.
 """
 
 from collections.abc import Iterable
@@ -31,22 +31,22 @@ from tests.chaos.phases import Phase
 
 _LEFT_OUT = pathlib.Path(__file__).with_name('left_out.toml')
 
-# Of a cell (five took 11 to 52 s) and of the lab, on two cores with emulated
-# guests.
+# A cell (five took 11 to 52 s), and the lab around it, on two cores with
+# emulated guests.
 _CELL_SECONDS = 35
 _LAB_SECONDS = 120
 
-# Where most is at stake comes first, for whoever has little time.
+# The phases in which most can be lost come first.
 _FIRST_PHASES = (
     Phase.TRANSFER,
-    Phase.MOVING,
+    Phase.RELEASING,
     Phase.LANDED,
-    Phase.AT_TARGET,
-    Phase.ASSIGNED,
-    Phase.NOTED,
+    Phase.RELEASED,
+    Phase.RESTORED,
+    Phase.JOURNALED,
     Phase.SWITCH_OVER,
-    Phase.ASSIGNING,
-    Phase.ASKED,
+    Phase.RESTORING,
+    Phase.ACQUIRING,
     Phase.BEFORE,
     Phase.POST_COPY,  # Last: the computes are restarted for it.
 )
@@ -61,7 +61,7 @@ class Cell:
 
     @property
     def kind(self) -> kinds.Kind:
-        """What is known of the fault."""
+        """The fault itself."""
         return kinds.KINDS[self.fault]
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class Cell:
 
 @functools.cache
 def left_out() -> Mapping[Cell, str]:
-    """Tell which cells make no sense or cannot be made real, and why."""
+    """Return the cells that make no sense or cannot be had, and why."""
     found = {}
     for entry in tomllib.loads(_LEFT_OUT.read_text())['cells']:
         for word in entry['phases']:
@@ -84,7 +84,7 @@ def cells(
     chosen_phases: Iterable[Phase] | None = None,
     faults: Iterable[str] | None = None,
 ) -> list[Cell]:
-    """List what there is to run, the most telling first.
+    """List the cells to run, the most important first.
 
     :param chosen_phases: these only; None for all.
     :param faults: these only; None for all.
@@ -103,25 +103,25 @@ def cells(
     ]
 
 
-#: The phases of a migration without the plugin, with those of one with it
-#: that a fault meets at the same point of Nova's own steps.
-PLAIN: Mapping[Phase, frozenset[Phase]] = types.MappingProxyType(
+#: The phases of a migration without the plugin, each with those of one with
+#: the plugin at which Nova itself does the same.
+WITHOUT_PLUGIN: Mapping[Phase, frozenset[Phase]] = types.MappingProxyType(
     {
         Phase.BEFORE: frozenset(
             {
                 Phase.BEFORE,
-                Phase.ASKED,
-                Phase.NOTED,
-                Phase.MOVING,
-                Phase.AT_TARGET,
+                Phase.ACQUIRING,
+                Phase.JOURNALED,
+                Phase.RELEASING,
+                Phase.RELEASED,
             }
         ),
         Phase.TRANSFER: frozenset(
             {
-                Phase.ASKED,
-                Phase.NOTED,
-                Phase.MOVING,
-                Phase.AT_TARGET,
+                Phase.ACQUIRING,
+                Phase.JOURNALED,
+                Phase.RELEASING,
+                Phase.RELEASED,
                 Phase.TRANSFER,
             }
         ),
@@ -131,23 +131,23 @@ PLAIN: Mapping[Phase, frozenset[Phase]] = types.MappingProxyType(
             {
                 Phase.SWITCH_OVER,
                 Phase.LANDED,
-                Phase.ASSIGNING,
-                Phase.ASSIGNED,
+                Phase.RESTORING,
+                Phase.RESTORED,
             }
         ),
     }
 )
 
 
-def plain_cells(chosen: Iterable[Cell]) -> list[Cell]:
-    """List the cells whose end is known from a run without the plugin."""
+def cells_without_plugin(chosen: Iterable[Cell]) -> list[Cell]:
+    """List the cells that are worth running without the plugin."""
     return [
         cell
         for cell in chosen
-        if cell.phase in PLAIN and cell.kind.end is kinds.End.ANY
+        if cell.phase in WITHOUT_PLUGIN and cell.kind.end is kinds.End.ANY
     ]
 
 
 def estimate_seconds(count: int, clouds: int) -> float:
-    """Foretell how long so many cells take on so many clouds."""
+    """Estimate how long so many cells take on so many clouds."""
     return _LAB_SECONDS * clouds + count * _CELL_SECONDS / clouds

@@ -17,11 +17,14 @@ The standard library alone: the words of a command are judged with this
 before anything is installed.
 """
 
-from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import enum
 import types
+
+from tests.lab.observation import Sample
+from tests.lab.observation import State
+from tests.lab.observation import View
 
 # A balloon that is off by less is where it is to be; one that has not moved
 # for so long has come to rest.
@@ -37,16 +40,16 @@ class Phase(enum.IntEnum):
     """Where a migration is, in the order of a migration."""
 
     BEFORE = 0
-    ASKED = 1
-    NOTED = 2
-    MOVING = 3
-    AT_TARGET = 4
+    ACQUIRING = 1
+    JOURNALED = 2
+    RELEASING = 3
+    RELEASED = 4
     TRANSFER = 5
     POST_COPY = 6
     SWITCH_OVER = 7
     LANDED = 8
-    ASSIGNING = 9
-    ASSIGNED = 10
+    RESTORING = 9
+    RESTORED = 10
     OVER = 11
 
     @property
@@ -62,76 +65,17 @@ BY_WORD: Mapping[str, Phase] = types.MappingProxyType(
     {phase.word: phase for phase in PHASES}
 )
 
-ABOUT: Mapping[Phase, str] = types.MappingProxyType(
-    {
-        Phase.BEFORE: 'the migration is asked for, the guest is not yet',
-        Phase.ASKED: 'the guest is asked what is free',
-        Phase.NOTED: 'the journal is written, nothing is taken yet',
-        Phase.MOVING: 'the balloon takes memory',
-        Phase.AT_TARGET: 'the balloon is at its target, nothing is sent yet',
-        Phase.TRANSFER: 'the transfer runs',
-        Phase.POST_COPY: 'the transfer runs in post-copy',
-        Phase.SWITCH_OVER: 'the guest stands still between the hosts',
-        Phase.LANDED: 'the guest has landed, and is still owed everything',
-        Phase.ASSIGNING: 'the guest gets its memory back',
-        Phase.ASSIGNED: 'the guest has it back, the journal still says not',
-    }
-)
-
-
-class State(enum.Enum):
-    """What a host has of a guest."""
-
-    UNKNOWN = 'unknown'
-    AWAY = 'away'
-    OFF = 'off'
-    ARRIVING = 'arriving'
-    RUNNING = 'running'
-    PAUSED = 'paused'
-    SWITCHING = 'switching'
-    POST_COPY = 'post-copy'
-
-
-@dataclasses.dataclass(frozen=True)
-class Look:
-    """What was last seen of a guest on one host; None: no answer.
-
-    :param noted: whether there is a journal entry.
-    :param balloon_kib: the memory its balloon leaves it.
-    :param still_seconds: for how long the balloon has not moved.
-    :param told_at: when it last told its statistics, seconds since the
-        epoch.
-    :param definition_kib: the memory it would have at its next start.
-    :param sent: whether some of it is on its way to the other host.
-    """
-
-    state: State = State.UNKNOWN
-    noted: bool | None = None
-    balloon_kib: int | None = None
-    still_seconds: float = 0.0
-    told_at: int | None = None
-    definition_kib: int | None = None
-    sent: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class View:
-    """Both hosts at one moment."""
-
-    source: Look
-    destination: Look
-
 
 @dataclasses.dataclass(frozen=True)
 class Before:
     """What was known of a guest when its migration was asked for.
 
     :param original_kib: the memory it had.
-    :param told_at: when it had last told its statistics.
+    :param stats_updated_at: when its balloon statistics were last updated.
     """
 
     original_kib: int
-    told_at: int
+    stats_updated_at: int
 
 
 def now(view: View, before: Before) -> Phase:
@@ -140,46 +84,45 @@ def now(view: View, before: Before) -> Phase:
     What happened before the migration looks as what happens after it, for a
     guest that stayed: this is about one that is on its way.
     """
-    if Phase.POST_COPY in (
-        _post_copy(view.source),
-        _post_copy(view.destination),
-    ):
+    if State.POST_COPY in (view.source.state, view.destination.state):
         return Phase.POST_COPY
     if view.destination.state is State.RUNNING:
         return _after_landing(view.destination, before)
     source = view.source
     if source.state in (State.SWITCHING, State.AWAY, State.OFF):
         return Phase.SWITCH_OVER
-    if source.sent:
+    if source.job_bytes:
         return Phase.TRANSFER
     return _before_transfer(source, before)
 
 
-def _post_copy(look: Look) -> Phase | None:
-    return Phase.POST_COPY if look.state is State.POST_COPY else None
-
-
-def _after_landing(look: Look, before: Before) -> Phase:
-    if look.noted is False:
+def _after_landing(seen: Sample, before: Before) -> Phase:
+    if seen.journal_entry is False:
         return Phase.OVER
-    if look.balloon_kib is None or look.noted is None:
+    if seen.balloon_kib is None or seen.journal_entry is None:
         return Phase.LANDED
-    if look.balloon_kib >= before.original_kib:
-        return Phase.ASSIGNED
-    is_still = look.still_seconds >= _STILL_SECONDS
-    return Phase.LANDED if is_still else Phase.ASSIGNING
+    if seen.balloon_kib >= before.original_kib:
+        return Phase.RESTORED
+    return Phase.LANDED if _is_still(seen) else Phase.RESTORING
 
 
-def _before_transfer(look: Look, before: Before) -> Phase:
-    if look.noted:
-        missing_kib = before.original_kib - (look.balloon_kib or 0)
+def _before_transfer(seen: Sample, before: Before) -> Phase:
+    if seen.journal_entry:
+        missing_kib = before.original_kib - (seen.balloon_kib or 0)
         if missing_kib < _NOISE_KIB:
-            return Phase.NOTED
-        is_still = look.still_seconds >= _STILL_SECONDS
-        return Phase.AT_TARGET if is_still else Phase.MOVING
-    told_at = look.told_at or before.told_at
-    asked = before.told_at < told_at < before.told_at + _PERIOD_SECONDS - 1
-    return Phase.ASKED if asked else Phase.BEFORE
+            return Phase.JOURNALED
+        return Phase.RELEASED if _is_still(seen) else Phase.RELEASING
+    stats_updated_at = seen.stats_updated_at or before.stats_updated_at
+    asked = (
+        before.stats_updated_at
+        < stats_updated_at
+        < before.stats_updated_at + _PERIOD_SECONDS - 1
+    )
+    return Phase.ACQUIRING if asked else Phase.BEFORE
+
+
+def _is_still(seen: Sample) -> bool:
+    return (seen.still_seconds or 0.0) >= _STILL_SECONDS
 
 
 def is_whole(view: View, original_kib: int) -> bool:
@@ -188,11 +131,11 @@ def is_whole(view: View, original_kib: int) -> bool:
     alive = [one for one in both if one.state is State.RUNNING]
     if len(alive) != 1:
         return False
-    (look,) = alive
+    (seen,) = alive
     return (
-        look.noted is False
-        and look.balloon_kib == original_kib
-        and look.definition_kib == original_kib
+        seen.journal_entry is False
+        and seen.balloon_kib == original_kib
+        and seen.definition_kib == original_kib
     )
 
 
@@ -200,19 +143,3 @@ def is_gone(view: View) -> bool:
     """Tell whether neither host has anything of a guest."""
     both = {view.source.state, view.destination.state}
     return both == {State.AWAY}
-
-
-def since(seen: Iterable[tuple[float, bool]]) -> float | None:
-    """Find since when something has been true, to the end.
-
-    :param seen: moments and whether it was true then, oldest first.
-    :returns: the first moment of the last unbroken time; None where it is
-        not true in the end.
-    """
-    start: float | None = None
-    for at_seconds, is_true in seen:
-        if not is_true:
-            start = None
-        elif start is None:
-            start = at_seconds
-    return start

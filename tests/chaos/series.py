@@ -32,7 +32,7 @@ from tests.lab import cloud as lab_cloud
 from tests.lab import lock
 from tests.lab import steps
 
-_TROUBLE = (
+_ERRORS = (
     steps.LabError,
     libvirt.libvirtError,
     sdk_exceptions.SDKException,
@@ -43,9 +43,9 @@ _TROUBLE = (
 
 @contextlib.contextmanager
 def stage(plugin: bool) -> Iterator[Stage]:
-    """Bring the cloud up with one guest; end it unless it was up before.
+    """Bring the cloud up with one guest; take it down unless it was up.
 
-    :param plugin: whether the computes load the plugin.
+    :param plugin: whether nova-compute loads the plugin.
     """
     cloud = lab_cloud.Cloud()
     stays = cloud.is_up
@@ -64,15 +64,15 @@ def stage(plugin: bool) -> Iterator[Stage]:
         is_whole = True
     finally:
         if not stays:
-            # The logs are among what stays with the databases.
+            # The logs are kept together with the databases.
             cloud.down(keep_databases=not is_whole)
 
 
 def run(cells: Iterable[Cell], on: Stage) -> Iterator[Findings]:
-    """Run cells; one that comes to nothing is noted, and others go on.
+    """Run cells, one after the other; an inconclusive one ends none of them.
 
-    A cell whose fault came too late for its phase is run once more; so is one
-    whose guest was left alone, with a guest that has no past.
+    A cell whose fault came too late for its phase is run once more. So is one
+    in which the release was skipped, with a new guest.
 
     :returns: what was found in each, as it ends.
     """
@@ -80,25 +80,27 @@ def run(cells: Iterable[Cell], on: Stage) -> Iterator[Findings]:
     for cell in cells:
         found = _run_one(cell, on)
         if isinstance(found, record.Record) and verdict.judge(found).missed:
-            if found.plugin and not found.owed:
+            if found.plugin and not found.outstanding:
                 on.boot()
             found = _run_one(cell, on)
         yield Findings(machine).plus(found)
 
 
-def _run_one(cell: Cell, on: Stage) -> record.Record | record.Failure:
+def _run_one(cell: Cell, on: Stage) -> record.Record | record.Inconclusive:
     found: record.Record | None = None
     why = ''
     try:
         on.configure(post_copy=cell.phase is Phase.POST_COPY)
         on.start_computes()
         found = runner.run(cell, on)
-    except _TROUBLE as trouble:
-        why = str(trouble)
+    except _ERRORS as error:
+        why = str(error)
     try:
         tidy.up(on, found)
-    except _TROUBLE as trouble:
-        with steps.step(f'replace the guest: {trouble}'):
+    except _ERRORS as error:
+        with steps.step(f'replace the guest: {error}'):
             tidy.up(on, None)
     plugin = all(on.cloud.plugins.values())
-    return found or record.Failure(cell.phase.word, cell.fault, why, plugin)
+    return found or record.Inconclusive(
+        cell.phase.word, cell.fault, why, plugin
+    )

@@ -10,29 +10,30 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Several clouds at once, each in a network and a folder of its own.
 
-A cell mostly waits; two processors carry three clouds at a time.
+"""Several clouds at once, each in a network and a directory of its own.
+
+A cell mostly waits; two processors can run three clouds at a time.
 """
 
 import collections
 from collections.abc import Iterable
 from collections.abc import Iterator
+from concurrent import futures
 import contextlib
 import os
-import queue
 import subprocess
 import sys
-import threading
+from typing import Any
 
-from tests.chaos import record
+from tests.chaos import store
 from tests.chaos.matrix import Cell
-from tests.chaos.record import Failure
 from tests.chaos.record import Findings
+from tests.chaos.record import Inconclusive
 from tests.lab import layout
 from tests.lab import steps
 
-# The other clouds' addresses and bridges are not seen from in there.
+# In there the addresses and bridges of the other clouds do not exist.
 _OWN_NETWORK = [
     *('unshare', '--net', '--mount', '--'),
     *('sh', '-ec', 'ip link set lo up; exec "$@"', 'cloud'),
@@ -40,13 +41,14 @@ _OWN_NETWORK = [
 
 
 class Worker:
-    """A process that runs cells on a cloud of its own.
-
-    :param number: tells it from the others.
-    :param plugin: whether the computes load the plugin.
-    """
+    """A process that runs cells on a cloud of its own."""
 
     def __init__(self, number: int, plugin: bool) -> None:
+        """Start the process.
+
+        :param number: tells it from the others.
+        :param plugin: whether its nova-computes load the plugin.
+        """
         state = layout.LAB.state
         own = state.with_name(f'{state.name}-{number}')
         self.log = own.with_suffix('.log')
@@ -55,7 +57,8 @@ class Worker:
             self._process = subprocess.Popen(
                 [
                     *_OWN_NETWORK,
-                    *(sys.executable, *words, 'plugin' if plugin else 'plain'),
+                    *(sys.executable, *words),
+                    'plugin' if plugin else 'no-plugin',
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -65,13 +68,16 @@ class Worker:
             )
 
     def wait_up(self) -> bool:
-        """Wait for its cloud, and tell whether it is up."""
+        """Wait for its cloud.
+
+        :returns: whether it is up.
+        """
         return self._read() is not None
 
     def run(self, cell: Cell) -> Findings | None:
         """Have a cell run.
 
-        :returns: what was found; None where the worker has ended instead.
+        :returns: what was found; None if the process has ended instead.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
@@ -82,7 +88,7 @@ class Worker:
     def _read(self) -> Findings | None:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        return record.from_json(line) if line else None
+        return store.from_json(line) if line else None
 
     def end(self) -> None:
         """Have it take its cloud down; its log stays if that fails."""
@@ -90,77 +96,58 @@ class Worker:
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         if self._process.wait() == 0:
-            self.log.unlink()
+            self.log.unlink(missing_ok=True)
 
     def interrupt(self) -> None:
         """Have it stop at once, and take its cloud down."""
         self._process.terminate()
 
 
-class Clouds:
-    """So many clouds, and the cells that wait for one that is free."""
+def run(cells: Iterable[Cell], count: int, plugin: bool) -> Iterator[Findings]:
+    """Run cells, each on whichever cloud is free.
 
-    def __init__(self, count: int, plugin: bool) -> None:
-        """Start none yet.
-
-        :param count: how many.
-        :param plugin: whether their computes load the plugin.
-        """
-        self._count = count
-        self._plugin = plugin
-        self._workers: list[Worker] = []
-        self._waiting: collections.deque[Cell] = collections.deque()
-        self._found: queue.Queue[Findings | None] = queue.Queue()
-        self._is_over = False
-
-    def run(self, cells: Iterable[Cell]) -> Iterator[Findings]:
-        """Run cells, each on whichever cloud is free.
-
-        :returns: what was found in each, as it ends.
-        :raises LabError: no cloud is left to run what is left.
-        """
-        self._waiting.extend(cells)
-        threading.Thread(target=self._start).start()
+    :param count: how many clouds.
+    :param plugin: whether their nova-computes load the plugin.
+    :returns: what was found in each cell, as it ends.
+    :raises LabError: no cloud is left to run the rest.
+    """
+    waiting = collections.deque(cells)
+    workers: list[Worker] = []
+    busy: dict[futures.Future[Any], tuple[Worker, Cell | None]] = {}
+    with futures.ThreadPoolExecutor(count) as pool:
         try:
-            for _ in range(self._count):
-                yield from iter(self._found.get, None)
-        finally:
-            self._is_over = True
-            for worker in self._workers:
+            while True:
+                # One after the other: the first makes what all of them use.
+                is_starting = any(cell is None for _, cell in busy.values())
+                if waiting and len(workers) < count and not is_starting:
+                    workers.append(Worker(len(workers) + 1, plugin))
+                    task = pool.submit(workers[-1].wait_up)
+                    busy[task] = (workers[-1], None)
+                if not busy:
+                    break
+                ended, _ = futures.wait(busy, None, futures.FIRST_COMPLETED)
+                for task in ended:
+                    worker, cell = busy.pop(task)
+                    if task.result() and waiting:
+                        following = waiting.popleft()
+                        next_task = pool.submit(worker.run, following)
+                        busy[next_task] = (worker, following)
+                    else:
+                        pool.submit(worker.end)
+                    if cell is not None:
+                        yield task.result() or _lost(cell, worker, plugin)
+        except BaseException:
+            for worker in workers:
                 worker.interrupt()
-        if self._waiting:
-            logs = ', '.join(str(one.log) for one in self._workers)
-            raise steps.LabError('run cells', f'no cloud is left; see {logs}')
+                pool.submit(worker.end)
+            raise
+    if waiting:
+        logs = ', '.join(str(one.log) for one in workers)
+        raise steps.LabError('run cells', f'no cloud is left; see {logs}')
 
-    def _start(self) -> None:
-        """Start one after the other: the first makes what all of them use."""
-        for number in range(1, self._count + 1):
-            worker = Worker(number, self._plugin)
-            self._workers.append(worker)
-            if self._is_over:
-                worker.interrupt()
-            is_up = worker.wait_up()
-            do = self._keep_busy if is_up else self._end
-            threading.Thread(target=do, args=(worker,)).start()
 
-    def _keep_busy(self, worker: Worker) -> None:
-        for cell in self._next_cells():
-            found = worker.run(cell)
-            if found is None:
-                why = f'its cloud has ended; see {worker.log}'
-                failure = Failure(
-                    cell.phase.word, cell.fault, why, self._plugin
-                )
-                self._found.put(Findings({}).plus(failure))
-                break
-            self._found.put(found)
-        self._end(worker)
-
-    def _end(self, worker: Worker) -> None:
-        worker.end()
-        self._found.put(None)
-
-    def _next_cells(self) -> Iterator[Cell]:
-        with contextlib.suppress(IndexError):
-            while not self._is_over:
-                yield self._waiting.popleft()
+def _lost(cell: Cell, worker: Worker, plugin: bool) -> Findings:
+    why = f'its cloud has ended; see {worker.log}'
+    return Findings({}).plus(
+        Inconclusive(cell.phase.word, cell.fault, why, plugin)
+    )

@@ -29,18 +29,18 @@ from tests.chaos.stage import Stage
 from tests.lab import layout
 from tests.lab import steps
 
-# Written to and freed before each migration: what the plugin releases.
+# Written and freed before each migration: what the plugin can release.
 _FREED_MIB = 400
 _WORK = ('throughput', '/run/throughput')
-_PAID_SECONDS = 30
+_RESTORED_SECONDS = 30
 
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """What a nova-compute takes at one moment.
+    """Memory and threads of a nova-compute at one moment.
 
-    :param rss_kib: its resident size, without what it has started.
-    :param threads: how many it has.
+    :param rss_kib: its resident size, without its child processes.
+    :param threads: the number of its threads.
     """
 
     rss_kib: int
@@ -49,12 +49,12 @@ class Process:
 
 @dataclasses.dataclass(frozen=True)
 class Soak:
-    """What came of all migrations.
+    """The result of all migrations.
 
-    :param migrations: how many were made.
-    :param released: in how many of them memory was taken.
-    :param seconds: from the first request to the last look.
-    :param drift: what was another than before, by migration.
+    :param migrations: the number of migrations.
+    :param released: in how many of them memory was released.
+    :param seconds: from the first request to the last check.
+    :param drift: every difference, with the number of its migration.
     :param computes: both nova-computes, by moment and host.
     """
 
@@ -66,12 +66,15 @@ class Soak:
 
 
 def drift(
-    number: int, before: record.Account, after: record.Account, noted: bool
+    number: int,
+    before: record.Account,
+    after: record.Account,
+    journal_entry: bool,
 ) -> Iterator[str]:
-    """Find what one migration has changed of a guest, to the kibibyte; pure.
+    """Find what one migration has changed of a guest, to the KiB; pure.
 
     :param number: of the migration, from 1.
-    :param noted: whether there is a journal entry.
+    :param journal_entry: whether there is a journal entry.
     """
     found = list(verdict.differences(before, after))
     if after.boot_id != before.boot_id:
@@ -80,27 +83,27 @@ def drift(
         found.append('memory it holds was changed')
     if after.oom_kills > before.oom_kills:
         found.append('its kernel killed a process')
-    if noted:
-        found.append('the journal says that it is owed memory')
+    if journal_entry:
+        found.append('its journal entry is still there')
     for one in found:
         yield f'migration {number}: {one}'
 
 
 def run(stage: Stage, count: int) -> Soak:
-    """Make so many migrations.
+    """Migrate the guest so many times.
 
-    :raises LabError: one did not arrive.
+    :raises LabError: a migration did not complete.
     """
     began = time.monotonic()
     stage.guest().do(*_WORK)
     before = account.question(stage.guest())
-    computes = {'start': _look_at_computes(stage)}
+    computes = {'start': _read_computes(stage)}
     found: list[str] = []
     for number in range(1, count + 1):
         found += _migrate(stage, number, before)
         if number == (count + 1) // 2:
-            computes['middle'] = _look_at_computes(stage)
-    computes['end'] = _look_at_computes(stage)
+            computes['middle'] = _read_computes(stage)
+    computes['end'] = _read_computes(stage)
     return Soak(
         migrations=count,
         released=_releases(stage.server.id),
@@ -111,23 +114,23 @@ def run(stage: Stage, count: int) -> Soak:
 
 
 def _migrate(stage: Stage, number: int, before: record.Account) -> list[str]:
-    """Make one migration, and look at the guest."""
+    """Migrate the guest once, and compare it with before."""
     stage.guest().fill_dirty(_FREED_MIB)
     stage.cloud.migrate(stage.server, to=stage.destination.name)
     stage.turn()
     guest = stage.wait_answering()
-    with contextlib.suppress(TimeoutError):  # It is found out below.
+    with contextlib.suppress(TimeoutError):  # It is checked below.
         steps.wait_for(
-            lambda: not account.is_noted(stage),
+            lambda: not account.has_journal_entry(stage),
             'the journal',
-            _PAID_SECONDS,
+            _RESTORED_SECONDS,
         )
     after = account.question(guest)
-    noted = account.is_noted(stage)
-    return list(drift(number, before, after, noted))
+    journal_entry = account.has_journal_entry(stage)
+    return list(drift(number, before, after, journal_entry))
 
 
-def _look_at_computes(stage: Stage) -> dict[str, Process]:
+def _read_computes(stage: Stage) -> dict[str, Process]:
     found = {}
     for one in stage.cloud.computes:
         process = psutil.Process(one.daemon.pid)
@@ -139,7 +142,7 @@ def _look_at_computes(stage: Stage) -> dict[str, Process]:
 
 
 def _releases(server_id: str) -> int:
-    """Count the releases of a guest's memory, in the computes' logs."""
+    """Count the releases of a guest's memory, in the nova-computes' logs."""
     count = 0
     for host in layout.HOSTS:
         log = layout.LAB.log / f'{host}-nova-compute.log'

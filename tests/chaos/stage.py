@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The cloud, one guest and where it is: what faults are inflicted on."""
+"""The cloud, one guest and where it is: what faults are injected into."""
 
 from collections.abc import Iterator
 import contextlib
@@ -22,17 +22,16 @@ import libvirt
 from openstack import exceptions as sdk_exceptions
 
 from tests.chaos import arguments
-from tests.chaos import looks
-from tests.chaos.phases import State
-from tests.chaos.watch import Watch
 from tests.lab import cloud as lab_cloud
 from tests.lab import compute
 from tests.lab import guest as lab_guest
 from tests.lab import host as lab_host
 from tests.lab import network
+from tests.lab import observer
 from tests.lab import room
 from tests.lab import servers
 from tests.lab import steps
+from tests.lab.observation import State
 
 SERVER = 'freemem-chaos'
 HELD_MIB, REWRITTEN_PAGES_PER_SECOND = 32, 100
@@ -69,7 +68,7 @@ class Stage:
     def __init__(self, cloud: lab_cloud.Cloud) -> None:
         self.cloud = cloud
         self.source, self.destination = room.hosts()
-        self.watch: Watch | None = None
+        self.watch: observer.Observer | None = None
         self._server: servers.Server | None = None
 
     @property
@@ -163,7 +162,7 @@ class Stage:
         for host in room.hosts():
             with contextlib.suppress(libvirt.libvirtError):
                 domain = host.libvirt().lookupByUUIDString(self.server.id)
-                if looks.state(domain, arrives=True) is State.RUNNING:
+                if observer.state(domain, arrives=True) is State.RUNNING:
                     yield host, domain
 
     def here(self) -> libvirt.virDomain:

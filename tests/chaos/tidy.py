@@ -20,15 +20,15 @@ from tests.lab import room
 from tests.lab import steps
 from tests.lab import unreported
 
-_PAID_SECONDS = 30
-# A guest that needed its memory is left alone for ten minutes.
-_ALARMING = ('guest-needs-memory', 'balloon-driver')
+_RESTORED_SECONDS = 30
+# The next migrations of such a guest skip memory release (backing_off).
+_CAUSING_BACKOFF = ('guest-needs-memory', 'balloon-driver')
 
 
 def up(stage: Stage, found: Record | None) -> None:
-    """Make ready for the next cell: a whole guest, and nothing left over.
+    """Prepare the next cell: a guest with all its memory, nothing left over.
 
-    :param found: what came of the last; None where it came to nothing.
+    :param found: the last cell; None if it was inconclusive.
     """
     stage.watch = None
     stage.set_link(room.LINK_MBIT)
@@ -37,34 +37,37 @@ def up(stage: Stage, found: Record | None) -> None:
         with steps.step('replace the guest'):
             stage.boot()
         return
-    _pay(stage, found)
+    _restore(stage, found)
     api = stage.cloud.api
     server = stage.cloud.get(stage.server)
     if server.status != 'ACTIVE' or server.task_state:
         api.compute.reset_server_state(server.id, 'active')
     stage.turn()
-    # A fault that wants memory ends by itself, later on a busy machine.
+    # A fault that takes memory ends by itself, later on a busy machine.
     stage.guest().do('sh', '-c', 'while pidof dirty; do sleep 0.2; done')
 
 
 def _is_reusable(stage: Stage, found: Record) -> bool:
-    """Whether the guest answers, has no past, and Nova knows where it is."""
+    """Tell whether the guest is as if it had just been booted."""
     if found.after is None or len(found.runs_on) != 1:
         return False
-    if found.fault in _ALARMING or found.after.boot_id != found.before.boot_id:
+    if (
+        found.fault in _CAUSING_BACKOFF
+        or found.after.boot_id != found.before.boot_id
+    ):
         return False
     if len(stage.domains(stage.server.id)) != 1:
-        return False  # What is left at the other host would be in its way.
+        return False  # The domain left on the other host would be in its way.
     hostname = {host.name: host.layout.hostname for host in stage.runs_on()}
     (where,) = found.runs_on
     if unreported.reports(stage.guest().domain):
-        return False  # Nova has built it anew; nothing would be taken.
+        return False  # Nova has defined it again; nothing would be released.
     is_known = found.nova.host == hostname.get(where)
     return is_known and len(found.nova.allocations) == 1
 
 
-def _pay(stage: Stage, found: Record) -> None:
-    """Give back what the plugin has not, as an operator would."""
+def _restore(stage: Stage, found: Record) -> None:
+    """Restore what the plugin has not, as an operator would."""
     handle = stage.guest().domain
     domain = guests.Guest(handle)
     before = found.before
@@ -72,11 +75,11 @@ def _pay(stage: Stage, found: Record) -> None:
         domain.set_stats_period_seconds(
             before.period_seconds[0], definition=True
         )
-    if found.noted or found.whole_seconds is None:
+    if found.journal_entry or found.whole_seconds is None:
         domain.set_balloon_kib(before.balloon_kib, definition=True)
         domain.erase_metadata()
         steps.wait_for(
             lambda: handle.memoryStats()['actual'] == before.balloon_kib,
             "the guest's memory",
-            _PAID_SECONDS,
+            _RESTORED_SECONDS,
         )

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""What a record says: whole, or what was lost; pure."""
+"""Whether a guest and its migration are as they should be; pure."""
 
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -19,54 +19,63 @@ from collections.abc import Sequence
 import dataclasses
 
 from tests.chaos import matrix
+from tests.chaos.kinds import Effect
 from tests.chaos.kinds import End
-from tests.chaos.kinds import Toll
 from tests.chaos.phases import Phase
 from tests.chaos.record import Account
 from tests.chaos.record import Record
 
-_NOT_DELETED = 'the server was to be deleted and is there'
+#: The verdict on a cell, in a word or a few.
+WHOLE = 'whole'
+MISSED = 'missed'
+WORSE = 'worse'
+LOST = 'lost'
+LOST_WITHOUT = 'lost without the plugin too'
+
+_NOT_DELETED = 'the server has not been deleted'
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What came of one cell.
+    """The verdict on one cell.
 
-    :param went: what became of the guest, in a word.
-    :param wrong: what was lost, one sentence each; none where all is well.
-    :param by_itself: what is lost without the plugin as well.
-    :param worse: how Nova ended it worse than it ever does by itself.
-    :param missed: whether the fault met another phase than it was to.
+    :param went: what became of the guest, in a word or two.
+    :param wrong: what was lost, a sentence each; empty if nothing was.
+    :param lost_without: what is lost without the plugin as well.
+    :param worse: how Nova ended the migration worse than it ever does without
+        the plugin.
+    :param missed: whether the fault was injected in another phase, or into a
+        migration whose release was skipped.
     """
 
     went: str
     wrong: tuple[str, ...]
-    by_itself: tuple[str, ...]
+    lost_without: tuple[str, ...]
     worse: tuple[str, ...]
     missed: bool
 
     @property
     def word(self) -> str:
-        """Say it in a word."""
+        """The verdict in a word or a few."""
         if self.wrong:
-            return 'lost'
+            return LOST
         if self.worse:
-            return 'worse'
+            return WORSE
         if self.missed:
-            return 'missed'
-        return 'lost by itself' if self.by_itself else 'whole'
+            return MISSED
+        return LOST_WITHOUT if self.lost_without else WHOLE
 
 
-def judge(record: Record, plain: Iterable[Record] = ()) -> Verdict:
-    """Find what a fault cost that it need not have cost.
+def judge(record: Record, without_plugin: Iterable[Record] = ()) -> Verdict:
+    """Find what a fault has cost that it need not have cost.
 
-    :param plain: what came of faults without the plugin.
+    :param without_plugin: runs without the plugin, to compare with.
     """
     without = [
         one
-        for one in plain
+        for one in without_plugin
         if one.fault == record.fault
-        and record.cell.phase in matrix.PLAIN[one.cell.phase]
+        and record.cell.phase in matrix.WITHOUT_PLUGIN[one.cell.phase]
         and not _missed(one)
     ]
     lost = list(_losses(record))
@@ -74,27 +83,33 @@ def judge(record: Record, plain: Iterable[Record] = ()) -> Verdict:
     return Verdict(
         went=_went(record),
         wrong=tuple(one for one in lost if one not in lost_without),
-        by_itself=tuple(one for one in lost if one in lost_without),
+        lost_without=tuple(one for one in lost if one in lost_without),
         worse=tuple(_worse(record, without)),
         missed=_missed(record),
     )
 
 
 def _losses(record: Record) -> Iterator[str]:
-    toll = record.cell.kind.toll_at(record.cell.phase)
-    if toll is Toll.GONE and record.refused is None and not record.runs_on:
+    effect = record.cell.kind.effect_in(record.cell.phase)
+    if (
+        effect is Effect.DELETED
+        and record.refused is None
+        and not record.runs_on
+    ):
         yield from _leftovers(record)
         return
-    yield from _guest(record, toll)
+    yield from _guest(record, effect)
     yield from _memory(record)
-    yield from _migration(record, toll)
+    yield from _migration(record, effect)
 
 
 def _missed(record: Record) -> bool:
-    """Find a fault that met nothing: too late, or a guest left alone."""
+    """Find a fault that came too late, or met a migration without release."""
     phase = record.cell.phase
-    left_alone = record.plugin and phase >= Phase.NOTED and not record.owed
-    return left_alone or phase not in record.hit_phases
+    skipped = (
+        record.plugin and phase >= Phase.JOURNALED and not record.outstanding
+    )
+    return skipped or phase not in record.phases_met
 
 
 def _went(record: Record) -> str:
@@ -106,14 +121,17 @@ def _went(record: Record) -> str:
 
 
 def _worse(record: Record, without: Sequence[Record]) -> Iterator[str]:
-    """Hold Nova's end of it against the worst that it has by itself."""
+    """Compare the end with the worst that Nova has without the plugin."""
     if without and _goodness(record) < min(map(_goodness, without)):
         ends = ', or '.join(sorted({_ending(one) for one in without}))
-        yield f'Nova ends it with {_ending(record)}; by itself with {ends}'
+        yield (
+            f'Nova ends it with {_ending(record)}; without the plugin with'
+            f' {ends}'
+        )
 
 
 def _goodness(record: Record) -> tuple[bool, ...]:
-    """Make an end comparable: what matters most to the owner comes first."""
+    """Make an end comparable: first what matters most to the owner."""
     nova, after = record.nova, record.after
     return (
         after is not None and after.boot_id == record.before.boot_id,
@@ -132,49 +150,49 @@ def _ending(record: Record) -> str:
 
 
 def _leftovers(record: Record) -> Iterator[str]:
-    """Find what is left of a guest that has ended with its server."""
+    """Find what is left of a server that was deleted."""
     if record.nova.status is not None:
         yield _NOT_DELETED
     for who, mib in record.nova.allocations.items():
-        yield f'placement keeps {mib} MiB for the {who.partition(" ")[0]}'
+        yield f'Placement keeps {mib} MiB for the {who.partition(" ")[0]}'
 
 
-def _guest(record: Record, toll: Toll) -> Iterator[str]:
+def _guest(record: Record, effect: Effect) -> Iterator[str]:
     """Find what is wrong with the guest itself."""
     after = record.after
     if after is None:
-        yield 'the guest is not there to be asked'
+        yield 'the guest does not answer'
         return
     if len(record.runs_on) > 1:
         yield f'the guest runs on {" and ".join(record.runs_on)}'
     if after.boot_id != record.before.boot_id:
-        if toll is not Toll.RESTART:
+        if effect is not Effect.RESTART:
             yield 'the guest was restarted'
         return
     if after.mismatches:
-        yield f'{after.mismatches} looks at its memory found it changed'
+        yield f'memory it holds was found changed {after.mismatches} times'
     if after.checksum != record.before.checksum:
-        yield 'the checksum over memory it holds is another'
+        yield 'the checksum over memory it holds has changed'
     if after.oom_kills > record.before.oom_kills:
         kills = after.oom_kills - record.before.oom_kills
         yield f'its kernel killed {kills} processes for want of memory'
 
 
 def _memory(record: Record) -> Iterator[str]:
-    """Find memory that is not back, and what is left of the debt."""
+    """Find memory that is outstanding, and a journal entry that is left."""
     if record.after is not None:
         yield from differences(record.before, record.after)
-    if record.noted:
-        yield 'the journal still says that it is owed memory'
+    if record.journal_entry:
+        yield 'its journal entry is still there'
     if record.whole_seconds is None:
         yield (
-            f'it was not whole {record.patience_seconds:.0f} s after both'
-            ' hosts were in order'
+            f'it was not whole {record.timeout_seconds:.0f} s after both'
+            ' hosts had recovered'
         )
 
 
 def differences(before: Account, after: Account) -> Iterator[str]:
-    """Find what a guest does not have as before, to the kibibyte."""
+    """Find what a guest has not as before, to the KiB."""
     for what, then, now in (
         ('memory by its balloon', before.balloon_kib, after.balloon_kib),
         ('memory its kernel manages', before.total_kib, after.total_kib),
@@ -188,15 +206,15 @@ def differences(before: Account, after: Account) -> Iterator[str]:
             yield f'{what}: {now} KiB, {then} KiB before'
     if after.period_seconds != before.period_seconds:
         yield (
-            f'its balloon tells every {after.period_seconds} s,'
-            f' {before.period_seconds} before'
+            'its balloon statistics are updated every'
+            f' {after.period_seconds} s, {before.period_seconds} before'
         )
 
 
-def _migration(record: Record, toll: Toll) -> Iterator[str]:
-    """Find a migration that did not end as it would have without us."""
+def _migration(record: Record, effect: Effect) -> Iterator[str]:
+    """Find a migration that did not end as without the plugin."""
     end = record.cell.kind.end
-    if toll is Toll.GONE and record.refused is None:
+    if effect is Effect.DELETED and record.refused is None:
         yield _NOT_DELETED
     nova = record.nova
     if record.refused is not None:
@@ -204,11 +222,11 @@ def _migration(record: Record, toll: Toll) -> Iterator[str]:
     if end is End.ANY:
         return
     if nova.task is not None:
-        yield f'Nova is still at it: {nova.task}'
+        yield f'Nova has not finished: {nova.task}'
     if end is End.COMPLETES:
         if nova.migration != 'completed':
             yield f'the migration is {nova.migration}, not completed'
         if nova.status != 'ACTIVE':
             yield f'the server is {nova.status}'
     if len(nova.allocations) != 1:
-        yield f'placement has {len(nova.allocations)} allocations for it'
+        yield f'Placement has {len(nova.allocations)} allocations for it'

@@ -25,8 +25,8 @@ def steps(seed: int, cells: Sequence[Cell]) -> Iterator[Cell]:
     """Choose cells for ever, all of them about as often; pure.
 
     :param seed: the same number chooses the same cells.
-    :param cells: what there is to choose from. Post-copy is not: it takes
-        computes that are configured for it.
+    :param cells: what to choose from. Those in post-copy are left out:
+        nova-compute would have to be restarted for each of them.
     """
     chooser = random.Random(seed)
     choice = [cell for cell in cells if cell.phase is not Phase.POST_COPY]

@@ -12,8 +12,8 @@
 
 """One of several clouds side by side; see :mod:`tests.chaos.side_by_side`.
 
-``python -m tests.chaos.worker plugin|plain`` reads a cell a line and writes
-what it finds, a line of JSON each.
+``python -m tests.chaos.worker plugin|no-plugin`` reads the cells to run, one a
+line, and writes what was found in each, a line of JSON.
 """
 
 from collections.abc import Iterator
@@ -23,25 +23,25 @@ import sys
 from typing import TextIO
 
 from tests.chaos import phases
-from tests.chaos import record
 from tests.chaos import series
+from tests.chaos import store
 from tests.chaos.matrix import Cell
 from tests.chaos.record import Findings
 
 
 def main() -> int:
-    """Run what is asked for until nothing more is.
+    """Run cells until there are no more.
 
-    :returns: 0; 130 where it was told to end.
+    :returns: 0; 130 if it was interrupted.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # What anything else prints is not to come between.
+    # Nothing else may print there.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         with series.stage(plugin=sys.argv[1] == 'plugin') as stage:
             _answer(answers, Findings({}))  # The cloud is up.
-            for found in series.run(_asked_for(), stage):
+            for found in series.run(_cells(), stage):
                 _answer(answers, found)
     except KeyboardInterrupt:
         return 130
@@ -49,11 +49,11 @@ def main() -> int:
 
 
 def _answer(answers: TextIO, found: Findings) -> None:
-    answers.write(record.to_json(found))
+    answers.write(store.to_json(found))
     answers.flush()
 
 
-def _asked_for() -> Iterator[Cell]:
+def _cells() -> Iterator[Cell]:
     for line in sys.stdin:
         phase, fault = line.split()
         yield Cell(phases.BY_WORD[phase], fault)

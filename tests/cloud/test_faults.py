@@ -55,16 +55,16 @@ class BadDay(base.CloudTestCase):
         """Fail unless a fault meets a phase and everything ends whole."""
         assert self.stage is not None
         (findings,) = series.run([Cell(phase, fault)], self.stage)
-        self.assertEqual((), findings.failures)
+        self.assertEqual((), findings.inconclusive)
         (found,) = findings.records
         judged = verdict.judge(found)
-        self.assertEqual('whole', judged.word, (judged, found.told))
+        self.assertEqual('whole', judged.word, (judged, found.warnings))
 
     def test_the_operator_aborts_while_memory_is_taken(self) -> None:
-        self.assert_nothing_lost(Phase.MOVING, 'abort')
+        self.assert_nothing_lost(Phase.RELEASING, 'abort')
 
     def test_the_guest_needs_its_memory_while_it_is_taken(self) -> None:
-        self.assert_nothing_lost(Phase.MOVING, 'guest-needs-memory')
+        self.assert_nothing_lost(Phase.RELEASING, 'guest-needs-memory')
 
     def test_both_nova_computes_are_killed_in_mid_transfer(self) -> None:
         self.assert_nothing_lost(Phase.TRANSFER, 'compute-both')

@@ -29,4 +29,4 @@ if hasattr(monkey_patch, 'patch'):  # Nova 31 patches when it is imported.
     monkey_patch.patch()
 
 # Before the plugin imports libvirt: it gets the fake.
-from tests.functional import fakelibvirt  # noqa: F401
+from tests.functional import bindings  # noqa: F401

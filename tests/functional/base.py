@@ -144,7 +144,7 @@ class LiveMigrationTestCase(base.ServersTestBase):
         )
 
     def see(self, migration: str, vm_state: str, host: str) -> None:
-        """See a live migration end, and whoever gives memory back then.
+        """See a live migration end, and its memory restored then.
 
         :param migration: the status of the migration
         :param vm_state: the state of the server
@@ -201,12 +201,12 @@ class LiveMigrationTestCase(base.ServersTestBase):
         """The plugin's own lines in nova-compute's log.
 
         :param level: 'INFO', 'WARNING' or 'ERROR'
-        :param module: the module of the plugin that wrote them
+        :param module: the module or package of the plugin that wrote them
         """
         return [
             line
             for line in self.stdlog.logger.output.splitlines()
-            if f' {level} [nova_freemem.{module}]' in line
+            if f' {level} [nova_freemem.{module}' in line
         ]
 
     def assert_no_allocation_at_the_destination(self) -> None:
@@ -215,9 +215,9 @@ class LiveMigrationTestCase(base.ServersTestBase):
         self.assertEqual({}, self._get_allocations_by_provider_uuid(provider))
 
     def assert_whole(self, host: fakelibvirt.Connection) -> None:
-        """The guest has all its memory, live and defined, and nothing owed."""
+        """The guest has all its memory, live and defined, and no entry."""
         domain = self.domain_at(host)
-        self.assertEqual(MEMORY_KIB, self.guest.balloon_kib)
+        self.assertEqual(MEMORY_KIB, self.guest.actual_kib)
         self.assertEqual(MEMORY_KIB, self.guest.target_kib)
         self.assertEqual(MEMORY_KIB, current_memory_kib(domain, LIVE))
         self.assertEqual(MEMORY_KIB, current_memory_kib(domain, DEFINED))
@@ -247,7 +247,7 @@ def current_memory_kib(domain: fakedomain.Domain, which: int) -> int:
 
 
 def journal_entries(domain: fakedomain.Domain, which: int) -> list[str]:
-    """What a definition says the guest is owed."""
+    """The outstanding memory that a definition tells of, in KiB."""
     definition = etree.fromstring(domain.XMLDesc(which))
     return [
         entry.get('original_kib')

@@ -20,17 +20,6 @@ from nova.tests.fixtures import libvirt as nova_fake
 
 from tests.functional import fakeguest
 
-# What the plugin tells apart and Nova's fake does not name; libvirt's values.
-for _name, _code in (
-    ('VIR_ERR_ARGUMENT_UNSUPPORTED', 74),
-    ('VIR_ERR_OPERATION_ABORTED', 78),
-    ('VIR_ERR_NO_DOMAIN_METADATA', 80),
-    ('VIR_ERR_AGENT_COMMAND_TIMEOUT', 112),
-    ('VIR_ERR_AGENT_COMMAND_FAILED', 113),
-):
-    if not hasattr(nova_fake, _name):
-        setattr(nova_fake, _name, _code)
-
 
 def error(name: str, message: str) -> nova_fake.libvirtError:
     """The exception libvirt would raise.
@@ -53,7 +42,9 @@ class DefinedDomain(nova_fake.Domain):
     def __init__(self, connection: Any, xml: str, **kwargs: Any):
         super().__init__(connection, xml, **kwargs)
         self.live_xml = etree.fromstring(xml)
-        self.guest = fakeguest.Guest(int(self.live_xml.findtext('memory')))
+        self.guest = fakeguest.CapturedGuest(
+            int(self.live_xml.findtext('memory'))
+        )
         if self.live_xml.find('currentMemory') is None:
             set_current_memory(self.live_xml, self.guest.memory_kib)
         self.persistent_xml = copy.deepcopy(self.live_xml)
@@ -64,7 +55,7 @@ class DefinedDomain(nova_fake.Domain):
         """Its definition, live or persistent."""
         if flags & nova_fake.VIR_DOMAIN_XML_INACTIVE or not self.isActive():
             return etree.tostring(self.persistent_xml, encoding='unicode')
-        set_current_memory(self.live_xml, self.guest.balloon_kib)
+        set_current_memory(self.live_xml, self.guest.actual_kib)
         return etree.tostring(self.live_xml, encoding='unicode')
 
     def definitions(self, flags: int) -> list[etree._Element]:

@@ -18,16 +18,39 @@ migration runs.
 
 from collections.abc import Iterator
 import contextlib
+import json
 import threading
+import time
 from typing import Any
 from urllib import parse
 
 from lxml import etree
 from nova.tests.fixtures import libvirt as nova_fake
 
-from tests.functional import fakeagent
+from nova_freemem import exceptions
 from tests.functional import fakedefinition
 from tests.functional.fakedefinition import error
+
+#: No agent runs in the guest, or it has died.
+NOT_RUNNING = error(
+    'VIR_ERR_AGENT_UNRESPONSIVE',
+    'Guest agent is not responding: QEMU guest agent is not connected',
+)
+
+#: It took the command and says nothing.
+HUNG = error(
+    'VIR_ERR_AGENT_COMMAND_TIMEOUT',
+    'Guest agent command timed out: guest agent did not answer',
+)
+
+# What libvirt calls the figures that a balloon driver tells.
+STATISTICS = {
+    'total_kib': 'available',
+    'free_kib': 'unused',
+    'available_kib': 'usable',
+    'page_cache_kib': 'disk_caches',
+    'swapped_out_kib': 'swap_out',
+}
 
 
 class Domain(fakedefinition.DefinedDomain):
@@ -35,14 +58,14 @@ class Domain(fakedefinition.DefinedDomain):
 
     def __init__(self, connection: Any, xml: str, **kwargs: Any) -> None:
         super().__init__(connection, xml, **kwargs)
-        self._sample = self.guest.statistics() if self.period_seconds else {}
+        self._sample = self._told() if self.period_seconds else {}
         self._job_type = nova_fake.VIR_DOMAIN_JOB_NONE
         #: Set when somebody has cancelled the migration under way.
         self.cancelled = threading.Event()
 
     # The guest agent
 
-    def agent_command(self, command: str) -> str:
+    def agent_command(self, command: str, timeout: int) -> str:
         """What ``libvirt_qemu.qemuAgentCommand`` does."""
         self._must_run()
         self._called('qemuAgentCommand', command)
@@ -57,10 +80,16 @@ class Domain(fakedefinition.DefinedDomain):
                 'VIR_ERR_OPERATION_INVALID',
                 'Requested operation is not valid: domain is not running',
             )
+        guest = self.guest
         try:
-            return self.guest.agent.execute(command)
-        except fakeagent.AgentError as refusal:
-            raise error(refusal.name, str(refusal)) from refusal
+            return guest.agent.reply(command, guest, guest.clock, timeout)
+        except exceptions.AgentUnresponsive:
+            raise HUNG from None
+        except exceptions.AgentCommandRefused as refusal:
+            raise error(
+                'VIR_ERR_AGENT_COMMAND_FAILED',
+                f'unable to execute QEMU agent command: {refusal}',
+            ) from None
 
     # The balloon
 
@@ -86,7 +115,7 @@ class Domain(fakedefinition.DefinedDomain):
         """State, maximum, balloon, virtual CPUs, CPU time."""
         self._must_exist()
         info = super().info()
-        info[2] = self.guest.balloon_kib if self.isActive() else info[2]
+        info[2] = self.guest.actual_kib if self.isActive() else info[2]
         return info
 
     def memoryStats(self) -> dict[str, int]:
@@ -96,7 +125,7 @@ class Domain(fakedefinition.DefinedDomain):
         self.guest.check()
         stats = {'rss': self.guest.rss_kib}
         if self._has_balloon():
-            stats |= {'actual': self.guest.balloon_kib, 'last_update': 0}
+            stats |= {'actual': self.guest.actual_kib, 'last_update': 0}
             stats |= self._sample
         return stats
 
@@ -118,8 +147,28 @@ class Domain(fakedefinition.DefinedDomain):
             )
         self.period_seconds = period
         if period:
-            self._sample = self.guest.statistics() or self._sample
+            self._sample = self._told() or self._sample
         return 0
+
+    def _told(self) -> dict[str, int]:
+        """What its balloon driver tells when it is asked; {} for nothing."""
+        if not self.guest.has_driver:
+            return {}
+        told = self.guest.statistics()
+        return {'last_update': int(time.time())} | {
+            theirs: told[ours]
+            for ours, theirs in STATISTICS.items()
+            if told[ours] is not None
+        }
+
+    def monitor_command(self, command: str) -> str:
+        """What ``libvirt_qemu.qemuMonitorCommand`` does: ``balloon``."""
+        self._must_run()
+        self._called('qemuMonitorCommand', command)
+        request = json.loads(command)
+        assert request['execute'] == 'balloon', command
+        self.guest.target_kib = request['arguments']['value'] // 1024
+        return '{"return": {}}'
 
     def setMemoryFlags(self, memory: int, flags: int = 0) -> int:
         """Set the balloon's target, live, persistent or both."""

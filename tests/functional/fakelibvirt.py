@@ -17,8 +17,6 @@ domain can do is in :mod:`tests.functional.fakedomain`.
 """
 
 from collections.abc import Callable
-import sys
-import types
 from typing import Any
 from typing import ClassVar
 
@@ -65,16 +63,3 @@ class FakeLibvirt(fixtures.Fixture):
             (f'{__name__}.Connection.hosts', {}),
         ):
             self.useFixture(fixtures.MonkeyPatch(place, fake))
-
-
-def _agent_command(
-    domain: fakedomain.Domain, command: str, timeout: int, flags: int
-) -> str:
-    return domain.agent_command(command)
-
-
-# Whoever imports libvirt in this process gets the fake. Nova's fixtures
-# forbid the real one.
-libvirt_qemu = types.ModuleType('libvirt_qemu')
-libvirt_qemu.qemuAgentCommand = _agent_command  # type: ignore[attr-defined]
-sys.modules |= {'libvirt': nova_fake, 'libvirt_qemu': libvirt_qemu}

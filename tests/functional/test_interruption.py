@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Live migrations that fail, are aborted or forced: the memory comes back."""
+"""Live migrations that fail, are aborted or forced: memory is restored."""
 
 import threading
 
@@ -73,10 +73,10 @@ class Failure(StockFailure):
         self.assertLess(self.guest.least_kib, base.MEMORY_KIB)
 
 
-class FaultOfThePlugin(base.LiveMigrationTestCase):
+class ErrorInThePlugin(base.LiveMigrationTestCase):
     """It cannot do its part; the migration goes on as Nova does it."""
 
-    def test_nothing_is_taken_that_cannot_be_written_down(self) -> None:
+    def test_nothing_is_released_without_a_journal_entry(self) -> None:
         self.domain_at(self.source).broken.add('setMetadata')
         self._migrate_in_spite_of_it()
         self.assertEqual(base.MEMORY_KIB, self.guest.least_kib)
@@ -95,7 +95,7 @@ class FaultOfThePlugin(base.LiveMigrationTestCase):
         self.assertEqual({'Success'}, set(self.events().values()))
 
 
-class OrderDuringTheRelease(base.LiveMigrationTestCase):
+class RequestDuringTheRelease(base.LiveMigrationTestCase):
     """The guest stops half-way, and the operator does not wait for it."""
 
     CLOCK = clock.Clock
@@ -103,7 +103,7 @@ class OrderDuringTheRelease(base.LiveMigrationTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.guest.stops_at_kib = base.MEMORY_KIB // 2
+        self.guest.inflates_down_to_kib = base.MEMORY_KIB // 2
         self.transfers: list[fakedomain.Domain] = []
         self.source.transfer = self.transfers.append
         self.ask_to_migrate()

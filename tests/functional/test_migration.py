@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Live migrations that complete: released, or left alone with a reason."""
+"""Live migrations that complete: memory is released, or there is a reason."""
 
 from typing import ClassVar
 
@@ -19,35 +19,35 @@ import fixtures
 from nova_freemem import clock
 from nova_freemem.migrate import restore_step
 from tests.functional import base
-from tests.functional import fakeagent
 from tests.functional import fakedomain
+from tests.simulation.guest import NO_LIMIT_KIB
 
 RELEASE = 'compute_freemem_release'
-ASSIGN = 'compute_freemem_restore'
+RESTORE = 'compute_freemem_restore'
 # The headroom, and a quarter of it for the guest's own ups and downs.
 HEADROOM_KIB = int(base.MEMORY_KIB * 5 // 100 * 1.25)
 
 
 class WatchedTransferTestCase(base.LiveMigrationTestCase):
-    """The transfer is looked at for what it has to carry."""
+    """The transfer is looked at for what it has to send."""
 
     def setUp(self) -> None:
         super().setUp()
         self.source.transfer = self._look_at_the_transfer
 
     def _look_at_the_transfer(self, domain: fakedomain.Domain) -> None:
-        self.balloon_in_transfer_kib = self.guest.balloon_kib
-        self.owed_in_transfer = base.journal_entries(domain, base.LIVE)
+        self.balloon_in_transfer_kib = self.guest.actual_kib
+        self.entries_in_transfer = base.journal_entries(domain, base.LIVE)
 
-    def assert_left_alone(self, reason: str, because: str) -> None:
-        """The guest kept everything; event and log say why."""
+    def assert_skipped(self, reason: str, because: str) -> None:
+        """The guest kept all its memory; event and log say why."""
         self.assertEqual(base.MEMORY_KIB, self.balloon_in_transfer_kib)
-        self.assertEqual([], self.owed_in_transfer)
+        self.assertEqual([], self.entries_in_transfer)
         self.assert_whole(self.destination)
         events = self.events()
         self.assertEqual('Success', events[f'compute_freemem_skip_{reason}'])
         self.assertNotIn(RELEASE, events)
-        self.assertNotIn(ASSIGN, events)
+        self.assertNotIn(RESTORE, events)
         [line] = self.log_lines('INFO')
         self.assertIn(because, line)
         self.assertEqual([], self.log_lines('WARNING'))
@@ -62,24 +62,24 @@ class GuestWithFreeMemory(WatchedTransferTestCase):
 
     def test_guest_owns_all_its_memory_after_landing(self) -> None:
         self.migrate()
-        self.assertEqual([str(base.MEMORY_KIB)], self.owed_in_transfer)
+        self.assertEqual([str(base.MEMORY_KIB)], self.entries_in_transfer)
         self.assert_whole(self.destination)
 
-    def test_server_events_show_release_and_assignment(self) -> None:
+    def test_server_events_show_release_and_restore(self) -> None:
         self.migrate()
         events = self.events()
         self.assertEqual('Success', events[RELEASE])
-        self.assertEqual('Success', events[ASSIGN])
+        self.assertEqual('Success', events[RESTORE])
 
     def test_one_log_line_tells_what_was_released(self) -> None:
         self.migrate()
-        released, given_back = self.log_lines('INFO')
-        taken_mib = (base.MEMORY_KIB - self.balloon_in_transfer_kib) // 1024
-        self.assertIn(f'Released {taken_mib} of 4096 MiB', released)
+        released, restored = self.log_lines('INFO')
+        released_mib = (base.MEMORY_KIB - self.balloon_in_transfer_kib) // 1024
+        self.assertIn(f'Released {released_mib} of 4096 MiB', released)
         self.assertIn('asked guest_agent', released)
         self.assertIn(
             f'{self.balloon_in_transfer_kib} -> {base.MEMORY_KIB} KiB',
-            given_back,
+            restored,
         )
 
     def test_server_migrates_there_and_back_without_losing_a_page(
@@ -88,20 +88,22 @@ class GuestWithFreeMemory(WatchedTransferTestCase):
         self.migrate()
         self.source, self.destination = self.destination, self.source
         self.flags(host='destination')
-        self.guest.touch_free_memory()
+        self.guest.touched_kib = self.guest.free_kib
         self.source.transfer = self._look_at_the_transfer
         self.ask_to_migrate()
         self.see('completed', 'active', 'source')
         self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB)
         self.assert_whole(self.destination)
 
-    def test_guest_that_stops_giving_migrates_with_what_it_gave(self) -> None:
-        self.guest.stops_at_kib = base.MEMORY_KIB // 2
+    def test_guest_that_releases_only_a_part_migrates_with_the_rest(
+        self,
+    ) -> None:
+        self.guest.inflates_down_to_kib = base.MEMORY_KIB // 2
         self.migrate()
         self.assertEqual(base.MEMORY_KIB // 2, self.balloon_in_transfer_kib)
         self.assert_whole(self.destination)
 
-    def test_guest_has_everything_back_where_the_host_gains_nothing(
+    def test_guest_has_all_its_memory_where_the_host_gains_nothing(
         self,
     ) -> None:
         self.guest.discards = False
@@ -112,7 +114,7 @@ class GuestWithFreeMemory(WatchedTransferTestCase):
         self.assert_whole(self.destination)
 
 
-class GuestSlowToTakeItsMemoryBack(WatchedTransferTestCase):
+class GuestWhoseBalloonDeflatesSlowly(WatchedTransferTestCase):
     CLOCK = clock.Clock
 
     def setUp(self) -> None:
@@ -120,7 +122,7 @@ class GuestSlowToTakeItsMemoryBack(WatchedTransferTestCase):
         self.useFixture(
             fixtures.MonkeyPatch(f'{restore_step.__name__}.WAIT_SECONDS', 0.1)
         )
-        self.guest.takes_back = False
+        self.guest.deflates_up_to_kib = 0
 
     def test_server_is_usable_and_memory_follows(self) -> None:
         self.migrate()
@@ -130,69 +132,68 @@ class GuestSlowToTakeItsMemoryBack(WatchedTransferTestCase):
         )
         [line] = self.log_lines('WARNING')
         self.assertIn('slow to take its memory back', line)
-        self.guest.takes_back = True
+        self.guest.deflates_up_to_kib = NO_LIMIT_KIB
         self.wait_for([], lambda: base.journal_entries(landed, base.LIVE))
         self.assert_whole(self.destination)
 
 
 class DeadlineOfSixSeconds(WatchedTransferTestCase):
-    # By itself it would not be waited for, but helped by the link.
     CONFIGURATION = base.ENABLED + 'deadline_seconds = 6\nmode = before\n'
 
     def test_slow_guest_does_not_keep_the_migration_waiting(self) -> None:
-        self.guest.step_kib = 16 * 1024
+        self.guest.inflate_kib_per_second = 16 * 1024
         self.migrate()
         self.assertIn('deadline_seconds passed', self.log_lines('INFO')[0])
         self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB)
         self.assert_whole(self.destination)
 
 
-class GuestLeftAlone(WatchedTransferTestCase):
+class GuestThatIsSkipped(WatchedTransferTestCase):
     def test_guest_that_uses_everything(self) -> None:
         self.guest.used_kib += self.guest.free_kib - 64 * 1024
         self.migrate()
-        self.assert_left_alone('nothing_free', '64 MiB to spare')
+        self.assert_skipped('nothing_free', '64 MiB to spare')
 
     def test_server_that_is_paused(self) -> None:
         self.api.post_server_action(self.server['id'], {'pause': {}})
         self._wait_for_state_change(self.server, 'PAUSED')
         self.ask_to_migrate()
         self.see('completed', 'paused', 'destination')
-        self.assert_left_alone('not_running', 'paused')
+        self.assert_skipped('not_running', 'paused')
 
-    def test_guest_that_never_touched_what_is_free(self) -> None:
-        self.guest.touched_free_kib = 0
+    def test_guest_whose_free_memory_is_not_resident(self) -> None:
+        self.guest.touched_kib = 0
         self.migrate()
-        self.assert_left_alone('not_worthwhile', '0 MiB resident')
+        self.assert_skipped('not_worthwhile', '0 MiB resident')
 
     def test_guest_without_a_balloon_driver(self) -> None:
-        self.guest.has_balloon_driver = False
+        self.guest.has_driver = False
         self.domain_at(self.source).forget_statistics()
         self.migrate()
-        self.assert_left_alone('no_balloon_driver', 'no balloon driver')
+        self.assert_skipped('no_balloon_driver', 'no balloon driver')
 
     def test_guest_whose_balloon_driver_has_died(self) -> None:
-        self.guest.has_balloon_driver = False
+        self.guest.has_driver = False
         self.domain_at(self.source).age_statistics(seconds=60)
         self.migrate()
-        self.assert_left_alone('no_balloon_driver', 'it hangs')
+        self.assert_skipped('no_balloon_driver', 'it hangs')
 
-    def test_guest_whose_agent_and_statistics_are_silent(self) -> None:
-        self.guest.agent.fault = fakeagent.NOT_RUNNING
-        self.guest.tells_amounts = False
+    def test_guest_whose_agent_and_statistics_tell_nothing(self) -> None:
+        self.guest.agent.script = [fakedomain.NOT_RUNNING]
+        self.guest.tells = dict.fromkeys(fakedomain.STATISTICS)
         self.migrate()
-        self.assert_left_alone('no_source', 'lack total or free memory')
+        self.assert_skipped('no_source', 'lack total or free memory')
 
     def test_guest_somebody_else_has_ballooned(self) -> None:
         shrunk_kib = base.MEMORY_KIB * 3 // 4
-        self.guest.balloon_kib = self.guest.target_kib = shrunk_kib
+        self.guest.actual_kib = self.guest.target_kib = shrunk_kib
         self.migrate()
         self.assertEqual(shrunk_kib, self.balloon_in_transfer_kib)
-        self.assertEqual(shrunk_kib, self.guest.balloon_kib)
+        self.assertEqual(shrunk_kib, self.guest.actual_kib)
         self.assertIn('compute_freemem_skip_ballooned_already', self.events())
 
 
-class GuestThatTalksNonsense(WatchedTransferTestCase):
+class GuestAgentThatTalksNonsense(WatchedTransferTestCase):
     """What the agent says is of no use, so the balloon's statistics count."""
 
     def test_answer_that_is_not_json(self) -> None:
@@ -205,7 +206,7 @@ class GuestThatTalksNonsense(WatchedTransferTestCase):
         self._migrate_with_answer('A' * 1024 * 1024)
 
     def _migrate_with_answer(self, answer: str) -> None:
-        self.guest.agent.nonsense = answer
+        self.guest.agent.script = [answer]
         self.migrate()
         self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB)
         self.assert_whole(self.destination)
@@ -214,15 +215,15 @@ class GuestThatTalksNonsense(WatchedTransferTestCase):
 
 class GuestAgentInTrouble(WatchedTransferTestCase):
     def test_agent_hangs(self) -> None:
-        self.guest.agent.fault = fakeagent.HUNG
+        self.guest.agent.script = [fakedomain.HUNG]
         self._assert_released_by('balloon_stats')
 
     def test_agent_may_not_execute_but_may_read_files(self) -> None:
-        self.guest.agent.blocked = {'guest-exec'}
+        self.guest.agent.blocked = frozenset({'guest-exec'})
         self._assert_released_by('guest_agent')
 
     def test_agent_may_neither_execute_nor_read_files(self) -> None:
-        self.guest.agent.blocked = {'guest-exec', 'guest-file-open'}
+        self.guest.agent.blocked = frozenset({'guest-exec', 'guest-file-open'})
         self._assert_released_by('balloon_stats')
 
     def _assert_released_by(self, source: str) -> None:
@@ -251,9 +252,9 @@ mem_stats_period_seconds = 0
 """
     )
 
-    def test_guest_is_left_alone(self) -> None:
+    def test_guest_is_skipped(self) -> None:
         self.migrate()
         self.assertIn('compute_freemem_skip_no_balloon', self.events())
         [line] = self.log_lines('INFO')
         self.assertIn('no memory balloon', line)
-        self.assertEqual([], self.guest.agent.asked)
+        self.assertEqual([], self.guest.agent.commands)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Guests that are owed memory when something had failed get it back."""
+"""Memory that was not restored at the landing is restored later."""
 
 import contextlib
 import io
@@ -24,8 +24,8 @@ from tests.functional import fakelibvirt
 from tests.functional import surroundings
 
 
-class OwedTestCase(base.LiveMigrationTestCase):
-    """Nobody gave the guest its memory back where it landed."""
+class OutstandingTestCase(base.LiveMigrationTestCase):
+    """The guest has landed, and some of its memory is outstanding."""
 
     def start_host(self, name: str) -> fakelibvirt.Connection:
         """Start a nova-compute, with the plugin at the source alone."""
@@ -37,23 +37,23 @@ class OwedTestCase(base.LiveMigrationTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.migrate()
-        self.assertLess(self.guest.balloon_kib, base.MEMORY_KIB)
+        self.assertLess(self.guest.actual_kib, base.MEMORY_KIB)
 
     def wait_until_whole(self) -> None:
-        """The guest has everything back, and nothing is written down."""
+        """The guest has all its memory, and no journal entry."""
         landed = self.domain_at(self.destination)
         self.wait_for([], lambda: base.journal_entries(landed, base.LIVE))
         self.assert_whole(self.destination)
 
 
-class NextStart(OwedTestCase):
-    def test_nova_compute_with_the_plugin_pays(self) -> None:
+class NextStart(OutstandingTestCase):
+    def test_nova_compute_with_the_plugin_restores_it(self) -> None:
         self.restart_host('destination')
         self.wait_until_whole()
         [line] = self.log_lines('INFO')[1:]
         self.assertIn(f'-> {base.MEMORY_KIB} KiB', line)
 
-    def test_guest_in_flight_is_not_touched(self) -> None:
+    def test_guest_that_is_being_migrated_is_not_touched(self) -> None:
         domain, looked = self.domain_at(self.destination), []
         stats = domain.jobStats
         domain.jobStats = lambda flags=0: looked.append(flags) or stats(flags)
@@ -69,7 +69,7 @@ class NextStart(OwedTestCase):
         )
         self.wait_until_whole()
 
-    def test_entry_nobody_can_read_is_the_operators(self) -> None:
+    def test_entry_that_cannot_be_read_is_left_to_the_operator(self) -> None:
         domain = self.domain_at(self.destination)
         domain.setMetadata(
             2, '<outstanding format="2"/>', 'f', base.JOURNAL_URI
@@ -80,13 +80,13 @@ class NextStart(OwedTestCase):
             f'nova-freemem repair {self.server["id"]}',
             self.log_lines('ERROR')[0],
         )
-        self.assertLess(self.guest.balloon_kib, base.MEMORY_KIB)
+        self.assertLess(self.guest.actual_kib, base.MEMORY_KIB)
 
 
-class Interval(OwedTestCase):
+class Interval(OutstandingTestCase):
     CONFIGURATION = base.ENABLED + 'reconcile_interval_seconds = 5\n'
 
-    def test_debt_that_comes_to_light_later_is_paid(self) -> None:
+    def test_entry_that_appears_later_is_seen(self) -> None:
         domain = self.domain_at(self.destination)
         entry = domain.metadata(2, base.JOURNAL_URI)
         domain.setMetadata(2, None, None, base.JOURNAL_URI)
@@ -95,7 +95,7 @@ class Interval(OwedTestCase):
         self.wait_until_whole()
 
 
-class PluginSwitchedOff(OwedTestCase):
+class PluginSwitchedOff(OutstandingTestCase):
     """The operator's command needs libvirt, and nothing of Nova."""
 
     def setUp(self) -> None:
@@ -117,7 +117,7 @@ class PluginSwitchedOff(OwedTestCase):
             code = main.main(words)
         return code, out.getvalue(), err.getvalue()
 
-    def test_command_pays_what_is_owed(self) -> None:
+    def test_command_restores_what_is_outstanding(self) -> None:
         _code, said, _complaints = self.run_command('list')
         self.assertIn(self.server['id'], said)
         self.assertIn(str(base.MEMORY_KIB), said)
@@ -129,7 +129,7 @@ class PluginSwitchedOff(OwedTestCase):
             'No guest of this host has outstanding memory.\n', said
         )
 
-    def test_command_settles_what_cannot_be_read(self) -> None:
+    def test_command_repairs_what_cannot_be_read(self) -> None:
         domain = self.domain_at(self.destination)
         domain.setMetadata(
             2, '<outstanding format="2"/>', 'f', base.JOURNAL_URI

@@ -11,8 +11,9 @@
 # under the License.
 
 
-"""Everything that a guest says, said by somebody who means harm.
+"""Fuzzing of everything that is read from a guest.
 
-One module of ``targets`` for each seam that hears a guest; the same targets
-serve a coverage-guided fuzzer (``tools/fuzz.sh``) and a quick unit test.
+One module of ``targets`` for each place that reads something from a guest. The
+same targets serve a coverage-guided fuzzer (``tools/fuzz.sh``) and a quick
+test.
 """

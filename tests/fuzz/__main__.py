@@ -20,31 +20,18 @@ import json
 import pathlib
 import sys
 
-from rich import box
-from rich import console
-from rich import table
+import tabulate
 
 from tests.fuzz import run
 from tests.fuzz import targets
-
-HEADINGS = (
-    'target',
-    'executions',
-    'seconds',
-    'per s',
-    'edges',
-    'lines',
-    'MiB',
-    'findings',
-)
 
 
 def main() -> int:
     """Fuzz, or run one input again.
 
-    :returns: 1 where there is a finding, else 0
+    :returns: 1 if there is a finding, else 0.
     """
-    arguments = _arguments()
+    arguments = parse(sys.argv[1:])
     if arguments.replay:
         target = targets.load(arguments.targets[0])
         target.run(arguments.replay.read_bytes())
@@ -55,22 +42,17 @@ def main() -> int:
     for name in arguments.targets or targets.NAMES:
         print(f'{name}: {arguments.seconds} s', file=sys.stderr)
         results.append(run.fuzz(name, arguments.seconds, place))
-    (place / 'results.json').write_text(
-        json.dumps(
-            [dataclasses.asdict(result) for result in results], indent=2
-        )
-        + '\n'
-    )
-    rows = [_row(result) for result in results]
-    (place / 'table.rst').write_text(_manual(rows))
-    console.Console(width=79).print(_table(rows))
-    return _tell_findings(results)
+    content = [dataclasses.asdict(result) for result in results]
+    (place / 'results.json').write_text(json.dumps(content, indent=2) + '\n')
+    (place / 'table.rst').write_text(table(results, 'rst') + '\n')
+    print(table(results, 'simple'))
+    return _show_findings(results)
 
 
-def _arguments() -> argparse.Namespace:
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line."""
     parser = argparse.ArgumentParser(
         prog='tools/fuzz.sh',
-        formatter_class=argparse.RawTextHelpFormatter,
         description='Fuzz what is read from guests, one target after the '
         'other.',
         epilog=f'targets: {", ".join(targets.NAMES)}',
@@ -79,21 +61,25 @@ def _arguments() -> argparse.Namespace:
         'targets',
         nargs='*',
         metavar='target',
-        help='what to fuzz; all of them by default',
+        help='what to fuzz (default: every target)',
     )
     parser.add_argument(
-        '--seconds', type=int, default=60, help='how long, each (default: 60)'
+        '--seconds',
+        type=int,
+        default=60,
+        metavar='N',
+        help='how long to fuzz each target (default: 60)',
     )
     parser.add_argument(
         '--replay',
         type=pathlib.Path,
         metavar='FILE',
-        help='run a target on one input, and nothing else',
+        help='only run a target on the input in FILE',
     )
     parser.add_argument(
         '--place', type=pathlib.Path, required=True, help=argparse.SUPPRESS
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     unknown = set(arguments.targets) - set(targets.NAMES)
     if unknown:
         parser.error(f'no such target: {", ".join(sorted(unknown))}')
@@ -104,46 +90,35 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _row(one: run.Result) -> tuple[str, ...]:
-    return (
-        one.target,
-        f'{one.executions:,}',
-        f'{one.seconds:.0f}',
-        f'{one.per_second:,.0f}',
-        str(one.edges),
-        '-' if one.lines_percent is None else f'{one.lines_percent:.0f}',
-        str(one.rss_mib),
-        '1' if one.finding else '0',
+def table(results: Sequence[run.Result], style: str) -> str:
+    """Make a table of what was found.
+
+    :param style: a format of tabulate.
+    """
+    rows = [
+        {
+            'target': one.target,
+            'executions': f'{one.executions:,}',
+            'seconds': f'{one.seconds:.0f}',
+            'per s': f'{one.per_second:,.0f}',
+            'edges': one.edges,
+            'lines': None if one.finding else f'{one.lines_percent:.0f}',
+            'MiB': one.rss_mib,
+            'findings': int(one.finding is not None),
+        }
+        for one in results
+    ]
+    return tabulate.tabulate(
+        rows,
+        'keys',
+        style,
+        missingval='-',
+        disable_numparse=True,
+        colalign=('left', *['right'] * 7),
     )
 
 
-def _table(rows: Sequence[Sequence[str]]) -> table.Table:
-    shown = table.Table(box=box.SIMPLE_HEAD)
-    for heading in HEADINGS:
-        shown.add_column(
-            heading,
-            no_wrap=True,
-            justify='left' if heading == 'target' else 'right',
-        )
-    for row in rows:
-        shown.add_row(*row)
-    return shown
-
-
-def _manual(rows: Sequence[Sequence[str]]) -> str:
-    """:returns: the same as a simple table of reStructuredText."""
-    widths = [
-        max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)
-    ]
-    rule = ' '.join('=' * width for width in widths)
-    lines = [
-        ' '.join(map(str.ljust, row, widths)).rstrip()
-        for row in (HEADINGS, *rows)
-    ]
-    return '\n'.join([rule, lines[0], rule, *lines[1:], rule, ''])
-
-
-def _tell_findings(results: Sequence[run.Result]) -> int:
+def _show_findings(results: Sequence[run.Result]) -> int:
     found = [one for one in results if one.finding]
     for one in found:
         print(

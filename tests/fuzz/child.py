@@ -25,7 +25,7 @@ with atheris.instrument_imports(include=['nova_freemem']):
 
 
 def main() -> None:
-    """Hand the target, and all other arguments, to libFuzzer."""
+    """Pass the target, and all other arguments, to libFuzzer."""
     logging.disable(logging.NOTSET)
     atheris.Setup(sys.argv, target.run)
     atheris.Fuzz()

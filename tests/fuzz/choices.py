@@ -11,15 +11,15 @@
 # under the License.
 
 
-"""Bytes made into values, for targets that take more than text."""
+"""Values made of bytes, for targets that need more than text."""
 
 from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar('T')
 
-# Where amounts change their meaning: nothing, the small, the guest of
-# planning.py and migration.py, what C and JSON can just hold or just not.
+# Amounts at limits: of nothing and of small units, of the guest in planning.py
+# and migration.py, of what C and JSON can just hold or just not.
 EDGES = (
     0,
     1,
@@ -38,10 +38,10 @@ EDGES = (
 
 
 class Choices:
-    """What a guest does next, as bytes decide.
+    """What a guest does next, as chosen by bytes.
 
-    Where the bytes end they start again: what a guest does, it can go on
-    doing for ever.
+    After the last byte follows the first: what a guest does it can do for
+    ever.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -49,7 +49,7 @@ class Choices:
         self._at = 0
 
     def number(self, largest: int) -> int:
-        """:returns: 0 to the largest."""
+        """:returns: a number from 0 to the largest."""
         value = 0
         for _byte in range((largest.bit_length() + 7) // 8):
             value = value << 8 | self._data[self._at % len(self._data)]
@@ -61,13 +61,13 @@ class Choices:
         return options[self.number(len(options) - 1)]
 
     def amount(self) -> int:
-        """:returns: an amount that could be, or one at an edge."""
+        """:returns: a possible amount, or one at a limit."""
         if self.number(3):
             return self.number(8 << 20)
         return self.of(EDGES)
 
     def value(self) -> object:
-        """:returns: what may stand where an amount belongs."""
+        """:returns: anything that a guest may send for an amount."""
         if self.number(7):
             return self.amount()
         return self.of(

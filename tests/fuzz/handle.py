@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""A libvirt domain whose guest means harm, for the real ``domain.Domain``.
+"""A libvirt domain whose guest means harm, for the real ``virt.guest.Guest``.
 
 The host is honest here, and so is libvirt: what the guest cannot choose is
 what it would be.
@@ -54,11 +54,11 @@ def error(code: int, text: str) -> libvirt.libvirtError:
 
 
 class Handle:
-    """What is_current for a ``libvirt.virDomain``.
+    """Stands for a ``libvirt.virDomain``, with no guest behind it.
 
     :ivar statistics: what the guest's balloon tells each time it is read
     :ivar agent: for each command, the answer and the seconds it takes
-    :ivar targets_kib: where the balloon was told to go, in request
+    :ivar targets_kib: where the balloon was told to go, in order
     """
 
     def __init__(self, clock: fakes.FakeClock) -> None:
@@ -71,7 +71,7 @@ class Handle:
             0.0,
         )
         self.running = True
-        self.owed: str | None = None
+        self.entry: str | None = None
         self.targets_kib: list[int] = []
         self._listens = False
 
@@ -106,15 +106,15 @@ class Handle:
 
     def metadata(self, type: int, uri: str, flags: int) -> str:
         self._need_guest()
-        if self.owed is None:
+        if self.entry is None:
             raise error(libvirt.VIR_ERR_NO_DOMAIN_METADATA, 'none')
-        return self.owed
+        return self.entry
 
     def setMetadata(
         self, type: int, metadata: str | None, key: str, uri: str, flags: int
     ) -> None:
         self._need_guest()
-        self.owed = metadata
+        self.entry = metadata
 
     def ask(self, command: str, timeout_seconds: int, flags: int) -> str:
         """Be the agent; libvirt bounds what an answer may take."""

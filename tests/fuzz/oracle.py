@@ -21,63 +21,63 @@ import traceback
 
 from nova_freemem import exceptions
 
-# One line of a log; a fault quotes 200 characters at most, and a character
-# takes ten where it is escaped.
+# One line of a log: an error quotes 200 characters at most, and an escaped
+# character takes ten.
 LONGEST_LINE_CHARACTERS = 5000
 LONGEST_TRACE_CHARACTERS = 20_000
 
-# Of one execution, whatever it hears; a thousand times what the usual takes.
+# Of one execution, whatever it reads: a thousand times the usual.
 LONGEST_CPU_SECONDS = 2.0
 
 
 def check_harmless(line: str) -> None:
-    """See that a text can stand in a log: one line, plain, and short."""
+    """Assert that a text can be logged: one line, plain, and short."""
     assert len(line) <= LONGEST_LINE_CHARACTERS, f'{len(line)} characters'
     assert line.isascii() and line.isprintable(), ascii(line)
 
 
-def check_fault(fault: BaseException) -> None:
-    """See that a fault is one of ours and can be logged, with its trace."""
-    assert isinstance(fault, exceptions.FreememError), repr(fault)
-    check_harmless(str(fault))
-    trace = ''.join(traceback.format_exception(fault))
+def check_error(error: BaseException) -> None:
+    """Assert that an error is the plugin's own and can be logged."""
+    assert isinstance(error, exceptions.FreememError), repr(error)
+    check_harmless(str(error))
+    trace = ''.join(traceback.format_exception(error))
     assert len(trace) <= LONGEST_TRACE_CHARACTERS, f'{len(trace)} characters'
     for line in trace.splitlines():
         check_harmless(line)
 
 
 @contextlib.contextmanager
-def only_our_faults() -> Iterator[None]:
-    """Let our own faults pass, and nothing that takes long."""
+def only_own_errors() -> Iterator[None]:
+    """Suppress the plugin's own errors; assert that it takes no time."""
     started_at = time.process_time()
     try:
         yield
-    except exceptions.FreememError as fault:
-        check_fault(fault)
+    except exceptions.FreememError as error:
+        check_error(error)
     seconds = time.process_time() - started_at
     assert seconds <= LONGEST_CPU_SECONDS, f'{seconds:.1f} s of CPU'
 
 
 class Log(logging.Handler):
-    """Sees that every line that is logged is harmless."""
+    """Checks that every line that is logged is harmless."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.fault: AssertionError | None = None
+        self.error: AssertionError | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the first harm: a handler's own faults reach nobody."""
+        """Keep the first error: nothing that a handler raises is seen."""
         try:
             check_harmless(record.getMessage())
             if record.exc_info and record.exc_info[1]:
-                check_fault(record.exc_info[1])
-        except AssertionError as fault:
-            self.fault = self.fault or fault
+                check_error(record.exc_info[1])
+        except AssertionError as error:
+            self.error = self.error or error
 
 
 @contextlib.contextmanager
 def watched_log() -> Iterator[None]:
-    """See that nothing harmful is logged."""
+    """Assert that nothing harmful is logged."""
     log, logger = Log(), logging.getLogger('nova_freemem')
     before = logger.level, logger.propagate
     logger.addHandler(log)
@@ -88,5 +88,5 @@ def watched_log() -> Iterator[None]:
     finally:
         logger.removeHandler(log)
         logger.level, logger.propagate = before
-    if log.fault is not None:
-        raise log.fault
+    if log.error is not None:
+        raise log.error

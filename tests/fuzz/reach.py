@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""Which lines of its seam a target's corpus reaches."""
+"""Which lines of the target's modules its corpus reaches."""
 
 import pathlib
 import sys
@@ -22,14 +22,14 @@ from tests.fuzz import targets
 
 
 def percent(name: str, corpus: pathlib.Path) -> float:
-    """Run a corpus once more and look at the lines.
+    """Run a corpus and count the lines that are reached.
 
-    :param name: the target
-    :param corpus: what to run
-    :returns: reached lines of all there are in the target's modules
+    :param name: the target.
+    :param corpus: the folder of inputs to run.
+    :returns: reached lines, in percent of those of the target's modules.
     """
-    # The seam is imported under the eye of coverage, or the lines that
-    # define its functions would count as never reached.
+    # The modules are imported while coverage runs, or the lines that define
+    # their functions would count as not reached.
     for module in [
         one
         for one in sys.modules

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""One target fuzzed for a while, and what came of it."""
+"""One target is fuzzed for a while."""
 
 import dataclasses
 import os
@@ -23,9 +23,8 @@ import time
 
 from tests.fuzz import targets
 
-# Where an input goes beyond these the process has grown without bound, or
-# hangs. On a busy machine it may just wait for a processor: the oracle bounds
-# the time that it takes of one.
+# Beyond these an input makes the process grow without limit, or hang. On a
+# busy machine it may only wait for a processor: the oracle limits its time.
 RSS_MIB = 1024
 HANG_SECONDS = 120
 
@@ -34,15 +33,15 @@ LONGEST_INPUT_BYTES = 16 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What came of one target.
+    """The result of one target.
 
-    :ivar executions: how often it was run
-    :ivar seconds: for how long
-    :ivar edges: of the seam's code, counted by libFuzzer
-    :ivar lines_percent: of the seam's lines, reached by the corpus; None
-                         where a finding kept it from being run again
-    :ivar rss_mib: the most memory the process had
-    :ivar finding: the input that does harm, None where there is none
+    :ivar executions: how often it was run.
+    :ivar seconds: for how long.
+    :ivar edges: of the code that was reached, counted by libFuzzer.
+    :ivar lines_percent: lines of the target's modules that the corpus reaches;
+        None if there is a finding.
+    :ivar rss_mib: the most memory the process had.
+    :ivar finding: the input that does harm; None if there is none.
     """
 
     target: str
@@ -60,12 +59,11 @@ class Result:
 
 
 def fuzz(name: str, seconds: int, place: pathlib.Path) -> Result:
-    """Fuzz a target until its time is up or it has a finding.
+    """Fuzz a target until its time is up or there is a finding.
 
-    :param name: the target
-    :param seconds: how long
-    :param place: where corpora and findings are kept from run to run
-    :returns: what came of it
+    :param name: the target.
+    :param seconds: how long.
+    :param place: where corpora and findings are kept from run to run.
     """
     corpus, findings = (place / kind / name for kind in ('corpus', 'findings'))
     for folder in (corpus, findings):
@@ -93,35 +91,37 @@ def fuzz(name: str, seconds: int, place: pathlib.Path) -> Result:
             check=False,
         ).returncode
         log.seek(0)
-        said = log.read()
+        output = log.read()
     return Result(
         target=name,
-        executions=last_said(said, r'number_of_executed_units: '),
+        executions=last_number(output, r'number_of_executed_units: '),
         seconds=time.monotonic() - started_at,
-        edges=last_said(said, r'cov: '),
-        rss_mib=last_said(said, r'peak_rss_mb: '),
+        edges=last_number(output, r'cov: '),
+        rss_mib=last_number(output, r'peak_rss_mb: '),
         lines_percent=None if status else _lines_percent(name, corpus),
-        finding=finding(status, said, findings, place / f'{name}.log'),
+        finding=finding(status, output, findings, place / f'{name}.log'),
     )
 
 
-def last_said(said: str, before: str) -> int:
-    """Take the last number after some words, 0 where there is none."""
-    return int(([0, *re.findall(before + r'\s*(\d+)', said)])[-1])
+def last_number(output: str, before: str) -> int:
+    """Return the last number after some words, 0 if there is none."""
+    return int(([0, *re.findall(before + r'\s*(\d+)', output)])[-1])
 
 
 def finding(
-    status: int, said: str, findings: pathlib.Path, log: pathlib.Path
+    status: int, output: str, findings: pathlib.Path, log: pathlib.Path
 ) -> str | None:
-    """Tell where the input is that does harm, None where there is none."""
+    """Find the input that does harm, None if there is none."""
     if not status:
         return None
-    written = re.findall(rf'written to ({re.escape(str(findings))}/\S+)', said)
+    written = re.findall(
+        rf'written to ({re.escape(str(findings))}/\S+)', output
+    )
     return written[-1] if written else f'none written: see {log}'
 
 
 def _lines_percent(name: str, corpus: pathlib.Path) -> float:
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, '-m', 'tests.fuzz.reach', name, str(corpus)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -129,4 +129,4 @@ def _lines_percent(name: str, corpus: pathlib.Path) -> float:
         check=True,
         env=os.environ | {'COVERAGE_CORE': 'ctrace'},
     ).stdout
-    return float(told)
+    return float(output)

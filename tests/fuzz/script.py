@@ -11,12 +11,12 @@
 # under the License.
 
 
-"""What an agent says, written down so that a fuzzer can change it.
+"""The answers of a guest agent, written as bytes that a fuzzer can change.
 
-Answers are separated by ``\\x1e``. In front of one may stand how long it
-takes (``~`` and tenths of a second), that it is an error of libvirt (``!``
-and its code), and how often its text is repeated (``*`` and a number): a
-few bytes stand for a megabyte. The last answer is repeated for ever.
+Answers are separated by ``\\x1e``. An answer may begin with the time it takes
+(``~`` and tenths of a second), with the code of libvirt's error that it is
+(``!`` and a number), and with how often its text is repeated (``*`` and a
+number): a few bytes stand for a megabyte. The last answer is given for ever.
 """
 
 import base64
@@ -31,14 +31,14 @@ _ANSWER = re.compile(
     r'(?:~(\d{1,4}) )?(?:!(\d{1,3}) )?(?:\*(\d{1,7}) )?', re.ASCII
 )
 
-# libvirt carries no longer string to its client (REMOTE_STRING_MAX in
+# libvirt passes no longer string to its client (REMOTE_STRING_MAX in
 # src/remote/remote_protocol.x, libvirt 11).
 LONGEST_ANSWER_CHARACTERS = 4 * 1024 * 1024
 
 
 @dataclasses.dataclass
 class Agent:
-    """Says one answer after the other."""
+    """Gives one answer after the other."""
 
     answers: list[bytes]
 
@@ -74,5 +74,5 @@ def returned(value: Any) -> str:
 
 
 def encoded(content: bytes) -> str:
-    """:returns: what an agent makes of a file."""
+    """:returns: the content of a file as an agent gives it."""
     return base64.b64encode(content).decode()

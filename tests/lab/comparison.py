@@ -10,14 +10,18 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Two runs side by side: the figures, the table, the JSON; pure."""
+"""Two runs side by side: the figures, the tables, the JSON; pure."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
+import datetime
 import json
 
+from rich import box
 from rich import table as rich_table
+
+from tests.lab import records
 
 # Packet headers and retransmissions are on the wire and not in the job's
 # statistics; more than this apart, one of the two is wrong.
@@ -30,7 +34,7 @@ class Run:
 
     :param scenario: what the guest had done before.
     :param plugin: whether the plugin was enabled.
-    :param seconds_release: the balloon taking memory; 0 without the plugin.
+    :param seconds_release: of the release; 0 without the plugin.
     :param seconds_transfer: libvirt's migration.
     :param seconds_total: from the start of the release, or of the transfer
         where nothing is released, to the guest running at the destination.
@@ -134,6 +138,31 @@ def table(
         ratio = _share(*pair) if is_compared else ''
         shown.add_row(name, *(_shown(form, value) for value in pair), ratio)
     return shown
+
+
+def events_table(
+    name: str, events: Sequence[records.Event]
+) -> rich_table.Table:
+    """Show what Nova recorded of a server's last action.
+
+    :param name: the server's.
+    :param events: oldest first.
+    """
+    shown = rich_table.Table(
+        title=f'openstack server event show {name}', box=box.SIMPLE_HEAD
+    )
+    for heading in ('event', 'host', 'start', 'finish', 'result'):
+        shown.add_column(heading, overflow='fold')
+    for one in events:
+        moments = (_time_of_day(moment) for moment in (one.start, one.finish))
+        shown.add_row(one.name, one.host, *moments, one.result)
+    return shown
+
+
+def _time_of_day(moment: str | None) -> str:
+    if moment is None:
+        return ''
+    return datetime.datetime.fromisoformat(moment).strftime('%H:%M:%S')
 
 
 Figure = float | None

@@ -29,9 +29,9 @@ from tests.lab import arguments
 from tests.lab import cloud as lab_cloud
 from tests.lab import comparison
 from tests.lab import episode
-from tests.lab import nova_record
 from tests.lab import picture
 from tests.lab import preflight
+from tests.lab import records
 from tests.lab import servers
 from tests.lab import steps
 
@@ -82,9 +82,9 @@ def _demonstrate(request: argparse.Namespace) -> int:
         without, with_plugin = (
             _play(cloud, server, request, plugin) for plugin in (False, True)
         )
-        events = nova_record.events(cloud, server)
-        log_lines = nova_record.log_lines(server)
-    _CONSOLE.print(events)
+        events = cloud.events(server)
+        log_lines = records.plugin_lines(server.id)
+    _CONSOLE.print(comparison.events_table(server.name, events))
     for line in log_lines:
         _say(line)
     _CONSOLE.print(
@@ -163,8 +163,8 @@ def _write(
 ) -> None:
     """Write the picture, and the figures where that is asked for."""
     picture.draw(
-        (without.recording, without.phases),
-        (with_plugin.recording, with_plugin.phases),
+        (without.observation, without.phases),
+        (with_plugin.observation, with_plugin.phases),
         title,
         pathlib.Path(request.png),
     )
@@ -191,9 +191,9 @@ def _verdict(without: episode.Episode, with_plugin: episode.Episode) -> int:
     if wrong:
         return 1
     _say(
-        'The guest runs on, the memory it holds is unchanged, and it has all'
-        ' its memory back, to the kibibyte: by its balloon, by its kernel and'
-        ' in its persistent definition.'
+        'The guest runs on, the memory it holds is unchanged, and all its'
+        ' memory is restored, to the kibibyte: by its balloon, by its kernel'
+        ' and in its persistent definition.'
     )
     return 0
 

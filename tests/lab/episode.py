@@ -12,8 +12,6 @@
 
 """One measured migration of a guest: prepare, migrate, examine."""
 
-from collections.abc import Callable
-import contextlib
 import dataclasses
 
 import libvirt
@@ -21,18 +19,20 @@ import libvirt
 from tests.lab import cloud as lab_cloud
 from tests.lab import comparison
 from tests.lab import layout
-from tests.lab import nova_record
-from tests.lab import recorder as lab_recorder
-from tests.lab import recording as recordings
+from tests.lab import observer as observers
+from tests.lab import records
 from tests.lab import room
 from tests.lab import servers
 from tests.lab import steps
 from tests.lab import witness
+from tests.lab.observation import Observation
+from tests.lab.observation import Phases
+from tests.lab.observation import find
 
 _RESTORE_SECONDS = 60
 _ASK_NOVA_SECONDS = 5  # Each question costs the emulated guest something.
-
-Landed = Callable[[], recordings.Phases | None]
+# Emulated guests share the machine's processors with whoever looks at them.
+_LOOK_SECONDS = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Episode:
 
     run: comparison.Run
     beside: comparison.Beside
-    recording: recordings.Recording
-    phases: recordings.Phases
+    observation: Observation
+    phases: Phases
     wrong: tuple[str, ...]
 
 
@@ -71,7 +71,7 @@ def play(
         before = witness.question(guest)
         rss_before_kib = guest.rss_kib()
     cpu_seconds = cloud.compute_cpu_seconds()
-    recording, phases = _migrate(cloud, server, before.balloon_kib)
+    observation, phases = _migrate(cloud, server, before.balloon_kib)
     cpu_seconds = cloud.compute_cpu_seconds() - cpu_seconds
     guest = cloud.guest(server)
     job = guest.domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
@@ -86,7 +86,7 @@ def play(
             seconds_transfer=phases.transfer_seconds,
             seconds_total=phases.total_seconds,
             seconds_restore=phases.restore_seconds,
-            bytes_sent=recordings.sent_bytes(recording),
+            bytes_sent=observation.sent_bytes,
             downtime_ms=job[libvirt.VIR_DOMAIN_JOB_DOWNTIME],
             rss_before_kib=rss_before_kib,
             balloon_before_kib=before.balloon_kib,
@@ -94,12 +94,12 @@ def play(
             guest_intact=not changes,
         ),
         beside=comparison.Beside(
-            nova_seconds=nova_record.seconds(cloud, server),
+            nova_seconds=records.migration_seconds(cloud.api, server.id),
             job_bytes=job[libvirt.VIR_DOMAIN_JOB_DATA_PROCESSED],
             rss_after_kib=guest.rss_kib(),
             cpu_seconds=cpu_seconds,
         ),
-        recording=recording,
+        observation=observation,
         phases=phases,
         wrong=(*changes, *witness.losses(before, after)),
     )
@@ -107,42 +107,37 @@ def play(
 
 def _migrate(
     cloud: lab_cloud.Cloud, server: servers.Server, original_kib: int
-) -> tuple[recordings.Recording, recordings.Phases]:
-    """Migrate a guest under watch, until it has all its memory again.
+) -> tuple[Observation, Phases]:
+    """Migrate a guest under observation, until it has all its memory again.
 
     :returns: what was seen, and what happened when.
     """
     source = cloud.host(server)
     (destination,) = (one for one in room.hosts() if one.name != source.name)
-    recorder = lab_recorder.Recorder(server.id, source, destination)
-
-    def landed() -> recordings.Phases | None:
-        return recordings.find(recorder.recording(), original_kib)
-
-    def restored() -> recordings.Phases | None:
-        phases = landed()
-        return phases if phases and phases.restored else None
-
     command = f'openstack server migrate --live-migration {server.name}'
     log = layout.LAB.log / f'{source.name}-nova-compute.log'
-    with steps.step(command, log), recorder:
+    observer = observers.Observer(
+        server.id,
+        {'source': source, 'destination': destination},
+        state_seconds=_LOOK_SECONDS,
+        memory_seconds=_LOOK_SECONDS,
+        counts_link=True,
+    )
+    with steps.step(command, log), observer:
         started = cloud.begin_migration(server, by_command=True)
-        _wait_for_landing(cloud, server, landed)
+        # Wait on what is seen, which costs little; ask Nova now and then.
+        while not observer.wait_landed(_ASK_NOVA_SECONDS):
+            if not cloud.get(server).task_state:
+                break
         migration = cloud.finish_migration(server, started)
-        phases = landed()
-        if migration.status != 'completed' or phases is None:
+        if migration.status != 'completed':
             raise RuntimeError(f'it did not leave: {migration.status}')
-        with contextlib.suppress(TimeoutError):  # Then it is told as a loss.
-            phases = steps.wait_for(restored, 'its memory', _RESTORE_SECONDS)
-    return recorder.recording(), phases
-
-
-def _wait_for_landing(
-    cloud: lab_cloud.Cloud, server: servers.Server, landed: Landed
-) -> None:
-    """Wait on the recording, which costs little; ask Nova now and then."""
-    while not landed():
-        with contextlib.suppress(TimeoutError):
-            steps.wait_for(landed, 'the landing', _ASK_NOVA_SECONDS)
-        if not cloud.get(server).task_state:
-            return
+        observer.wait_for(  # In vain, it is told as a loss.
+            lambda view: (view.destination.balloon_kib or 0) >= original_kib,
+            _RESTORE_SECONDS,
+        )
+    observation = observer.observation()
+    phases = find(observation, original_kib)
+    if phases is None:
+        raise steps.LabError(command, 'the observer missed it', log)
+    return observation, phases

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Draws two recorded migrations over one time axis."""
+"""Draws two observed migrations over one time axis."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -21,10 +21,9 @@ from typing import BinaryIO
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 
-from tests.lab.recording import Phases
-from tests.lab.recording import Recording
-from tests.lab.recording import Sample
-from tests.lab.recording import sent_bytes
+from tests.lab.observation import Observation
+from tests.lab.observation import Phases
+from tests.lab.observation import Sample
 
 # Told apart by people who see no red and green, and in grey.
 _PHASE_COLOURS = {
@@ -49,25 +48,25 @@ class Track:
 
     name: str
     colour: str
-    recording: Recording
+    observation: Observation
     phases: Phases
 
     def of_guest(self, pick: Callable[[Sample], float | None]) -> Points:
         """Read a figure of the guest over time, wherever it is."""
         at_source = [
             seen
-            for seen in self.recording.source
+            for seen in self.observation.source
             if seen.at_seconds < self.phases.landed
         ]
-        return self._points([*at_source, *self.recording.destination], pick)
+        return self._points([*at_source, *self.observation.destination], pick)
 
     def sent_gb(self) -> Points:
         """Read what the source has sent over time."""
-        samples = self.recording.source
-        first = samples[0].sent_bytes
-        return self._points(
-            samples, lambda seen: (seen.sent_bytes - first) / 1e9
+        counts = self._points(
+            self.observation.source, lambda seen: seen.sent_bytes
         )
+        _, first = counts[0]
+        return [(at, (count - first) / 1e9) for at, count in counts]
 
     def _points(
         self,
@@ -82,8 +81,8 @@ class Track:
 
 
 def draw(
-    without: tuple[Recording, Phases],
-    with_plugin: tuple[Recording, Phases],
+    without: tuple[Observation, Phases],
+    with_plugin: tuple[Observation, Phases],
     title: str,
     file: pathlib.Path | BinaryIO,
 ) -> None:
@@ -167,7 +166,7 @@ def _draw_phases(panel: mpl_axes.Axes, tracks: list[Track]) -> None:
             found.total_seconds / 2,
             row - 0.3,
             f'{track.name}: {found.total_seconds:.1f} s,'
-            f' {sent_bytes(track.recording) / 1e9:.2f} GB',
+            f' {track.observation.sent_bytes / 1e9:.2f} GB',
             color=track.colour,
             va='bottom',
             ha='center',

@@ -12,13 +12,15 @@
 
 """Can this machine do what is asked, before anything is changed?
 
-``python3 -m tests.lab.preflight demo|bench|chaos|test|<a lab command> ...``
+``python3 -m tests.lab.preflight demo|test|<a lab command> ...``
 
 Answers with one line and exit code 2 where it cannot. It needs nothing but
-the standard library and changes nothing.
+the standard library and changes nothing. Each harness on top of the lab has a
+module like this one that says what its own command takes.
 """
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
 import os
@@ -26,8 +28,6 @@ import pathlib
 import platform
 import sys
 
-from tests.bench import arguments as bench_arguments
-from tests.chaos import arguments as chaos_arguments
 from tests.lab import arguments
 from tests.lab import errors
 from tests.lab import layout
@@ -36,7 +36,8 @@ from tests.lab import machine
 # Of the control plane and both computes: 2.2 GiB were resident with all of
 # it up and no guest.
 _CLOUD_MIB = 3072
-_ROOM_MIB = 512  # The two libvirtd and what runs the tests.
+#: Of the two libvirtd and what runs the tests.
+ROOM_MIB = 512
 _TEST_GUEST_MIB = 1024
 # What is downloaded and installed, the databases, the guests' disks.
 _DISK_MIB = 6144
@@ -66,6 +67,10 @@ class Need:
         return 2 * self.guest_mib + (0 if lab_is_up else self.lab_mib)
 
 
+#: Judges a request's words; raises Refused where one is wrong.
+Judge = Callable[[list[str]], Need]
+
+
 def needed(words: list[str]) -> Need:
     """Judge a request's words and say what it takes.
 
@@ -80,13 +85,7 @@ def needed(words: list[str]) -> Need:
         chosen = _parse('tools/demo.sh', arguments.demo, rest)
         _refuse_unwritable('--json', chosen.json)
         _refuse_unwritable('--png', chosen.png)
-        return _cloud(chosen.memory_mib)
-    if name == 'bench':
-        bench_arguments.parse(rest)
-        return Need(bench_arguments.MEMORY_MIB, _ROOM_MIB, alone=True)
-    if name == 'chaos':
-        clouds = chaos_arguments.parse(rest).clouds
-        return _cloud(chaos_arguments.MEMORY_MIB, clouds)
+        return cloud(chosen.memory_mib)
     if name == 'test':
         return _needed_by_tests(rest)
     if name not in arguments.COMMANDS:
@@ -95,7 +94,7 @@ def needed(words: list[str]) -> Need:
     program = f'tools/lab.sh {name}'
     chosen = _parse(program, arguments.COMMANDS[name], rest)
     if name == 'up':
-        return _cloud(0)
+        return cloud(0)
     return Need(
         guest_mib=chosen.memory_mib if name == 'boot' else 0,
         alone=name == 'down',
@@ -114,7 +113,12 @@ def _parse(
     return parser.parse_args(words)
 
 
-def _cloud(guest_mib: int, count: int = 1) -> Need:
+def cloud(guest_mib: int, count: int = 1) -> Need:
+    """Say what clouds take, each with one guest.
+
+    :param guest_mib: the memory of each guest.
+    :param count: how many clouds there are.
+    """
     return Need(count * guest_mib, count * _CLOUD_MIB, cloud=True, alone=True)
 
 
@@ -123,8 +127,8 @@ def _needed_by_tests(suites: list[str]) -> Need:
         if suite not in _TEST_SUITES:
             raise errors.Refused(f"'{suite}' needs no machine room")
     if 'cloud' in suites:
-        return _cloud(_TEST_GUEST_MIB)
-    return Need(_TEST_GUEST_MIB, _ROOM_MIB, alone=True)
+        return cloud(_TEST_GUEST_MIB)
+    return Need(_TEST_GUEST_MIB, ROOM_MIB, alone=True)
 
 
 def _refuse_unwritable(option: str, file: str | None) -> None:
@@ -171,23 +175,25 @@ def complaints(need: Need) -> Iterator[str]:
         yield from machine.check_ports(lab.control_address, lab.ports)
 
 
-def refuse(words: list[str]) -> None:
+def refuse(words: list[str], judge: Judge = needed) -> None:
     """Judge a request.
 
     :param words: the name of a command, and its arguments.
+    :param judge: says what the request takes.
     :raises Refused: it cannot be met here; nothing has been changed.
     """
-    for wrong in complaints(needed(words)):
+    for wrong in complaints(judge(words)):
         raise errors.Refused(wrong)
 
 
-def main() -> int:
+def main(judge: Judge = needed) -> int:
     """Judge the request on the command line.
 
+    :param judge: says what the request takes.
     :returns: the exit code.
     """
     try:
-        refuse(sys.argv[1:])
+        refuse(sys.argv[1:], judge)
     except errors.Refused as refusal:
         print(refusal, file=sys.stderr)
         return 2

@@ -13,6 +13,7 @@
 """What Nova recorded of a server: actions, events, migrations, faults."""
 
 import dataclasses
+import datetime
 from typing import Any
 from typing import NamedTuple
 
@@ -83,6 +84,37 @@ def ended_migration(
     records = answer.json()['migrations']
     latest = max(records, key=lambda record: record['id'], default=None)
     return latest if latest and latest['status'] in _ENDED else None
+
+
+def migration_seconds(api: connection.Connection, server_id: str) -> float:
+    """Read how long the latest migration of a server lasted.
+
+    :returns: seconds; Nova records whole ones.
+    :raises LookupError: it has not ended.
+    """
+    record = ended_migration(api, server_id)
+    if record is None:
+        raise LookupError(f'the migration of {server_id} has not ended')
+    began, ended = (
+        datetime.datetime.fromisoformat(record[moment])
+        for moment in ('created_at', 'updated_at')
+    )
+    return (ended - began).total_seconds()
+
+
+def plugin_lines(server_id: str) -> list[str]:
+    """Find what the plugin logged of a server.
+
+    :returns: the lines of both nova-computes' logs, oldest first.
+    """
+    found = []
+    for host in layout.HOSTS:
+        log = layout.LAB.log / f'{host}-nova-compute.log'
+        for line in log.read_text(errors='replace').splitlines():
+            head, _, text = line.partition(f'[instance: {server_id}] ')
+            if text and ' nova_freemem.' in head:
+                found.append((head, f'nova-compute on {host}: {text}'))
+    return [line for _, line in sorted(found)]  # Each begins with its time.
 
 
 def story(api: connection.Connection, server_id: str) -> str:

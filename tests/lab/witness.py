@@ -14,10 +14,8 @@
 
 import dataclasses
 
-import libvirt
-from lxml import etree
-
 from tests.lab import guest as lab_guest
+from tests.lab import virt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +23,17 @@ class Witness:
     """A guest's own account of itself, and libvirt's of its memory.
 
     :param boot_id: new at each start of its kernel.
-    :param held: the memory it holds, every page verified just now.
+    :param checksum: over memory it holds.
+    :param mismatches: how often a page of that was not as it had left it;
+        every page has been verified just now.
     :param total_kib: the memory its kernel manages.
     :param balloon_kib: the memory its balloon leaves it.
     :param definition_kib: the memory it would have at its next start.
     """
 
     boot_id: str
-    held: lab_guest.Held
+    checksum: int
+    mismatches: int
     total_kib: int
     balloon_kib: int
     definition_kib: int
@@ -43,19 +44,15 @@ def question(guest: lab_guest.Guest) -> Witness:
 
     :param guest: it holds memory already.
     """
+    held = guest.check_held()
     return Witness(
         boot_id=guest.boot_id(),
-        held=guest.check_held(),
+        checksum=held.checksum,
+        mismatches=held.mismatches,
         total_kib=guest.meminfo()['MemTotal'],
         balloon_kib=guest.balloon_kib(),
-        definition_kib=_definition_kib(guest.domain),
+        definition_kib=virt.persistent_memory_kib(guest.domain),
     )
-
-
-def _definition_kib(domain: libvirt.virDomain) -> int:
-    description = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-    # libvirt writes every size in KiB, whatever it was given in.
-    return int(etree.fromstring(description).findtext('currentMemory', '0'))
 
 
 def changes(before: Witness, after: Witness) -> list[str]:
@@ -66,16 +63,17 @@ def changes(before: Witness, after: Witness) -> list[str]:
     found = []
     if after.boot_id != before.boot_id:
         found.append('the guest was restarted')
-    if after.held.mismatches:
-        pages = f'{after.held.mismatches} of {after.held.verified}'
-        found.append(f'{pages} looks at memory it holds found it changed')
-    if after.held.checksum != before.held.checksum:
+    if after.mismatches:
+        found.append(
+            f'{after.mismatches} looks at memory it holds found it changed'
+        )
+    if after.checksum != before.checksum:
         found.append('the checksum over memory it holds is another')
     return found
 
 
 def losses(before: Witness, after: Witness) -> list[str]:
-    """Find memory that a guest does not have back, to the kibibyte.
+    """Find memory that is not restored to a guest, to the kibibyte.
 
     :returns: one sentence each; none for a guest that has everything.
     """

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Two hosts, a link between them, and Nova's part of a migration."""
+"""Two hosts, the network between them, and Nova's part of a migration."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.requests import Request
-from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
 from tests.simulation import fakes
-from tests.simulation import guest as guests
 from tests.simulation.fake_clock import FakeClock
-from tests.simulation.model import GIB
+from tests.simulation.guest import JournalWatch
+from tests.simulation.guest import Load
+from tests.simulation.guest import SimulatedGuest
 from tests.simulation.model import Model
 
 UUID = '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2'
@@ -78,15 +78,16 @@ class Reporter:
 
 
 class Transfer:
-    """Pre-copy: what is resident goes over the link until little is left.
+    """Pre-copy: what is resident is sent until little is left.
 
     What is not resident is looked at, page by page, to find that it need not
     be sent; and what the balloon takes, once more in a later pass, since the
     guest's kernel has written zeros to it.
     """
 
-    def __init__(self, guest: guests.Guest) -> None:
+    def __init__(self, guest: SimulatedGuest, model: Model) -> None:
         self._guest = guest
+        self._model = model
         self._rss_kib = guest.rss_kib
         self._actual_kib = guest.actual_kib
         self._left_kib = float(guest.sendable_kib)
@@ -95,20 +96,20 @@ class Transfer:
 
     @property
     def converged(self) -> bool:
-        model = self._guest.model
+        model = self._model
         return (
-            self._left_kib / model.link_kib_per_second
+            self._left_kib / model.bandwidth_kib_per_second
             + self._to_look_at_kib / model.look_kib_per_second
             <= model.downtime_seconds
         )
 
     def send_rest(self) -> None:
-        """Send, while the guest is_current still, what is left."""
+        """Send, while the guest stands still, what is left."""
         self._guest.transferred_kib += self._left_kib
 
     def step(self, seconds: float) -> None:
         """Let happen what happens to memory, then send, then look."""
-        guest, model = self._guest, self._guest.model
+        guest, model = self._guest, self._model
         self._see_balloon()
         change_kib = guest.rss_kib - self._rss_kib
         self._rss_kib = guest.rss_kib
@@ -118,11 +119,11 @@ class Transfer:
             self._find_gone(-change_kib)
         self._left_kib = min(
             float(guest.sendable_kib),
-            self._left_kib + guest.load.rewrites_kib_per_second * seconds,
+            self._left_kib + guest.rewrites_kib_per_second * seconds,
         )
-        rate = model.link_kib_per_second
+        rate = model.bandwidth_kib_per_second
         if guest.balloon_moved:
-            rate *= model.busy_link_share
+            rate *= model.busy_bandwidth_share
         sent_kib = min(self._left_kib, rate * seconds)
         self._left_kib -= sent_kib
         guest.transferred_kib += sent_kib
@@ -139,7 +140,7 @@ class Transfer:
 
     def _find_gone(self, gone_kib: float) -> None:
         """Find what need not be sent any more; it is looked at instead."""
-        far_end_share = self._guest.model.far_end_share
+        far_end_share = self._model.far_end_share
         unsent_share = far_end_share + (1 - far_end_share) * min(
             1.0, self._left_kib / max(1, self._rss_kib)
         )
@@ -151,15 +152,15 @@ class Outcome:
     """What came of one migration.
 
     :ivar seconds: from the request to the guest running elsewhere
-    :ivar asked_seconds: from the request to the start of the transfer
-    :ivar sent_kib: what went over the link
-    :ivar went: whether the guest is elsewhere now
+    :ivar delay_seconds: from the request to the start of the transfer
+    :ivar sent_kib: what was sent
+    :ivar succeeded: whether the guest is elsewhere now
     """
 
     seconds: float
-    asked_seconds: float
+    delay_seconds: float
     sent_kib: float
-    went: bool
+    succeeded: bool
 
 
 class Cloud:
@@ -167,7 +168,7 @@ class Cloud:
 
     :ivar starved_seconds: the longest time in which the guest had less
                            available than its headroom, missed some of its
-                           memory, and nobody was giving it back
+                           memory, and nobody was restoring it
     :ivar back_seconds: from the landing to the guest having all its memory;
                         None until it has
     """
@@ -177,7 +178,7 @@ class Cloud:
         clock: FakeClock,
         model: Model,
         memory_kib: int,
-        load: guests.Load,
+        load: Load,
         *,
         migration_bandwidth_mbps: int = 1000,
         policy: dict[str, Any] | None = None,
@@ -185,13 +186,8 @@ class Cloud:
     ) -> None:
         self.clock = clock
         self.model = model
-        self.guest = guests.Guest(
-            clock,
-            model,
-            memory_kib,
-            load,
-            xml=fakes.DOMAIN_XML.replace(str(4 * GIB), str(memory_kib)),
-            **behaviour,
+        self.guest = SimulatedGuest.of_model(
+            clock, model, memory_kib, load, **behaviour
         )
         self.guest.on_step = self._step
         self.reporter = Reporter()
@@ -206,7 +202,7 @@ class Cloud:
         self.back_seconds: float | None = None
         self._landed_at_seconds: float | None = None
         self.transfer: Transfer | None = None
-        self._owed_text: str | None = None
+        self._journal = JournalWatch()
 
     def _make_engine(self) -> engines.Engine:
         return engines.Engine(
@@ -234,7 +230,7 @@ class Cloud:
         host = self.guest.host
         dest = 'dest' if host == 'source' else 'source'
         migration = source.SourceMigration(
-            guests.Domain(self.guest, host),
+            fakes.FakeGuest(self.guest, host),
             self.engines[host],
             self.reporter,
             host,
@@ -248,33 +244,36 @@ class Cloud:
                 lambda: migration.requests.submit(request),
             )
         started_at = self.clock.now()
-        transfer_at, sent_kib, went = started_at, 0.0, False
+        transfer_at, sent_kib, succeeded = started_at, 0.0, False
         landed_at = started_at
         try:
             state = migration.prepare(dest)
             if not isinstance(state, source.Cancelled):
                 transfer_at = self.clock.now()
                 with migration.transfer(dest, state):
-                    went = self._transfer(fails_after_seconds)
+                    succeeded = self._transfer(fails_after_seconds)
                     sent_kib = self.guest.transferred_kib
                     landed_at = self.clock.now()
                     self.guest.transferred_kib = self.transfer = None
-                    if went:
+                    if succeeded:
                         self._landed_at_seconds = landed_at
                         self.guest.host = dest
                         begun = self._resume(dest)
-            if went:
+            if succeeded:
                 self._land(dest, begun)
         finally:
             migration.restore()
         return Outcome(
-            landed_at - started_at, transfer_at - started_at, sent_kib, went
+            landed_at - started_at,
+            transfer_at - started_at,
+            sent_kib,
+            succeeded,
         )
 
     def _transfer(self, fails_after_seconds: float | None) -> bool:
         self.clock.wait(self.model.before_job_seconds)
         self.guest.check()
-        self.transfer = Transfer(self.guest)
+        self.transfer = Transfer(self.guest, self.model)
         started_at = self.clock.now()
         while not self.transfer.converged:
             self.clock.wait(self.model.step_seconds)
@@ -288,12 +287,14 @@ class Cloud:
         return True
 
     def _resume(self, host: str) -> restorations.Restoration | None:
-        return restorations.begin(guests.Domain(self.guest, host), self.clock)
+        return restorations.begin(
+            fakes.FakeGuest(self.guest, host), self.clock
+        )
 
     def _land(self, host: str, begun: restorations.Restoration | None) -> None:
         self.clock.wait(self.model.after_landing_seconds)
         destination.restore_memory(
-            guests.Domain(self.guest, host), self.reporter, self.clock, begun
+            fakes.FakeGuest(self.guest, host), self.reporter, self.clock, begun
         )
 
     def _step(self, seconds: float) -> None:
@@ -304,7 +305,7 @@ class Cloud:
             self._starving_seconds = 0.0
             self._see_memory_back()
             return
-        self._check_debt()
+        self._journal.look(guest)
         if (
             guest.available_kib < self.headroom_kib
             and guest.target_kib < guest.memory_kib
@@ -321,14 +322,6 @@ class Cloud:
             self.back_seconds = (
                 self.guest.seen_at_seconds - self._landed_at_seconds
             )
-
-    def _check_debt(self) -> None:
-        text = self.guest.metadata
-        assert text is not None, 'missing and not owed'
-        if text != self._owed_text:
-            owed = journal.JournalEntry.from_xml(text)
-            assert owed.original_kib >= self.guest.memory_kib
-            self._owed_text = text
 
     def is_whole(self) -> bool:
         """:returns: whether the guest is as it was, to the kibibyte."""

@@ -41,11 +41,11 @@ class _Waiter:
 class FakeClock(clocks.Clock):
     """Time that passes at once when everybody waits.
 
-    :ivar faults: what threads have raised
+    :ivar errors: what threads have raised
     """
 
     def __init__(self) -> None:
-        self.faults: list[Exception] = []
+        self.errors: list[Exception] = []
         self._now_seconds = 1000.0
         self._order = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[], object]]] = []
@@ -94,7 +94,7 @@ class FakeClock(clocks.Clock):
         name: str = 'thread',
         daemon: bool | None = None,
     ) -> FakeThread:
-        """:returns: what is_current for a ``threading.Thread`` in this time."""
+        """:returns: a stand-in for ``threading.Thread`` in this time."""
         return FakeThread(self, target, args)
 
     def _pass_until(self, at_seconds: float) -> None:
@@ -162,7 +162,7 @@ class FakeThread:
             self._target(*self._args)
         except AssertionError:
             raise
-        except Exception as fault:
-            self._clock.faults.append(fault)
+        except Exception as error:
+            self._clock.errors.append(error)
         finally:
             self._ended.set()

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The figures that make a simulated guest and link behave as real ones."""
+"""The figures that make a simulated guest and transfer behave as real ones."""
 
 import dataclasses
 
@@ -20,28 +20,28 @@ GIB = 1024 * MIB
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What is measured; nothing else in the simulation is a figure.
+    """All figures of the simulation; each stands for something measurable.
 
     Those that ``tests/bench/fitting.py`` names are fitted to measured runs,
-    under TCG with Linux 6.1 on two hosts of one machine; the manual's chapter
-    on the simulation tells how, and how far they are off. The link is one of
-    1 Gb/s.
+    under TCG with Linux 6.1 on two hosts of one machine; the manual's page on
+    the simulation says how, and how far they are off. The bandwidth is 1 Gb/s.
 
-    :ivar inflate_kib_per_second: what a balloon takes of free memory
-    :ivar reclaim_kib_per_second: what it takes where page cache has to go
-    :ivar deflate_kib_per_second: what it gives back
-    :ivar report_kib_per_second: what free page reporting returns
-    :ivar link_kib_per_second: what the migration network carries
-    :ivar carried_share: what a transfer gets of what the migration network is
-                         said to carry
-    :ivar busy_link_share: what a transfer gets of that while a balloon moves
-    :ivar busy_balloon_share: what a balloon takes while a transfer runs, of
-                              what it takes without
-    :ivar look_kib_per_second: what QEMU looks through of what was taken
-                               during a transfer
-    :ivar far_end_share: of what a balloon takes while a transfer runs, the
-                         share that it finds at the end the transfer has not
-                         come to; the rest lies anywhere
+    :ivar inflate_kib_per_second: free memory that a balloon releases
+    :ivar reclaim_kib_per_second: page cache that it releases
+    :ivar deflate_kib_per_second: memory that it restores
+    :ivar report_kib_per_second: memory that free page reporting returns
+    :ivar bandwidth_kib_per_second: the bandwidth of the migration network
+    :ivar bandwidth_share: what a transfer gets of the bandwidth that the
+                           plugin was told or has learnt
+    :ivar busy_bandwidth_share: what a transfer sends while a balloon moves, of
+                           what it sends without
+    :ivar busy_balloon_share: what a balloon releases during a transfer, of
+                              what it releases without
+    :ivar look_kib_per_second: memory released during a transfer that QEMU
+                               goes through again
+    :ivar far_end_share: of what a balloon releases during a transfer, the
+                         share that lies where the transfer has not been yet;
+                         the rest lies anywhere
     :ivar downtime_seconds: what may be left to send when the guest stops
     :ivar before_job_seconds: from the start of Nova's transfer to that of
                               libvirt's job
@@ -57,9 +57,9 @@ class Model:
     reclaim_kib_per_second: float = 331_000.0
     deflate_kib_per_second: float = 1_340_000.0
     report_kib_per_second: float = 640 * MIB / 2.1
-    link_kib_per_second: float = 119 * MIB
-    carried_share: float = 0.955
-    busy_link_share: float = 1.0
+    bandwidth_kib_per_second: float = 119 * MIB
+    bandwidth_share: float = 0.955
+    busy_bandwidth_share: float = 1.0
     busy_balloon_share: float = 0.723
     look_kib_per_second: float = 1_450_000.0
     far_end_share: float = 0.368

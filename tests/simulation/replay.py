@@ -10,12 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A measured situation again, in the simulation.
+"""A situation that was measured, simulated.
 
 Of a situation the simulation is told what it cannot know: how much was
 resident, how much of that a plain migration sent, what the guest had done
-before, and what the link carries. How long it takes, and what is sent where
-the plugin is at work, is for the model and the plugin's own code to find.
+before, and the bandwidth. How long the migration takes, and what is sent where
+the plugin is at work, is computed by the model and the plugin's own code.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ SCENARIOS = frozenset(_SHARES)
 
 @dataclasses.dataclass(frozen=True)
 class Replay:
-    """What came of it; each as the benchmark measures it.
+    """A simulated migration in figures, each as the benchmark measures it.
 
-    :ivar back_seconds: None where nothing had been taken
+    :ivar back_seconds: None where nothing had been released
     """
 
     seconds: float
@@ -69,9 +69,9 @@ class Situation:
     :ivar memory_kib: what it has
     :ivar rss_kib: its resident size before
     :ivar plain_kib: what a plain migration sent of that
-    :ivar migration_bandwidth_mbps: what the link carries, as the plugin was told or had
-                     learnt
-    :ivar good_share: the plugin's ``plan.GOOD_SHARE`` at that time, which
+    :ivar migration_bandwidth_mbps: the bandwidth, as the plugin was told or
+                                    had learnt it
+    :ivar good_share: the plugin's ``planner.GOOD_SHARE`` at that time, which
                       decides when ``auto`` starts the transfer
     """
 
@@ -102,14 +102,14 @@ class Situation:
         """Migrate the guest.
 
         :param method: how, by the benchmark's name for it
-        :param model: the figures to do it by, of any link
+        :param model: the figures to do it by, of any bandwidth
         """
         model = dataclasses.replace(
             model,
-            link_kib_per_second=(
+            bandwidth_kib_per_second=(
                 self.migration_bandwidth_mbps
                 * KIB_PER_SECOND_PER_MBPS
-                * model.carried_share
+                * model.bandwidth_share
             ),
         )
         clock = FakeClock()
@@ -126,7 +126,7 @@ class Situation:
                 reports=self.reporting,
                 policy=_policy(method),
             )
-            # A host at work has seen how fast its guests give.
+            # A host at work has seen how fast its guests release.
             cloud.engines['source'].release_rates.current = ReleaseRate(
                 model.inflate_kib_per_second, model.reclaim_kib_per_second
             )
@@ -134,18 +134,19 @@ class Situation:
             while cloud.guest.missing_kib:
                 clock.wait(1)
                 cloud.guest.check()
-        was_taken = bool(cloud.reporter.ends)
+        was_released = bool(cloud.reporter.ends)
         return Replay(
             outcome.seconds,
             outcome.sent_kib * 1024 / 1e6,
-            cloud.back_seconds if was_taken else None,
+            cloud.back_seconds if was_released else None,
         )
 
 
 def _policy(method: str) -> dict[str, Any]:
     """Make a host migrate by a method of the benchmark.
 
-    What it does without the plugin, a host does that nothing is worth it to.
+    A host for which no release is worthwhile does what one does without the
+    plugin.
     """
     if method == 'plain':
         return {'min_saving_mib': 1 << 20}

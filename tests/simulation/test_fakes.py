@@ -46,8 +46,8 @@ def public(kind: type) -> dict[str, object]:
 
 
 class SignaturesTest(base.TestCase):
-    def test_fake_domain_offers_what_the_real_one_does(self) -> None:
-        real, fake = public(guests.Guest), public(fakes.FakeDomain)
+    def test_fake_guest_offers_what_the_real_one_does(self) -> None:
+        real, fake = public(guests.Guest), public(fakes.FakeGuest)
         self.assertEqual(set(real), set(fake) - {'called'})
         for name, method in real.items():
             if callable(method):
@@ -55,7 +55,7 @@ class SignaturesTest(base.TestCase):
                     signature(method), signature(fake[name]), name
                 )
 
-    def test_fake_hypervisor_offers_what_the_real_one_does(self) -> None:
+    def test_fake_host_offers_what_the_real_one_does(self) -> None:
         fake = public(fakes.FakeHost)
         for name, method in public(hosts.Host).items():
             if name != 'at':
@@ -148,10 +148,10 @@ class FakeThreadTest(base.TestCase):
         thread = self.clock.thread(lambda: 1 / 0)
         thread.start()
         thread.join()
-        self.assertIsInstance(self.clock.faults[0], ZeroDivisionError)
+        self.assertIsInstance(self.clock.errors[0], ZeroDivisionError)
 
 
-class FakeGuestTest(base.GuestTestCase):
+class SimulatedGuestTest(base.GuestTestCase):
     def test_balloon_moves_at_its_rate_and_the_host_gains(self) -> None:
         rss_kib = self.guest.rss_kib
         self.domain.set_balloon_kib(2 * fakes.GIB)
@@ -164,7 +164,7 @@ class FakeGuestTest(base.GuestTestCase):
         self.clock.wait(60)
         self.assertEqual(2 * fakes.GIB, self.domain.memory_stats().actual_kib)
 
-    def test_never_touched_memory_may_be_given_first(self) -> None:
+    def test_memory_that_is_not_resident_may_go_first(self) -> None:
         self.guest.touched_first = False
         self.guest.touched_kib = 3 * fakes.GIB
         rss_kib = self.guest.rss_kib

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Runs of a benchmark that nobody made, for the tests of its figures."""
+"""Made-up runs of a benchmark, for the tests of its figures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _DEFAULTS: dict[str, Any] = {
     'cpu_seconds': 0.05,
     'load': 0.6,
     'wrong': (),
-    'told': ('left alone: nothing is free',),
+    'told': ('Skipping memory release: nothing is free.',),
 }
 
 
@@ -75,7 +75,7 @@ def bench(
         memory_mib=4096,
         rounds=rounds,
         machine={'guests run by': 'emulation (TCG)', 'Nova': '34.0.0'},
-        learnt_mbit={'1 Gb/s': '1000 Mbit/s configured'},
+        assumed_bandwidths={'1 Gb/s': '1000 Mbit/s configured'},
         runs=tuple(runs),
         failures=tuple(failures),
     )

@@ -56,7 +56,9 @@ class BarsTest(base.TestCase):
             self.assertIsNone(one.is_met, one)
             self.assertEqual('not measured', one.word)
 
-    def test_the_same_scenario_on_another_link_does_not_count(self) -> None:
+    def test_the_same_scenario_at_another_bandwidth_does_not_count(
+        self,
+    ) -> None:
         cell = matrix.Cell('freed', False, None)
         bench = bench_runs.bench(
             bench_runs.run(method, 30.0, cell) for method in ('plain', 'auto')
@@ -92,7 +94,7 @@ class BarsTest(base.TestCase):
                 ('auto', 0.14),
             )
         )
-        found = self.verdict(bench, 'fresh, unshaped', 'ms until')
+        found = self.verdict(bench, 'fresh, unlimited', 'ms until')
         self.assertAlmostEqual(140.0, found.figure)
         self.assertTrue(found.is_met)
 
@@ -110,11 +112,11 @@ class BarsTest(base.TestCase):
         self.assertAlmostEqual(0.1, found.figure)
         self.assertFalse(found.is_met)
 
-    def test_memory_that_never_came_back_is_the_worst(self) -> None:
+    def test_memory_that_is_never_restored_is_the_worst(self) -> None:
         bench = bench_runs.bench(
             [bench_runs.run('auto', 5.0, back_seconds=None)]
         )
-        found = self.verdict(bench, 'all that was measured', 'memory back')
+        found = self.verdict(bench, 'all that was measured', 'memory restored')
         self.assertEqual(float('inf'), found.figure)
         self.assertFalse(found.is_met)
 

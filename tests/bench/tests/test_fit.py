@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The model fitted to figures whose origin is known, and what is shown."""
+"""The model fitted to figures of a known model, and what is shown."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class CaptureTest(base.TestCase):
 
     def test_medians_and_spreads_are_kept(self) -> None:
         plain, first = capture.of_bench(
-            self.bench(told=('released before: all',))
+            self.bench(told=('Released 3000 of 4096 MiB.',))
         ).cases
         self.assertEqual(Spread(30.0, 29.0, 40.0, 3), plain.seconds)
         self.assertEqual(220.0, first.megabytes.median)
@@ -129,7 +129,7 @@ class CaptureTest(base.TestCase):
         self.assertEqual(3_400_000_000 >> 10, first.situation.plain_kib)
         self.assertEqual(1000.0, first.situation.migration_bandwidth_mbps)
 
-    def test_where_nothing_was_taken_nothing_came_back(self) -> None:
+    def test_where_nothing_was_released_nothing_is_restored(self) -> None:
         for case in capture.of_bench(self.bench()).cases:
             self.assertIsNone(case.back_seconds)
 

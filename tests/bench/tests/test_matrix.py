@@ -23,11 +23,11 @@ import fixtures
 from tests import base
 from tests.bench import arguments
 from tests.bench import matrix
+from tests.bench import preflight
 from tests.bench import runner
 from tests.bench import scenarios
 from tests.bench.tests import runs as bench_runs
 from tests.lab import errors
-from tests.lab import preflight
 
 
 class ScheduleTest(base.TestCase):
@@ -56,7 +56,7 @@ class ScheduleTest(base.TestCase):
     def test_more_rounds_than_methods_begin_anew(self) -> None:
         self.assertEqual((4, 'plain'), self.turns(4)[9])
 
-    def test_quick_is_foretold_to_take_less_than_ten_minutes(self) -> None:
+    def test_quick_is_estimated_to_take_less_than_ten_minutes(self) -> None:
         turns = [
             turn
             for cell, methods in matrix.QUICK.items()
@@ -65,13 +65,13 @@ class ScheduleTest(base.TestCase):
         seconds = matrix.estimate_seconds(turns, arguments.MEMORY_MIB)
         self.assertLess(seconds, 600)
 
-    def test_a_slower_link_takes_longer(self) -> None:
+    def test_a_smaller_bandwidth_takes_longer(self) -> None:
         fast, slow = (
             matrix.estimate_seconds(
-                [matrix.Turn(matrix.Cell('full', False, mbit), 1, 'plain')],
+                [matrix.Turn(matrix.Cell('full', False, mbps), 1, 'plain')],
                 4096,
             )
-            for mbit in (1000, 500)
+            for mbps in (1000, 500)
         )
         self.assertAlmostEqual(33, slow - fast, delta=2)
 
@@ -106,7 +106,7 @@ class ArgumentsTest(base.TestCase):
             cells,
         )
 
-    def test_another_link_can_be_measured(self) -> None:
+    def test_another_bandwidth_can_be_measured(self) -> None:
         cells = self.parse('--scenario full --reporting on --link 100 none')
         self.assertEqual(
             [100, None], [cell.migration_bandwidth_mbps for cell in cells]
@@ -137,21 +137,22 @@ class ArgumentsTest(base.TestCase):
         ('--reporting maybe', "--reporting: invalid choice: 'maybe'"),
         ('--json /', '--json: / cannot be written'),
         ('--out /nowhere/at/all', '--out: /nowhere/at/all cannot be made'),
-        ('--quick --scenario busy', 'nothing of that is measured by --quick'),
-        ('--bars --scenario busy', 'nothing of that is measured by --bars'),
+        ('--quick --scenario busy', 'none of that is measured by --quick'),
+        ('--bars --scenario busy', 'none of that is measured by --bars'),
         ('--fast', 'unrecognized arguments: --fast'),
     )
     def test_wrong_words_are_refused(self, words: str, why: str) -> None:
         with self.assertRaises(errors.Refused) as refusal:
-            preflight.needed(['bench', *words.split()])
+            preflight.needed(words.split())
         message = str(refusal.exception)
         self.assertIn(why, message)
         self.assertEqual(1, len(message.splitlines()))
         self.assertEqual([], list(self.folder.iterdir()))
 
     def test_right_words_need_the_guest_twice(self) -> None:
-        need = preflight.needed(['bench', '--quick'])
+        need = preflight.needed(['--quick'])
         self.assertEqual(2 * 4096, need.memory_mib(True))
+        self.assertTrue(need.alone)
 
 
 @ddt.ddt

@@ -18,11 +18,17 @@ from tests import base
 from tests.bench import methods
 
 
-class KeeperTest(base.TestCase):
+class ReportedTest(base.TestCase):
     def test_a_run_shows_why_its_guest_was_skipped(self) -> None:
-        told: list[str] = []
-        keeper = methods.Keeper(told)
-        with keeper.event('compute_freemem_release'):
-            keeper.skipped(Skip(Reason.NOTHING_FREE, 'figures'))
-        self.assertEqual(1, len(told), told)
-        self.assertIn('figures', told[0])
+        lines: list[str] = []
+        with methods.reported_to(lines):
+            methods.Reporter().skipped(Skip(Reason.NOTHING_FREE, 'figures'))
+        self.assertEqual(1, len(lines), lines)
+        self.assertIn('figures', lines[0])
+
+    def test_a_run_does_not_show_what_is_reported_of_another(self) -> None:
+        lines: list[str] = []
+        with methods.reported_to(lines):
+            pass
+        methods.Reporter().skipped(Skip(Reason.NOTHING_FREE, 'figures'))
+        self.assertEqual([], lines)

@@ -15,9 +15,13 @@
 from __future__ import annotations
 
 import io
+import json
 import pathlib
 from unittest import mock
 
+import ddt
+from docutils import core
+from docutils import nodes
 import fixtures
 from rich import console
 
@@ -30,6 +34,7 @@ from tests.bench import tables
 from tests.bench.tests import runs as bench_runs
 
 
+@ddt.ddt
 class FileTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -43,26 +48,35 @@ class FileTest(base.TestCase):
         self.assertEqual(bench, results.from_json(self.file.read_text()))
         self.assertEqual([self.file], list(self.folder.iterdir()))
 
-    def test_another_file_is_refused_in_a_line(self) -> None:
-        for text in ('', '[]', '{}', '{"format": 1}', '{"format": 99}'):
-            self.file.write_text(text)
-            complaint = io.StringIO()
-            with mock.patch('sys.stderr', complaint):
-                self.assertEqual(2, report.main([str(self.file)]))
-            self.assertEqual(1, len(complaint.getvalue().splitlines()))
+    @ddt.data('', '[]', '{}', '{"format": 1}', '{"format": 99}')
+    def test_another_file_is_refused_in_a_line(self, text: str) -> None:
+        self.file.write_text(text)
+        complaint = io.StringIO()
+        with mock.patch('sys.stderr', complaint):
+            self.assertEqual(2, report.main([str(self.file)]))
+        self.assertEqual(1, len(complaint.getvalue().splitlines()))
 
-    def test_the_manual_gets_tables_of_even_rows(self) -> None:
+    def test_what_is_missing_in_a_file_is_named(self) -> None:
+        content = json.loads(results.to_json(bench_runs.three_rounds()))
+        del content['runs'][1]['pace']['during']
+        with self.assertRaisesRegex(
+            ValueError, r'\$\.runs\[1\]\.pace\.during'
+        ):
+            results.from_json(json.dumps(content))
+
+    def test_the_manual_gets_tables_that_it_can_show(self) -> None:
         results.write(bench_runs.three_rounds(), self.file)
         page = io.StringIO()
         with mock.patch('sys.stdout', page):
             self.assertEqual(0, report.main([str(self.file)]))
-        first, *others = page.getvalue().split('.. list-table:: ')
-        self.assertEqual('', first)
-        for text in others:
-            rows = text.split('   * -')[1:]
-            widths = {row.count('     -') for row in rows}
-            self.assertEqual(1, len(widths), text)
-        self.assertIn('     - 0.200\n', others[3])
+        document = core.publish_doctree(
+            page.getvalue(), settings_overrides={'halt_level': 2}
+        )
+        shown = list(document.findall(nodes.table))
+        self.assertEqual(5, len(shown))
+        self.assertIn(
+            '0.200', [one.astext() for one in shown[3].findall(nodes.entry)]
+        )
 
 
 class TablesTest(base.TestCase):

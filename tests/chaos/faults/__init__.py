@@ -11,21 +11,17 @@
 # under the License.
 
 
-"""How faults are inflicted and healed, a module for each family."""
+"""How faults are injected and recovered from, a module for each family."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
 import functools
 
-from tests.chaos.faults import brokers
-from tests.chaos.faults import clocks
-from tests.chaos.faults import computes
-from tests.chaos.faults import disks
 from tests.chaos.faults import emulators
 from tests.chaos.faults import guests
-from tests.chaos.faults import libvirtds
-from tests.chaos.faults import links
+from tests.chaos.faults import hosts
 from tests.chaos.faults import operators
+from tests.chaos.faults import services
 from tests.chaos.faults.base import Fault
 
 _BOTH = ('source', 'destination')
@@ -36,17 +32,17 @@ MAKE: Mapping[str, Callable[[], Fault]] = {
         f'{name}-{side}': functools.partial(make, side)
         for side in _BOTH
         for name, make in (
-            ('compute', computes.Killed),
-            ('libvirtd', libvirtds.Restarted),
+            ('compute', services.ComputeKilled),
+            ('libvirtd', services.LibvirtdRestarted),
             ('qemu', emulators.Killed),
-            ('disk', disks.Full),
+            ('disk', hosts.DiskFull),
         )
     },
-    'compute-both': functools.partial(computes.Killed, *_BOTH),
-    'link-healed': links.Cut,
-    'link-cut': links.Cut,
-    'broker': brokers.Restarted,
-    'host-clock': clocks.Jumped,
+    'compute-both': functools.partial(services.ComputeKilled, *_BOTH),
+    'link-interrupted': hosts.LinkCut,
+    'link-cut': hosts.LinkCut,
+    'broker': services.BrokerRestarted,
+    'host-clock': hosts.ClockJumped,
     'guest-paused': operators.Paused,
     'server-deleted': operators.Deleted,
     'abort': operators.Aborted,
@@ -57,7 +53,7 @@ MAKE: Mapping[str, Callable[[], Fault]] = {
         for name in guests.SCRIPTS
     },
     **{
-        name: functools.partial(guests.StartsAnew, name)
+        name: functools.partial(guests.Restarts, name)
         for name in ('guest-reboots', 'guest-panics')
     },
 }

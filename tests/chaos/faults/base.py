@@ -19,32 +19,32 @@ from tests.chaos.stage import Stage
 
 
 class Fault(abc.ABC):
-    """Something that goes wrong; one object for each time it does."""
+    """A fault; one object for each time it is injected."""
 
     def prepare(self, stage: Stage) -> None:
-        """Get ready, so that it takes no time then; nothing happens yet."""
+        """Prepare the fault, so that injecting it takes no time."""
         del stage
 
     def arm(self, stage: Stage) -> float:
-        """Begin what would not reach the guest in post-copy any more.
+        """Start beforehand what cannot reach the guest in post-copy.
 
-        :returns: the seconds until it happens by itself; 0 where nothing
-            does.
+        :returns: the seconds until the fault happens by itself; 0 if it has
+            to be injected.
         """
         del stage
         return 0.0
 
     @abc.abstractmethod
-    def inflict(self, stage: Stage) -> None:
-        """Do it.
+    def inject(self, stage: Stage) -> None:
+        """Inject the fault.
 
-        :raises Refusal: it is not possible now, and nothing was done.
+        :raises Refusal: Nova refused it, and nothing was done.
         """
 
-    def heal(self, stage: Stage) -> None:
-        """End it, as whoever runs the cloud would."""
+    def recover(self, stage: Stage) -> None:
+        """Have the cloud recover, as its operator would."""
         del stage
 
 
 class Refusal(Exception):
-    """Nova would not have it; nothing was done."""
+    """Nova refused a request; nothing was done."""

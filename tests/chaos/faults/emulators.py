@@ -11,12 +11,10 @@
 # under the License.
 
 
-"""The guest's QEMU ends."""
+"""The guest's QEMU is killed."""
 
 import contextlib
-import os
 import pathlib
-import signal
 
 import libvirt
 from openstack import exceptions as sdk_exceptions
@@ -32,7 +30,7 @@ _END_SECONDS = 45
 
 
 class Killed(base.Fault):
-    """SIGKILL, as by the kernel when memory is short.
+    """QEMU is killed, as by the kernel when memory is short.
 
     :param side: ``source`` or ``destination``.
     """
@@ -40,23 +38,23 @@ class Killed(base.Fault):
     def __init__(self, side: str) -> None:
         self._side = side
 
-    def inflict(self, stage: Stage) -> None:
+    def inject(self, stage: Stage) -> None:
         """Kill the guest's QEMU on one host."""
-        os.kill(_pid(stage.host(self._side), stage.server.id), signal.SIGKILL)
+        _qemu(stage.host(self._side), stage.server.id).kill()
 
-    def heal(self, stage: Stage) -> None:
-        """Start the guest again, if that was its end."""
+    def recover(self, stage: Stage) -> None:
+        """Start the guest again, unless it runs."""
         revive(stage)
 
 
-def _pid(host: lab_host.Host, uuid: str) -> int:
+def _qemu(host: lab_host.Host, uuid: str) -> psutil.Process:
     """Find the process that runs a guest on one host."""
     inside = _network(namespaces.pid_of(host.layout))
     for process in psutil.process_iter(['cmdline']):
         if uuid in (process.info['cmdline'] or []):
             with contextlib.suppress(OSError):
                 if _network(process.pid) == inside:
-                    return process.pid
+                    return process
     raise steps.LabError('kill QEMU', f'none runs on {host.name}')
 
 
@@ -65,7 +63,7 @@ def _network(pid: int | None) -> pathlib.Path:
 
 
 def revive(stage: Stage) -> None:
-    """Start a guest that has ended or hangs, as its owner does."""
+    """Start a guest that has ended or hangs, as its owner would."""
     stage.wait_idle(_END_SECONDS)
     if any(map(_is_well, stage.domains(stage.server.id))):
         return

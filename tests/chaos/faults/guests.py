@@ -11,10 +11,10 @@
 # under the License.
 
 
-"""What a guest does by itself, or what happens in it.
+"""What happens inside the guest.
 
-A script in the guest does it and ends it: once its agent is gone, nobody
-can tell it anything.
+A script in the guest injects the fault and ends it: once the guest agent is
+gone, the guest cannot be reached.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ from tests.lab import steps
 _AGENT = '$(cat /run/qemu-ga.pid)'
 _CHANNEL = '/dev/virtio-ports/org.qemu.guest_agent.0'
 
-#: What the guest does, by the fault's name. Init starts an agent that has
-#: ended anew after a second, unless its channel is not there: then it sleeps
-#: for an hour, if it is let to.
+#: What the guest runs, by the name of the fault. A second after the agent has
+#: ended, init starts it again; if its channel is not there, init sleeps for an
+#: hour instead, until that sleep is killed.
 SCRIPTS = {
     'agent-stopped': (
         f'target=$(readlink {_CHANNEL}); rm {_CHANNEL}; kill {_AGENT};'
@@ -53,8 +53,8 @@ SCRIPTS = {
 
 
 _BOOT_SECONDS = 90
-# From the order for post-copy until it runs, on a busy machine; it takes some
-# ten seconds at the speed that the link has then.
+# From the request for post-copy until it is in progress, on a busy machine;
+# post-copy takes some ten seconds at the speed that the link has then.
 _POST_COPY_SECONDS = 6
 
 
@@ -69,33 +69,33 @@ class InGuest(base.Fault):
         self._is_armed = False
 
     def arm(self, stage: Stage) -> float:
-        """Have it done in a while: libvirt reaches no agent in post-copy."""
+        """Start it with a delay: in post-copy libvirt reaches no agent."""
         stage.in_guest(f'sleep {_POST_COPY_SECONDS}; {self._script}')
         self._is_armed = True
         return _POST_COPY_SECONDS
 
-    def inflict(self, stage: Stage) -> None:
-        """Have it done, unless it is being done."""
+    def inject(self, stage: Stage) -> None:
+        """Start the script, unless it runs already."""
         if not self._is_armed:
             stage.in_guest(self._script)
 
-    def heal(self, stage: Stage) -> None:
+    def recover(self, stage: Stage) -> None:
         """Wait until the guest answers again."""
         stage.wait_answering()
 
 
-class StartsAnew(InGuest):
-    """A script that ends the guest's kernel; another one is started."""
+class Restarts(InGuest):
+    """A script that ends the guest's kernel; the guest boots again."""
 
     def prepare(self, stage: Stage) -> None:
-        """Remember which kernel runs."""
+        """Remember the boot id of the kernel that runs."""
         self._before = _boot_id(stage)
 
-    def heal(self, stage: Stage) -> None:
-        """Wait until another one does."""
+    def recover(self, stage: Stage) -> None:
+        """Wait until the guest has booted again."""
         steps.wait_for(
             lambda: _boot_id(stage) not in (None, self._before),
-            'the guest to start anew',
+            'the guest to boot again',
             _BOOT_SECONDS,
             0.5,
         )

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""What people do meanwhile, through Nova's API or at a host."""
+"""What people do meanwhile, through Nova's API or on a host."""
 
 from collections.abc import Iterator
 import contextlib
@@ -34,14 +34,14 @@ _MIB = 1 << 20
 
 
 class Paused(base.Fault):
-    """Somebody at the host pauses the guest; Nova refuses to meanwhile."""
+    """Somebody on the host pauses the guest: Nova would refuse to."""
 
-    def inflict(self, stage: Stage) -> None:
+    def inject(self, stage: Stage) -> None:
         """Pause it where it runs."""
         stage.here().suspend()
 
-    def heal(self, stage: Stage) -> None:
-        """Let it run, wherever it is by now."""
+    def recover(self, stage: Stage) -> None:
+        """Resume it on the host that it is on by now."""
         with contextlib.suppress(TimeoutError):
             steps.wait_for(
                 lambda: any(map(_runs, stage.domains(stage.server.id))),
@@ -64,19 +64,19 @@ def _runs(domain: libvirt.virDomain) -> bool:
 
 
 class Deleted(base.Fault):
-    """Its owner deletes the server."""
+    """The owner deletes the server."""
 
-    def inflict(self, stage: Stage) -> None:
+    def inject(self, stage: Stage) -> None:
         """Delete it."""
         with _refusable():
             stage.cloud.api.compute.delete_server(stage.server.id)
 
-    def heal(self, stage: Stage) -> None:
-        """Wait until it is gone."""
+    def recover(self, stage: Stage) -> None:
+        """Wait until it is deleted."""
         with contextlib.suppress(TimeoutError):
             steps.wait_for(
                 lambda: not stage.cloud.servers(),
-                'the end of the server',
+                'the deletion of the server',
                 _GONE_SECONDS,
                 0.5,
             )
@@ -85,8 +85,8 @@ class Deleted(base.Fault):
 class Aborted(base.Fault):
     """``openstack server migration abort``."""
 
-    def inflict(self, stage: Stage) -> None:
-        """Abort what migration there is."""
+    def inject(self, stage: Stage) -> None:
+        """Abort the migration."""
         with _refusable():
             for running in _migrations(stage):
                 stage.cloud.api.compute.abort_server_migration(
@@ -97,8 +97,8 @@ class Aborted(base.Fault):
 class Forced(base.Fault):
     """``openstack server migration force complete``."""
 
-    def inflict(self, stage: Stage) -> None:
-        """Force what migration there is."""
+    def inject(self, stage: Stage) -> None:
+        """Force the migration to complete."""
         with _refusable():
             for running in _migrations(stage):
                 stage.cloud.api.compute.force_complete_server_migration(
@@ -107,10 +107,10 @@ class Forced(base.Fault):
 
 
 class BalloonMoved(base.Fault):
-    """Somebody at the host sets another target for the balloon."""
+    """Another program on the host resizes the balloon."""
 
-    def inflict(self, stage: Stage) -> None:
-        """Set one, by QEMU's monitor: libvirt's own call would wait."""
+    def inject(self, stage: Stage) -> None:
+        """Set another target in QEMU's monitor: a call of libvirt waits."""
         target = (arguments.MEMORY_MIB - 64) * _MIB
         command = {'execute': 'balloon', 'arguments': {'value': target}}
         libvirt_qemu.qemuMonitorCommand(stage.here(), json.dumps(command), 0)
@@ -121,7 +121,7 @@ def _migrations(
 ) -> list[server_migration.ServerMigration]:
     found = list(stage.cloud.api.compute.server_migrations(stage.server.id))
     if not found:
-        raise base.Refusal('Nova has no migration to order about')
+        raise base.Refusal('Nova has no migration in progress')
     return found
 
 

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""Records of faults that nobody inflicted, for the tests of their verdict."""
+"""Records of faults that nobody injected, for the tests of their verdict."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ NOVA = record.Nova(
 )
 
 _MOVED: dict[str, Any] = {
-    'phase': 'moving',
+    'phase': 'releasing',
     'fault': 'agent-killed',
     'plugin': True,
-    'hit': ('moving', 'moving'),
-    'owed': True,
+    'injected_in': ('releasing', 'releasing'),
+    'outstanding': True,
     'source': 'host1',
     'destination': 'host2',
     'refused': None,
     'runs_on': ('host2',),
-    'noted': False,
+    'journal_entry': False,
     'before': BEFORE,
     'after': BEFORE,
     'nova': NOVA,
     'reached_seconds': 3.0,
-    'healed_seconds': 1.0,
+    'recovered_seconds': 1.0,
     'whole_seconds': 7.25,
-    'patience_seconds': 30.0,
-    'told': (),
+    'timeout_seconds': 30.0,
+    'warnings': (),
 }
 
 

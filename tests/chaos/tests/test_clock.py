@@ -26,7 +26,7 @@ from unittest import mock
 import fixtures
 
 from tests import base
-from tests.chaos.faults import clocks
+from tests.chaos.faults import hosts
 from tests.lab import layout
 
 _WATCH = """\
@@ -46,7 +46,7 @@ class ClockTest(base.TestCase):
         offset = folder / 'offset'
         offset.write_bytes(struct.pack('=q', 0))
         with mock.patch.object(layout, 'LAB', lab):
-            library = clocks.library()
+            library = hosts.library()
         with subprocess.Popen(
             [sys.executable, '-c', _WATCH],
             env={

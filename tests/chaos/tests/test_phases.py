@@ -21,33 +21,34 @@ import ddt
 
 from tests import base
 from tests.chaos import phases
-from tests.chaos.phases import Look
 from tests.chaos.phases import Phase
-from tests.chaos.phases import State
-from tests.chaos.phases import View
+from tests.lab.observation import Sample
+from tests.lab.observation import State
+from tests.lab.observation import View
 
 WHOLE_KIB = 768 * 1024
-BEFORE = phases.Before(original_kib=WHOLE_KIB, told_at=1000)
-AWAY = Look(State.AWAY)
-ARRIVING = Look(State.ARRIVING)
+BEFORE = phases.Before(original_kib=WHOLE_KIB, stats_updated_at=1000)
+UNKNOWN = Sample(state=State.UNKNOWN)
+AWAY = Sample(state=State.AWAY)
+ARRIVING = Sample(state=State.ARRIVING)
 
 
-def running(balloon_kib: int = WHOLE_KIB, **seen: Any) -> Look:
-    return Look(
+def running(balloon_kib: int = WHOLE_KIB, **seen: Any) -> Sample:
+    return Sample(
         **{
             'state': State.RUNNING,
-            'noted': False,
+            'journal_entry': False,
             'balloon_kib': balloon_kib,
             'still_seconds': 5.0,
-            'told_at': 1000,
+            'stats_updated_at': 1000,
             'definition_kib': WHOLE_KIB,
             **seen,
         }
     )
 
 
-OWED = running(WHOLE_KIB - 300_000, noted=True)
-SWITCHING = Look(State.SWITCHING, noted=True)
+OUTSTANDING = running(WHOLE_KIB - 300_000, journal_entry=True)
+SWITCHING = Sample(state=State.SWITCHING, journal_entry=True)
 
 
 @ddt.ddt
@@ -55,38 +56,50 @@ class PhaseTest(base.TestCase):
     @ddt.unpack
     @ddt.data(
         (Phase.BEFORE, running(), AWAY),
-        (Phase.BEFORE, Look(), Look()),
-        (Phase.ASKED, running(told_at=1004), AWAY),
-        (Phase.BEFORE, running(told_at=1010), AWAY),  # Its period is over.
-        (Phase.NOTED, running(noted=True, told_at=1004), AWAY),
+        (Phase.BEFORE, UNKNOWN, UNKNOWN),
+        (Phase.ACQUIRING, running(stats_updated_at=1004), AWAY),
         (
-            Phase.MOVING,
-            running(WHOLE_KIB - 2000, noted=True, still_seconds=0.0),
+            Phase.BEFORE,
+            running(stats_updated_at=1010),
+            AWAY,
+        ),  # Its period is over.
+        (
+            Phase.JOURNALED,
+            running(journal_entry=True, stats_updated_at=1004),
             AWAY,
         ),
-        (Phase.AT_TARGET, OWED, AWAY),
-        (Phase.AT_TARGET, OWED, ARRIVING),
+        (
+            Phase.RELEASING,
+            running(WHOLE_KIB - 2000, journal_entry=True, still_seconds=0.0),
+            AWAY,
+        ),
+        (Phase.RELEASED, OUTSTANDING, AWAY),
+        (Phase.RELEASED, OUTSTANDING, ARRIVING),
         (
             Phase.TRANSFER,
-            running(WHOLE_KIB - 300_000, noted=True, sent=True),
+            running(WHOLE_KIB - 300_000, journal_entry=True, job_bytes=4096),
             ARRIVING,
         ),
-        (Phase.TRANSFER, running(sent=True), ARRIVING),
-        (Phase.POST_COPY, Look(State.POST_COPY), Look(State.POST_COPY)),
+        (Phase.TRANSFER, running(job_bytes=4096), ARRIVING),
+        (
+            Phase.POST_COPY,
+            Sample(state=State.POST_COPY),
+            Sample(state=State.POST_COPY),
+        ),
         (Phase.SWITCH_OVER, SWITCHING, ARRIVING),
         (Phase.SWITCH_OVER, AWAY, ARRIVING),
-        (Phase.LANDED, SWITCHING, Look(State.RUNNING)),
-        (Phase.LANDED, AWAY, OWED),
+        (Phase.LANDED, SWITCHING, Sample(state=State.RUNNING)),
+        (Phase.LANDED, AWAY, OUTSTANDING),
         (
-            Phase.ASSIGNING,
+            Phase.RESTORING,
             AWAY,
-            running(WHOLE_KIB - 2000, noted=True, still_seconds=0.0),
+            running(WHOLE_KIB - 2000, journal_entry=True, still_seconds=0.0),
         ),
-        (Phase.ASSIGNED, AWAY, running(noted=True)),
+        (Phase.RESTORED, AWAY, running(journal_entry=True)),
         (Phase.OVER, AWAY, running()),
     )
     def test_what_is_seen_tells_the_phase(
-        self, phase: Phase, source: Look, destination: Look
+        self, phase: Phase, source: Sample, destination: Sample
     ) -> None:
         self.assertIs(phase, phases.now(View(source, destination), BEFORE))
 
@@ -97,27 +110,21 @@ class WholeTest(base.TestCase):
     @ddt.data(
         (True, running(), AWAY),
         (True, AWAY, running()),
-        (True, Look(), running()),  # The other host's libvirtd is down.
+        (True, UNKNOWN, running()),  # The other host's libvirtd is down.
         (False, running(), running()),
         (False, AWAY, AWAY),
-        (False, AWAY, running(noted=True)),
-        (False, AWAY, running(noted=None)),
+        (False, AWAY, running(journal_entry=True)),
+        (False, AWAY, running(journal_entry=None)),
         (False, AWAY, running(WHOLE_KIB - 1)),
         (False, AWAY, running(definition_kib=WHOLE_KIB - 1)),
     )
     def test_whole_is_one_guest_with_everything(
-        self, is_whole: bool, source: Look, destination: Look
+        self, is_whole: bool, source: Sample, destination: Sample
     ) -> None:
         view = View(source, destination)
         self.assertIs(is_whole, phases.is_whole(view, WHOLE_KIB))
 
     def test_gone_is_gone_from_both_hosts(self) -> None:
         self.assertTrue(phases.is_gone(View(AWAY, AWAY)))
-        self.assertFalse(phases.is_gone(View(AWAY, Look(State.OFF))))
-        self.assertFalse(phases.is_gone(View(AWAY, Look())))
-
-    def test_only_the_last_unbroken_time_counts(self) -> None:
-        seen = [(1.0, True), (2.0, False), (3.0, True), (4.0, True)]
-        self.assertEqual(3.0, phases.since(seen))
-        self.assertIsNone(phases.since([*seen, (5.0, False)]))
-        self.assertIsNone(phases.since([]))
+        self.assertFalse(phases.is_gone(View(AWAY, Sample(state=State.OFF))))
+        self.assertFalse(phases.is_gone(View(AWAY, UNKNOWN)))

@@ -26,8 +26,8 @@ from tests.chaos.record import Findings
 from tests.chaos.tests import records as chaos_records
 from tests.lab import steps
 
-_CELLS = matrix.cells([Phase.MOVING, Phase.LANDED])
-_POISON = Cell(Phase.MOVING, 'qemu-source')
+_CELLS = matrix.cells([Phase.RELEASING, Phase.LANDED])
+_POISON = Cell(Phase.RELEASING, 'qemu-source')
 
 
 class FakeWorker:
@@ -76,7 +76,7 @@ class SideBySideTest(base.TestCase):
 
     def find(self, count: int) -> Findings:
         found = Findings({})
-        for one in side_by_side.Clouds(count, plugin=True).run(_CELLS):
+        for one in side_by_side.run(_CELLS, count, plugin=True):
             found = found.plus_all(one)
         return found
 
@@ -86,23 +86,23 @@ class SideBySideTest(base.TestCase):
         self.assertEqual(sorted(_CELLS), sorted(ran))
         self.assertEqual(3, len(FakeWorker.made))
         self.assertTrue(all(one.ended.is_set() for one in FakeWorker.made))
-        known = {one.cell for one in (*found.records, *found.failures)}
+        known = {one.cell for one in (*found.records, *found.inconclusive)}
         self.assertEqual(set(_CELLS), known)
 
     def test_a_cell_that_ends_its_cloud_is_shown_and_others_go_on(
         self,
     ) -> None:
-        (failure,) = self.find(3).failures
+        (failure,) = self.find(3).inconclusive
         self.assertEqual(_POISON, failure.cell)
         self.assertRegex(failure.why, 'its cloud has ended; see /cloud-.*log')
 
-    def test_the_loss_of_all_clouds_is_told_with_their_logs(self) -> None:
+    def test_the_loss_of_all_clouds_names_their_logs(self) -> None:
         self.worker.side_effect = FakeWorkerThatNeverComesUp
         with self.assertRaisesRegex(steps.LabError, 'cloud-1.log, .*cloud-2'):
             self.find(2)
 
-    def test_who_stops_looking_stops_the_clouds(self) -> None:
-        clouds = side_by_side.Clouds(2, plugin=True).run(_CELLS)
+    def test_an_interrupted_run_takes_the_clouds_down(self) -> None:
+        clouds = side_by_side.run(_CELLS, 2, plugin=True)
         next(iter(clouds))
         clouds.close()
         for one in FakeWorker.made:

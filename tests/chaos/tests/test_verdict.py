@@ -43,12 +43,15 @@ class VerdictTest(base.TestCase):
         (after(balloon_kib=WHOLE_KIB - 1), 'memory by its balloon'),
         (after(definition_kib=WHOLE_KIB + 4), 'memory at its next start'),
         (after(total_kib=1), 'memory its kernel manages'),
-        (after(period_seconds=(1, 10)), 'its balloon tells every (1, 10) s'),
+        (
+            after(period_seconds=(1, 10)),
+            'statistics are updated every (1, 10) s',
+        ),
         (after(checksum=18), 'the checksum'),
-        (after(mismatches=1), 'found it changed'),
+        (after(mismatches=1), 'found changed 1 times'),
         (after(boot_id='second'), 'the guest was restarted'),
         (after(oom_kills=2), 'killed 2 processes'),
-        (None, 'not there to be asked'),
+        (None, 'does not answer'),
     )
     def test_a_guest_that_lost_something_is_lost(
         self, now: Any, why: str
@@ -59,11 +62,11 @@ class VerdictTest(base.TestCase):
 
     @ddt.unpack
     @ddt.data(
-        ({'noted': True}, 'the journal still says'),
+        ({'journal_entry': True}, 'journal entry is still there'),
         ({'whole_seconds': None}, 'not whole 30 s after'),
         ({'runs_on': ('host1', 'host2')}, 'runs on host1 and host2'),
     )
-    def test_a_debt_that_stays_is_a_loss(
+    def test_memory_that_stays_outstanding_is_a_loss(
         self, figures: dict[str, Any], why: str
     ) -> None:
         self.assertIn(why, '; '.join(self.judge(**figures).wrong))
@@ -89,7 +92,7 @@ class VerdictTest(base.TestCase):
         twice = nova(allocations={'server on a': 768, 'migration on b': 768})
         self.assertEqual('lost', self.judge(**stayed, nova=twice).word)
 
-    def test_an_order_that_nova_refused_changes_nothing(self) -> None:
+    def test_a_request_that_nova_refused_changes_nothing(self) -> None:
         refused: dict[str, Any] = {'fault': 'abort', 'refused': 'too late'}
         self.assertEqual('whole', self.judge(**refused).word)
         failed = nova(migration='error')
@@ -111,7 +114,7 @@ class VerdictTest(base.TestCase):
             'after': after(boot_id='second'),
         }
         early = self.judge(**again, phase='transfer')
-        late = self.judge(**again, phase='assigning')
+        late = self.judge(**again, phase='restoring')
         self.assertEqual(('lost', 'missed'), (early.word, late.word))
 
     def test_a_deleted_server_leaves_nothing_behind(self) -> None:
@@ -125,26 +128,27 @@ class VerdictTest(base.TestCase):
         judged = self.judge(**gone)
         self.assertEqual(2, len(judged.wrong), judged.wrong)
 
-    def test_what_is_lost_without_the_plugin_too_is_not_its_loss(
+    def test_what_is_lost_without_the_plugin_too_is_shown_as_that(
         self,
     ) -> None:
         figures: dict[str, Any] = {
             'fault': 'server-deleted',
             'nova': nova(status='ERROR', migration='error'),
             'phase': 'landed',
-            'hit': ('landed', 'over'),
+            'injected_in': ('landed', 'over'),
         }
         plain = [chaos_records.moved(**figures, plugin=False)]
         self.assertEqual('lost', self.judge(**figures).word)
         stays = chaos_records.moved(**figures)
         judged = verdict.judge(stays, plain)
         self.assertEqual(
-            ('lost by itself', 1), (judged.word, len(judged.by_itself))
+            (verdict.LOST_WITHOUT, 1),
+            (judged.word, len(judged.lost_without)),
         )
-        owed = chaos_records.moved(**figures, noted=True)
-        self.assertEqual('lost', verdict.judge(owed, plain).word)
+        outstanding = chaos_records.moved(**figures, journal_entry=True)
+        self.assertEqual('lost', verdict.judge(outstanding, plain).word)
 
-    def test_an_end_no_worse_than_the_worst_of_novas_own_is_well(
+    def test_an_end_no_worse_than_novas_worst_is_whole(
         self,
     ) -> None:
         figures: dict[str, Any] = {'fault': 'broker'}
@@ -154,32 +158,34 @@ class VerdictTest(base.TestCase):
             **figures,
             'plugin': False,
             'phase': 'transfer',
-            'hit': ('transfer', 'transfer'),
+            'injected_in': ('transfer', 'transfer'),
         }
         ends_well = chaos_records.moved(**plain)
         judged = verdict.judge(record, [ends_well])
         self.assertEqual('worse', judged.word)
-        self.assertIn('migration error, 1 allocations; by', *judged.worse)
+        self.assertIn('migration error, 1 allocations; without', *judged.worse)
         ends_so = chaos_records.moved(**plain, nova=error)
         for known in ([ends_well, ends_so], []):
             self.assertEqual('whole', verdict.judge(record, known).word)
         well = chaos_records.moved(**figures)
         self.assertEqual('whole', verdict.judge(well, [ends_so]).word)
 
-    def test_an_end_at_another_point_is_no_measure(self) -> None:
+    def test_an_end_in_another_phase_is_not_compared(self) -> None:
         error = nova(status='ERROR', migration='error')
         record = chaos_records.moved(
-            fault='broker', phase='assigned', hit=('assigned', 'over')
+            fault='broker', phase='restored', injected_in=('restored', 'over')
         )
         early = chaos_records.moved(
             fault='broker', phase='transfer', plugin=False, nova=error
         )
         self.assertEqual('whole', verdict.judge(record, [early]).word)
 
-    def test_a_fault_that_met_nothing_proves_nothing(self) -> None:
-        judged = self.judge(hit=('transfer', 'transfer'))
+    def test_a_fault_that_missed_its_phase_proves_nothing(self) -> None:
+        judged = self.judge(injected_in=('transfer', 'transfer'))
         self.assertEqual('missed', judged.word)
-        judged = self.judge(owed=False)
+        judged = self.judge(outstanding=False)
         self.assertEqual('missed', judged.word)
-        judged = self.judge(hit=('transfer', 'transfer'), noted=True)
+        judged = self.judge(
+            injected_in=('transfer', 'transfer'), journal_entry=True
+        )
         self.assertEqual('lost', judged.word)

@@ -11,10 +11,10 @@
 # under the License.
 
 
-"""One module for each seam.
+"""One module for each place that reads something from a guest.
 
-``MODULES`` names what it reaches, ``seeds`` gives honest data to start from,
-and ``run`` raises where the seam does what it must not, for whatever data.
+``MODULES`` names the modules that read it, ``seeds`` gives honest data to
+start from, and ``run`` raises if they do what they must not, for any data.
 """
 
 import importlib

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The guest agent's answers, through libvirt to ``GuestAgent.ask``."""
+"""The guest agent's answers, through libvirt to ``GuestAgent``."""
 
 from nova_freemem import clock as clocks
 from nova_freemem.acquire import guest_agent
@@ -25,7 +25,7 @@ MODULES = ('nova_freemem.acquire.guest_agent',)
 
 TIMEOUT_SECONDS = 2
 DEADLINE_SECONDS = 5.0
-# An answer is waited for 1 s at least, and a file that was opened is closed.
+# An answer is waited for at least 1 s, and a file that was opened is closed.
 LATE_SECONDS = handle.SYNC_SECONDS + 1 + 1
 
 _BLOCKED = '!113 Command guest-exec has been disabled'
@@ -70,16 +70,16 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    """Ask an agent that answers so.
+    """Ask an agent that gives these answers.
 
-    :param data: see script.py
+    :param data: see script.py.
     """
     source = guest_agent.GuestAgent('guest_agent', TIMEOUT_SECONDS)
     with handle.fake_time() as clock:
         guest = handle.Handle(clock)
         guest.agent = script.agent(data)
         started_at = clock.now()
-        with handle.reached_by_libvirt(), oracle.only_our_faults():
+        with handle.reached_by_libvirt(), oracle.only_own_errors():
             tables.check(
                 source.acquire(
                     guests.Guest(guest),

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The domain's XML: who is left alone, and how often the balloon tells."""
+"""The domain's XML: eligibility, and the period of the statistics."""
 
 from nova_freemem.plan import eligibility
 from nova_freemem.virt import domain_xml
@@ -49,11 +49,11 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    """Look at a domain.
+    """Examine a domain.
 
-    :param data: its XML
+    :param data: its XML.
     """
-    with handle.fake_time() as clock, oracle.only_our_faults():
+    with handle.fake_time() as clock, oracle.only_own_errors():
         guest = handle.Handle(clock)
         guest.xml = data.decode(errors='replace')
         description = guests.Guest(guest).xml()

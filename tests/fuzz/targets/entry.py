@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The journal entry in a domain's metadata, in ``journal.Owed.from_xml``."""
+"""The journal entry in a domain's metadata, in ``JournalEntry.from_xml``."""
 
 import datetime
 
@@ -20,7 +20,7 @@ from tests.fuzz import oracle
 
 MODULES = ('nova_freemem.restore.journal',)
 
-OWED = journal.JournalEntry(
+ENTRY = journal.JournalEntry(
     original_kib=4194304,
     source='host1',
     released_at=datetime.datetime(2026, 11, 2, 8, 0, tzinfo=datetime.UTC),
@@ -29,15 +29,15 @@ OWED = journal.JournalEntry(
 )
 
 _LAUGHS = (
-    '<!DOCTYPE owed [<!ENTITY a "1"><!ENTITY b "&a;&a;&a;&a;&a;">'
+    '<!DOCTYPE outstanding [<!ENTITY a "1"><!ENTITY b "&a;&a;&a;&a;&a;">'
     '<!ENTITY c "&b;&b;&b;&b;&b;">]>'
 )
-_FILE = '<!DOCTYPE owed [<!ENTITY c SYSTEM "file:///etc/passwd">]>'
+_FILE = '<!DOCTYPE outstanding [<!ENTITY c SYSTEM "file:///etc/passwd">]>'
 
 
 def seeds() -> list[bytes]:
-    """:returns: an entry, and such as nobody of us has written."""
-    entry = OWED.to_xml()
+    """:returns: an entry, and such as the plugin never writes."""
+    entry = ENTRY.to_xml()
     return [
         text.encode()
         for text in (
@@ -48,7 +48,7 @@ def seeds() -> list[bytes]:
             entry.replace('+00:00', '').replace('2026', '0001'),
             entry.replace('+00:00', '-23:59').replace('2026', '9999'),
             _LAUGHS + entry.replace('host1', '&c;'),
-            _FILE + entry.replace('/>', '>&c;</owed>'),
+            _FILE + entry.replace('/>', '>&c;</outstanding>'),
         )
     ]
 
@@ -56,17 +56,17 @@ def seeds() -> list[bytes]:
 def run(data: bytes) -> None:
     """Read an entry.
 
-    :param data: the metadata element
+    :param data: the metadata element.
     """
-    with oracle.only_our_faults():
-        owed = journal.JournalEntry.from_xml(
+    with oracle.only_own_errors():
+        found = journal.JournalEntry.from_xml(
             data.decode(errors='surrogateescape')
         )
-        assert 0 < owed.original_kib < 1 << 63, 'no amount of memory'
-        assert 0 <= owed.stats_period_seconds < 1 << 31, 'no period'
-        for text in (owed.source, owed.migration):
+        assert 0 < found.original_kib < 1 << 63, 'no amount of memory'
+        assert 0 <= found.stats_period_seconds < 1 << 31, 'no period'
+        for text in (found.source, found.migration):
             assert len(text) <= 255, f'{len(text)} characters'
             oracle.check_harmless(text)
-        # What tells how long ago that was must not stumble either.
-        owed.released_at.astimezone(datetime.UTC) - OWED.released_at
-        assert journal.JournalEntry.from_xml(owed.to_xml()) == owed
+        # The age of the entry must be computable as well.
+        found.released_at.astimezone(datetime.UTC) - ENTRY.released_at
+        assert journal.JournalEntry.from_xml(found.to_xml()) == found

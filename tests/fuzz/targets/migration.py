@@ -13,8 +13,8 @@
 
 """A guest that does its worst from the request to the landing.
 
-It lies in its balloon's statistics and through its agent, stalls, moves its
-balloon as it likes and switches itself off.
+Its balloon statistics and its agent lie. It stalls, resizes its balloon as it
+likes and shuts itself down.
 """
 
 import math
@@ -56,8 +56,8 @@ DEADLINE_SECONDS = 12
 TIMEOUT_SECONDS = 5
 TRANSFER_SECONDS = 5.0
 
-# Beyond the deadline: the command to the agent that is under way when it
-# passes, and closing a file; or giving back what the guest is slow to take.
+# Beyond the deadline: the agent command that is in progress when it passes,
+# and closing a file; or restoring memory that the guest is slow to take.
 LATE_SECONDS = max(
     agent.LATE_SECONDS, watch.TICK_SECONDS + restore_step.WAIT_SECONDS + 0.3
 )
@@ -103,7 +103,7 @@ class Guest:
         self._updated_seconds = 0
 
     def statistics(self) -> dict[str, Any]:
-        """:returns: what its balloon tells now."""
+        """:returns: its balloon statistics now."""
         targets_kib = self._host.targets_kib
         actual_kib = targets_kib[-1] if targets_kib else MEMORY_KIB
         choice = self._choices.number(255)
@@ -133,10 +133,10 @@ class Guest:
 
 
 def run(data: bytes) -> None:
-    """Let a guest leave that does so.
+    """Migrate a guest that does so.
 
     :param data: what it does, see choices.py; ``\\x1f``; and what its agent
-                 says, see script.py
+        answers, see script.py.
     """
     behaviour, _separator, answers = data.partition(_SEPARATOR)
     choices = fuzz_choices.Choices(behaviour)
@@ -147,17 +147,17 @@ def run(data: bytes) -> None:
         mock.patch.object(events.Events, '_record', _check_event),
         handle.reached_by_libvirt(),
         oracle.watched_log(),
-        oracle.only_our_faults(),
+        oracle.only_own_errors(),
     ):
         host = handle.Handle(clock)
         host.statistics = Guest(choices, host).statistics
         host.agent = script.agent(answers)
-        _depart(host, mode, clock)
-    assert not clock.faults, clock.faults
+        _migrate(host, mode, clock)
+    assert not clock.errors, clock.errors
     _check_targets(host)
 
 
-def _depart(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
+def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
     policy = fakes.make_policy(
         mode=mode,
         migration_bandwidth_mbps=1000,
@@ -175,7 +175,7 @@ def _depart(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
         release_rates.ReleaseRates(),
         backoffs.Backoff(),
     )
-    leaving = source.SourceMigration(
+    migration = source.SourceMigration(
         guests.Guest(host),
         engine,
         reporters.Reporter(
@@ -187,17 +187,17 @@ def _depart(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
         clock,
     )
     started_at = clock.now()
-    state = leaving.prepare('dest')
+    state = migration.prepare('dest')
     assert not isinstance(state, source.Cancelled)
     late_seconds = clock.now() - started_at - DEADLINE_SECONDS
     assert late_seconds <= LATE_SECONDS, f'{late_seconds:.1f} s late'
-    with leaving.transfer('dest', state):
+    with migration.transfer('dest', state):
         clock.wait(TRANSFER_SECONDS)
     learnt = engine.release_rates.current
     for rate in (learnt.inflate_kib_per_second, learnt.reclaim_kib_per_second):
         assert 0 < rate < math.inf, learnt
     ended_at = clock.now()
-    leaving.restore()
+    migration.restore()
     seconds = clock.now() - ended_at
     assert seconds <= restore_step.WAIT_SECONDS + 0.3, f'{seconds:.1f} s'
 

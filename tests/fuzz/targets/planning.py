@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""What a guest said made into a plan: no target below the floor."""
+"""A plan made of what a guest reported: no target below the headroom."""
 
 from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.plan import bandwidth as bandwidths
@@ -38,9 +38,9 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    """Plan for a guest that said so.
+    """Plan for a guest that reports so.
 
-    :param data: see choices.py
+    :param data: see choices.py.
     """
     choices = fuzz_choices.Choices(data)
     guest = Eligible(
@@ -59,7 +59,7 @@ def run(data: bytes) -> None:
     rate = bandwidths.Bandwidth(
         1024.0 + choices.number(1 << 25), bandwidths.Origin.MEASURED
     )
-    with oracle.only_our_faults():
+    with oracle.only_own_errors():
         driver = _driver(choices)
         hopeless = planner.cannot_pay(driver, guest, policy, rate)
         if hopeless is not None:

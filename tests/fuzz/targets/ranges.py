@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The words of ``/proc/kpageflags``, through an agent to ``ranges.ask``."""
+"""The words of ``/proc/kpageflags``, through an agent to ``ranges``."""
 
 import struct
 
@@ -39,7 +39,7 @@ _WORDS = (
 
 
 def seeds() -> list[bytes]:
-    """:returns: a guest of 64 MiB that tells, and such as falter."""
+    """:returns: a guest of 64 MiB that answers, and such as fail."""
     opened, closed = script.returned(1000), script.returned({})
     auxv = [opened, _content(_AUXV), closed]
     honest = [
@@ -63,16 +63,16 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    """Ask a guest that answers so.
+    """Ask a guest that gives these answers.
 
-    :param data: see script.py
+    :param data: see script.py.
     """
     source = guest_agent.GuestAgent('guest_agent', agent.TIMEOUT_SECONDS)
     with handle.fake_time() as clock:
         guest = handle.Handle(clock)
         guest.agent = script.agent(data)
         started_at = clock.now()
-        with handle.reached_by_libvirt(), oracle.only_our_faults():
+        with handle.reached_by_libvirt(), oracle.only_own_errors():
             answer = ranges.acquire(
                 source,
                 guests.Guest(guest),

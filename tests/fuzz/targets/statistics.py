@@ -49,17 +49,17 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    """Ask a balloon that tells so.
+    """Read such statistics of a balloon.
 
-    :param data: see choices.py
+    :param data: see choices.py.
     """
     choices = fuzz_choices.Choices(data)
     source = balloon_stats.BalloonStats('balloon_stats', 5)
     with handle.fake_time() as clock:
         guest = handle.Handle(clock)
-        guest.statistics = told(choices, clock)
+        guest.statistics = answers(choices, clock)
         started_at = clock.now()
-        with oracle.only_our_faults():
+        with oracle.only_own_errors():
             tables.check(
                 source.acquire(
                     guests.Guest(guest), clock, clocks.Deadline(clock, 60)
@@ -69,10 +69,10 @@ def run(data: bytes) -> None:
     assert seconds <= guests.FRESH_STATS_SECONDS + 0.01, f'{seconds} s'
 
 
-def told(
+def answers(
     choices: fuzz_choices.Choices, clock: fakes.FakeClock
 ) -> Callable[[], dict[str, Any]]:
-    """:returns: what ``memoryStats`` answers, each time anew."""
+    """:returns: what ``memoryStats`` answers, each time something else."""
 
     def statistics() -> dict[str, Any]:
         present = choices.number(255)

@@ -28,7 +28,7 @@ _PRESSURE = (
 
 
 def captured() -> bytes:
-    """:returns: what a machine of 24 GiB tells."""
+    """:returns: the tables of a machine of 24 GiB."""
     return (
         b''.join(
             (fakes.CAPTURED / f'linux-6.18-x86_64.{name}').read_bytes()
@@ -39,7 +39,7 @@ def captured() -> bytes:
 
 
 def seeds() -> list[bytes]:
-    """:returns: captured tables, and such of a guest that is small enough."""
+    """:returns: captured tables, and those of a guest that is small enough."""
     small = (
         b'MemTotal:  4022020 kB\nMemFree:  3958252 kB\n'
         b'MemAvailable:  3842800 kB\nCached:  11476 kB\n'
@@ -60,16 +60,16 @@ def seeds() -> list[bytes]:
 def run(data: bytes) -> None:
     """Read what a guest printed.
 
-    :param data: what it printed
+    :param data: what it printed.
     """
-    with oracle.only_our_faults():
+    with oracle.only_own_errors():
         check(meminfo.read_tables('guest_agent', data))
 
 
 def check(memory: FreeMemory) -> None:
-    """See that what is accepted can be.
+    """Assert that what is accepted is possible.
 
-    :param memory: what was read
+    :param memory: what was read.
     """
     memory.check(MAXIMUM_KIB)
     assert 0 < memory.total_kib <= MAXIMUM_KIB

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The statistics of a transfer: what the link is seen to carry."""
+"""The statistics of a transfer: the bandwidth that is learnt from them."""
 
 import math
 
@@ -35,9 +35,9 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    """Go along with a transfer that tells so.
+    """Watch a transfer with such statistics.
 
-    :param data: see choices.py
+    :param data: see choices.py.
     """
     choices = fuzz_choices.Choices(data)
     sent = {'memory_processed': 0}
@@ -52,7 +52,7 @@ def run(data: bytes) -> None:
 
     links = bandwidths.Bandwidths(0, lambda: None)
     requests = Requests()
-    with handle.fake_time() as clock, oracle.only_our_faults():
+    with handle.fake_time() as clock, oracle.only_own_errors():
         guest = handle.Handle(clock)
         guest.job = job
         clock.after(

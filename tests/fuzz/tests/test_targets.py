@@ -11,11 +11,13 @@
 # under the License.
 
 
-"""A few hundred hostile guests for each seam; tools/fuzz.sh has millions."""
+"""A few hundred hostile guests for each target; tools/fuzz.sh has millions."""
 
 from collections.abc import Callable
 import logging
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import ddt
@@ -35,6 +37,7 @@ from nova_freemem.release import balloon
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 from tests import base
+from tests.fuzz import __main__ as command
 from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import handle
 from tests.fuzz import oracle
@@ -63,7 +66,7 @@ def edited(data: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
 @ddt.ddt
 class HostileGuestTest(base.TestCase):
     @ddt.data(*targets.NAMES)
-    def test_whatever_it_says_nobody_else_is_hurt(self, name: str) -> None:
+    def test_whatever_it_says_nothing_else_is_harmed(self, name: str) -> None:
         target = targets.load(name)
         honest = target.seeds()
 
@@ -75,7 +78,7 @@ class HostileGuestTest(base.TestCase):
         run()
 
     @ddt.data(*targets.NAMES)
-    def test_what_it_may_well_say_reaches_the_seam(self, name: str) -> None:
+    def test_what_an_honest_guest_says_is_accepted(self, name: str) -> None:
         target = targets.load(name)
         self.assertTrue(target.MODULES)
         for data in target.seeds():
@@ -83,7 +86,7 @@ class HostileGuestTest(base.TestCase):
 
 
 class OracleTest(base.TestCase):
-    """A fault in a seam is a finding."""
+    """An error in what reads from a guest is a finding."""
 
     def assert_found(
         self, name: str, kind: type[Exception] = AssertionError
@@ -107,9 +110,9 @@ class OracleTest(base.TestCase):
         )
 
     def break_down(self, *_args: object, **_kwargs: object) -> None:
-        raise KeyError('a fault of the seam')
+        raise KeyError('an error of what reads')
 
-    def test_another_exception_than_ours(self) -> None:
+    def test_an_exception_that_is_not_the_plugins(self) -> None:
         for name, owner, attribute in (
             ('agent', meminfo, 'read_tables'),
             ('tables', meminfo, '_free_blocks'),
@@ -128,7 +131,7 @@ class OracleTest(base.TestCase):
             ):
                 self.assert_found(name, KeyError)
 
-    def test_an_error_that_the_migration_swallows(self) -> None:
+    def test_an_error_that_the_migration_logs(self) -> None:
         self.patch(planner, 'make', self.break_down)
         self.assert_found('migration')
 
@@ -163,8 +166,8 @@ class OracleTest(base.TestCase):
     def test_a_line_that_draws_on_the_terminal(self) -> None:
         for text in ('\x1b[2J', 'a\nERROR b', '\u202e', 'a' * 9999):
             self.assertRaises(AssertionError, oracle.check_harmless, text)
-            fault = exceptions.SourceUnavailable(source='agent', problem=text)
-            self.assertRaises(AssertionError, oracle.check_fault, fault)
+            error = exceptions.SourceUnavailable(source='agent', problem=text)
+            self.assertRaises(AssertionError, oracle.check_error, error)
 
             def log(text: str = text) -> None:
                 with oracle.watched_log():
@@ -172,9 +175,9 @@ class OracleTest(base.TestCase):
 
             self.assertRaises(AssertionError, log)
 
-    def test_the_original_of_a_fault_in_its_trace(self) -> None:
+    def test_what_libvirt_said_in_the_traceback_of_an_error(self) -> None:
         def quote() -> None:
-            with oracle.only_our_faults():
+            with oracle.only_own_errors():
                 try:
                     raise handle.error(113, '\x1b[2J')
                 except libvirt.libvirtError as error:
@@ -186,7 +189,7 @@ class OracleTest(base.TestCase):
 
     def test_what_takes_long(self) -> None:
         def loop() -> None:
-            with oracle.only_our_faults():
+            with oracle.only_own_errors():
                 self.useFixture(
                     fixtures.MonkeyPatch('time.process_time', lambda: 1e9)
                 )
@@ -235,22 +238,47 @@ class HandleTest(base.TestCase):
                 self.assertEqual(list(given), list(known)[: len(given)], name)
 
 
+class CommandTest(base.TestCase):
+    def test_help_shows_every_option_and_target(self) -> None:
+        shown = subprocess.run(
+            [sys.executable, '-m', 'tests.fuzz', '--help'],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+        self.assertIn('usage: tools/fuzz.sh', shown)
+        for word in ('--seconds N', '--replay FILE', *targets.NAMES):
+            self.assertIn(word, shown)
+
+    def test_the_table_shows_what_was_run_and_found(self) -> None:
+        results = [
+            run.Result('agent', 36600, 40.0, 91, 97.5, 89, None),
+            run.Result('ranges', 10, 1.0, 1, None, 84, '/x/crash-1'),
+        ]
+        lines = command.table(results, 'rst').splitlines()
+        self.assertEqual(
+            ['agent', '36,600', '40', '915', '91', '98', '89', '0'],
+            lines[3].split(),
+        )
+        self.assertEqual(['-', '84', '1'], lines[4].split()[-3:])
+
+
 class FiguresTest(base.TestCase):
-    said = (
+    output = (
         '#2\tINITED cov: 12 ft: 13\n#9 DONE   cov: 34 ft: 56 exec/s: 3\n'
         "artifact_prefix='/x/'; Test unit written to /x/crash-1\n"
         'stat::number_of_executed_units: 1234\nstat::peak_rss_mb:   84\n'
     )
 
-    def test_the_last_that_was_said_counts(self) -> None:
-        self.assertEqual(34, run.last_said(self.said, 'cov: '))
-        self.assertEqual(84, run.last_said(self.said, 'peak_rss_mb: '))
-        self.assertEqual(0, run.last_said('it died', 'cov: '))
+    def test_the_last_number_counts(self) -> None:
+        self.assertEqual(34, run.last_number(self.output, 'cov: '))
+        self.assertEqual(84, run.last_number(self.output, 'peak_rss_mb: '))
+        self.assertEqual(0, run.last_number('it died', 'cov: '))
 
-    def test_a_finding_is_told_where_it_is(self) -> None:
+    def test_a_finding_names_its_file(self) -> None:
         log, findings = pathlib.Path('a.log'), pathlib.Path('/x')
-        self.assertIsNone(run.finding(0, self.said, findings, log))
+        self.assertIsNone(run.finding(0, self.output, findings, log))
         self.assertEqual(
-            '/x/crash-1', run.finding(77, self.said, findings, log)
+            '/x/crash-1', run.finding(77, self.output, findings, log)
         )
         self.assertIn('a.log', run.finding(1, 'it died', findings, log))

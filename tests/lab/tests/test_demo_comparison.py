@@ -20,11 +20,11 @@ import unittest
 from rich import console
 
 from tests.lab import comparison
-from tests.lab import guest as lab_guest
+from tests.lab import observation
 from tests.lab import picture
-from tests.lab import recording
+from tests.lab import records
 from tests.lab import witness
-from tests.lab.tests import test_demo_recording as recorded
+from tests.lab.tests import test_observation as observed
 
 WITHOUT = comparison.Run(
     scenario='memory dirtied and freed',
@@ -112,22 +112,37 @@ class ComparisonTest(unittest.TestCase):
         self.assertIn('3,390 MB', sentence)
 
 
+class EventsTest(unittest.TestCase):
+    def test_an_event_that_has_not_ended_has_no_time_of_its_end(self) -> None:
+        event = records.Event(
+            action='live-migration',
+            name='compute_freemem_release',
+            host='freemem-host1',
+            start='2026-01-02T03:04:05.000000',
+            finish='2026-01-02T03:04:09.000000',
+            result='Success',
+        )
+        events = [event, event._replace(finish=None, result=None)]
+        lines = printed(comparison.events_table('vm', events)).splitlines()
+        ended, running = (line for line in lines if 'release' in line)
+        self.assertEqual(
+            ['03:04:05', '03:04:09', 'Success'], ended.split()[-3:]
+        )
+        self.assertEqual('03:04:05', running.split()[-1])
+
+
 class WitnessTest(unittest.TestCase):
     before = witness.Witness(
         boot_id='5e9f',
-        held=lab_guest.Held(
-            verified=8192, mismatches=0, rewritten=10, checksum=77
-        ),
+        checksum=77,
+        mismatches=0,
         total_kib=4_020_000,
         balloon_kib=4_194_304,
         definition_kib=4_194_304,
     )
 
     def after(self, **changed: object) -> witness.Witness:
-        held = dataclasses.replace(
-            self.before.held, verified=20_000, rewritten=4000
-        )
-        return dataclasses.replace(self.before, **{'held': held, **changed})
+        return dataclasses.replace(self.before, **changed)
 
     def test_a_guest_that_worked_on_is_intact(self) -> None:
         self.assertEqual([], witness.changes(self.before, self.after()))
@@ -139,8 +154,7 @@ class WitnessTest(unittest.TestCase):
 
     def test_memory_that_changed_is_noticed(self) -> None:
         for wrong in ({'checksum': 78}, {'mismatches': 1}):
-            held = dataclasses.replace(self.after().held, **wrong)
-            after = self.after(held=held)
+            after = self.after(**wrong)
             self.assertEqual(1, len(witness.changes(self.before, after)))
 
     def test_one_kibibyte_less_is_a_loss(self) -> None:
@@ -153,8 +167,8 @@ class WitnessTest(unittest.TestCase):
 class PictureTest(unittest.TestCase):
     def test_both_migrations_are_drawn_into_a_png(self) -> None:
         runs = []
-        for seen in (recorded.plain(), recorded.shrunk()):
-            phases = recording.find(seen, recorded.ORIGINAL_KIB)
+        for seen in (observed.plain(), observed.shrunk()):
+            phases = observation.find(seen, observed.ORIGINAL_KIB)
             runs.append((seen, phases))
         image = io.BytesIO()
         picture.draw(*runs, 'two migrations', image)

@@ -20,19 +20,19 @@ from unittest import mock
 from tests import base
 from tests.lab import demo
 from tests.lab import episode
-from tests.lab import recording
+from tests.lab import observation
 from tests.lab.tests import test_demo_comparison as compared
-from tests.lab.tests import test_demo_recording as recorded
+from tests.lab.tests import test_observation as observed
 
-PLAIN = recorded.plain()
+PLAIN = observed.plain()
 
 
 def played(*wrong: str) -> episode.Episode:
     return episode.Episode(
         run=compared.WITHOUT,
         beside=compared.DURING,
-        recording=PLAIN,
-        phases=recording.find(PLAIN, recorded.ORIGINAL_KIB),
+        observation=PLAIN,
+        phases=observation.find(PLAIN, observed.ORIGINAL_KIB),
         wrong=wrong,
     )
 
@@ -46,13 +46,13 @@ class VerdictTest(base.TestCase):
     def test_an_intact_guest_ends_in_success(self) -> None:
         code, said = self.verdict(played(), played())
         self.assertEqual(0, code)
-        self.assertIn('all its memory back', said)
+        self.assertIn('all its memory is restored', said)
 
     def test_a_harmed_guest_ends_in_failure_and_words(self) -> None:
         code, said = self.verdict(played(), played('the guest was restarted'))
         self.assertEqual(1, code)
         self.assertIn('with the plugin: the guest was restarted', said)
-        self.assertNotIn('all its memory back', said)
+        self.assertNotIn('all its memory is restored', said)
 
     def test_doubtful_counters_are_told_and_are_no_failure(self) -> None:
         beside = dataclasses.replace(compared.DURING, job_bytes=1_000_000)

@@ -108,14 +108,7 @@ class LockTest(base.TestCase):
         self.assertTrue((self.state / 'lock').exists())
 
     def test_what_brings_the_lab_up_or_down_wants_it_alone(self) -> None:
-        for words in (
-            'up',
-            'down',
-            'demo',
-            'bench',
-            'test libvirt',
-            'test cloud',
-        ):
+        for words in ('up', 'down', 'demo', 'test libvirt', 'test cloud'):
             self.assertTrue(preflight.needed(words.split()).alone, words)
         for words in ('status', 'boot a', 'migrate a', 'exec a ls'):
             self.assertFalse(preflight.needed(words.split()).alone, words)

@@ -46,7 +46,9 @@ class BalloonStatsTest(base.GuestTestCase):
     def test_stale_statistics_are_no_answer(self) -> None:
         self.guest.has_driver = False
         self.assertEqual(
-            'balloon_stats: the balloon statistics stay stale', self.problem()
+            'balloon_stats: the balloon driver did not update its statistics '
+            'within 1 s',
+            self.problem(),
         )
 
     def test_missing_statistics_are_no_answer(self) -> None:

@@ -112,8 +112,8 @@ class CheckTest(base.TestCase):
         )
 
     def test_more_free_and_cold_together_than_there_is(self) -> None:
-        # Each can be, both cannot: a guest that claimed it was planned to
-        # have less than nothing.
+        # Each is possible, both are not: the plan for a guest that reported
+        # it left less than nothing.
         self.assert_refused(
             'free and cold of 2000 KiB where at most 1024 KiB is possible',
             1 * MIB,
@@ -138,7 +138,7 @@ class CheckTest(base.TestCase):
 
 
 class LimitedByTest(base.TestCase):
-    """The agent, and the balloon driver of the same guest."""
+    """The figures of the agent, next to those of the balloon driver."""
 
     def test_totals_that_differ_are_refused(self) -> None:
         error = self.assertRaises(

@@ -64,7 +64,7 @@ class AgentTestCase(base.GuestTestCase):
         return str(self.assertRaises(exceptions.SourceUnavailable, self.ask))
 
 
-class AskTest(AgentTestCase):
+class AcquireTest(AgentTestCase):
     def test_two_round_trips_report_everything(self) -> None:
         memory = self.ask()
         self.assertEqual(4 * GIB, memory.total_kib)
@@ -102,7 +102,7 @@ class AskTest(AgentTestCase):
         self.assertEqual({}, self.guest.agent.handles)
 
     def test_an_unresponsive_agent_is_not_sent_the_close(self) -> None:
-        # libvirt would ask it first whether it listens, for 10 s.
+        # libvirt would first ping the agent, for 10 s.
         self.guest.agent.script = [
             fakes.libvirt_fault(exceptions.AgentCommandRefused, 'blocked'),
             replied(1000),

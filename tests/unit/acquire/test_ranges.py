@@ -155,7 +155,7 @@ class RangesTestCase(base.GuestTestCase):
 
 
 class FlagsTest(base.TestCase):
-    """What becomes of the kernel's words."""
+    """How the kernel's words are kept and read."""
 
     def ranges_of(self, bit: int, *chunks: bytes) -> ranges.Ranges:
         flags = ranges.PageFlags()
@@ -205,7 +205,7 @@ class FlagsTest(base.TestCase):
         self.assertEqual(512 * 1024, len(found))
 
 
-class AskTest(RangesTestCase):
+class AcquireTest(RangesTestCase):
     def test_a_guest_of_4_gib_with_a_hole(self) -> None:
         answer = self.ask()
         self.assertEqual(FREE_RANGES, answer.free)

@@ -73,7 +73,7 @@ class ListTest(base.CommandTestCase):
         )
         self.assertRegex(
             row['state'],
-            'running; its journal entry cannot be read: format 2 is newer',
+            'running; its journal entry cannot be read: it has format 2',
         )
         self.assertEqual(
             [None] * 3,
@@ -84,6 +84,22 @@ class ListTest(base.CommandTestCase):
         self.add_guest().metadata = base.UNREADABLE
         self.assertEqual(0, self.run_command('list'))
         self.assertRegex(self.out, r'n/a +\| n/a +\| n/a +\|')
+        self.assertEqual(0, self.run_command('list', '-f', 'csv'))
+        self.assertTrue(self.out.endswith('"n/a","n/a","n/a"\n'), self.out)
+
+    def test_rows_can_be_sorted(self) -> None:
+        self.add_guest(OTHER_UUID).metadata = base.UNREADABLE
+        self.add_guest(UUID).actual_kib = 2 * GIB
+        for column, order in (
+            ('current_kib', (OTHER_UUID, UUID)),
+            # Not all values are known: in the order of the servers.
+            ('original_kib', (UUID, OTHER_UUID)),
+        ):
+            self.assertEqual(
+                0, self.run_command('list', '--sort-column', column)
+            )
+            first, second = (self.out.index(uuid) for uuid in order)
+            self.assertLess(first, second)
 
     def test_a_guest_that_leaves_meanwhile_does_not_hide_the_others(
         self,

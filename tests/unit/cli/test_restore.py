@@ -91,7 +91,7 @@ class RestoreTest(base.CommandTestCase):
         guest = self.add_guest()
         guest.metadata = base.UNREADABLE
         self.assert_not_restored(
-            'its journal entry cannot be read: format 2 is newer than 1',
+            'its journal entry cannot be read: it has format 2',
             f'"nova-freemem repair {UUID}"',
         )
         self.assertEqual(base.UNREADABLE, guest.metadata)

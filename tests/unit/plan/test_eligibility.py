@@ -129,14 +129,13 @@ class EligibilityTest(base.TestCase):
             balloon=MemoryStats(actual_kib=3 * GIB, rss_kib=3 * GIB)
         )
         self.assertEqual(
-            'the balloon is inflated already, and not by this migration '
-            '(3145728 of 4194304 KiB)',
+            'something else has inflated the balloon (3145728 of 4194304 KiB)',
             str(decision),
         )
 
     def test_a_reason_without_figures_is_one_clause(self) -> None:
         self.assertEqual(
-            'the guest is paused or not running',
+            'the guest is not running',
             str(Skip(Reason.NOT_RUNNING)),
         )
 

@@ -105,8 +105,8 @@ class ReportTest(base.TestCase):
         self.assertEqual(
             [
                 'INFO Skipping memory release: nothing is free beyond the '
-                "headroom of the guest (figures). See 'nothing_free' in the "
-                'operations guide.'
+                "headroom (figures). See 'nothing_free' in the operations "
+                'guide.'
             ],
             self.log.output.splitlines(),
         )

@@ -72,9 +72,9 @@ def connect():
 
 
 def main():
-    """Let it look at all guests.
+    """Have it check all guests.
 
-    Prints how long everybody else had to wait at most, how long libvirt
+    Prints how long other green threads had to wait at most, how long libvirt
     took in all, in seconds, and whether a thread is left.
     """
     connection, clock = connect(), clocks.Clock()

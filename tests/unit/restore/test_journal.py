@@ -82,19 +82,19 @@ class UnreadableTest(base.TestCase):
             '\ud800',
             '<?xml version="1.0" encoding="utf-8"?>' + ENTRY,
         ):
-            self.assert_unreadable('not XML', text)
+            self.assert_unreadable('it is not XML', text)
 
     def test_another_element(self) -> None:
         self.assert_unreadable(
-            'not an element <outstanding>',
+            'it is not an element <outstanding>',
             ENTRY.replace('<outstanding', '<other'),
         )
 
     def test_an_entry_of_a_newer_format_asks_for_an_upgrade(self) -> None:
         for number in (2, 10, 99):
             self.assert_unreadable(
-                f'format {number} is newer than 1, which this version of '
-                'nova-freemem reads (upgrade it)',
+                f'it has format {number}, of a newer nova-freemem (upgrade '
+                'this one)',
                 ENTRY.replace('format="1"', f'format="{number}"'),
             )
 
@@ -127,12 +127,13 @@ class UnreadableTest(base.TestCase):
             'stats_period_seconds',
         ):
             self.assert_unreadable(
-                f'{name} is missing', ENTRY.replace(f'{name}=', f'x{name}=')
+                f'its {name} is missing',
+                ENTRY.replace(f'{name}=', f'x{name}='),
             )
 
     def assert_not_valid(self, name: str, right: str, wrong: str) -> None:
         self.assert_unreadable(
-            f'{name} is not valid', ENTRY.replace(right, wrong)
+            f'its {name} is not valid', ENTRY.replace(right, wrong)
         )
 
     def test_a_wrong_attribute(self) -> None:
@@ -178,14 +179,14 @@ class UnreadableTest(base.TestCase):
 
     def test_an_entry_that_is_too_long_is_not_parsed(self) -> None:
         message = self.assert_unreadable(
-            'longer than 4096 characters',
+            'it is longer than 4096 characters',
             ENTRY + ' ' * journal.LONGEST_ENTRY_CHARACTERS,
         )
         self.assertLess(len(message), 400)
 
     def test_entities_do_not_expand(self) -> None:
         started_at = time.process_time()
-        self.assert_unreadable('not XML', BILLION_LAUGHS)
+        self.assert_unreadable('it is not XML', BILLION_LAUGHS)
         self.assertLess(time.process_time() - started_at, 1)
 
     def test_files_of_the_host_are_not_read(self) -> None:
@@ -198,7 +199,7 @@ class UnreadableTest(base.TestCase):
         self.assertNotIn('root:', str(error))
 
     def test_the_message_is_one_line_whatever_the_entry_is(self) -> None:
-        message = self.assert_unreadable('not XML', 'a\nERROR b\x1b[2J')
+        message = self.assert_unreadable('it is not XML', 'a\nERROR b\x1b[2J')
         self.assertNotIn('\n', message)
         self.assertNotIn('\x1b', message)
 

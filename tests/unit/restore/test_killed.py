@@ -12,8 +12,8 @@
 
 """A nova-compute that is killed at any moment, and started again.
 
-Nothing that was running in it runs on: not a ``finally`` either. What is left
-is the guest, libvirt, and what is written in the guest's domain.
+Nothing that was running in it continues, not even a ``finally``. What is left
+is the guest, libvirt, and the journal entry in the guest's domain.
 """
 
 from collections.abc import Callable
@@ -36,13 +36,13 @@ DEFLATING_SECONDS = 6.5
 
 
 class Killed(BaseException):
-    """The process is no more."""
+    """The process was killed."""
 
 
 class MortalDomain(fakes.FakeDomain):
-    """A domain as a process sees it that is killed at one of its calls.
+    """A domain whose process is killed at one of the calls.
 
-    :ivar calls_left: how many calls it lives to make
+    :ivar calls_left: how many calls succeed before
     """
 
     calls_left = 1 << 30
@@ -88,7 +88,7 @@ class KilledTestCase(migrate_base.MigrationTestCase):
     def start_again_and_assert_restored(
         self, world: migrate_base.World, *because: Any
     ) -> None:
-        """Have both nova-computes run again, an interval at most."""
+        """Start both nova-computes again, and wait an interval at most."""
         for domain in (world.source, world.destination):
             domain.calls_left = 0
             world.start_compute(domain.host)
@@ -105,7 +105,7 @@ class SourceKilledTest(KilledTestCase):
         calls: int,
         request: Request | None = None,
     ) -> bool:
-        """Let the guest leave, and the source be killed meanwhile.
+        """Migrate the guest, and have the source be killed meanwhile.
 
         :returns: whether it lived to see the end
         """

@@ -457,7 +457,7 @@ class UnableTest(ReconcilerTestCase):
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(60)
         (line,) = self.log_lines('ERROR')
-        self.assertIn('format 2 is newer than 1', line)
+        self.assertIn('it has format 2, of a newer nova-freemem', line)
         self.assertIn(f'nova-freemem repair {fakes.UUID}', line)
         self.assertEqual(
             '<outstanding format="2" original_kib="1"/>', guest.metadata

@@ -57,21 +57,21 @@ def make_handle() -> mock.Mock:
     return mock.create_autospec(libvirt.virDomain, instance=True)
 
 
-class DomainTestCase(base.TestCase):
+class GuestTestCase(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.handle = make_handle()
         self.handle.reset_mock(return_value=True, side_effect=True)
         self.handle.XMLDesc.return_value = fakes.DOMAIN_XML
-        self.domain = guests.Guest(self.handle)
+        self.guest = guests.Guest(self.handle)
 
 
-class CallsTest(DomainTestCase):
+class CallsTest(GuestTestCase):
     def test_only_a_running_guest_is_running(self) -> None:
         for state in range(libvirt.VIR_DOMAIN_PMSUSPENDED + 1):
             self.handle.state.return_value = [state, 1]
             self.assertEqual(
-                state == libvirt.VIR_DOMAIN_RUNNING, self.domain.is_running()
+                state == libvirt.VIR_DOMAIN_RUNNING, self.guest.is_running()
             )
 
     def test_it_is_running_or_paused(self) -> None:
@@ -82,7 +82,7 @@ class CallsTest(DomainTestCase):
             (libvirt.VIR_DOMAIN_CRASHED, Situation.PAUSED),
         ):
             self.handle.state.return_value = [state, 1]
-            self.assertIs(situation, self.domain.situation())
+            self.assertIs(situation, self.guest.situation())
 
     def test_it_has_a_job_while_libvirt_says_so(self) -> None:
         self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
@@ -91,7 +91,7 @@ class CallsTest(DomainTestCase):
             libvirt.VIR_DOMAIN_JOB_UNBOUNDED,
         ):
             self.handle.jobStats.return_value = {'type': kind}
-            self.assertIs(Situation.HAS_JOB, self.domain.situation())
+            self.assertIs(Situation.HAS_JOB, self.guest.situation())
 
     def test_it_has_a_job_at_the_destination_of_its_migration(self) -> None:
         self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
@@ -99,7 +99,7 @@ class CallsTest(DomainTestCase):
             libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
             'migration statistics are available only on the source host',
         )
-        self.assertIs(Situation.HAS_JOB, self.domain.situation())
+        self.assertIs(Situation.HAS_JOB, self.guest.situation())
 
     def test_it_has_a_job_by_the_reason_it_is_paused_or_runs_for(self) -> None:
         for state, reason in (
@@ -112,7 +112,7 @@ class CallsTest(DomainTestCase):
             (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY),
         ):
             self.handle.state.return_value = [state, reason]
-            self.assertIs(Situation.HAS_JOB, self.domain.situation())
+            self.assertIs(Situation.HAS_JOB, self.guest.situation())
         self.handle.jobStats.assert_not_called()
 
     def test_a_job_that_cannot_be_read_is_an_error(self) -> None:
@@ -120,27 +120,27 @@ class CallsTest(DomainTestCase):
         self.handle.jobStats.side_effect = libvirt_error(
             libvirt.VIR_ERR_OPERATION_TIMEOUT
         )
-        self.assertRaises(exceptions.DomainBusy, self.domain.situation)
+        self.assertRaises(exceptions.DomainBusy, self.guest.situation)
 
     def test_it_is_known_by_its_uuid(self) -> None:
         self.handle.UUIDString.return_value = 'an-uuid'
-        self.assertEqual('an-uuid', self.domain.uuid)
+        self.assertEqual('an-uuid', self.guest.uuid)
 
     def test_xml_is_the_live_one(self) -> None:
-        self.assertEqual('4194304', self.domain.xml().findtext('./memory'))
+        self.assertEqual('4194304', self.guest.xml().findtext('./memory'))
         self.handle.XMLDesc.assert_called_once_with(0)
 
     def test_balloon_is_set_live(self) -> None:
-        self.domain.set_balloon_kib(1024)
+        self.guest.set_balloon_kib(1024)
         self.handle.setMemoryFlags.assert_called_once_with(1024, LIVE)
 
     def test_definition_can_be_set_as_well(self) -> None:
-        self.domain.set_balloon_kib(1024, definition=True)
+        self.guest.set_balloon_kib(1024, definition=True)
         self.handle.setMemoryFlags.assert_called_once_with(1024, LIVE | CONFIG)
 
     def test_metadata_is_written_live_and_erased_everywhere(self) -> None:
-        self.domain.write_metadata('<outstanding/>')
-        self.domain.erase_metadata()
+        self.guest.write_metadata('<outstanding/>')
+        self.guest.erase_metadata()
         element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
         self.assertEqual(
             [
@@ -164,7 +164,7 @@ class CallsTest(DomainTestCase):
 
     def test_metadata_is_read_from_the_running_domain(self) -> None:
         self.handle.metadata.return_value = '<outstanding/>'
-        self.assertEqual('<outstanding/>', self.domain.read_metadata())
+        self.assertEqual('<outstanding/>', self.guest.read_metadata())
         self.handle.metadata.assert_called_once_with(
             libvirt.VIR_DOMAIN_METADATA_ELEMENT, guests.METADATA_URI, LIVE
         )
@@ -173,19 +173,19 @@ class CallsTest(DomainTestCase):
         absent = libvirt_error(libvirt.VIR_ERR_NO_DOMAIN_METADATA)
         self.handle.metadata.side_effect = absent
         self.handle.setMetadata.side_effect = absent
-        self.assertIsNone(self.domain.read_metadata())
-        self.domain.erase_metadata()
+        self.assertIsNone(self.guest.read_metadata())
+        self.guest.erase_metadata()
 
     def test_agent_is_asked_with_a_timeout(self) -> None:
         ask = self.patch_autospec(
             libvirt_qemu, 'qemuAgentCommand', return_value='{"return": {}}'
         )
-        self.assertEqual('{"return": {}}', self.domain.agent_command('{}', 5))
+        self.assertEqual('{"return": {}}', self.guest.agent_command('{}', 5))
         ask.assert_called_once_with(self.handle, '{}', 5, 0)
 
     def test_the_statistics_period_can_be_set(self) -> None:
-        self.domain.set_stats_period_seconds(1)
-        self.domain.set_stats_period_seconds(10, definition=True)
+        self.guest.set_stats_period_seconds(1)
+        self.guest.set_stats_period_seconds(10, definition=True)
         self.assertEqual(
             [mock.call(1, LIVE), mock.call(10, LIVE | CONFIG)],
             self.handle.setMemoryStatsPeriod.call_args_list,
@@ -196,19 +196,19 @@ class CallsTest(DomainTestCase):
             'type': 2,
             'memory_processed': 3 * 1024 * 1024,
         }
-        self.assertEqual(3072.0, self.domain.transferred_kib())
+        self.assertEqual(3072.0, self.guest.transferred_kib())
 
     def test_what_is_not_an_amount_was_not_sent(self) -> None:
         for value in (None, '7', -1, 2.5, 10**400):
             self.handle.jobStats.return_value = {'memory_processed': value}
-            self.assertIsNone(self.domain.transferred_kib())
+            self.assertIsNone(self.guest.transferred_kib())
 
     def test_where_there_is_no_job_nothing_was_sent(self) -> None:
         self.handle.jobStats.return_value = {'type': 0}
-        self.assertIsNone(self.domain.transferred_kib())
+        self.assertIsNone(self.guest.transferred_kib())
 
 
-class SteerTest(DomainTestCase):
+class SteerBalloonTest(GuestTestCase):
     """The balloon moves by QEMU's monitor while a transfer runs."""
 
     def setUp(self) -> None:
@@ -218,7 +218,7 @@ class SteerTest(DomainTestCase):
         )
 
     def test_the_monitor_gets_bytes(self) -> None:
-        self.domain.steer_balloon_kib(1024)
+        self.guest.steer_balloon_kib(1024)
         self.ask.assert_called_once_with(
             self.handle,
             '{"execute": "balloon", "arguments": {"value": 1048576}}',
@@ -226,12 +226,12 @@ class SteerTest(DomainTestCase):
         )
 
     def test_libvirts_own_call_is_not_made(self) -> None:
-        self.domain.steer_balloon_kib(1024)
+        self.guest.steer_balloon_kib(1024)
         self.handle.setMemoryFlags.assert_not_called()
 
     def error(self) -> exceptions.FreememError:
         return self.assertRaises(
-            exceptions.LibvirtError, self.domain.steer_balloon_kib, 1024
+            exceptions.LibvirtError, self.guest.steer_balloon_kib, 1024
         )
 
     def test_what_qemu_refuses_is_an_error(self) -> None:
@@ -262,7 +262,7 @@ class SteerTest(DomainTestCase):
             self.assertIs(meaning, type(self.error()))
 
 
-class ErrorsTest(DomainTestCase):
+class ErrorsTest(GuestTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.agent_command = self.patch_autospec(
@@ -274,13 +274,13 @@ class ErrorsTest(DomainTestCase):
     ) -> exceptions.FreememError:
         self.handle.setMemoryFlags.side_effect = libvirt_error(code, text)
         return self.assertRaises(
-            exceptions.LibvirtError, self.domain.set_balloon_kib, 1024
+            exceptions.LibvirtError, self.guest.set_balloon_kib, 1024
         )
 
     def agent_error(self, error: Exception) -> exceptions.FreememError:
         self.agent_command.side_effect = error
         return self.assertRaises(
-            exceptions.LibvirtError, self.domain.agent_command, '{}', 5
+            exceptions.LibvirtError, self.guest.agent_command, '{}', 5
         )
 
     def test_each_code_has_its_meaning(self) -> None:
@@ -310,7 +310,7 @@ class ErrorsTest(DomainTestCase):
     def test_an_error_without_a_code_is_a_libvirt_error(self) -> None:
         self.handle.state.side_effect = libvirt.libvirtError('lost')
         error = self.assertRaises(
-            exceptions.LibvirtError, self.domain.is_running
+            exceptions.LibvirtError, self.guest.is_running
         )
         self.assertEqual(
             "libvirt could not read the state: 'lost' (error None)", str(error)
@@ -330,7 +330,7 @@ class ErrorsTest(DomainTestCase):
         self.assertLess(len(message), 400)
 
     def test_not_even_the_trace_shows_what_the_guest_wrote(self) -> None:
-        # reporter.error() logs traces, and those show what a error comes
+        # reporter.error() logs traces, and those show what an error comes
         # from: libvirt's own error, with megabytes of the agent's.
         error = libvirt_error(113, 'no\n2026 ERROR nova \x1b[2J' + 'x' * 9999)
         oracle.check_fault(self.agent_error(error))
@@ -343,7 +343,7 @@ class ErrorsTest(DomainTestCase):
     def test_xml_that_cannot_be_parsed_is_a_libvirt_error(self) -> None:
         for text in ('', 'domain', '<domain>', '\ud800', '<a>&b;</a>'):
             self.handle.XMLDesc.return_value = text
-            error = self.assertRaises(exceptions.LibvirtError, self.domain.xml)
+            error = self.assertRaises(exceptions.LibvirtError, self.guest.xml)
             self.assertEqual(
                 "libvirt could not read the XML of the domain: 'not "
                 "XML' (error none)",
@@ -394,21 +394,21 @@ class ErrorsTest(DomainTestCase):
         ):
             getattr(self.handle, name).side_effect = error
         for call in (
-            self.domain.is_running,
-            self.domain.xml,
-            self.domain.memory_stats,
-            self.domain.read_metadata,
-            self.domain.erase_metadata,
-            lambda: self.domain.write_metadata('<outstanding/>'),
-            lambda: self.domain.fresh_memory_stats(fakes.FakeClock()),
-            lambda: self.domain.set_balloon_kib(1024),
-            lambda: self.domain.set_stats_period_seconds(1),
-            self.domain.transferred_kib,
+            self.guest.is_running,
+            self.guest.xml,
+            self.guest.memory_stats,
+            self.guest.read_metadata,
+            self.guest.erase_metadata,
+            lambda: self.guest.write_metadata('<outstanding/>'),
+            lambda: self.guest.fresh_memory_stats(fakes.FakeClock()),
+            lambda: self.guest.set_balloon_kib(1024),
+            lambda: self.guest.set_stats_period_seconds(1),
+            self.guest.transferred_kib,
         ):
             self.assertRaises(exceptions.DomainGone, call)
 
 
-class FreshBalloonTest(DomainTestCase):
+class FreshStatsTest(GuestTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()
@@ -429,9 +429,7 @@ class FreshBalloonTest(DomainTestCase):
     def test_fresh_statistics_come_at_once_and_the_period_is_kept(
         self,
     ) -> None:
-        self.assertEqual(
-            2, self.domain.fresh_memory_stats(self.clock).free_kib
-        )
+        self.assertEqual(2, self.guest.fresh_memory_stats(self.clock).free_kib)
         self.assertEqual(self.started_at, self.clock.now())
         self.assertEqual([0, 10], self.periods()[:2])
         self.assertEqual(10, self.periods()[-1])
@@ -440,7 +438,7 @@ class FreshBalloonTest(DomainTestCase):
         self.handle.XMLDesc.return_value = fakes.DOMAIN_XML.replace(
             "<stats period='10'/>", ''
         )
-        self.assertIsNotNone(self.domain.fresh_memory_stats(self.clock))
+        self.assertIsNotNone(self.guest.fresh_memory_stats(self.clock))
         self.assertEqual([0, 1, 0], self.periods())
 
     def test_statistics_that_a_killed_process_left_off_are_on_again(
@@ -451,7 +449,7 @@ class FreshBalloonTest(DomainTestCase):
             if flags & libvirt.VIR_DOMAIN_XML_INACTIVE
             else fakes.DOMAIN_XML.replace("<stats period='10'/>", '')
         )
-        self.assertIsNotNone(self.domain.fresh_memory_stats(self.clock))
+        self.assertIsNotNone(self.guest.fresh_memory_stats(self.clock))
         self.assertEqual([0, 10, 10], self.periods())
 
     def test_statistics_are_waited_for(self) -> None:
@@ -459,12 +457,12 @@ class FreshBalloonTest(DomainTestCase):
         self.clock.after(
             0.1, lambda: setattr(self, 'updated_at', int(self.clock.wall()))
         )
-        self.assertIsNotNone(self.domain.fresh_memory_stats(self.clock))
+        self.assertIsNotNone(self.guest.fresh_memory_stats(self.clock))
 
     def test_frozen_statistics_are_none_and_cost_a_second(self) -> None:
         for updated_at in (0, self.updated_at - 1):
             self.updated_at, started_at = updated_at, self.clock.now()
-            self.assertIsNone(self.domain.fresh_memory_stats(self.clock))
+            self.assertIsNone(self.guest.fresh_memory_stats(self.clock))
             self.assertAlmostEqual(
                 guests.FRESH_STATS_SECONDS, self.clock.now() - started_at, 1
             )
@@ -472,18 +470,18 @@ class FreshBalloonTest(DomainTestCase):
 
     def test_without_a_balloon_there_is_no_wait(self) -> None:
         self.handle.memoryStats.side_effect = lambda: {'rss': 1}
-        self.assertIsNone(self.domain.fresh_memory_stats(self.clock))
+        self.assertIsNone(self.guest.fresh_memory_stats(self.clock))
         self.assertEqual(self.started_at, self.clock.now())
 
     def test_an_error_on_the_way_leaves_the_period_as_it_was(self) -> None:
         error = libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR)
         self.handle.memoryStats.side_effect = error
         self.assertRaises(
-            exceptions.LibvirtError, self.domain.fresh_memory_stats, self.clock
+            exceptions.LibvirtError, self.guest.fresh_memory_stats, self.clock
         )
         self.assertEqual(10, self.periods()[-1])
         self.handle.setMemoryStatsPeriod.side_effect = [0, error, 0]
         self.assertRaises(
-            exceptions.LibvirtError, self.domain.fresh_memory_stats, self.clock
+            exceptions.LibvirtError, self.guest.fresh_memory_stats, self.clock
         )
         self.assertEqual([0, 10, 10], self.periods()[-3:])

@@ -24,7 +24,7 @@ from nova_freemem import exceptions
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 from tests import base
-from tests.unit.virt import test_guest as test_domain
+from tests.unit.virt import test_guest
 
 UUID = '2c5d6a2e-6a0f-4f0e-9a55-{:012x}'
 
@@ -89,8 +89,8 @@ class HostTest(base.TestCase):
 
     def test_a_guest_is_found_by_its_uuid(self) -> None:
         self.add_guest(1, outstanding=True)
-        domain = self.host.domain(UUID.format(1))
-        self.assertEqual(ENTRY, domain.read_metadata())
+        guest = self.host.domain(UUID.format(1))
+        self.assertEqual(ENTRY, guest.read_metadata())
 
     def test_a_guest_that_is_not_here_is_gone(self) -> None:
         self.assertRaises(
@@ -99,7 +99,7 @@ class HostTest(base.TestCase):
 
     def test_a_list_that_cannot_be_read_is_an_error(self) -> None:
         connection = mock.Mock()
-        connection.listAllDomains.side_effect = test_domain.libvirt_error(
+        connection.listAllDomains.side_effect = test_guest.libvirt_error(
             libvirt.VIR_ERR_INTERNAL_ERROR, 'client socket is closed'
         )
         error = self.assertRaises(

@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The model, held to what was measured.
+"""The model, compared with what was measured.
 
-Both are as they were written down, so that the bounds leave room for nothing
-but the rounding: who changes the controller or the model and finds them
-passed has a simulation that tells of something else than the measured runs.
+Neither changes by itself, so that the bounds leave room for nothing but
+rounding: a change of the plugin or of the model that exceeds them has made
+the simulation differ from the measured runs.
 ``python -m tests.bench.fit`` fits the model anew.
 """
 
@@ -27,9 +27,11 @@ from tests.bench import fit
 from tests.bench import fitting
 from tests.simulation.model import Model
 
-HERE = pathlib.Path(__file__).parent
-MEASURED = capture.from_json((HERE / 'measured.json').read_text())
-MANUAL = HERE.parents[1] / 'doc/source/simulation-error.inc'
+ROOT = pathlib.Path(__file__).parents[3]
+MEASURED = capture.from_json(
+    (ROOT / 'tests/simulation/measured.json').read_text()
+)
+MANUAL = ROOT / 'doc/source/contributor/simulation-error.inc'
 
 # Shares; the manual says why they are not less.
 WORST_SECONDS_ERROR, MEDIAN_SECONDS_ERROR = 0.3, 0.06
@@ -59,7 +61,7 @@ class MeasuredTest(base.TestCase):
         }
         for (situation, method), one in seconds.items():
             if one.case.back_seconds is None:
-                continue  # Nothing was taken: what differs is chance.
+                continue  # Nothing was released: what differs is chance.
             plain = seconds[situation, 'plain']
             self.assertEqual(
                 one.case.seconds.median < 0.9 * plain.case.seconds.median,

@@ -10,41 +10,47 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A guest's way from one host to the other, with its moments."""
+"""A guest's migration from one host to the other, with its moments."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import libvirt
 
-from tests.bench import events
 from tests.bench.reserve import Reserve
 from tests.lab import host as lab_host
+from tests.lab import observer
 from tests.lab import steps
 from tests.lab import virt
 
 if TYPE_CHECKING:
     from tests.bench.methods import Method
 
-# libvirt tells of a landing before it ends the migration.
-_EVENT_SECONDS = 5.0
+# libvirt tells of a landing before it ends the migration. A landing whose
+# event is missed counts from the look at the state that sees it.
+_STATE_SECONDS, _LANDING_SECONDS = 0.25, 5.0
+_MEMORY_SECONDS = 0.05
 # The plugin itself would not be waited for any longer.
 _BACK_SECONDS = 60.0
-_LOOK_SECONDS = 0.05
 
 
-class Crossing:
+class Migration:
     """One guest's migration, as it happens.
+
+    It is observed at the destination alone: what is asked of the guest at the
+    source would take some of its time.
 
     :param domain: the guest, at the source.
     :param source: the host it is on.
     :param destination: the host it goes to.
     :param memory_kib: what it has, and is to have again.
     :param reserve: what the destination is to have at hand.
+    :ivar cpu_seconds: processor time of this process, up to the landing.
+    :ivar back_seconds: from the landing to all memory being restored; None:
+        never.
     """
 
     def __init__(
@@ -55,73 +61,74 @@ class Crossing:
         memory_kib: int,
         reserve: Reserve,
     ) -> None:
+        """Initialize a migration that has not been asked for yet."""
         self.domain = domain
         self.source = source
         self.destination = destination
-        self.migration: virt.Migration | None = None
+        self.transferred: virt.Migration | None = None
         self.asked_at = 0.0
         self.transfer_at = 0.0
         self.landed_at = 0.0
-        self.back_at: float | None = None
         self.cpu_seconds = 0.0
+        self.back_seconds: float | None = None
         self._cpu_before = 0.0
         self._memory_kib = memory_kib
         self._reserve = reserve
-        self._landed = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._observer = observer.Observer(
+            domain.UUIDString(),
+            {'destination': destination},
+            state_seconds=_STATE_SECONDS,
+            memory_seconds=_MEMORY_SECONDS,
+            read=(observer.memory,),
+            hears_events=True,
+        )
 
-    def cross(self, method: Method) -> None:
+    def run(self, method: Method) -> None:
         """Migrate the guest, and take note of the moments.
 
-        :raises LabError: libvirt told of no landing.
+        :raises LabError: the guest does not run at the destination.
         """
-        landed = threading.Thread(target=method.landed, args=(self,))
-        back = threading.Thread(target=self._see_memory_back)
-        self._threads = [landed, back]
-        uuid = self.domain.UUIDString()
-        with events.resumed(uuid, self.destination, self._note_landing):
+        landing = threading.Thread(target=self._land, args=(method,))
+        with self._observer:
             self._cpu_before = time.process_time()
             self.asked_at = time.monotonic()
-            method.depart(self)
-            if not self._landed.wait(_EVENT_SECONDS):
-                why = 'libvirt told of none'
+            landing.start()
+            method.at_source(self)
+            if not self._observer.wait_landed(_LANDING_SECONDS):
+                why = 'it does not run at the destination'
                 raise steps.LabError('wait for the landing', why)
-        landed.join()
-        method.arrive(self)
-        back.join()
+            landing.join()
+            method.at_destination(self)
+            self._wait_for_memory()
 
     def transfer(self) -> None:
         """Have libvirt transfer the guest, and wait for the end of it."""
         self._reserve.leave()
         self.transfer_at = time.monotonic()
-        self.migration = virt.migrate(self.domain, self.destination)
+        self.transferred = virt.migrate(self.domain, self.destination)
 
     def arrived(self) -> libvirt.virDomain:
         """Find the guest at the destination."""
         uuid = self.domain.UUIDString()
         return self.destination.libvirt().lookupByUUIDString(uuid)
 
-    def _note_landing(self) -> None:
-        if self._landed.is_set():
+    def _land(self, method: Method) -> None:
+        """Do what a method does upon a landing, if there is one."""
+        landed_at = self._observer.wait_landed()
+        if landed_at is None:
             return
-        self.landed_at = time.monotonic()
         self.cpu_seconds = time.process_time() - self._cpu_before
-        for thread in self._threads:
-            thread.start()
-        self._landed.set()
+        self.landed_at = landed_at
+        method.landed(self)
 
-    def _see_memory_back(self) -> None:
-        """Look at the balloon until the guest has all its memory."""
-        domain = self.arrived()
-        while time.monotonic() < self.landed_at + _BACK_SECONDS:
-            # Waits, where libvirt is still busy with the migration.
-            with contextlib.suppress(libvirt.libvirtError):
-                if domain.memoryStats()['actual'] >= self._memory_kib:
-                    self.back_at = time.monotonic()
-                    return
-            time.sleep(_LOOK_SECONDS)
-
-    @property
-    def back_seconds(self) -> float | None:
-        """From the landing to all memory being back; None: never."""
-        return None if self.back_at is None else self.back_at - self.landed_at
+    def _wait_for_memory(self) -> None:
+        """Wait until the guest has all its memory."""
+        self._observer.wait_for(
+            lambda view: (
+                (view.destination.balloon_kib or 0) >= self._memory_kib
+            ),
+            self.landed_at + _BACK_SECONDS - time.monotonic(),
+        )
+        back_at = self._observer.observation().restored(self._memory_kib)
+        if back_at is not None:
+            self.back_seconds = back_at - self.landed_at

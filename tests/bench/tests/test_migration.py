@@ -1,0 +1,83 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A measured migration ends with the guest at the destination, or fails."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import libvirt
+
+from tests import base
+from tests.bench import methods
+from tests.bench import migration
+from tests.bench import reserve
+from tests.lab import host as lab_host
+from tests.lab import steps
+from tests.lab import virt
+
+MEMORY_KIB = 4096
+ARRIVING = (
+    libvirt.VIR_DOMAIN_PAUSED,
+    libvirt.VIR_DOMAIN_PAUSED_STARTING_UP,
+)
+RUNNING = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED)
+
+
+class MigrationTest(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.domain = mock.create_autospec(libvirt.virDomain, instance=True)
+        self.domain.state.return_value = ARRIVING
+        self.domain.memoryStats.return_value = {'actual': MEMORY_KIB}
+        destination = mock.create_autospec(lab_host.Host, instance=True)
+        # Which never tells of an event.
+        destination.libvirt.return_value = mock.create_autospec(
+            libvirt.virConnect, instance=True
+        )
+        destination.libvirt().lookupByUUIDString.return_value = self.domain
+        self.migrate = self.patch_autospec(virt, 'migrate')
+        self.patch(migration, '_LANDING_SECONDS', 0.1)
+        self.measured = migration.Migration(
+            self.domain,
+            mock.create_autospec(lab_host.Host, instance=True),
+            destination,
+            MEMORY_KIB,
+            mock.create_autospec(reserve.Reserve, instance=True),
+        )
+
+    def land(self, *_args: object) -> None:
+        self.domain.state.return_value = RUNNING
+
+    def test_a_landing_that_libvirt_does_not_tell_of_is_measured(
+        self,
+    ) -> None:
+        self.patch(migration, '_LANDING_SECONDS', 10.0)
+        self.migrate.side_effect = self.land
+        self.measured.run(methods.Plain())
+        self.assertGreater(self.measured.landed_at, self.measured.asked_at)
+        self.assertIsNotNone(self.measured.back_seconds)
+
+    def test_a_guest_that_never_runs_at_the_destination_is_a_failure(
+        self,
+    ) -> None:
+        with self.assertRaisesRegex(steps.LabError, 'wait for the landing'):
+            self.measured.run(methods.Plain())
+
+    def test_memory_that_is_not_restored_has_no_time_of_it(self) -> None:
+        self.patch(migration, '_LANDING_SECONDS', 10.0)
+        self.patch(migration, '_BACK_SECONDS', 0.2)
+        self.domain.memoryStats.return_value = {'actual': MEMORY_KIB - 1}
+        self.migrate.side_effect = self.land
+        self.measured.run(methods.Plain())
+        self.assertIsNone(self.measured.back_seconds)

@@ -1,0 +1,82 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Services are killed or restarted."""
+
+from tests.chaos.faults import base
+from tests.chaos.faults import emulators
+from tests.chaos.stage import Stage
+from tests.lab import layout
+from tests.lab import libvirtd
+from tests.lab import processes
+from tests.lab.services import broker
+from tests.lab.services import settings
+
+
+class ComputeKilled(base.Fault):
+    """nova-compute is killed, as by the kernel when memory is short.
+
+    :param sides: ``source``, ``destination``, or both.
+    """
+
+    def __init__(self, *sides: str) -> None:
+        self._sides = sides
+
+    def inject(self, stage: Stage) -> None:
+        """Kill nova-compute and the processes it has started."""
+        for side in self._sides:
+            processes.kill(stage.compute(side).daemon.pid_file)
+
+    def recover(self, stage: Stage) -> None:
+        """Start it again."""
+        stage.start_computes()
+
+
+class LibvirtdRestarted(base.Fault):
+    """libvirtd is killed and started, as by an upgrade that fails.
+
+    :param side: ``source`` or ``destination``.
+    """
+
+    def __init__(self, side: str) -> None:
+        self._side = side
+
+    def inject(self, stage: Stage) -> None:
+        """Kill libvirtd, and start it again."""
+        host = stage.host(self._side)
+        daemon = libvirtd.daemon(host.layout, host.prefix)
+        processes.kill(daemon.pid_file)
+        daemon.start()
+
+    def recover(self, stage: Stage) -> None:
+        """Restart nova-compute on the host, as deployment tools do.
+
+        A guest that was lost in post-copy is started again.
+        """
+        processes.kill(stage.compute(self._side).daemon.pid_file)
+        stage.start_computes()
+        emulators.revive(stage)
+
+
+class BrokerRestarted(base.Fault):
+    """RabbitMQ is killed, and started again."""
+
+    def inject(self, stage: Stage) -> None:
+        """Kill RabbitMQ."""
+        _, rabbit = broker.daemons(settings.Settings(layout.LAB))
+        processes.kill(rabbit.pid_file)
+
+    def recover(self, stage: Stage) -> None:
+        """Start it; wait until both nova-computes are up again."""
+        broker.bring_up(settings.Settings(layout.LAB))
+        stage.start_computes()
