@@ -49,7 +49,6 @@ class Reporter:
         self.reasons: list[Reason] = []
         self.ends: list[EndReason] = []
         self.errors: list[Exception] = []
-        self.needed: list[Any] = []
 
     @contextlib.contextmanager
     def event(self, name: str) -> Iterator[None]:
@@ -62,7 +61,7 @@ class Reporter:
         self.ends.append(release.end)
 
     def pressure_during_transfer(self, plan: Any) -> None:
-        self.needed.append(plan)
+        pass
 
     def restored(self, result: Any) -> None:
         pass

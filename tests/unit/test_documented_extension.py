@@ -62,7 +62,7 @@ class ExtensionTestCase(base.ConfTestCase):
         importlib.invalidate_caches()
         # A guest of 4 GiB, of which 3.5 GiB are free and were used once.
         self.clock = fakes.FakeClock()
-        self.domain = fakes.FakeDomain(fakes.FakeGuest(self.clock))
+        self.domain = fakes.FakeGuest(fakes.SimulatedGuest(self.clock))
 
     def _write_metadata(
         self, name: str, groups: configparser.SectionProxy

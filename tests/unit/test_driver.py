@@ -50,7 +50,7 @@ from tests.simulation.fakes import MIB
 UUID = '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
 
 
-def owe(guest: fakes.FakeGuest) -> None:
+def owe(guest: fakes.SimulatedGuest) -> None:
     """Take 3 of 4 GiB from a guest, and write it down."""
     guest.metadata = journal.JournalEntry(
         4 * GIB, 'source', datetime.datetime.now(datetime.UTC), UUID, 10
@@ -333,7 +333,7 @@ class LiveMigrationTest(DriverTestCase):
             calls = len(self.domain.calls)
             self.domain.fault_at = dict.fromkeys(
                 range(calls + 1, calls + 20),
-                fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
+                fakes.libvirt_error(exceptions.DomainBusy, 'busy'),
             )
             raise ZeroDivisionError
 
@@ -431,7 +431,7 @@ class OtherMethodsTest(DriverTestCase):
             self.guest, 'host', 'dest'
         )
         self.migrate()
-        self.domain = fakes.FakeDomain(self.guest, 'dest')
+        self.domain = fakes.FakeGuest(self.guest, 'dest')
         self.find_domain.return_value = self.domain
 
     def test_an_error_of_ours_does_not_stop_a_landing(self) -> None:
@@ -482,7 +482,7 @@ class LandedTest(DriverTestCase):
         super().setUp()
         owe(self.guest)
         self.driver.init_host('source')
-        self.domain.fault_at[1] = fakes.libvirt_fault(
+        self.domain.fault_at[1] = fakes.libvirt_error(
             exceptions.DomainGone, 'not yet'
         )
         self.clock.wait(1)
@@ -564,7 +564,7 @@ class LandedTest(DriverTestCase):
     def test_one_that_is_paused_and_resumed_as_it_leaves_does_too(
         self,
     ) -> None:
-        self.guest = fakes.FakeGuest(self.clock)
+        self.guest = fakes.SimulatedGuest(self.clock)
         self.domain.guest = self.guest
         self.clock.after(
             2,

@@ -69,8 +69,8 @@ class AcquireFromTest(base.GuestTestCase):
     def test_without_a_plausible_answer_the_next_is_asked(self) -> None:
         for useless in (
             exceptions.SourceUnavailable(source='first', problem='nothing'),
-            fakes.libvirt_fault(exceptions.AgentUnresponsive, 'hangs'),
-            fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
+            fakes.libvirt_error(exceptions.AgentUnresponsive, 'hangs'),
+            fakes.libvirt_error(exceptions.DomainBusy, 'busy'),
             FreeMemory('first', 8 * GIB, 1),
             FreeMemory('first', 4 * GIB, -1),
         ):
@@ -94,7 +94,7 @@ class AcquireFromTest(base.GuestTestCase):
                 ),
                 source(
                     'second',
-                    fakes.libvirt_fault(exceptions.AgentUnresponsive, 'hangs'),
+                    fakes.libvirt_error(exceptions.AgentUnresponsive, 'hangs'),
                 ),
             ),
         )

@@ -104,9 +104,9 @@ class AcquireTest(AgentTestCase):
     def test_an_unresponsive_agent_is_not_sent_the_close(self) -> None:
         # libvirt would first ping the agent, for 10 s.
         self.guest.agent.script = [
-            fakes.libvirt_fault(exceptions.AgentCommandRefused, 'blocked'),
+            fakes.libvirt_error(exceptions.AgentCommandRefused, 'blocked'),
             replied(1000),
-            fakes.libvirt_fault(exceptions.AgentUnresponsive, 'hangs'),
+            fakes.libvirt_error(exceptions.AgentUnresponsive, 'hangs'),
         ]
         self.assertRaises(exceptions.AgentUnresponsive, self.ask)
         self.assertEqual('guest-file-read', self.guest.agent.commands[-1])
@@ -236,7 +236,7 @@ class NonsenseTest(AgentTestCase):
         for value in ({'handle': 3}, True, -1, 1 << 63, '3'):
             self.assert_nonsense(
                 'the agent returned no file handle',
-                fakes.libvirt_fault(exceptions.AgentCommandRefused, 'blocked'),
+                fakes.libvirt_error(exceptions.AgentCommandRefused, 'blocked'),
                 replied(value),
             )
 
@@ -309,7 +309,7 @@ replies = strategies.one_of(
     ),
     strategies.sampled_from(
         [
-            fakes.libvirt_fault(kind, 'x')
+            fakes.libvirt_error(kind, 'x')
             for kind in (
                 exceptions.AgentCommandRefused,
                 exceptions.AgentUnresponsive,
@@ -334,9 +334,9 @@ class HostileAgentTest(base.TestCase):
         deadline_seconds: int,
     ) -> None:
         clock = fakes.FakeClock()
-        guest = fakes.FakeGuest(
+        guest = fakes.SimulatedGuest(
             clock,
-            agent=fakes.FakeAgent(
+            agent=fakes.SimulatedAgent(
                 script=script, latency_seconds=latency_seconds
             ),
         )
@@ -344,7 +344,7 @@ class HostileAgentTest(base.TestCase):
         started_at = clock.now()
         try:
             source.acquire(
-                fakes.FakeDomain(guest),
+                fakes.FakeGuest(guest),
                 clock,
                 clocks.Deadline(clock, deadline_seconds),
             ).check(guest.memory_kib)

@@ -12,7 +12,6 @@
 
 """The addresses of free memory, and the ways in which they may be wrong."""
 
-import dataclasses
 import json
 import lzma
 import struct
@@ -66,61 +65,9 @@ def auxv(page_bytes: int) -> bytes:
     return struct.pack('<6Q', 33, 0x7FFF0000, 6, page_bytes, 0, 0)
 
 
-@dataclasses.dataclass
-class ReadingAgent(fakes.FakeAgent):
-    """An agent whose files are bytes, and are read piece by piece.
-
-    :ivar files: instead of what the guest has
-    """
-
-    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
-    _position: int = 0
-    _output: bytes = b''
-
-    def _answer(
-        self, name: str, arguments: dict[str, Any], guest: fakes.FakeGuest
-    ) -> Any:
-        match name, arguments:
-            case 'guest-file-open', _:
-                self._position = 0
-            case 'guest-file-read', {'count': count}:
-                content = self._file(self.handles[arguments['handle']], guest)
-                piece = content[self._position : self._position + count]
-                self._position += len(piece)
-                return {
-                    'count': len(piece),
-                    'eof': len(piece) < count,
-                    'buf-b64': fakes.encoded(piece),
-                }
-            case 'guest-exec', {'path': 'dd', 'arg': words_of_dd}:
-                dd = dict(word.split('=') for word in words_of_dd)
-                size, skip = int(dd['bs']), int(dd['skip'])
-                self._output = self._file(dd['if'], guest)[
-                    size * skip : size * (skip + int(dd['count']))
-                ]
-                return {'pid': 12}
-            case 'guest-exec', {'arg': paths}:
-                self._output = b''.join(
-                    self._file(path, guest) for path in paths
-                )
-                return {'pid': 12}
-            case 'guest-exec-status', _:
-                output = (
-                    {'out-data': fakes.encoded(self._output)}
-                    if self._output
-                    else {}
-                )
-                return {'exited': True, 'exitcode': 0, **output}
-        return super()._answer(name, arguments, guest)
-
-    def _file(self, path: str, guest: fakes.FakeGuest) -> bytes:
-        content = self.files.get(path)
-        return guest.file(path).encode() if content is None else content
-
-
-def talkative() -> ReadingAgent:
+def talkative() -> fakes.SimulatedAgent:
     """:returns: the agent of the guest of 4 GiB."""
-    return ReadingAgent(
+    return fakes.SimulatedAgent(
         files={ranges.KPAGEFLAGS: TABLE, ranges.AUXV: auxv(4096)}
     )
 
@@ -380,7 +327,7 @@ class HostileTest(RangesTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.guest = self.domain.guest = fakes.FakeGuest(
+        self.guest = self.domain.guest = fakes.SimulatedGuest(
             self.clock,
             memory_kib=64 * MIB,
             used_kib=16 * MIB,

@@ -42,9 +42,11 @@ class CommandTestCase(base.TestCase):
             hosts.Host, 'at', return_value=self.host
         )
 
-    def add_guest(self, uuid: str = UUID, **behaviour: Any) -> fakes.FakeGuest:
+    def add_guest(
+        self, uuid: str = UUID, **behaviour: Any
+    ) -> fakes.SimulatedGuest:
         """:returns: a guest with 3 of 4 GiB outstanding."""
-        guest = fakes.FakeGuest(self.clock, **behaviour)
+        guest = fakes.SimulatedGuest(self.clock, **behaviour)
         guest.metadata = journal.JournalEntry(
             4 * GIB,
             'host1',
@@ -55,7 +57,7 @@ class CommandTestCase(base.TestCase):
         guest.actual_kib = guest.target_kib = guest.definition_kib = 1 * GIB
         guest.touched_kib = 0
         guest.stats_period_seconds = 1
-        self.host.domains[uuid] = fakes.FakeDomain(guest, 'source', uuid)
+        self.host.domains[uuid] = fakes.FakeGuest(guest, 'source', uuid)
         return guest
 
     def run_command(self, *words: str) -> int:
@@ -70,7 +72,7 @@ class CommandTestCase(base.TestCase):
         self.assertNotIn('Traceback', self.out + self.err)
         return code
 
-    def assert_restored(self, guest: fakes.FakeGuest) -> None:
+    def assert_restored(self, guest: fakes.SimulatedGuest) -> None:
         self.assertEqual(
             (0, None, 4 * GIB, 10, 10),
             (

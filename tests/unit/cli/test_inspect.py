@@ -27,8 +27,8 @@ class InspectTest(base.CommandTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.agent = test_ranges.talkative()
-        self.guest = fakes.FakeGuest(self.clock, agent=self.agent)
-        self.domain = fakes.FakeDomain(self.guest, 'source', UUID)
+        self.guest = fakes.SimulatedGuest(self.clock, agent=self.agent)
+        self.domain = fakes.FakeGuest(self.guest, 'source', UUID)
         self.host.domains[UUID] = self.domain
 
     def printed(self, *words: str) -> str:
@@ -56,6 +56,10 @@ class InspectTest(base.CommandTestCase):
         self.assertEqual([], self.domain.called('set_balloon_kib'))
 
     def test_what_the_guest_did_not_report_is_not_zero(self) -> None:
+        self.agent.files['/proc/meminfo'] = (
+            b'MemTotal: 4194304 kB\nMemFree: 3670016 kB\n'
+            b'MemAvailable: 3670016 kB\n'
+        )
         self.assertIsNone(self.values()['cold_cache_kib'])
         self.assertRegex(self.printed(), r'\| cold_cache_kib +\| n/a +\|')
 

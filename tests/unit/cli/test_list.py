@@ -106,7 +106,7 @@ class ListTest(base.CommandTestCase):
     ) -> None:
         self.add_guest(UUID)
         self.add_guest(OTHER_UUID)
-        self.host.domains[UUID].fault_at[1] = fakes.libvirt_fault(
+        self.host.domains[UUID].fault_at[1] = fakes.libvirt_error(
             exceptions.DomainGone, 'no domain'
         )
         rows = self.rows()

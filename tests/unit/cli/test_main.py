@@ -30,7 +30,7 @@ class HostTest(base.CommandTestCase):
         self.connect.assert_called_once_with('qemu+unix:///session')
 
     def test_a_failed_connection_is_one_line(self) -> None:
-        self.connect.side_effect = fakes.libvirt_fault(
+        self.connect.side_effect = fakes.libvirt_error(
             exceptions.LibvirtError, 'connection refused'
         )
         for words in (('list',), ('restore', '--all'), ('repair', UUID)):

@@ -128,7 +128,7 @@ class RepairTest(base.CommandTestCase):
             self.guest.metadata = base.UNREADABLE
             domain = self.host.domains[UUID]
             domain.calls.clear()
-            domain.fault_at[call] = fakes.libvirt_fault(
+            domain.fault_at[call] = fakes.libvirt_error(
                 exceptions.DomainBusy, 'a job is under way'
             )
             self.assertEqual(1, self.run_command('repair', UUID), call)

@@ -111,7 +111,7 @@ class RestoreTest(base.CommandTestCase):
     def test_an_error_of_libvirt_is_reported(self) -> None:
         for call in (2, 3, 4, 7):
             self.add_guest()
-            self.host.domains[UUID].fault_at[call] = fakes.libvirt_fault(
+            self.host.domains[UUID].fault_at[call] = fakes.libvirt_error(
                 exceptions.DomainBusy, 'a job is under way'
             )
             self.assert_not_restored('a job is under way')

@@ -32,24 +32,25 @@ from nova_freemem.release import balloon
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.requests import Request
 from nova_freemem.report import reporter as reporters
-from nova_freemem.restore import journal
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
 from tests import base
 from tests.simulation import fakes
+from tests.simulation.guest import JournalWatch
 
 UUID = '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2'
 
 
-class WatchedGuest(fakes.FakeGuest):
-    """A guest that must never miss memory without a journal entry."""
+class WatchedGuest(fakes.SimulatedGuest):
+    """A guest that never misses memory without a journal entry."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._journal = JournalWatch()
 
     def check(self) -> None:
         super().check()
-        if self.missing_kib > 0:
-            assert self.metadata is not None, 'missing without a journal entry'
-            entry = journal.JournalEntry.from_xml(self.metadata)
-            assert entry.original_kib == self.memory_kib
+        self._journal.look(self)
 
 
 @functools.cache
@@ -72,8 +73,8 @@ class World:
     ) -> None:
         self.clock = fakes.FakeClock()
         self.guest = WatchedGuest(self.clock, **guest)
-        self.source = fakes.FakeDomain(self.guest, 'source')
-        self.destination = fakes.FakeDomain(self.guest, 'dest')
+        self.source = fakes.FakeGuest(self.guest, 'source')
+        self.destination = fakes.FakeGuest(self.guest, 'dest')
         self.reporter, paths = make_stand_ins()
         self.reporter.reset_mock()
         paths.reset_mock()
@@ -109,7 +110,7 @@ class World:
     def start_compute(self, host: str) -> reconciler.Reconciler:
         """Let nova-compute start on a host, with its reconciler."""
         restorer = reconciler.Reconciler(
-            fakes.FakeHost(fakes.FakeDomain(self.guest, host)),
+            fakes.FakeHost(fakes.FakeGuest(self.guest, host)),
             locks.Locks(self.clock),
             self.clock,
             self.engine.policy.reconcile_interval_seconds,

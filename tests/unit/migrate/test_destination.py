@@ -73,7 +73,7 @@ class DestinationTest(migrate_base.MigrationTestCase):
         for call in range(1, 8):
             world = self.make_world()
             world.prepare()
-            world.destination.fault_at[call] = fakes.libvirt_fault(
+            world.destination.fault_at[call] = fakes.libvirt_error(
                 exceptions.LibvirtError, 'no'
             )
             world.land()

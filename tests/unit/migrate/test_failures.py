@@ -27,10 +27,10 @@ from tests.unit.migrate import base as migrate_base
 
 def kinds_of_fault() -> list[Exception]:
     return [
-        fakes.libvirt_fault(exceptions.LibvirtError, 'no'),
-        fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
-        fakes.libvirt_fault(exceptions.OperationInvalid, 'paused'),
-        fakes.libvirt_fault(exceptions.AgentCommandRefused, 'blocked'),
+        fakes.libvirt_error(exceptions.LibvirtError, 'no'),
+        fakes.libvirt_error(exceptions.DomainBusy, 'busy'),
+        fakes.libvirt_error(exceptions.OperationInvalid, 'paused'),
+        fakes.libvirt_error(exceptions.AgentCommandRefused, 'blocked'),
         RuntimeError('a fault in our own code'),
     ]
 
@@ -101,8 +101,8 @@ class FaultTest(migrate_base.MigrationTestCase):
         request=strategies.sampled_from([None, *Request]),
         order_seconds=strategies.floats(0, 15),
         mode=strategies.sampled_from(['auto', 'before', 'during']),
-        gives_down_to_kib=strategies.integers(0, 4 * GIB),
-        takes_up_to_kib=strategies.integers(4 * GIB - 8 * MIB, 4 * GIB + 1),
+        inflates_down_to_kib=strategies.integers(0, 4 * GIB),
+        deflates_up_to_kib=strategies.integers(4 * GIB - 8 * MIB, 4 * GIB + 1),
         used_kib=strategies.integers(0, 4 * GIB),
         touched_share=strategies.floats(0, 1),
         touched_first=strategies.booleans(),
@@ -134,7 +134,7 @@ class FaultTest(migrate_base.MigrationTestCase):
                 world.land()
         world.migration.restore()
         world.source.fault_at.clear()
-        world.guest.takes_up_to_kib = 1 << 40
+        world.guest.deflates_up_to_kib = 1 << 40
         world.start_compute(world.guest.host)
         world.clock.wait(60)
         self.assertTrue(world.is_whole())

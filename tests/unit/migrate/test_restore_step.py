@@ -65,7 +65,7 @@ class RestoreStepTest(migrate_base.MigrationTestCase):
 
     def test_what_cannot_begin_is_reported(self) -> None:
         for fault in (
-            fakes.libvirt_fault(exceptions.DomainBusy, 'busy'),
+            fakes.libvirt_error(exceptions.DomainBusy, 'busy'),
             RuntimeError('ours'),
         ):
             world = self.make_outstanding()

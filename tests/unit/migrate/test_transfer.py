@@ -140,7 +140,7 @@ class LearnBandwidthTest(base.GuestTestCase):
         self.assertLess(len(self.domain.called('transferred_kib')), 5)
 
     def test_an_error_of_libvirt_ends_it_quietly(self) -> None:
-        self.domain.fault_at[1] = fakes.libvirt_fault(
+        self.domain.fault_at[1] = fakes.libvirt_error(
             exceptions.LibvirtError, 'no'
         )
         self.learn(50, 50, 50)

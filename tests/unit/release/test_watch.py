@@ -79,12 +79,12 @@ class BeforeTransferTest(WatchTestCase):
     def test_a_guest_that_stops_half_way_keeps_the_rest(
         self,
     ) -> None:
-        self.guest.gives_down_to_kib = 2 * GIB
+        self.guest.inflates_down_to_kib = 2 * GIB
         release = self.release()
         self.assertEqual(EndReason.NO_PROGRESS, release.end)
         self.assertEqual(2 * GIB, release.released_kib)
         self.assertEqual(2 * GIB, self.guest.target_kib)
-        self.guest.gives_down_to_kib = 0
+        self.guest.inflates_down_to_kib = 0
         self.assert_nothing_moves()
 
     def test_at_the_deadline_the_balloon_stops_where_it_is(self) -> None:
@@ -112,14 +112,14 @@ class BeforeTransferTest(WatchTestCase):
             return end_reason(seen, *args)
 
         self.patch_autospec(stop_rules, 'end_reason', side_effect=observed)
-        self.guest = fakes.FakeGuest(
+        self.guest = fakes.SimulatedGuest(
             self.clock,
             memory_kib=1024 * GIB,
             used_kib=1 * GIB,
             touched_kib=1023 * GIB,
             inflate_kib_per_second=16 * MIB,
         )
-        self.domain = fakes.FakeDomain(self.guest)
+        self.domain = fakes.FakeGuest(self.guest)
         self.watch_balloon()
         self.plan = fakes.make_plan(
             original_kib=1024 * GIB, rss_kib=1024 * GIB, target_kib=2 * GIB
@@ -167,9 +167,9 @@ class BeforeTransferTest(WatchTestCase):
         self.guest.used_kib = 0
         self.clock.after(1, lambda: setattr(self.guest, 'target_kib', 1))
         self.guest.inflate_kib_per_second = 8 * GIB
-        self.guest.gives_down_to_kib = 2 * GIB
+        self.guest.inflates_down_to_kib = 2 * GIB
         self.clock.after(
-            1.1, lambda: setattr(self.guest, 'gives_down_to_kib', 0)
+            1.1, lambda: setattr(self.guest, 'inflates_down_to_kib', 0)
         )
         self.plan = fakes.make_plan(headroom_kib=0)
         self.assertEqual(EndReason.NOT_OURS, self.release().end)
@@ -218,7 +218,7 @@ class BeforeTransferTest(WatchTestCase):
     def test_nothing_is_released_of_a_guest_that_cannot_be_watched(
         self,
     ) -> None:
-        self.domain.fault_at[1] = fakes.libvirt_fault(
+        self.domain.fault_at[1] = fakes.libvirt_error(
             exceptions.LibvirtError, 'no'
         )
         self.assertRaises(exceptions.LibvirtError, self.release)
@@ -261,7 +261,7 @@ class DuringTransferTest(DuringTransferTestCase):
     def test_a_guest_that_stops_half_way_is_stopped_by_the_monitor(
         self,
     ) -> None:
-        self.guest.gives_down_to_kib = 2 * GIB
+        self.guest.inflates_down_to_kib = 2 * GIB
         self.assertEqual(EndReason.NO_PROGRESS, self.until_end().end)
         self.assertEqual([(2 * GIB,)], self.domain.called('steer_balloon_kib'))
 

@@ -202,7 +202,7 @@ class ReportTest(base.TestCase):
         # A server was deleted while memory of its guest was released.
         self.reporter.error(
             'Releasing memory',
-            fakes.libvirt_fault(
+            fakes.libvirt_error(
                 exceptions.OperationInvalid, 'domain is not running'
             ),
         )

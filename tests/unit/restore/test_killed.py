@@ -39,8 +39,8 @@ class Killed(BaseException):
     """The process was killed."""
 
 
-class MortalDomain(fakes.FakeDomain):
-    """A domain whose process is killed at one of the calls.
+class MortalGuest(fakes.FakeGuest):
+    """A guest whose process is killed at one of the calls.
 
     :ivar calls_left: how many calls succeed before
     """
@@ -59,7 +59,7 @@ class MortalDomain(fakes.FakeDomain):
 
 CALLS = {
     name
-    for name, member in vars(fakes.FakeDomain).items()
+    for name, member in vars(fakes.FakeGuest).items()
     if hasattr(member, '__wrapped__')
 }
 
@@ -67,8 +67,8 @@ CALLS = {
 class KilledTestCase(migrate_base.MigrationTestCase):
     def make_mortal_world(self, **guest: Any) -> migrate_base.World:
         world = self.make_world(**guest)
-        world.source = MortalDomain(world.guest, 'source')
-        world.destination = MortalDomain(world.guest, 'dest')
+        world.source = MortalGuest(world.guest, 'source')
+        world.destination = MortalGuest(world.guest, 'dest')
         world.start_again()
 
         def thread(

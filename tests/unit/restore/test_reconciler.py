@@ -29,7 +29,7 @@ from tests.simulation.fakes import MIB
 INTERVAL_SECONDS = 60
 
 
-def shrink(guest: fakes.FakeGuest) -> fakes.FakeGuest:
+def shrink(guest: fakes.SimulatedGuest) -> fakes.SimulatedGuest:
     """Take 3 of 4 GiB from a guest, and write a journal entry."""
     guest.metadata = journal.JournalEntry(
         4 * GIB, 'other', datetime.datetime.now(datetime.UTC), 'uuid', 10
@@ -58,18 +58,18 @@ class ReconcilerTestCase(base.TestCase):
         *,
         outstanding: bool = True,
         **behaviour: Any,
-    ) -> fakes.FakeGuest:
+    ) -> fakes.SimulatedGuest:
         """:returns: a guest on this host."""
-        guest = fakes.FakeGuest(self.clock, **behaviour)
+        guest = fakes.SimulatedGuest(self.clock, **behaviour)
         if outstanding:
             shrink(guest)
-        self.host.domains[uuid] = fakes.FakeDomain(guest, 'source', uuid)
+        self.host.domains[uuid] = fakes.FakeGuest(guest, 'source', uuid)
         return guest
 
     def calls(self, name: str, uuid: str = fakes.UUID) -> int:
         return len(self.host.domains[uuid].called(name))
 
-    def assert_restored(self, guest: fakes.FakeGuest) -> None:
+    def assert_restored(self, guest: fakes.SimulatedGuest) -> None:
         guest.check()
         self.assertEqual(
             (0, None, 4 * GIB, 10),
@@ -212,7 +212,7 @@ class IntervalTest(ReconcilerTestCase):
         self,
     ) -> None:
         self.add_guest('guest 1')
-        self.add_guest('guest 2').takes_up_to_kib = 2 * GIB
+        self.add_guest('guest 2').deflates_up_to_kib = 2 * GIB
         self.add_guest('guest 3').metadata = 'not XML'
         self.clock.wait(INTERVAL_SECONDS + 6)
         self.assertEqual({'guest 2', 'guest 3'}, set(self.reconciler._states))
@@ -247,7 +247,7 @@ class NotifyTest(ReconcilerTestCase):
 
     def test_a_guest_that_is_off_is_no_error(self) -> None:
         self.add_guest()
-        self.host.domains[fakes.UUID].fault_at[1] = fakes.libvirt_fault(
+        self.host.domains[fakes.UUID].fault_at[1] = fakes.libvirt_error(
             exceptions.OperationInvalid, 'not running'
         )
         self.reconciler.notify(fakes.UUID)
@@ -350,13 +350,13 @@ class NotifyTest(ReconcilerTestCase):
 class UnableTest(ReconcilerTestCase):
     """A guest cannot take its memory."""
 
-    def start(self, **behaviour: Any) -> fakes.FakeGuest:
+    def start(self, **behaviour: Any) -> fakes.SimulatedGuest:
         guest = self.add_guest(**behaviour)
         self.reconciler.start()
         return guest
 
     def test_it_is_tried_less_and_less_often_but_for_ever(self) -> None:
-        self.start(takes_up_to_kib=2 * GIB)
+        self.start(deflates_up_to_kib=2 * GIB)
         self.clock.wait(3600)
         first_hour = self.calls('set_balloon_kib')
         self.assertLess(first_hour, 40)
@@ -369,18 +369,18 @@ class UnableTest(ReconcilerTestCase):
     ) -> None:
         for number, able_after_seconds in enumerate(range(5, 120, 5)):
             uuid = f'guest {number}'
-            guest = self.add_guest(uuid, takes_up_to_kib=2 * GIB)
+            guest = self.add_guest(uuid, deflates_up_to_kib=2 * GIB)
             self.reconciler.notify(uuid)
             if not number:
                 self.reconciler.start()
             self.clock.wait(able_after_seconds)
-            guest.takes_up_to_kib = 1 << 40
+            guest.deflates_up_to_kib = 1 << 40
             guest.start_anew()
             self.clock.wait(INTERVAL_SECONDS + 2)
             self.assert_restored(guest)
 
     def test_it_is_reported_about_once_an_hour(self) -> None:
-        self.start(takes_up_to_kib=2 * GIB)
+        self.start(deflates_up_to_kib=2 * GIB)
         self.clock.wait(10)
         self.assertEqual([], self.log_lines('WARNING'))
         self.clock.wait(24 * 3600)
@@ -390,9 +390,9 @@ class UnableTest(ReconcilerTestCase):
         self.assertIn('2097152 of 4194304 KiB', lines[-1])
 
     def test_it_stops_once_memory_is_restored(self) -> None:
-        guest = self.start(takes_up_to_kib=2 * GIB)
+        guest = self.start(deflates_up_to_kib=2 * GIB)
         self.clock.wait(7200)
-        guest.takes_up_to_kib = 1 << 40
+        guest.deflates_up_to_kib = 1 << 40
         self.clock.wait(3700)
         self.assert_restored(guest)
         (line,) = self.log_lines('INFO')
@@ -402,9 +402,9 @@ class UnableTest(ReconcilerTestCase):
         self.assertEqual([], self.host.domains[fakes.UUID].calls)
 
     def test_an_event_starts_the_attempts_anew(self) -> None:
-        guest = self.start(takes_up_to_kib=2 * GIB)
+        guest = self.start(deflates_up_to_kib=2 * GIB)
         self.clock.wait(24 * 3600)
-        guest.takes_up_to_kib = 1 << 40
+        guest.deflates_up_to_kib = 1 << 40
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(7)
         self.assert_restored(guest)
@@ -417,7 +417,7 @@ class UnableTest(ReconcilerTestCase):
         self.assertEqual(1, len(self.log_lines('INFO')))
 
     def test_other_guests_are_restored_meanwhile(self) -> None:
-        self.start(takes_up_to_kib=2 * GIB)
+        self.start(deflates_up_to_kib=2 * GIB)
         self.clock.wait(3600)
         other = self.add_guest('guest 2')
         self.clock.wait(INTERVAL_SECONDS + 6)
@@ -427,7 +427,7 @@ class UnableTest(ReconcilerTestCase):
         self,
     ) -> None:
         self.start()
-        refuse = fakes.libvirt_fault(exceptions.TargetRefused, 'above max')
+        refuse = fakes.libvirt_error(exceptions.TargetRefused, 'above max')
         domain = self.host.domains[fakes.UUID]
         self.patch_autospec(domain, 'set_balloon_kib', side_effect=refuse)
         self.clock.wait(24 * 3600)
@@ -441,7 +441,7 @@ class UnableTest(ReconcilerTestCase):
         guest = self.start()
         domain = self.host.domains[fakes.UUID]
         for call in range(1, 8):
-            domain.fault_at[call] = fakes.libvirt_fault(
+            domain.fault_at[call] = fakes.libvirt_error(
                 exceptions.DomainBusy, 'busy'
             )
         self.clock.wait(20)

@@ -75,7 +75,7 @@ class RestorationTest(base.GuestTestCase):
     def test_the_entry_stays_until_the_period_is_as_before(self) -> None:
         restoration = restorations.begin(self.domain, self.clock)
         self.clock.wait(60)
-        self.domain.fault_at[len(self.domain.calls) + 2] = fakes.libvirt_fault(
+        self.domain.fault_at[len(self.domain.calls) + 2] = fakes.libvirt_error(
             exceptions.DomainBusy, 'busy'
         )
         self.assertRaises(exceptions.DomainBusy, restoration.watch, 10)
@@ -102,7 +102,7 @@ class RestorationTest(base.GuestTestCase):
             self.assertEqual(entry, self.guest.metadata)
 
     def test_the_entry_stays_until_the_last_kibibyte_is_back(self) -> None:
-        self.guest.takes_up_to_kib = 4 * GIB - 1
+        self.guest.deflates_up_to_kib = 4 * GIB - 1
         result = restorations.begin(self.domain, self.clock).watch(10)
         self.assertFalse(result.complete)
         self.assertEqual(4 * GIB - 1, result.after_kib)
@@ -182,13 +182,13 @@ class RestorationTest(base.GuestTestCase):
         self.assertIsNotNone(self.guest.metadata)
 
     def test_a_guest_that_is_off_needs_nothing(self) -> None:
-        self.domain.fault_at[1] = fakes.libvirt_fault(
+        self.domain.fault_at[1] = fakes.libvirt_error(
             exceptions.OperationInvalid, 'domain is not running'
         )
         self.assertIsNone(restorations.begin(self.domain, self.clock))
 
     def test_a_balloon_that_cannot_be_set_is_an_error(self) -> None:
-        self.domain.fault_at[3] = fakes.libvirt_fault(
+        self.domain.fault_at[3] = fakes.libvirt_error(
             exceptions.OperationInvalid, 'no balloon'
         )
         self.assertRaises(
@@ -201,7 +201,7 @@ class RestorationTest(base.GuestTestCase):
     def test_an_error_of_libvirt_keeps_the_entry(self) -> None:
         for call in (1, 2, 3, 4, 5, 6, 7):
             self.domain.calls.clear()
-            self.domain.fault_at[call] = fakes.libvirt_fault(
+            self.domain.fault_at[call] = fakes.libvirt_error(
                 exceptions.DomainBusy, 'busy'
             )
             self.assertRaises(
