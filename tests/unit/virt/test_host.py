@@ -94,7 +94,7 @@ class HostTest(base.TestCase):
 
     def test_a_guest_that_is_not_here_is_gone(self) -> None:
         self.assertRaises(
-            exceptions.DomainGone, self.host.domain, UUID.format(7)
+            exceptions.DomainGone, self.host.guest, UUID.format(7)
         )
 
     def test_a_list_that_cannot_be_read_is_an_error(self) -> None:
