@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the tests of this suite have in common."""
+"""What the tests have in common."""
 
 from __future__ import annotations
 
@@ -22,9 +22,6 @@ import fixtures
 import hypothesis
 from oslo_config import cfg
 from oslotest import base
-
-from tests.simulation import fake_clock
-from tests.simulation import fakes
 
 # No example takes long, but a busy machine may; and nothing is remembered
 # from one run to the next, nor written into the tree.
@@ -83,13 +80,3 @@ class ConfTestCase(TestCase):
         )
         conf([], default_config_files=[str(path)], default_config_dirs=[])
         return conf
-
-
-class GuestTestCase(TestCase):
-    """A test on a guest of 4 GiB, of which 3 GiB are free and resident."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.clock = fake_clock.FakeClock()
-        self.guest = fakes.SimulatedGuest(self.clock)
-        self.domain = fakes.FakeGuest(self.guest)

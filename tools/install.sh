@@ -273,7 +273,7 @@ find_uv() {
     printf '%s\n' "$directory/bin/uv"
 }
 
-# What pip was told by its environment, else by its configuration.
+# What pip has from its environment, else from its configuration.
 pip_setting() {
     "${uv%uv}pip" config list 2>/dev/null \
         | sed -nE "s/^(:env:|global|install)[.]$1='(.*)'\$/\2/p" | head -n 1

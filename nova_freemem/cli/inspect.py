@@ -78,7 +78,7 @@ class Inspect(base.HostCommand, show.ShowOne):
     ) -> tuple[Sequence[str], Iterable[Any]]:
         """See :meth:`cliff.show.ShowOne.take_action`."""
         clock = clocks.Clock()
-        guest = self.host.domain(parsed_args.server)
+        guest = self.host.guest(parsed_args.server)
         shown = ask(guest, clock)
         if parsed_args.ranges:
             shown |= ask_ranges(guest, clock)

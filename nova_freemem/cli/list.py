@@ -67,7 +67,7 @@ class List(base.HostCommand, lister.Lister):
     def _guest(self, uuid: str) -> tuple[str, int | None]:
         """Return the state of a guest and its memory, in KiB."""
         try:
-            guest = self.host.domain(uuid)
+            guest = self.host.guest(uuid)
             balloon = guest.memory_stats()
             return (
                 guest.situation().value,

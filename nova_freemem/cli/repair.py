@@ -66,7 +66,7 @@ class Repair(base.RestoringCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Replace the entry, and restore what the new one says."""
         uuid, clock = parsed_args.server, clocks.Clock()
-        guest = self.host.domain(uuid)
+        guest = self.host.guest(uuid)
         if guest.read_metadata() is None:
             print(f'{uuid}: no outstanding memory')
             return base.DONE

@@ -74,7 +74,7 @@ class Restore(base.RestoringCommand):
     ) -> restorations.Restoration | int:
         """Start with one guest; return an exit code where that is all."""
         try:
-            guest = self.host.domain(uuid)
+            guest = self.host.guest(uuid)
             entry = journal.read(guest)
             if entry is None:
                 print(f'{uuid}: no outstanding memory')

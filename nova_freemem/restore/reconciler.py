@@ -212,7 +212,7 @@ class Reconciler:
         """Do what is due for a guest; return whether nothing remains."""
         reporter = reporters.GuestReporter(uuid)
         try:
-            guest = self._host.domain(uuid)
+            guest = self._host.guest(uuid)
             entry = _read(guest, state, reporter)
             if entry is None:
                 return state.unreadable is None

@@ -61,7 +61,7 @@ class Host:
         """
         return tpool.call(_entries, self._connect())
 
-    def domain(self, uuid: str) -> guests.Guest:
+    def guest(self, uuid: str) -> guests.Guest:
         """Look up one guest.
 
         :param uuid: of the instance

@@ -139,7 +139,9 @@ def chosen(
     :returns: the methods to measure, by cell.
     :raises Refused: nothing is left to measure.
     """
+    scenario = request.scenario or scenarios.SCENARIOS
     reporting = [_REPORTING[word] for word in request.reporting or _REPORTING]
+    bandwidths = request.bandwidths_mbps or matrix.BANDWIDTHS_MBPS
     every: Mapping[matrix.Cell, Sequence[str]]
     if request.quick:
         every = matrix.QUICK
@@ -147,22 +149,14 @@ def chosen(
         every = matrix.BARS
     else:
         every = dict.fromkeys(
-            matrix.cells(
-                request.scenario or scenarios.SCENARIOS,
-                reporting,
-                request.bandwidths_mbps or matrix.BANDWIDTHS_MBPS,
-            ),
-            matrix.METHODS,
+            matrix.cells(scenario, reporting, bandwidths), matrix.METHODS
         )
     found = {
         cell: _among(methods, request.method)
         for cell, methods in every.items()
-        if (not request.scenario or cell.scenario in request.scenario)
-        and (
-            not request.bandwidths_mbps
-            or cell.migration_bandwidth_mbps in request.bandwidths_mbps
-        )
+        if cell.scenario in scenario
         and cell.reporting in reporting
+        and cell.migration_bandwidth_mbps in bandwidths
         and (not request.method or {*methods} & {*request.method})
     }
     if not found:

@@ -26,8 +26,9 @@ from tests.chaos import account
 from tests.chaos import record
 from tests.chaos import verdict
 from tests.chaos.stage import Stage
-from tests.lab import layout
+from tests.lab import records
 from tests.lab import steps
+from tests.lab import witness
 
 # Written and freed before each migration: what the plugin can release.
 _FREED_MIB = 400
@@ -76,11 +77,10 @@ def drift(
     :param number: of the migration, from 1.
     :param journal_entry: whether there is a journal entry.
     """
-    found = list(verdict.differences(before, after))
-    if after.boot_id != before.boot_id:
-        found.append('the guest was restarted')
-    if after.mismatches or after.checksum != before.checksum:
-        found.append('memory it holds was changed')
+    found = [
+        *verdict.differences(before, after),
+        *witness.changes(before, after),
+    ]
     if after.oom_kills > before.oom_kills:
         found.append('its kernel killed a process')
     if journal_entry:
@@ -143,11 +143,5 @@ def _read_computes(stage: Stage) -> dict[str, Process]:
 
 def _releases(server_id: str) -> int:
     """Count the releases of a guest's memory, in the nova-computes' logs."""
-    count = 0
-    for host in layout.HOSTS:
-        log = layout.LAB.log / f'{host}-nova-compute.log'
-        with log.open(errors='replace') as lines:
-            count += sum(
-                server_id in line and '] Released ' in line for line in lines
-            )
-    return count
+    lines = records.plugin_lines(server_id)
+    return sum(': Released ' in line for line in lines)

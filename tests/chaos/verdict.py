@@ -24,6 +24,7 @@ from tests.chaos.kinds import End
 from tests.chaos.phases import Phase
 from tests.chaos.record import Account
 from tests.chaos.record import Record
+from tests.lab import witness
 
 #: The verdict on a cell, in a word or a few.
 WHOLE = 'whole'
@@ -165,14 +166,9 @@ def _guest(record: Record, effect: Effect) -> Iterator[str]:
         return
     if len(record.runs_on) > 1:
         yield f'the guest runs on {" and ".join(record.runs_on)}'
-    if after.boot_id != record.before.boot_id:
-        if effect is not Effect.RESTART:
-            yield 'the guest was restarted'
+    if after.boot_id != record.before.boot_id and effect is Effect.RESTART:
         return
-    if after.mismatches:
-        yield f'memory it holds was found changed {after.mismatches} times'
-    if after.checksum != record.before.checksum:
-        yield 'the checksum over memory it holds has changed'
+    yield from witness.changes(record.before, after)
     if after.oom_kills > record.before.oom_kills:
         kills = after.oom_kills - record.before.oom_kills
         yield f'its kernel killed {kills} processes for want of memory'
@@ -193,17 +189,7 @@ def _memory(record: Record) -> Iterator[str]:
 
 def differences(before: Account, after: Account) -> Iterator[str]:
     """Find what a guest has not as before, to the KiB."""
-    for what, then, now in (
-        ('memory by its balloon', before.balloon_kib, after.balloon_kib),
-        ('memory its kernel manages', before.total_kib, after.total_kib),
-        (
-            'memory at its next start',
-            before.definition_kib,
-            after.definition_kib,
-        ),
-    ):
-        if now != then:
-            yield f'{what}: {now} KiB, {then} KiB before'
+    yield from witness.losses(before, after)
     if after.period_seconds != before.period_seconds:
         yield (
             'its balloon statistics are updated every'

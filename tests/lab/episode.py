@@ -132,7 +132,7 @@ def _migrate(
         migration = cloud.finish_migration(server, started)
         if migration.status != 'completed':
             raise RuntimeError(f'it did not leave: {migration.status}')
-        observer.wait_for(  # In vain, it is told as a loss.
+        observer.wait_for(  # What is missing after that shows as a loss.
             lambda view: (view.destination.balloon_kib or 0) >= original_kib,
             _RESTORE_SECONDS,
         )

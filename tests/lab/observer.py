@@ -132,14 +132,14 @@ class Observer:
 
     :param uuid: the guest's, which is its server's id.
     :param hosts: where to look: ``source``, ``destination`` or both.
-    :param state_seconds: from one look at the guest's state to the next.
+    :param state_seconds: from one look at the guest's state to the next;
+        None: nobody looks, libvirt tells as soon as the guest resumes. That
+        ends its migration; Nova's driver hears of the same as
+        ``EVENT_LIFECYCLE_RESUMED``. See start_event_loop(), and
+        look_at_state() for an event that is missed.
     :param memory_seconds: from one look at the rest to the next.
     :param read: what the rest is, in this order.
     :param counts_link: whether to read what the hosts send over the link.
-    :param hears_events: whether to hear from libvirt as well, and at once,
-        that the guest resumes: the end of its migration, and what Nova's
-        driver knows as ``EVENT_LIFECYCLE_RESUMED``. An event may be missed:
-        then the next look sees it. See start_event_loop().
     """
 
     def __init__(
@@ -147,11 +147,10 @@ class Observer:
         uuid: str,
         hosts: Mapping[str, lab_host.Host],
         *,
-        state_seconds: float,
+        state_seconds: float | None,
         memory_seconds: float,
         read: Sequence[Read] = (memory, job),
         counts_link: bool = False,
-        hears_events: bool = False,
     ) -> None:
         """Initialize without looking yet."""
         self._uuid = uuid
@@ -161,7 +160,6 @@ class Observer:
         self._slowness = 1
         self._read = read
         self._counts_link = counts_link
-        self._hears_events = hears_events
         self._changed = threading.Condition()
         self._histories = {'source': History(), 'destination': History()}
         self._followed: list[Since] = []
@@ -171,12 +169,11 @@ class Observer:
 
     def __enter__(self) -> Self:
         for side in self._hosts:
-            if self._hears_events:
+            if self._state_seconds is None:
                 self._listen(side)
-            for watch in (self._watch_state, self._watch_rest):
-                threading.Thread(
-                    target=watch, args=(side,), daemon=True
-                ).start()
+            else:
+                self._start(self._watch_state, side, self._state_seconds)
+            self._start(self._watch_rest, side, self._memory_seconds)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -226,6 +223,16 @@ class Observer:
         self._runs['destination'].wait(seconds)
         return self.observation().landed
 
+    def look_at_state(self, side: str) -> None:
+        """Look at the guest's state now, whether an event tells of it or not.
+
+        :param side: ``source`` or ``destination``.
+        :raises libvirtError: libvirt does not answer.
+        """
+        connection = self._hosts[side].libvirt()
+        self._see(side, self._state(side, self._find(connection)))
+        connection.close()
+
     def follow(self, holds: Callable[[View], bool]) -> Since:
         """Keep since when something is true of the guest, from now on."""
         followed = Since(holds)
@@ -246,12 +253,19 @@ class Observer:
 
     # --- what the threads do
 
-    def _watch_state(self, side: str) -> None:
-        self._repeat(side, self._look_at_state, self._state_seconds)
+    def _start(
+        self, watch: Callable[[str, float], None], side: str, seconds: float
+    ) -> None:
+        threading.Thread(
+            target=watch, args=(side, seconds), daemon=True
+        ).start()
 
-    def _watch_rest(self, side: str) -> None:
+    def _watch_state(self, side: str, seconds: float) -> None:
+        self._repeat(side, self._state, seconds)
+
+    def _watch_rest(self, side: str, seconds: float) -> None:
         self._runs[side].wait()
-        self._repeat(side, self._look_at_rest, self._memory_seconds)
+        self._repeat(side, self._rest, seconds)
 
     def _repeat(
         self,
@@ -284,7 +298,7 @@ class Observer:
                 return None
             raise
 
-    def _look_at_state(
+    def _state(
         self, side: str, domain: libvirt.virDomain | None
     ) -> Mapping[str, Any]:
         seen: dict[str, Any] = {'state': State.AWAY}
@@ -294,7 +308,7 @@ class Observer:
             seen['sent_bytes'], _ = self._hosts[side].link_bytes()
         return seen
 
-    def _look_at_rest(
+    def _rest(
         self, _side: str, domain: libvirt.virDomain | None
     ) -> Mapping[str, Any]:
         seen: dict[str, Any] = {}

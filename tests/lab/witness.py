@@ -60,15 +60,15 @@ def changes(before: Witness, after: Witness) -> list[str]:
 
     :returns: one sentence each; none for a guest that is intact.
     """
-    found = []
     if after.boot_id != before.boot_id:
-        found.append('the guest was restarted')
+        return ['the guest was restarted']  # What it held is gone with that.
+    found = []
     if after.mismatches:
         found.append(
-            f'{after.mismatches} looks at memory it holds found it changed'
+            f'memory it holds was found changed {after.mismatches} times'
         )
     if after.checksum != before.checksum:
-        found.append('the checksum over memory it holds is another')
+        found.append('the checksum over memory it holds has changed')
     return found
 
 

@@ -278,7 +278,7 @@ class FakeHost:
             and domain.guest.metadata is not None
         }
 
-    def domain(self, uuid: str) -> FakeGuest:
+    def guest(self, uuid: str) -> FakeGuest:
         if self.fault is not None:
             raise self.fault
         if uuid not in self.domains:

@@ -14,15 +14,19 @@
 
 from collections.abc import Callable
 import inspect
+import json
 import math
 import threading
 
 from nova_freemem import clock as clocks
+from nova_freemem import exceptions
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 from tests import base
 from tests.simulation import fake_clock
 from tests.simulation import fakes
+from tests.simulation.base import GuestTestCase
+from tests.simulation.guest import JournalWatch
 
 
 def signature(method: Callable[..., object]) -> inspect.Signature:
@@ -151,7 +155,7 @@ class FakeThreadTest(base.TestCase):
         self.assertIsInstance(self.clock.errors[0], ZeroDivisionError)
 
 
-class SimulatedGuestTest(base.GuestTestCase):
+class SimulatedGuestTest(GuestTestCase):
     def test_balloon_moves_at_its_rate_and_the_host_gains(self) -> None:
         rss_kib = self.guest.rss_kib
         self.domain.set_balloon_kib(2 * fakes.GIB)
@@ -172,3 +176,52 @@ class SimulatedGuestTest(base.GuestTestCase):
         self.clock.wait(60)
         self.assertEqual(3 * fakes.GIB, self.domain.memory_stats().actual_kib)
         self.assertEqual(512 * fakes.MIB, rss_kib - self.guest.rss_kib)
+
+    def test_memory_missing_without_a_journal_entry_is_noticed(self) -> None:
+        watch = JournalWatch()
+        watch.look(self.guest)
+        self.domain.set_balloon_kib(2 * fakes.GIB)
+        self.clock.wait(1)
+        self.guest.check()
+        self.assertRaises(AssertionError, watch.look, self.guest)
+
+    def test_statistics_that_lag_are_as_old_as_their_period(self) -> None:
+        self.guest.stats_lag = True
+        self.domain.set_balloon_kib(2 * fakes.GIB)
+        told_kib = self.domain.memory_stats().free_kib
+        self.clock.wait(9)
+        self.assertEqual(told_kib, self.domain.memory_stats().free_kib)
+        self.clock.wait(1)
+        self.assertGreater(told_kib, self.domain.memory_stats().free_kib)
+
+
+class SimulatedAgentTest(GuestTestCase):
+    def ask(self, command: str, **arguments: object) -> object:
+        request = {'execute': command, 'arguments': arguments}
+        answer = self.domain.agent_command(json.dumps(request), 5)
+        return json.loads(answer)['return']
+
+    def test_file_is_read_piece_by_piece(self) -> None:
+        self.guest.agent.files['/proc/some'] = b'abcde'
+        handle = self.ask('guest-file-open', path='/proc/some', mode='r')
+        pieces = [
+            self.ask('guest-file-read', handle=handle, count=3)
+            for _time in range(2)
+        ]
+        self.assertEqual(
+            [(fakes.encoded('abc'), False), (fakes.encoded('de'), True)],
+            [(piece['buf-b64'], piece['eof']) for piece in pieces],
+        )
+        self.ask('guest-file-close', handle=handle)
+        self.assertEqual({}, self.guest.agent.handles)
+
+    def test_file_that_is_not_there_and_unknown_command_are_refused(
+        self,
+    ) -> None:
+        for command, arguments in (
+            ('guest-file-open', {'path': '/proc/none', 'mode': 'r'}),
+            ('guest-dance', {}),
+        ):
+            self.assertRaises(
+                exceptions.AgentCommandRefused, self.ask, command, **arguments
+            )

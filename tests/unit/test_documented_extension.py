@@ -60,6 +60,12 @@ class ExtensionTestCase(base.ConfTestCase):
             fixtures.MonkeyPatch('sys.path', [str(self.folder), *sys.path])
         )
         importlib.invalidate_caches()
+        # stevedore remembers what it found in this process.
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'stevedore.extension.ExtensionManager.ENTRY_POINT_CACHE', {}
+            )
+        )
         # A guest of 4 GiB, of which 3.5 GiB are free and were used once.
         self.clock = fakes.FakeClock()
         self.domain = fakes.FakeGuest(fakes.SimulatedGuest(self.clock))

@@ -44,6 +44,7 @@ from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 from tests import base
 from tests.simulation import fakes
+from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
@@ -58,7 +59,7 @@ def owe(guest: fakes.SimulatedGuest) -> None:
     guest.actual_kib = guest.target_kib = 1 * GIB
 
 
-class DriverTestCase(base.GuestTestCase):
+class DriverTestCase(GuestTestCase):
     def setUp(self) -> None:
         super().setUp()
         objects.register_all()

@@ -28,7 +28,7 @@ from tests import base
 ENABLED = '[freemem]\nenabled = true\n'
 
 
-class TakeoverTest(base.ConfTestCase):
+class LoaderTest(base.ConfTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.stock = nova_libvirt.LibvirtDriver

@@ -65,13 +65,15 @@ class ObserverTest(base.TestCase):
         )
 
     def test_a_landing_whose_event_is_missed_is_seen(self) -> None:
-        observer = self.observe(hears_events=True)
+        observer = self.observe(state_seconds=None)
+        observer.look_at_state('destination')
         self.assertIsNone(observer.wait_landed(0.05))
         self.domain.state.return_value = RUNNING
-        self.assertIsNotNone(observer.wait_landed(SOON_SECONDS))
+        observer.look_at_state('destination')
+        self.assertIsNotNone(observer.wait_landed(0.0))
 
     def test_a_landing_is_heard_before_anybody_looks(self) -> None:
-        observer = self.observe(hears_events=True, state_seconds=3600.0)
+        observer = self.observe(state_seconds=None)
         other = mock.create_autospec(libvirt.virDomain, instance=True)
         self.hear()(other, libvirt.VIR_DOMAIN_EVENT_RESUMED)
         self.hear()(self.domain, libvirt.VIR_DOMAIN_EVENT_STARTED)

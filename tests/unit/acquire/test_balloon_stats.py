@@ -16,12 +16,12 @@ from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire.free_memory import FreeMemory
-from tests import base
+from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
 
-class BalloonStatsTest(base.GuestTestCase):
+class BalloonStatsTest(GuestTestCase):
     def ask(self) -> FreeMemory:
         return balloon_stats.BalloonStats('balloon_stats', 5).acquire(
             self.domain, self.clock, clocks.Deadline(self.clock, 120)

@@ -19,8 +19,8 @@ from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
 from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.virt.memory_stats import MemoryStats
-from tests import base
 from tests.simulation import fakes
+from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
 
 PLAUSIBLE = FreeMemory('first', 4 * GIB, 3 * GIB)
@@ -34,7 +34,7 @@ def source(name: str, answer: FreeMemory | Exception) -> mock.Mock:
     return fake
 
 
-class AcquireFromTest(base.GuestTestCase):
+class AcquireFromTest(GuestTestCase):
     def ask(
         self, *sources: acquire.Source, deadline_seconds: float = 5
     ) -> FreeMemory:

@@ -25,6 +25,7 @@ from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire.free_memory import FreeMemory
 from tests import base
 from tests.simulation import fakes
+from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
@@ -46,7 +47,7 @@ def output(text: str) -> list[str | Exception]:
     ]
 
 
-class AgentTestCase(base.GuestTestCase):
+class AgentTestCase(GuestTestCase):
     timeout_seconds = 5
     deadline_seconds = 120
 

@@ -29,6 +29,7 @@ from nova_freemem.acquire import meminfo
 from nova_freemem.acquire import ranges
 from tests import base
 from tests.simulation import fakes
+from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
@@ -76,7 +77,7 @@ EXEC = frozenset({'guest-exec', 'guest-exec-status'})
 FILES = frozenset({'guest-file-open', 'guest-file-read', 'guest-file-close'})
 
 
-class RangesTestCase(base.GuestTestCase):
+class RangesTestCase(GuestTestCase):
     deadline_seconds = 60
 
     def setUp(self) -> None:

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Giving back, for as long as it takes."""
+"""Restoring as a step of a migration, for as long as Nova may wait."""
 
 import datetime
 from typing import Any

@@ -22,6 +22,7 @@ from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
 from tests import base
 from tests.simulation import fakes
+from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import MIB
 
 
@@ -77,7 +78,7 @@ class TransferWatchTest(base.TestCase):
             self.assertTrue(thread.daemon)
 
 
-class LearnBandwidthTest(base.GuestTestCase):
+class LearnBandwidthTest(GuestTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.bandwidths = mock.create_autospec(

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Who is left alone, each for a reason of its own."""
+"""Whose memory is not released, each for a reason of its own."""
 
 from lxml import etree
 

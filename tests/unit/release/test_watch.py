@@ -26,13 +26,13 @@ from nova_freemem.release.base import Phase
 from nova_freemem.release.base import Release
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
-from tests import base
 from tests.simulation import fakes
+from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
 
-class WatchTestCase(base.GuestTestCase):
+class WatchTestCase(GuestTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.requests = Requests()

@@ -21,6 +21,7 @@ from hypothesis import strategies
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
 from tests import base
+from tests.simulation.base import GuestTestCase
 
 OUTSTANDING = journal.JournalEntry(
     original_kib=4194304,
@@ -50,7 +51,7 @@ BILLION_LAUGHS = (
 )
 
 
-class JournalTest(base.GuestTestCase):
+class JournalTest(GuestTestCase):
     def test_an_entry_is_read_as_it_was_written(self) -> None:
         journal.write(self.domain, OUTSTANDING)
         self.assertEqual(ENTRY, self.guest.metadata)

@@ -18,13 +18,13 @@ import datetime
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
-from tests import base
 from tests.simulation import fakes
+from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
 
-class RestorationTest(base.GuestTestCase):
+class RestorationTest(GuestTestCase):
     def setUp(self) -> None:
         super().setUp()
         journal.write(

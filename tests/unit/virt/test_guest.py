@@ -250,7 +250,7 @@ class SteerBalloonTest(GuestTestCase):
             self.ask.return_value = reply
             error = self.error()
             self.assertIs(exceptions.LibvirtError, type(error))
-            oracle.check_fault(error)
+            oracle.check_error(error)
 
     def test_what_libvirt_refuses_is_an_error(self) -> None:
         for code, meaning in (
@@ -333,7 +333,7 @@ class ErrorsTest(GuestTestCase):
         # reporter.error() logs traces, and those show what an error comes
         # from: libvirt's own error, with megabytes of the agent's.
         error = libvirt_error(113, 'no\n2026 ERROR nova \x1b[2J' + 'x' * 9999)
-        oracle.check_fault(self.agent_error(error))
+        oracle.check_error(self.agent_error(error))
 
     def test_what_is_escaped_is_cut_all_the_same(self) -> None:
         # Each of these takes ten characters.

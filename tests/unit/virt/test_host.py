@@ -89,12 +89,12 @@ class HostTest(base.TestCase):
 
     def test_a_guest_is_found_by_its_uuid(self) -> None:
         self.add_guest(1, outstanding=True)
-        guest = self.host.domain(UUID.format(1))
+        guest = self.host.guest(UUID.format(1))
         self.assertEqual(ENTRY, guest.read_metadata())
 
     def test_a_guest_that_is_not_here_is_gone(self) -> None:
         self.assertRaises(
-            exceptions.DomainGone, self.host.domain, UUID.format(7)
+            exceptions.DomainGone, self.host.guest, UUID.format(7)
         )
 
     def test_a_list_that_cannot_be_read_is_an_error(self) -> None:
