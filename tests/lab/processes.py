@@ -233,6 +233,11 @@ def end(pid_file: pathlib.Path, grace_seconds: float = 5) -> None:
     if is_of_this_boot and _identity(pid) in (identity, None):
         end_all(lambda: _session(pid), f'session {pid}', grace_seconds)
     pid_file.unlink(missing_ok=True)
+    reap()
+
+
+def reap() -> None:
+    """Reap what this process has started and what has ended since."""
     for child in _CHILDREN:
         child.poll()
 

@@ -19,6 +19,7 @@ import subprocess
 import sys
 
 from tests.lab import lock
+from tests.lab import processes
 
 
 def at_exit(keep_databases: Callable[[], bool]) -> None:
@@ -42,3 +43,4 @@ def _down(keep_databases: Callable[[], bool]) -> None:
         cwd=pathlib.Path(__file__).parents[2],
         stdout=subprocess.DEVNULL,
     )
+    processes.reap()
