@@ -248,7 +248,7 @@ class SourceMigration:
             memory = acquire.acquire_from(
                 self._engine.sources,
                 self._guest,
-                guest.actual_kib,
+                guest.original_kib,
                 stats,
                 self._clock,
                 deadline,

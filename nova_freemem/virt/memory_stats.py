@@ -20,6 +20,10 @@ from typing import Any
 
 from nova_freemem.virt import validation
 
+# A Linux balloon moves its pages in batches of this size: 256 pages of 4 KiB.
+# A guest that stops this close to a size has that size.
+TOLERANCE_KIB = 1024
+
 
 @dataclasses.dataclass(frozen=True)
 class MemoryStats:

@@ -27,6 +27,7 @@ import pathlib
 from typing import Any
 
 from nova_freemem.restore import journal
+from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 from tests.simulation.agent import SimulatedAgent
 from tests.simulation.fake_clock import FakeClock
 from tests.simulation.model import GIB
@@ -454,7 +455,7 @@ class JournalWatch:
 
     def look(self, guest: SimulatedGuest) -> None:
         """:raises AssertionError: the guest misses memory unknown to all."""
-        if guest.missing_kib <= 0:
+        if guest.missing_kib <= TOLERANCE_KIB:
             return
         assert guest.metadata is not None, 'memory is missing, and no entry'
         if guest.metadata != self._seen:  # reading one takes long
