@@ -17,9 +17,12 @@ What takes longer than Nova may wait is left to the reconciler.
 
 from __future__ import annotations
 
+import contextlib
+
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.report import reporter as reporters
+from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import guest as guests
 
@@ -30,16 +33,22 @@ def begin(
     guest: guests.Guest,
     reporter: reporters.GuestReporter,
     clock: clocks.Clock,
+    record: journal.Record | None = None,
 ) -> restorations.Restoration | None:
     """Begin to restore a guest, if memory is outstanding.
 
     :param guest: the guest, which no migration moves
     :param reporter: reports what went wrong
     :param clock: for the watch
+    :param record: what the migration itself knows to be outstanding, if it
+                   does; written again where it is gone
     :returns: what to watch; None where nothing is outstanding, the guest has
               left, or it could not be done
     """
     try:
+        if record is not None:
+            with contextlib.suppress(exceptions.OperationInvalid):  # it is off
+                record.keep()
         return restorations.begin(guest, clock)
     except (exceptions.DomainGone, exceptions.JournalUnreadable):
         return None  # the reconciler reports what cannot be read, once

@@ -129,7 +129,8 @@ class SourceMigration:
         self._migration_uuid = migration_uuid
         self._os_type = os_type
         self._clock = clock
-        self._watch = Watch(engine.releaser, guest, clock)
+        self._record = journal.Record(guest)
+        self._watch = Watch(engine.releaser, guest, self._record, clock)
         self._release_event = contextlib.ExitStack()
         self._transfer: transfer.TransferWatch | None = None
         self._is_late = False
@@ -184,16 +185,18 @@ class SourceMigration:
         """Restore, here, what is outstanding.
 
         Does nothing where nothing is, the guest has left, or it is late and
-        thereby the reconciler's.
+        thereby the reconciler's. What this migration released is known to it,
+        and is restored as well where the journal has lost it.
         """
         if self._transfer is not None:
             self._transfer.stop()
         if self._is_late:
             return
         restoration = restore_step.begin(
-            self._guest, self._reporter, self._clock
+            self._guest, self._reporter, self._clock, self._record
         )
         if restoration is not None:
+            self._record.forget()
             self._is_late = restore_step.watch(restoration, self._reporter)
 
     def _decide_and_release(
@@ -203,13 +206,13 @@ class SourceMigration:
             decision = self._decide(dest, deadline)
             if isinstance(decision, Skip):
                 return Skipped(decision)
-            entry = self._write_journal(decision)
+            self._write_journal(decision)
         except Exception as error:
             self._reporter.error('Deciding what to release', error)
             self._abandon()
             return Skipped(Skip(Reason.ERROR))
         try:
-            return self._release(decision, entry, deadline)
+            return self._release(decision, deadline)
         except Exception as error:
             self._reporter.error('Releasing memory', error)
             self._abandon()
@@ -265,27 +268,22 @@ class SourceMigration:
             self._engine.release_rates.current,
         )
 
-    def _write_journal(self, plan: Plan) -> journal.JournalEntry:
-        entry = journal.JournalEntry(
-            original_kib=plan.original_kib,
-            source=self._host,
-            released_at=datetime.datetime.fromtimestamp(
-                self._clock.wall(), datetime.UTC
-            ),
-            migration=self._migration_uuid,
-            stats_period_seconds=domain_xml.stats_period_seconds(
-                self._guest.xml()
-            ),
+    def _write_journal(self, plan: Plan) -> None:
+        self._record.write(
+            journal.JournalEntry(
+                original_kib=plan.original_kib,
+                source=self._host,
+                released_at=datetime.datetime.fromtimestamp(
+                    self._clock.wall(), datetime.UTC
+                ),
+                migration=self._migration_uuid,
+                stats_period_seconds=domain_xml.stats_period_seconds(
+                    self._guest.xml()
+                ),
+            )
         )
-        journal.write(self._guest, entry)
-        return entry
 
-    def _release(
-        self,
-        plan: Plan,
-        entry: journal.JournalEntry,
-        deadline: clocks.Deadline,
-    ) -> State:
+    def _release(self, plan: Plan, deadline: clocks.Deadline) -> State:
         # The message bus takes as long as it wants: not while memory is being
         # released and nobody watches.
         self._release_event.enter_context(self._reporter.event(events.RELEASE))
@@ -301,17 +299,8 @@ class SourceMigration:
         if isinstance(state, Restored):
             self.restore()
         else:
-            self._keep_journal_entry(entry)
+            self._record.keep()  # it leaves with the guest
         return state
-
-    def _keep_journal_entry(self, entry: journal.JournalEntry) -> None:
-        """See that the entry is still there.
-
-        Somebody else, the operator's command for one, may have found the
-        guest whole between the entry and the first step of the release.
-        """
-        if self._guest.read_metadata() is None:
-            journal.write(self._guest, entry)
 
     def _learn_rate(self, plan: Plan, release: Release) -> None:
         free_kib = min(release.released_kib, plan.free_kib)

@@ -25,6 +25,7 @@ from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
+from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 
 TICK_SECONDS = 0.2
@@ -43,11 +44,13 @@ class Watch:
 
     :ivar releaser: observes and acts
     :ivar guest: the guest
+    :ivar record: its journal entry, seen to be there at each tick
     :ivar clock: for waits
     """
 
     releaser: base.Releaser
     guest: guests.Guest
+    record: journal.Record
     clock: clocks.Clock
 
     def start(self, plan: Plan) -> None:
@@ -60,6 +63,7 @@ class Watch:
         self.releaser.set_target(
             self.guest, plan.target_kib, Phase.BEFORE_TRANSFER
         )
+        self.record.keep()
 
     def until_end(
         self,
@@ -78,6 +82,8 @@ class Watch:
                          None for none
         :returns: what was released; nothing moves any more, but for what is
                   restored
+        :raises JournalGone: during the transfer, in which the journal cannot
+                             be written: all memory has to be restored
         :raises FreememError: it could not be done
         """
         seen = [
@@ -86,7 +92,7 @@ class Watch:
         end = None
         while end is None:
             self.clock.wait(TICK_SECONDS, until=requests.arrived)
-            end = self._observe(seen) or stop_rules.end_reason(
+            end = self._observe(seen, phase) or stop_rules.end_reason(
                 seen,
                 plan,
                 phase,
@@ -107,10 +113,11 @@ class Watch:
         :param requests: the end of the transfer arrives here
         :returns: False where the guest came under pressure and all its
                   memory is restored
+        :raises JournalGone: all memory has to be restored
         :raises FreememError: it could not be done
         """
         seen: list[base.Observation] = []
-        while not self._observe(seen):
+        while not self._observe(seen, Phase.DURING_TRANSFER):
             if stop_rules.under_pressure(seen, plan):
                 self.restore(plan)
                 return False
@@ -130,9 +137,15 @@ class Watch:
             self.guest, plan.original_kib, Phase.DURING_TRANSFER
         )
 
-    def _observe(self, seen: list[base.Observation]) -> EndReason | None:
+    def _observe(
+        self, seen: list[base.Observation], phase: Phase
+    ) -> EndReason | None:
         """Observe once more; a guest that has left has been transferred."""
         try:
+            if phase is Phase.BEFORE_TRANSFER:
+                self.record.keep()
+            elif self.record.is_gone():
+                raise exceptions.JournalGone()
             seen.append(self.releaser.observe(self.guest, self.clock.now()))
         except (exceptions.DomainGone, exceptions.OperationInvalid):
             return EndReason.TRANSFER_ENDED

@@ -51,7 +51,7 @@ class RestoreResult:
     @property
     def complete(self) -> bool:
         """Whether the guest has all its memory, up to the tolerance."""
-        return self.after_kib >= _least_kib(self.original_kib)
+        return is_whole(self.after_kib, self.original_kib)
 
 
 class Restoration:
@@ -159,7 +159,7 @@ class Restoration:
         The definition at its next destination is made from that XML.
         """
         actual_kib = self._actual_kib()
-        if actual_kib < _least_kib(self.entry.original_kib):
+        if not is_whole(actual_kib, self.entry.original_kib):
             return actual_kib
         return min(
             actual_kib,
@@ -171,9 +171,13 @@ class Restoration:
         return 0 if balloon is None else balloon.actual_kib
 
 
-def _least_kib(original_kib: int) -> int:
-    """Return from what on a guest has all its memory; never zero."""
-    return max(1, original_kib - TOLERANCE_KIB)
+def is_whole(actual_kib: int, original_kib: int) -> bool:
+    """Return whether a guest has all its memory, up to the tolerance.
+
+    :param actual_kib: what it has; nothing is never all
+    :param original_kib: what it is to have
+    """
+    return actual_kib >= max(1, original_kib - TOLERANCE_KIB)
 
 
 def begin(guest: guests.Guest, clock: clocks.Clock) -> Restoration | None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import dataclasses
+import datetime
 import functools
 from typing import Any
 
@@ -30,6 +31,7 @@ from nova_freemem import exceptions
 from nova_freemem import policy
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
+from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt.memory_stats import MemoryStats
 from tests.simulation.agent import SimulatedAgent
@@ -55,6 +57,7 @@ __all__ = [
     'SimulatedGuest',
     'encoded',
     'libvirt_error',
+    'make_entry',
     'make_plan',
     'make_policy',
 ]
@@ -79,6 +82,18 @@ def make_policy(**changes: Any) -> policy.Policy:
         'reconcile_interval_seconds': 60,
     }
     return policy.Policy(**(values | changes))
+
+
+def make_entry(**changes: Any) -> journal.JournalEntry:
+    """:returns: of a guest of 4 GiB, written by ``host1``, with changes."""
+    values: dict[str, Any] = {
+        'original_kib': 4 * GIB,
+        'source': 'host1',
+        'released_at': datetime.datetime(2026, 11, 2, 8, tzinfo=datetime.UTC),
+        'migration': 'a migration',
+        'stats_period_seconds': 10,
+    }
+    return journal.JournalEntry(**(values | changes))
 
 
 def make_plan(**changes: Any) -> planner.Plan:
@@ -266,6 +281,9 @@ class FakeHost:
         self.domains = {domain.uuid: domain for domain in domains}
         self.looks = 0
         self.fault: Exception | None = None
+
+    def name(self) -> str:
+        return 'host1.example.org'
 
     def journal_entries(self) -> dict[str, str]:
         self.looks += 1
