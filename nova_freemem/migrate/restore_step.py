@@ -28,6 +28,9 @@ from nova_freemem.virt import guest as guests
 
 WAIT_SECONDS = 10.0
 
+JOB_WAIT_SECONDS = 2.0
+JOB_POLL_SECONDS = 0.1
+
 
 def begin(
     guest: guests.Guest,
@@ -44,17 +47,38 @@ def begin(
                    does; written again where it is gone
     :returns: what to watch; None where nothing is outstanding, the guest has
               left, or it could not be done
+    :raises DomainBusy: another libvirt job holds the domain, and the rest is
+                        the reconciler's
     """
     try:
-        if record is not None:
+        if record is not None and record.entry is not None:
             with contextlib.suppress(exceptions.OperationInvalid):  # it is off
+                _wait_for_job(guest, clock)
                 record.keep()
         return restorations.begin(guest, clock)
     except (exceptions.DomainGone, exceptions.JournalUnreadable):
         return None  # the reconciler reports what cannot be read, once
+    except exceptions.DomainBusy as error:
+        reporter.restore_failed(error)
+        raise
     except Exception as error:
         reporter.restore_failed(error)
         return None
+
+
+def _wait_for_job(guest: guests.Guest, clock: clocks.Clock) -> None:
+    """Wait for a job to end: one that has failed lasts a moment longer.
+
+    :raises DomainBusy: it does not end
+    """
+    deadline = clocks.Deadline(clock, JOB_WAIT_SECONDS)
+    while True:
+        try:
+            return guest.need_no_job()
+        except exceptions.DomainBusy:
+            if deadline.passed():
+                raise
+        clock.wait(JOB_POLL_SECONDS)
 
 
 def watch(
@@ -70,6 +94,9 @@ def watch(
         result = restoration.watch(WAIT_SECONDS)
     except exceptions.DomainGone:
         return False  # the journal entry has left with it
+    except exceptions.DomainBusy as error:
+        reporter.restore_failed(error)
+        return True
     except Exception as error:
         reporter.restore_failed(error)
         return False

@@ -134,6 +134,7 @@ class SourceMigration:
         self._release_event = contextlib.ExitStack()
         self._transfer: transfer.TransferWatch | None = None
         self._is_late = False
+        self._was_busy = False
 
     def prepare(self, dest: str) -> State:
         """Decide, and release what is to be released before the transfer.
@@ -146,6 +147,7 @@ class SourceMigration:
         )
         state = self._decide_and_release(dest, deadline)
         if self.requests.close() is Request.ABORT:
+            self._is_late = self._is_late or self._was_busy
             self._abandon()
             return Cancelled()
         return state
@@ -192,9 +194,13 @@ class SourceMigration:
             self._transfer.stop()
         if self._is_late:
             return
-        restoration = restore_step.begin(
-            self._guest, self._reporter, self._clock, self._record
-        )
+        try:
+            restoration = restore_step.begin(
+                self._guest, self._reporter, self._clock, self._record
+            )
+        except exceptions.DomainBusy:
+            self._is_late = True
+            return
         if restoration is not None:
             self._record.forget()
             self._is_late = restore_step.watch(restoration, self._reporter)
@@ -206,13 +212,23 @@ class SourceMigration:
             decision = self._decide(dest, deadline)
             if isinstance(decision, Skip):
                 return Skipped(decision)
+            self._guest.need_no_job()
             self._write_journal(decision)
+        except exceptions.DomainBusy as error:
+            return Skipped(Skip(Reason.DOMAIN_BUSY, str(error)))
         except Exception as error:
             self._reporter.error('Deciding what to release', error)
             self._abandon()
             return Skipped(Skip(Reason.ERROR))
+        began_at_seconds = self._clock.now()
         try:
             return self._release(decision, deadline)
+        except exceptions.DomainBusy as error:
+            # It waited for 30 s, and so would restoring: the guest is watched
+            # during the transfer, by calls that do not wait for a job.
+            self._reporter.error('Releasing memory', error)
+            self._was_busy = True
+            return Releasing(decision, began_at_seconds)
         except Exception as error:
             self._reporter.error('Releasing memory', error)
             self._abandon()
@@ -238,6 +254,7 @@ class SourceMigration:
         )
         if isinstance(guest, Skip):
             return guest
+        self._guest.need_no_job()
         stats = self._guest.fresh_memory_stats(self._clock)
         if stats is None:
             return Skip(Reason.NO_BALLOON_DRIVER)

@@ -103,7 +103,9 @@ class Watch:
                 del seen[2 : MOST_OBSERVATIONS // 2 : 2]
         target_kib = _target_kib(end, seen[-1].actual_kib, plan)
         if target_kib != plan.target_kib:
-            self.releaser.set_target(self.guest, target_kib, phase)
+            self.releaser.set_target(
+                self.guest, target_kib, self._reachable(phase)
+            )
         return _summary(end, seen, target_kib)
 
     def hold(self, plan: Plan, requests: Requests) -> bool:
@@ -136,6 +138,15 @@ class Watch:
         self.releaser.set_target(
             self.guest, plan.original_kib, Phase.DURING_TRANSFER
         )
+
+    def _reachable(self, phase: Phase) -> Phase:
+        """Return by which calls the guest can be reached at once.
+
+        With another job, a snapshot for one, it is as during a transfer.
+        """
+        if self.guest.situation() is guests.Situation.HAS_JOB:
+            return Phase.DURING_TRANSFER
+        return phase
 
     def _observe(
         self, seen: list[base.Observation], phase: Phase

@@ -117,6 +117,21 @@ class Guest:
             return Situation.HAS_JOB
         return Situation.RUNNING if running else Situation.PAUSED
 
+    def need_no_job(self) -> None:
+        """See that libvirt's calls that change something do not wait.
+
+        A job that libvirt does not show as one, such as a call to a QEMU that
+        does not answer, is not seen here.
+
+        :raises DomainBusy: another job holds the domain
+        """
+        if self.situation() is Situation.HAS_JOB:
+            raise exceptions.DomainBusy(
+                doing='change the domain',
+                error='another job holds it',
+                code='none',
+            )
+
     def _has_job(self) -> bool:
         try:
             with translated('read the job statistics', JOB_ERRORS):
@@ -207,10 +222,15 @@ class Guest:
         seconds = domain_xml.stats_period_seconds(
             self.xml()
         ) or domain_xml.stats_period_seconds(self.xml(definition=True))
+        busy = False
         try:
             yield seconds
+        except exceptions.DomainBusy:
+            busy = True  # setting it back would wait for 30 s once more
+            raise
         finally:
-            self.set_stats_period_seconds(seconds)
+            if not busy:
+                self.set_stats_period_seconds(seconds)
 
     def _request_report(
         self,

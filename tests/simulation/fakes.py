@@ -182,6 +182,7 @@ class FakeGuest:
 
     @_call
     def memory_stats(self) -> MemoryStats | None:
+        self._wait_for_qemu()
         guest = self.guest
         figures: dict[str, Any] = {
             'actual_kib': guest.actual_kib,
@@ -191,6 +192,7 @@ class FakeGuest:
 
     @_call
     def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:
+        self._wait_for_the_job()
         guest = self.guest
         if not guest.has_driver or guest.frozen:
             clock.wait(guests.FRESH_STATS_SECONDS)
@@ -218,6 +220,7 @@ class FakeGuest:
 
     @_call
     def steer_balloon_kib(self, target_kib: int) -> None:
+        self._wait_for_qemu()
         self.guest.target_kib = target_kib
 
     @_call
@@ -234,9 +237,13 @@ class FakeGuest:
         return self.guest.transferred_kib
 
     def _wait_for_the_job(self) -> None:
-        if self.guest.transferred_kib is not None:
+        if self.guest.transferred_kib is not None or self.guest.hangs:
             self.guest.clock.wait(30)
             raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
+
+    def _wait_for_qemu(self) -> None:
+        if self.guest.hangs:
+            self._wait_for_the_job()
 
     @_call
     def agent_command(self, command: str, timeout_seconds: int) -> str:
@@ -264,6 +271,10 @@ class FakeGuest:
         if not self.guest.running:
             return guests.Situation.PAUSED
         return guests.Situation.RUNNING
+
+    def need_no_job(self) -> None:
+        if self.situation() is guests.Situation.HAS_JOB:
+            raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
 
     @property
     def uuid(self) -> str:

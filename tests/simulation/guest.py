@@ -114,6 +114,8 @@ class SimulatedGuest:
     :ivar tells: what its balloon driver says instead of the truth
     :ivar lies: what it multiplies free and available memory by when it is
                 asked; what it tells later is true
+    :ivar hangs: whether its QEMU does not answer, which libvirt does not
+                 show as a job
     :ivar host: where it runs
     :ivar metadata: its journal entry, None for none
     :ivar transferred_kib: what of it has been sent; None while no transfer
@@ -158,6 +160,7 @@ class SimulatedGuest:
     tells: dict[str, int | None] = dataclasses.field(default_factory=dict)
     lies: float = 1.0
     running: bool = True
+    hangs: bool = False
     host: str = 'source'
     metadata: str | None = None
     transferred_kib: float | None = None

@@ -115,6 +115,22 @@ class CallsTest(GuestTestCase):
             self.assertIs(Situation.HAS_JOB, self.guest.situation())
         self.handle.jobStats.assert_not_called()
 
+    def test_what_would_wait_for_a_job_is_not_begun(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.handle.jobStats.return_value = {'type': 0}
+        self.guest.need_no_job()
+        self.handle.jobStats.return_value = {
+            'type': libvirt.VIR_DOMAIN_JOB_UNBOUNDED
+        }
+        error = self.assertRaises(
+            exceptions.DomainBusy, self.guest.need_no_job
+        )
+        self.assertEqual(
+            'libvirt could not change the domain: another job holds it '
+            '(error none)',
+            str(error),
+        )
+
     def test_a_job_that_cannot_be_read_is_an_error(self) -> None:
         self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
         self.handle.jobStats.side_effect = libvirt_error(
@@ -572,3 +588,16 @@ class FreshStatsTest(GuestTestCase):
             exceptions.LibvirtError, self.guest.fresh_memory_stats, self.clock
         )
         self.assertEqual([0, 10, 10], self.periods()[-3:])
+
+    def test_a_job_that_holds_the_domain_is_waited_for_once(self) -> None:
+        """Each such call takes 30 s; the next request sets the period."""
+        busy = libvirt_error(libvirt.VIR_ERR_OPERATION_TIMEOUT)
+        for answers in ([busy], [0, busy]):
+            self.handle.setMemoryStatsPeriod.reset_mock()
+            self.handle.setMemoryStatsPeriod.side_effect = answers
+            self.assertRaises(
+                exceptions.DomainBusy,
+                self.guest.fresh_memory_stats,
+                self.clock,
+            )
+            self.assertEqual([0, 10][: len(answers)], self.periods())
