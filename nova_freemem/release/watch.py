@@ -144,7 +144,10 @@ class Watch:
 
         With another job, a snapshot for one, it is as during a transfer.
         """
-        if self.guest.situation() is guests.Situation.HAS_JOB:
+        if (
+            phase is Phase.BEFORE_TRANSFER
+            and self.guest.situation() is guests.Situation.HAS_JOB
+        ):
             return Phase.DURING_TRANSFER
         return phase
 
