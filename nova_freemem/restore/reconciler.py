@@ -207,16 +207,21 @@ class Reconciler:
         now = self._clock.now()
         with self._lock:
             due = sorted(
-                (check.state.due_at_seconds, uuid)
-                for uuid, check in self._checks.items()
-                if check.began_at_seconds is None
-                and check.state.due_at_seconds <= now
+                (
+                    (uuid, check)
+                    for uuid, check in self._checks.items()
+                    if check.began_at_seconds is None
+                    and check.state.due_at_seconds <= now
+                ),
+                key=lambda item: item[1].state.due_at_seconds,
             )
-        for _at_seconds, uuid in due:
+        for uuid, check in due:
             if not self._has_room(now):
                 return
-            check = self._checks[uuid]
-            check.began_at_seconds = now
+            with self._lock:
+                if self._checks.get(uuid) is not check:
+                    continue  # forgotten meanwhile, as it has no entry
+                check.began_at_seconds = now
             worker = threading.Thread(
                 target=self._work,
                 args=(uuid, check),
