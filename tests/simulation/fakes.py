@@ -241,6 +241,8 @@ class FakeGuest:
     def _wait_for_qemu(self) -> None:
         """Wait for an answer, or until whoever waits has got one."""
         guest = self.guest
+        if guest.hangs:
+            self._time_out()
         if guest.answers is None or guest.answers.is_set():
             return
         if guest.is_asked:
@@ -254,13 +256,12 @@ class FakeGuest:
 
     def _wait_for_the_job(self) -> None:
         self._wait_for_qemu()
-        if self.guest.transferred_kib is not None or self.guest.hangs:
-            self.guest.clock.wait(30)
-            raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
+        if self.guest.transferred_kib is not None:
+            self._time_out()
 
-    def _wait_for_qemu(self) -> None:
-        if self.guest.hangs:
-            self._wait_for_the_job()
+    def _time_out(self) -> None:
+        self.guest.clock.wait(30)
+        raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
 
     @_call
     def agent_command(self, command: str, timeout_seconds: int) -> str:
