@@ -51,17 +51,23 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     """Releases memory before a guest leaves, restores it where it lands.
 
     Only what Nova documents as its driver's interface is overridden, and
-    each override ends in Nova's own method.
+    each override ends in Nova's own method. An argument that a later Nova
+    adds reaches it unseen; :mod:`nova_freemem.contract` finds other changes.
     """
 
     def __init__(
-        self, virtapi: Any, read_only: bool = False, *, engine: Engine
+        self,
+        virtapi: Any,
+        read_only: bool = False,
+        *args: Any,
+        engine: Engine,
+        **kwargs: Any,
     ) -> None:
         """Initialize Nova's driver, with an engine.
 
         :param engine: policy and extensions of this host
         """
-        super().__init__(virtapi, read_only)
+        super().__init__(virtapi, read_only, *args, **kwargs)
         self._engine = engine
         self._migrations: dict[str, source.SourceMigration] = {}
         self._clock = clocks.Clock()
@@ -73,9 +79,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             engine.policy.reconcile_interval_seconds,
         )
 
-    def init_host(self, host: str) -> None:
+    def init_host(self, host: str, *args: Any, **kwargs: Any) -> None:
         """See :meth:`nova.virt.driver.ComputeDriver.init_host`."""
-        super().init_host(host)
+        super().init_host(host, *args, **kwargs)
         LOG.info(
             'nova_freemem is enabled: acquiring by %s; releasing by %s.',
             ', '.join(self._engine.policy.acquire),
@@ -83,10 +89,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         )
         self._reconciler.start()
 
-    def cleanup_host(self, host: str) -> None:
+    def cleanup_host(self, host: str, *args: Any, **kwargs: Any) -> None:
         """See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`."""
         self._reconciler.stop()
-        super().cleanup_host(host)
+        super().cleanup_host(host, *args, **kwargs)
 
     def live_migration(
         self,
@@ -97,6 +103,8 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         recover_method: Callable[..., None],
         block_migration: bool = False,
         migrate_data: Any = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         """Release first, then let Nova migrate what is left.
 
@@ -115,12 +123,14 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                     recover_method,
                     block_migration,
                     migrate_data,
+                    *args,
+                    **kwargs,
                 )
                 return
 
-            def recover(*args: Any, **kwargs: Any) -> None:
+            def recover(*details: Any, **named: Any) -> None:
                 migration.restore()
-                recover_method(*args, **kwargs)
+                recover_method(*details, **named)
 
             self._migrations[instance.uuid] = migration
             try:
@@ -143,27 +153,33 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                         recover,
                         block_migration,
                         migrate_data,
+                        *args,
+                        **kwargs,
                     )
             finally:
                 self._migrations.pop(instance.uuid, None)
                 migration.restore()
 
-    def live_migration_abort(self, instance: Any) -> None:
+    def live_migration_abort(
+        self, instance: Any, *args: Any, **kwargs: Any
+    ) -> None:
         """Abort a release that is under way, or Nova's transfer.
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration_abort`.
         """
         if not self._submit(instance, Request.ABORT):
-            super().live_migration_abort(instance)
+            super().live_migration_abort(instance, *args, **kwargs)
 
-    def live_migration_force_complete(self, instance: Any) -> None:
+    def live_migration_force_complete(
+        self, instance: Any, *args: Any, **kwargs: Any
+    ) -> None:
         """End a release that is under way, or force Nova's transfer.
 
         See
         :meth:`nova.virt.driver.ComputeDriver.live_migration_force_complete`.
         """
         if not self._submit(instance, Request.FORCE_COMPLETE):
-            super().live_migration_force_complete(instance)
+            super().live_migration_force_complete(instance, *args, **kwargs)
 
     def post_live_migration_at_destination(
         self,
@@ -172,6 +188,8 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         network_info: Any,
         block_migration: bool = False,
         block_device_info: Any = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         """Restore memory, beside Nova's own steps after a landing.
 
@@ -190,10 +208,16 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         with contextlib.suppress(RuntimeError):
             thread.start()
         super().post_live_migration_at_destination(
-            context, instance, network_info, block_migration, block_device_info
+            context,
+            instance,
+            network_info,
+            block_migration,
+            block_device_info,
+            *args,
+            **kwargs,
         )
 
-    def emit_event(self, event: Any) -> None:
+    def emit_event(self, event: Any, *args: Any, **kwargs: Any) -> None:
         """Have the reconciler see a guest as soon as it runs here.
 
         Nova's own steps after a landing begin a second or two later, and
@@ -206,7 +230,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             and event.get_transition() == virtevent.EVENT_LIFECYCLE_RESUMED
         ):
             self._reconciler.notify(event.get_instance_uuid())
-        super().emit_event(event)
+        super().emit_event(event, *args, **kwargs)
 
     @contextlib.contextmanager
     def _locked(self, uuid: str) -> Iterator[bool]:

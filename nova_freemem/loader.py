@@ -24,6 +24,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from nova_freemem import conf as freemem_conf
+from nova_freemem import contract
 from nova_freemem import exceptions
 from nova_freemem import policy
 from nova_freemem.migrate import engine as engines
@@ -42,7 +43,8 @@ def prepare(
     :param compute_driver: the driver asked for, None for the configured one
     :returns: a context in which Nova finds our driver in the place of its
               own, or its own where the plugin is not enabled
-    :raises FreememError: the plugin is enabled and cannot work
+    :raises FreememError: the plugin is enabled and cannot work, or not with
+                          this Nova
     """
     apart = freemem_conf.read_apart(conf)
     if not policy.is_enabled(apart):
@@ -65,10 +67,80 @@ def prepare(
     # from one of Nova's.
     from nova_freemem import driver
 
+    check_nova(driver.FreememLibvirtDriver)
     freemem_conf.register_opts(conf)
     return _in_place(
         functools.partial(driver.FreememLibvirtDriver, engine=engine)
     )
+
+
+def check_nova(ours: type) -> None:
+    """Compare the Nova there is with what the plugin relies on.
+
+    Nova promises nobody that its driver stays as it is. What has changed is
+    found here, before a guest is touched.
+
+    :param ours: our driver
+    :raises NovaDiffers: it has changed
+    """
+    # Nova is imported here alone, by nova-compute itself, and not where only
+    # the options are looked at.
+    from nova import exception
+    from nova import objects
+    from nova.compute import manager
+    from nova.objects import migrate_data
+    from nova.virt import event
+    from nova.virt.libvirt import driver
+    from nova.virt.libvirt import guest
+    from nova.virt.libvirt import host
+
+    objects.register_all()
+    differences = [
+        *contract.overrides(ours, driver.LibvirtDriver),
+        *contract.attribute(driver.LibvirtDriver, '_host'),
+        *contract.call(host.Host, 'get_connection', 'self'),
+        *contract.call(host.Host, 'get_guest', 'self', 'instance'),
+        *contract.attribute(guest.Guest, '_domain'),
+        *contract.members(
+            migrate_data.LibvirtLiveMigrateData,
+            migrate_data.LibvirtLiveMigrateData.fields,
+            'migration',
+        ),
+        *contract.members(objects.Migration, objects.Migration.fields, 'uuid'),
+        *contract.call(
+            manager.ComputeManager,
+            '_rollback_live_migration',
+            'self',
+            'context',
+            'instance',
+            'dest',
+            'migrate_data',
+            migration_status='cancelled',
+        ),
+        *contract.members(event, vars(event), 'EVENT_LIFECYCLE_RESUMED'),
+        *contract.call(event.LifecycleEvent, 'get_transition', 'self'),
+        *contract.call(event.LifecycleEvent, 'get_instance_uuid', 'self'),
+        *contract.call(
+            objects.InstanceActionEvent,
+            'event_start',
+            'context',
+            'uuid',
+            'name',
+            want_result='False',
+            host='host',
+        ),
+        *contract.call(
+            objects.InstanceActionEvent,
+            'event_finish',
+            'context',
+            'uuid',
+            'name',
+            want_result='False',
+        ),
+        *contract.members(exception, vars(exception), 'InstanceNotFound'),
+    ]
+    if differences:
+        raise exceptions.NovaDiffers(differences='; '.join(differences))
 
 
 @contextlib.contextmanager

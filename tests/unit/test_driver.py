@@ -599,6 +599,74 @@ class LandedTest(DriverTestCase):
         self.assert_whole()
 
 
+class LaterNovaTest(DriverTestCase):
+    """A Nova that gives its driver more than the plugin knows of."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # The stand-ins have the signatures of this Nova.
+        for name in self.stock:
+            self.stock[name] = mock.Mock()
+            patcher = mock.patch.object(
+                nova_driver.LibvirtDriver, name, self.stock[name]
+            )
+            self.addCleanup(patcher.stop)
+            patcher.start()
+
+    def test_what_it_adds_reaches_its_own_methods(self) -> None:
+        for name, known in (
+            ('init_host', ('source',)),
+            ('cleanup_host', ('source',)),
+            ('live_migration_abort', (self.instance,)),
+            ('live_migration_force_complete', (self.instance,)),
+            ('emit_event', (event.Event(),)),
+            (
+                'post_live_migration_at_destination',
+                (self.context, self.instance, [], True, None),
+            ),
+            (
+                'live_migration',
+                (
+                    self.context,
+                    self.instance,
+                    'dest',
+                    self.post,
+                    self.recover,
+                    True,
+                    self.migrate_data,
+                ),
+            ),
+        ):
+            getattr(self.driver, name)(*known, 'more', later='later')
+            args = self.stock[name].call_args.args
+            self.assertEqual('more', args[len(known)], name)
+            self.assertEqual(
+                {'later': 'later'}, self.stock[name].call_args.kwargs, name
+            )
+
+    def test_so_it_does_where_nothing_of_ours_is_at_work(self) -> None:
+        self.find_domain.side_effect = ZeroDivisionError
+        self.driver.live_migration(
+            self.context,
+            self.instance,
+            'dest',
+            self.post,
+            self.recover,
+            migrate_data=self.migrate_data,
+            later='later',
+        )
+        self.stock['live_migration'].assert_called_once_with(
+            self.context,
+            self.instance,
+            'dest',
+            self.post,
+            self.recover,
+            False,
+            self.migrate_data,
+            later='later',
+        )
+
+
 class DomainTest(base.TestCase):
     def test_the_domain_is_novas_own_proxy_of_it(self) -> None:
         found = mock.create_autospec(nova_guest.Guest, instance=True)

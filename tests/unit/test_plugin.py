@@ -17,6 +17,7 @@ import sys
 from unittest import mock
 
 from nova.virt import driver as nova_driver
+from nova.virt.libvirt import driver as nova_libvirt
 from oslo_config import cfg
 from oslo_messaging.notify import notifier
 import stevedore
@@ -155,6 +156,15 @@ class LoadTest(PluginTestCase):
             '[freemem]\nenabled = true\n', compute_driver='fake.FakeDriver'
         )
         self.assert_off('fake.FakeDriver', 'libvirt.LibvirtDriver')
+
+    def test_a_nova_that_has_changed(self) -> None:
+        def cleanup_host(self: object, hostname: object) -> None: ...
+
+        with mock.patch.object(
+            nova_libvirt.LibvirtDriver, 'cleanup_host', cleanup_host
+        ):
+            self.load('[freemem]\nenabled = true\n')
+        self.assert_off('cleanup_host()', "'hostname'", "'host'")
 
     def test_a_plugin_that_is_broken_itself(self) -> None:
         with mock.patch.dict(sys.modules, {'nova_freemem.loader': None}):
