@@ -53,11 +53,9 @@ OPTIONS = [
         'enabled',
         default=False,
         help='Release memory that guests do not need in their live '
-        'migrations, and restore it at the destination. If false, '
-        "nova-compute runs Nova's own libvirt driver, unchanged. A host "
-        'where this is false does not restore the memory of guests that '
-        'arrive with less: enable it on the hosts that guests migrate to '
-        'before the hosts that they migrate from.',
+        'migrations from this host. If false, nothing is released from them. '
+        'Memory of guests that arrive with less is restored in either case, '
+        'wherever nova-compute loads the plugin.',
     ),
     cfg.ListOpt(
         'acquire',

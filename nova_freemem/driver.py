@@ -82,11 +82,19 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     def init_host(self, host: str, *args: Any, **kwargs: Any) -> None:
         """See :meth:`nova.virt.driver.ComputeDriver.init_host`."""
         super().init_host(host, *args, **kwargs)
-        LOG.info(
-            'nova_freemem is enabled: acquiring by %s; releasing by %s.',
-            ', '.join(self._engine.policy.acquire),
-            self._engine.policy.release,
-        )
+        policy = self._engine.policy
+        if policy.enabled:
+            LOG.info(
+                'nova_freemem is enabled: acquiring by %s; releasing by %s.',
+                ', '.join(policy.acquire),
+                policy.release,
+            )
+        else:
+            LOG.info(
+                'nova_freemem is loaded but not enabled ([freemem] enabled '
+                'is false): memory of guests that arrive here is restored, '
+                'and none is released.'
+            )
         self._reconciler.start()
 
     def cleanup_host(self, host: str, *args: Any, **kwargs: Any) -> None:

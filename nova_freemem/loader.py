@@ -21,15 +21,11 @@ import functools
 from typing import Any
 
 from oslo_config import cfg
-from oslo_log import log as logging
 
 from nova_freemem import conf as freemem_conf
 from nova_freemem import contract
 from nova_freemem import exceptions
-from nova_freemem import policy
 from nova_freemem.migrate import engine as engines
-
-LOG = logging.getLogger(__name__)
 
 STOCK_DRIVER = 'libvirt.LibvirtDriver'
 
@@ -42,23 +38,15 @@ def prepare(
     :param conf: the service's configuration
     :param compute_driver: the driver asked for, None for the configured one
     :returns: a context in which Nova finds our driver in the place of its
-              own, or its own where the plugin is not enabled
-    :raises FreememError: the plugin is enabled and cannot work, or not with
+              own
+    :raises FreememError: an option is wrong, or the plugin cannot work with
                           this Nova
     """
     apart = freemem_conf.read_apart(conf)
-    if not policy.is_enabled(apart):
-        LOG.info(
-            'nova_freemem is installed but not enabled ([freemem] '
-            "enabled is false): Nova's own libvirt driver is used."
-        )
-        return contextlib.nullcontext()
     name = compute_driver or conf.compute_driver
     if name != STOCK_DRIVER:
-        raise exceptions.ConfigInvalid(
-            option='enabled',
-            problem=f'it works with compute_driver = '
-            f'{STOCK_DRIVER}, not with {name}',
+        raise exceptions.NovaDiffers(
+            differences=f'compute_driver is {name}, not {STOCK_DRIVER}'
         )
     engine = engines.Engine.from_conf(
         apart, conf.libvirt.live_migration_inbound_addr or conf.my_ip

@@ -216,6 +216,8 @@ class SourceMigration:
             return Restored()
 
     def _decide(self, dest: str, deadline: clocks.Deadline) -> Plan | Skip:
+        if not self._engine.policy.enabled:
+            return Skip(Reason.DISABLED_BY_HOST)
         if dest == self._host:
             return Skip(Reason.SAME_HOST)
         if self._guest.read_metadata() is not None:

@@ -22,6 +22,14 @@ from tests.functional import fakelibvirt
 from tests.functional import surroundings
 
 
+def memory_calls(host: fakelibvirt.Connection) -> list[str]:
+    """What was called on a host that changes a guest's memory or domain.
+
+    :returns: the names of the calls
+    """
+    return [name for name, *_args in host.calls if name.startswith('set')]
+
+
 class StockDriverTestCase(base.LiveMigrationTestCase):
     """Neither nova-compute runs anything of the plugin."""
 
@@ -44,17 +52,52 @@ class WithoutTheFile(StockDriverTestCase):
         self.assert_stock()
 
 
-class Disabled(StockDriverTestCase):
-    CONFIGURATION = """
-    [oslo_messaging_notifications]
-    driver = freemem
-    [freemem]
-    enabled = false
-    """
+class Disabled(base.LiveMigrationTestCase):
+    CONFIGURATION = base.DISABLED
 
-    def test_nova_runs_its_own_driver(self) -> None:
-        self.assert_stock()
+    def test_nothing_is_released_and_it_is_said_why(self) -> None:
+        self.migrate()
+        self.assertEqual(
+            'Success', self.events()['compute_freemem_skip_disabled_by_host']
+        )
+        self.assertEqual([], memory_calls(self.source))
+        (line,) = self.log_lines('INFO')
+        self.assertIn('Skipping memory release: releasing is not', line)
+        self.assertEqual(
+            2, len(self.log_lines('INFO', 'driver')), 'one line per host'
+        )
         self.assertEqual([], self.log_lines('ERROR', 'plugin'))
+
+
+class DisabledDestination(base.LiveMigrationTestCase):
+    def start_host(self, name: str) -> fakelibvirt.Connection:
+        """Start a nova-compute, enabled at the source alone."""
+        self.file.write(base.ENABLED if name == 'source' else base.DISABLED)
+        return super().start_host(name)
+
+    def test_guest_gets_its_memory_there(self) -> None:
+        self.migrate()
+        self.assertIn('compute_freemem_release', self.events())
+        self.assertIn('compute_freemem_restore', self.events())
+        self.assert_whole(self.destination)
+
+
+class DisabledAfterwards(base.LiveMigrationTestCase):
+    def start_host(self, name: str) -> fakelibvirt.Connection:
+        """Start a nova-compute, with the plugin at the source alone."""
+        if name == 'source':
+            return super().start_host(name)
+        with surroundings.StockNova():
+            return super().start_host(name)
+
+    def test_nova_compute_restores_what_is_outstanding(self) -> None:
+        self.migrate()
+        self.assertLess(self.guest.actual_kib, base.MEMORY_KIB)
+        self.file.write(base.DISABLED)
+        self.restart_host('destination')
+        landed = self.domain_at(self.destination)
+        self.wait_for([], lambda: base.journal_entries(landed, base.LIVE))
+        self.assert_whole(self.destination)
 
 
 class BrokenTestCase(StockDriverTestCase):

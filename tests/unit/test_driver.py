@@ -14,6 +14,7 @@
 
 from collections.abc import Callable
 import contextlib
+import dataclasses
 import datetime
 import threading
 from typing import Any
@@ -116,6 +117,12 @@ class DriverTestCase(GuestTestCase):
 
     def events(self) -> list[str]:
         return [call.args[2] for call in self.event_start.call_args_list]
+
+    def disable(self) -> None:
+        """Have ``[freemem] enabled = false`` on this host."""
+        self.driver._engine = dataclasses.replace(
+            self.driver._engine, policy=fakes.make_policy(enabled=False)
+        )
 
     def migrate(self) -> None:
         self.driver.live_migration(
@@ -307,6 +314,21 @@ class LiveMigrationTest(DriverTestCase):
                 self.migrate()
                 self.assert_whole()
 
+    def test_nothing_is_released_where_it_is_not_enabled(self) -> None:
+        self.disable()
+        self.stock['live_migration'].side_effect = lambda *_a: self.clock.wait(
+            1
+        )
+        self.migrate()
+        self.stock['live_migration'].assert_called_once()
+        self.assertEqual([], self.domain.called('set_balloon_kib'))
+        self.assertEqual([], self.domain.called('write_metadata'))
+        self.assertEqual(
+            ['compute_freemem_skip_disabled_by_host'], self.events()
+        )
+        (line,) = self.log_lines('INFO')
+        self.assertIn("See 'disabled_by_host' in the operations guide", line)
+
     def test_a_guest_that_is_being_restored_is_skipped(self) -> None:
         with self.driver._locks.hold(UUID):
             self.migrate()
@@ -357,6 +379,31 @@ class OtherMethodsTest(DriverTestCase):
             ],
             self.log_lines('INFO'),
         )
+
+    def test_a_host_logs_that_it_is_not_enabled(self) -> None:
+        self.disable()
+        self.driver.init_host('source')
+        (line,) = self.log_lines('INFO')
+        self.assertIn('not enabled ([freemem] enabled is false)', line)
+        self.assertIn('is restored, and none is released', line)
+
+    def test_what_is_outstanding_is_restored_though_it_is_not_enabled(
+        self,
+    ) -> None:
+        self.disable()
+        owe(self.guest)
+        self.driver.init_host('source')
+        self.clock.wait(7)
+        self.assert_whole()
+
+    def test_a_guest_that_lands_is_restored_though_it_is_not_enabled(
+        self,
+    ) -> None:
+        self.migrate_away()
+        self.disable()
+        self.arrive()
+        self.clock.wait(10)
+        self.assert_whole()
 
     def test_what_is_outstanding_as_it_starts_is_restored_afterwards(
         self,

@@ -40,7 +40,7 @@ class LoaderTest(base.ConfTestCase):
 
     def problem(self, text: str, **kwargs: str) -> str:
         error = self.assertRaises(
-            exceptions.ConfigInvalid,
+            exceptions.NovaDiffers,
             loader.prepare,
             self.conf(text, **kwargs),
             None,
@@ -64,26 +64,27 @@ class LoaderTest(base.ConfTestCase):
         self.assertRaises(SystemExit, load)
         self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
 
-    def test_not_enabled_nova_finds_its_own(self) -> None:
+    def test_not_enabled_nova_finds_ours_which_restores(self) -> None:
         for text in ('', '[freemem]\nenabled = false\n'):
             with loader.prepare(self.conf(text), None):
-                self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
-        self.assertEqual(2, len(self.log_lines('INFO')))
+                ours = nova_libvirt.LibvirtDriver
+            self.assertIs(driver.FreememLibvirtDriver, ours.func)
+            self.assertFalse(ours.keywords['engine'].policy.enabled)
 
     def test_another_compute_driver_is_not_ours_to_replace(self) -> None:
-        self.assertEqual(
-            '[freemem] enabled: it works with compute_driver = '
-            'libvirt.LibvirtDriver, not with fake.FakeDriver',
-            self.problem(ENABLED, compute_driver='fake.FakeDriver'),
-        )
-        with loader.prepare(self.conf('', 'fake.FakeDriver'), None):
-            self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
+        for text in (ENABLED, ''):
+            self.assertEqual(
+                'this Nova is not one the plugin can work with: '
+                'compute_driver is fake.FakeDriver, not '
+                'libvirt.LibvirtDriver',
+                self.problem(text, compute_driver='fake.FakeDriver'),
+            )
 
     def test_the_driver_asked_for_counts_before_the_configured_one(
         self,
     ) -> None:
         self.assertRaises(
-            exceptions.ConfigInvalid,
+            exceptions.NovaDiffers,
             loader.prepare,
             self.conf(ENABLED),
             'fake.FakeDriver',
@@ -104,10 +105,10 @@ class LoaderTest(base.ConfTestCase):
     def test_nova_can_log_its_options_though_ours_are_wrong(self) -> None:
         for text in ('enabled = true', 'enabled = false', 'enabled = perhaps'):
             conf = self.conf(f'[freemem]\n{text}\nheadroom_percent = 900\n')
-            try:
-                loader.prepare(conf, None)
-            except exceptions.ConfigInvalid as error:
-                self.assertIn('[freemem]', str(error))
+            error = self.assertRaises(
+                exceptions.ConfigInvalid, loader.prepare, conf, None
+            )
+            self.assertIn('[freemem]', str(error))
             conf.log_opt_values(logging.getLogger(__name__), logging.DEBUG)
             self.assertRaises(cfg.NoSuchOptError, getattr, conf, 'freemem')
 

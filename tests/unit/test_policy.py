@@ -33,11 +33,12 @@ class PolicyTest(base.ConfTestCase):
         )
 
     def test_defaults(self) -> None:
-        self.assertEqual(fakes.make_policy(), self.read(''))
+        self.assertEqual(fakes.make_policy(enabled=False), self.read(''))
 
     def test_every_option_arrives(self) -> None:
         self.assertEqual(
             policy.Policy(
+                True,
                 ('balloon_stats',),
                 'other',
                 'before',
@@ -52,6 +53,7 @@ class PolicyTest(base.ConfTestCase):
                 30,
             ),
             self.read(
+                'enabled = true\n'
                 'acquire = balloon_stats\nrelease = other\n'
                 'mode = before\nreclaim = free\n'
                 'headroom_percent = 10\nheadroom_min_mib = 64\n'
@@ -123,19 +125,10 @@ class PolicyTest(base.ConfTestCase):
             ('enabled = true', True),
             ('enabled = false', False),
         ):
-            self.assertEqual(
-                enabled,
-                policy.is_enabled(
-                    freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n'))
-                ),
-            )
-        error = self.assertRaises(
-            exceptions.ConfigInvalid,
-            policy.is_enabled,
-            freemem_conf.read_apart(self.conf('[freemem]\nenabled = maybe')),
-        )
-        self.assertIn('enabled', str(error))
-        self.assertIn('maybe', str(error))
+            self.assertEqual(enabled, self.read(text).enabled)
+        problem = self.problem('enabled = maybe')
+        self.assertIn('enabled', problem)
+        self.assertIn('maybe', problem)
 
     def test_headroom_is_a_share_but_never_below_the_floor(self) -> None:
         headroom = fakes.make_policy(
