@@ -154,6 +154,16 @@ OPTIONS = [
         'memory, in seconds. They are also checked when nova-compute starts, '
         'and each guest is when it starts to run on this host.',
     ),
+    cfg.BoolOpt(
+        'require_destination_trait',
+        default=True,
+        help='Release memory only if the resource provider of the destination '
+        'has the trait CUSTOM_NOVA_FREEMEM in Placement, by which a '
+        'nova-compute that has loaded the plugin says that it restores '
+        'memory. If false, memory is released for any destination: where '
+        'the plugin is missing, a guest keeps running with less until it is '
+        'restored by hand.',
+    ),
 ]
 
 

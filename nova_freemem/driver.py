@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import functools
 import threading
 from typing import Any
 
@@ -27,7 +28,9 @@ from nova.virt.libvirt import driver
 from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
+from nova_freemem import trait
 from nova_freemem.migrate import destination
+from nova_freemem.migrate import readiness
 from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan.reasons import Reason
@@ -71,6 +74,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._engine = engine
         self._migrations: dict[str, source.SourceMigration] = {}
         self._clock = clocks.Clock()
+        self._destinations = readiness.Destinations(
+            lambda *args, **kwargs: self.virtapi.reportclient.get(
+                *args, **kwargs
+            ),
+            self._clock,
+        )
         self._locks = locks.Locks(self._clock)
         self._reconciler = reconciler.Reconciler(
             hosts.Host(lambda: self._host.get_connection()),
@@ -120,7 +129,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """
         with self._locked(instance.uuid) as locked:
             migration = self._source_migration(
-                context, instance, migrate_data, locked
+                context, instance, dest, migrate_data, locked
             )
             if migration is None:
                 super().live_migration(
@@ -225,6 +234,25 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             **kwargs,
         )
 
+    def update_provider_tree(
+        self,
+        provider_tree: Any,
+        nodename: str,
+        allocations: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Say, in Placement, that this host restores memory.
+
+        Nova calls this before nova-compute takes its first request, and every
+        minute; it creates a trait that Placement does not know.
+        See :meth:`nova.virt.driver.ComputeDriver.update_provider_tree`.
+        """
+        super().update_provider_tree(
+            provider_tree, nodename, allocations, *args, **kwargs
+        )
+        provider_tree.add_traits(nodename, trait.TRAIT)
+
     def emit_event(self, event: Any, *args: Any, **kwargs: Any) -> None:
         """Have the reconciler see a guest as soon as it runs here.
 
@@ -254,7 +282,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         return migration is not None and migration.requests.submit(request)
 
     def _source_migration(
-        self, context: Any, instance: Any, migrate_data: Any, locked: bool
+        self,
+        context: Any,
+        instance: Any,
+        dest: str,
+        migrate_data: Any,
+        locked: bool,
     ) -> source.SourceMigration | None:
         reporter = reporters.Reporter(context, instance, CONF.host)
         if not locked:
@@ -269,10 +302,19 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 migrate_data.migration.uuid,
                 instance.os_type,
                 self._clock,
+                functools.partial(
+                    self._destination_skip,
+                    migrate_data.migration.dest_node or dest,
+                ),
             )
         except Exception as error:
             reporter.error('Looking up the guest', error)
             return None
+
+    def _destination_skip(self, node: str) -> Skip | None:
+        if not self._engine.policy.require_destination_trait:
+            return None
+        return self._destinations.skip(node)
 
     def _restore_landed(self, context: Any, instance: Any) -> None:
         reporter = reporters.Reporter(context, instance, CONF.host)

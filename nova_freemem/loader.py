@@ -76,7 +76,9 @@ def check_nova(ours: type) -> None:
     from nova import exception
     from nova import objects
     from nova.compute import manager
+    from nova.compute import provider_tree
     from nova.objects import migrate_data
+    from nova.scheduler.client import report
     from nova.virt import event
     from nova.virt.libvirt import driver
     from nova.virt.libvirt import guest
@@ -94,7 +96,21 @@ def check_nova(ours: type) -> None:
             migrate_data.LibvirtLiveMigrateData.fields,
             'migration',
         ),
-        *contract.members(objects.Migration, objects.Migration.fields, 'uuid'),
+        *contract.members(
+            objects.Migration, objects.Migration.fields, 'uuid', 'dest_node'
+        ),
+        *contract.attribute(driver.LibvirtDriver, 'virtapi'),
+        *contract.attribute(manager.ComputeVirtAPI, 'reportclient'),
+        *contract.call(
+            report.SchedulerReportClient,
+            'get',
+            'self',
+            'url',
+            version='version',
+        ),
+        *contract.call(
+            provider_tree.ProviderTree, 'add_traits', 'self', 'node', 'trait'
+        ),
         *contract.call(
             manager.ComputeManager,
             '_rollback_live_migration',

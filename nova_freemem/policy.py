@@ -41,6 +41,7 @@ class Policy:
     agent_timeout_seconds: int
     deadline_seconds: int
     reconcile_interval_seconds: int
+    require_destination_trait: bool
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Policy:

@@ -57,6 +57,9 @@ enabled = true
 
 DISABLED = ENABLED.replace('true', 'false')
 
+#: Memory is released for a destination without the plugin, too.
+FOR_ANY_DESTINATION = ENABLED + 'require_destination_trait = false\n'
+
 #: What Nova makes of a live migration that failed: status, server's state.
 FAILED = ('error', 'error') if NOVA_SERIES >= 33 else ('failed', 'active')
 

@@ -78,6 +78,7 @@ def make_policy(**changes: Any) -> policy.Policy:
         'agent_timeout_seconds': 5,
         'deadline_seconds': 120,
         'reconcile_interval_seconds': 60,
+        'require_destination_trait': True,
     }
     return policy.Policy(**(values | changes))
 

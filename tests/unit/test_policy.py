@@ -51,6 +51,7 @@ class PolicyTest(base.ConfTestCase):
                 2,
                 3,
                 30,
+                False,
             ),
             self.read(
                 'enabled = true\n'
@@ -61,7 +62,8 @@ class PolicyTest(base.ConfTestCase):
                 'migration_bandwidth_mbps = 25000\n'
                 'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
                 'deadline_seconds = 3\n'
-                'reconcile_interval_seconds = 30'
+                'reconcile_interval_seconds = 30\n'
+                'require_destination_trait = false'
             ),
         )
 
