@@ -39,7 +39,10 @@ def restore_memory(
     if begun is not None and _is_of_this_landing(begun):
         restoration: restorations.Restoration | None = begun
     else:
-        restoration = restore_step.begin(guest, reporter, clock)
+        try:
+            restoration = restore_step.begin(guest, reporter, clock)
+        except exceptions.DomainBusy:
+            return  # the reconciler's
     if restoration is not None:
         with reporter.event(events.RESTORE):
             restore_step.watch(restoration, reporter)
