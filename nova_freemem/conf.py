@@ -156,6 +156,16 @@ OPTIONS = [
         'memory, in seconds. They are also checked when nova-compute starts, '
         'and each guest is when it starts to run on this host.',
     ),
+    cfg.IntOpt(
+        'restore_workers',
+        min=1,
+        max=64,
+        default=4,
+        help='How many guests are checked for outstanding memory, and get it '
+        'back, at the same time. A check that libvirt or QEMU has not '
+        'answered for 10 s does not count: for up to 16 of those, one more '
+        'is started each.',
+    ),
     cfg.BoolOpt(
         'require_destination_trait',
         default=True,

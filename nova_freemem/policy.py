@@ -41,6 +41,7 @@ class Policy:
     agent_timeout_seconds: int
     deadline_seconds: int
     reconcile_interval_seconds: int
+    restore_workers: int
     require_destination_trait: bool
 
     @classmethod

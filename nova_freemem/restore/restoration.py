@@ -54,6 +54,20 @@ class RestoreResult:
         return is_whole(self.after_kib, self.original_kib)
 
 
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """What is to be known of a restoration in order to continue it.
+
+    :ivar entry: the journal entry
+    :ivar before_kib: memory the guest had when the first request was made
+    :ivar at_seconds: when that was, monotonic
+    """
+
+    entry: journal.JournalEntry
+    before_kib: int
+    at_seconds: float
+
+
 class Restoration:
     """The restore of one guest's memory, from the request to its end."""
 
@@ -62,6 +76,7 @@ class Restoration:
         guest: guests.Guest,
         entry: journal.JournalEntry,
         clock: clocks.Clock,
+        begun: Begun | None = None,
     ) -> None:
         """Initialize the restoration and request the memory.
 
@@ -70,13 +85,18 @@ class Restoration:
         :param guest: the guest, where no migration is under way
         :param entry: its journal entry
         :param clock: for waits
+        :param begun: the restoration of this entry to continue; nothing is
+                      requested then
         :raises LibvirtError: the request failed
         """
         self._guest = guest
         self._clock = clock
-        self._started_at = clock.now()
         self.entry = entry
-        self._before_kib = self._actual_kib()
+        if begun is not None:
+            self.begun = begun
+            return
+        now_seconds = clock.now()
+        self.begun = Begun(entry, self._actual_kib(), now_seconds)
         self.request()
 
     def is_current(self) -> bool:
@@ -98,6 +118,13 @@ class Restoration:
         """
         self._guest.set_balloon_kib(self.entry.original_kib, definition=True)
 
+    def request_less(self) -> None:
+        """Request a little less than all memory: the first half of a nudge.
+
+        :raises LibvirtError: the request failed
+        """
+        self._guest.set_balloon_kib(self.entry.original_kib - NUDGE_KIB)
+
     def nudge(self) -> None:
         """Request a little less, then all memory; takes half a second.
 
@@ -109,7 +136,7 @@ class Restoration:
 
         :raises LibvirtError: the request failed
         """
-        self._guest.set_balloon_kib(self.entry.original_kib - NUDGE_KIB)
+        self.request_less()
         self._clock.wait(NUDGE_SECONDS)
         self.request()
 
@@ -120,20 +147,34 @@ class Restoration:
                   more
         :raises LibvirtError: the check failed
         """
-        result = RestoreResult(
-            self.entry.original_kib,
-            self._before_kib,
-            self._arrived_kib(),
-            self._clock.now() - self._started_at,
-        )
+        result = self.look()
         if not self.is_current():
             return None
         if result.complete:
-            self._guest.set_stats_period_seconds(
-                self.entry.stats_period_seconds, definition=True
-            )
-            journal.erase(self._guest)
+            self.finish()
         return result
+
+    def look(self) -> RestoreResult:
+        """Return how much has arrived; the entry may not be current.
+
+        :raises LibvirtError: it could not be read
+        """
+        return RestoreResult(
+            self.entry.original_kib,
+            self.begun.before_kib,
+            self._arrived_kib(),
+            self._clock.now() - self.begun.at_seconds,
+        )
+
+    def finish(self) -> None:
+        """Set the statistics period back, and erase the entry.
+
+        :raises LibvirtError: one of them failed; the entry is still there
+        """
+        self._guest.set_stats_period_seconds(
+            self.entry.stats_period_seconds, definition=True
+        )
+        journal.erase(self._guest)
 
     def watch(self, wait_seconds: float) -> RestoreResult | None:
         """Check until all has arrived, with a nudge from time to time.

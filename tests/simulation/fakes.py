@@ -22,6 +22,7 @@ from collections.abc import Callable
 import dataclasses
 import datetime
 import functools
+import math
 from typing import Any
 
 from lxml import etree
@@ -81,6 +82,7 @@ def make_policy(**changes: Any) -> policy.Policy:
         'agent_timeout_seconds': 5,
         'deadline_seconds': 120,
         'reconcile_interval_seconds': 60,
+        'restore_workers': 4,
         'require_destination_trait': True,
     }
     return policy.Policy(**(values | changes))
@@ -238,7 +240,22 @@ class FakeGuest:
     def transferred_kib(self) -> float | None:
         return self.guest.transferred_kib
 
+    def _wait_for_qemu(self) -> None:
+        """Wait for an answer, or until whoever waits has got one."""
+        guest = self.guest
+        if guest.answers is None or guest.answers.is_set():
+            return
+        if guest.is_asked:
+            guest.clock.wait(30, until=guest.answers)
+            if not guest.answers.is_set():
+                raise libvirt_error(exceptions.DomainBusy, 'no answer')
+            return
+        guest.is_asked = True
+        guest.clock.wait(math.inf, until=guest.answers)
+        guest.is_asked = False
+
     def _wait_for_the_job(self) -> None:
+        self._wait_for_qemu()
         if self.guest.transferred_kib is not None or self.guest.hangs:
             self.guest.clock.wait(30)
             raise libvirt_error(exceptions.DomainBusy, 'a job is under way')

@@ -24,6 +24,7 @@ from collections.abc import Callable
 import dataclasses
 import math
 import pathlib
+import threading
 from typing import Any
 
 from nova_freemem.restore import journal
@@ -120,6 +121,10 @@ class SimulatedGuest:
     :ivar metadata: its journal entry, None for none
     :ivar transferred_kib: what of it has been sent; None while no transfer
                            is under way
+    :ivar answers: its QEMU answers nothing until this is set; None where it
+                   answers
+    :ivar is_asked: whether a call waits for an answer, and libvirt keeps
+                    others from asking
     :ivar on_step: called after each step, with the seconds it took
     :ivar balloon_moved: whether it did in the last step
     :ivar least_kib: the smallest it has been
@@ -173,6 +178,8 @@ class SimulatedGuest:
         self.definition_kib = self.least_kib = self.memory_kib
         self.definition_stats_period_seconds = self.stats_period_seconds
         self.on_step: Callable[[float], None] = lambda _seconds: None
+        self.answers: threading.Event | None = None
+        self.is_asked = False
         self.balloon_moved = False
         self.short_kib = 0
         self.seen_at_seconds = self.clock.now()

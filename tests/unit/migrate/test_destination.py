@@ -38,7 +38,7 @@ class DestinationTest(migrate_base.MigrationTestCase):
         world = self.make_world()
         world.prepare()
         world.guest.host = 'dest'
-        begun = restorations.begin(world.destination, world.clock)
+        begun = restorations.begin(world.destination, world.clock).begun
         world.clock.wait(1)
         destination.restore_memory(
             world.destination, world.reporter, world.clock, begun
@@ -58,7 +58,7 @@ class DestinationTest(migrate_base.MigrationTestCase):
             dataclasses.replace(earlier.entry, migration='another'),
         )
         destination.restore_memory(
-            world.destination, world.reporter, world.clock, earlier
+            world.destination, world.reporter, world.clock, earlier.begun
         )
         self.assertTrue(world.is_whole())
         self.assertEqual(2, len(world.destination.called('set_balloon_kib')))
