@@ -69,6 +69,7 @@ UUID = '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
 def make_policy(**changes: Any) -> policy.Policy:
     """:returns: the default policy of a host, with changes."""
     values: dict[str, Any] = {
+        'enabled': True,
         'acquire': ('guest_agent', 'balloon_stats'),
         'release': 'balloon',
         'mode': 'auto',
@@ -82,6 +83,7 @@ def make_policy(**changes: Any) -> policy.Policy:
         'deadline_seconds': 120,
         'reconcile_interval_seconds': 60,
         'restore_workers': 4,
+        'require_destination_trait': True,
     }
     return policy.Policy(**(values | changes))
 
