@@ -193,7 +193,12 @@ def cannot_pay(
         FreeMemory(
             source='',
             total_kib=stats.total_kib,
-            free_kib=stats.free_kib,
+            free_kib=_most_promising_free_kib(
+                stats.free_kib,
+                stats.available_kib,
+                stats.page_cache_kib,
+                policy.reclaim,
+            ),
             available_kib=stats.available_kib,
             inactive_file_kib=stats.page_cache_kib,
             unwritten_kib=0,
@@ -209,6 +214,22 @@ def cannot_pay(
         policy,
         bandwidth,
     )
+
+
+def _most_promising_free_kib(
+    free_kib: int, available_kib: int, page_cache_kib: int, reclaim: str
+) -> int:
+    """Return how much free memory would make a release save most.
+
+    A source may report less than the balloon driver did a moment before. Where
+    page cache makes up for it, that is more: free memory is what the host may
+    not hold.
+    """
+    if reclaim == 'available':
+        return 0
+    if reclaim == 'cold':
+        return min(free_kib, max(0, available_kib - page_cache_kib))
+    return free_kib
 
 
 def _releasable(

@@ -412,6 +412,16 @@ class AtBestTest(base.TestCase):
             )
         )
 
+    def test_free_memory_that_the_host_does_not_hold_hides_no_cache(
+        self,
+    ) -> None:
+        # A source may report less free memory, and all of the rest as cache.
+        about = {'free_kib': 3 * GIB, 'resident_kib': 2 * GIB}
+        self.assertIsNone(
+            self.at_best(reclaim='available', page_cache_kib=0, **about)
+        )
+        self.assertIsNone(self.at_best(page_cache_kib=3 * GIB, **about))
+
     def test_a_driver_that_reports_too_little_decides_nothing(self) -> None:
         for absent in ('total_kib', 'available_kib', 'page_cache_kib'):
             self.assertIsNone(
