@@ -20,6 +20,8 @@ from oslo_config import cfg
 
 GROUP = 'freemem'
 
+LONGEST_DEADLINE_SECONDS = 3600
+
 MODES = [
     (
         'auto',
@@ -141,7 +143,7 @@ OPTIONS = [
     cfg.IntOpt(
         'deadline_seconds',
         min=2,
-        max=3600,
+        max=LONGEST_DEADLINE_SECONDS,
         default=120,
         help='Longest time that acquiring and releasing together may delay a '
         'transfer, in seconds. What has been released by then stays '

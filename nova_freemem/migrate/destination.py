@@ -42,7 +42,10 @@ def restore_memory(
             guest, begun.entry, clock, begun
         )
     if restoration is None or not _is_of_this_landing(restoration):
-        restoration = restore_step.begin(guest, reporter, clock)
+        try:
+            restoration = restore_step.begin(guest, reporter, clock)
+        except exceptions.DomainBusy:
+            return  # the reconciler's
     if restoration is not None:
         with reporter.event(events.RESTORE):
             restore_step.watch(restoration, reporter)

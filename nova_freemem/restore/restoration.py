@@ -21,13 +21,15 @@ from nova_freemem import exceptions
 from nova_freemem.restore import journal
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 
 POLL_SECONDS = 0.1
 NUDGE_INTERVAL_SECONDS = 5.0
 
 # The guest gets a target this much smaller for a moment, so that its driver
-# has something to do and to report; it starts within milliseconds.
-NUDGE_KIB = 1024
+# has something to do and to report; it starts within milliseconds. A guest
+# that has reached that target is not taken for one that has all its memory.
+NUDGE_KIB = 2 * TOLERANCE_KIB
 NUDGE_SECONDS = 0.5
 
 
@@ -48,8 +50,8 @@ class RestoreResult:
 
     @property
     def complete(self) -> bool:
-        """Whether the guest has all its memory."""
-        return self.after_kib >= self.original_kib
+        """Whether the guest has all its memory, up to the tolerance."""
+        return is_whole(self.after_kib, self.original_kib)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +200,7 @@ class Restoration:
         The definition at its next destination is made from that XML.
         """
         actual_kib = self._actual_kib()
-        if actual_kib < self.entry.original_kib:
+        if not is_whole(actual_kib, self.entry.original_kib):
             return actual_kib
         return min(
             actual_kib,
@@ -208,6 +210,15 @@ class Restoration:
     def _actual_kib(self) -> int:
         balloon = self._guest.memory_stats()
         return 0 if balloon is None else balloon.actual_kib
+
+
+def is_whole(actual_kib: int, original_kib: int) -> bool:
+    """Return whether a guest has all its memory, up to the tolerance.
+
+    :param actual_kib: what it has; nothing is never all
+    :param original_kib: what it is to have
+    """
+    return actual_kib >= max(1, original_kib - TOLERANCE_KIB)
 
 
 def begin(guest: guests.Guest, clock: clocks.Clock) -> Restoration | None:

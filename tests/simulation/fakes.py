@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import dataclasses
+import datetime
 import functools
 import math
 from typing import Any
@@ -31,6 +32,7 @@ from nova_freemem import exceptions
 from nova_freemem import policy
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
+from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt.memory_stats import MemoryStats
 from tests.simulation.agent import SimulatedAgent
@@ -56,6 +58,7 @@ __all__ = [
     'SimulatedGuest',
     'encoded',
     'libvirt_error',
+    'make_entry',
     'make_plan',
     'make_policy',
 ]
@@ -81,6 +84,18 @@ def make_policy(**changes: Any) -> policy.Policy:
         'restore_workers': 4,
     }
     return policy.Policy(**(values | changes))
+
+
+def make_entry(**changes: Any) -> journal.JournalEntry:
+    """:returns: of a guest of 4 GiB, written by ``host1``, with changes."""
+    values: dict[str, Any] = {
+        'original_kib': 4 * GIB,
+        'source': 'host1',
+        'released_at': datetime.datetime(2026, 11, 2, 8, tzinfo=datetime.UTC),
+        'migration': 'a migration',
+        'stats_period_seconds': 10,
+    }
+    return journal.JournalEntry(**(values | changes))
 
 
 def make_plan(**changes: Any) -> planner.Plan:
@@ -179,6 +194,7 @@ class FakeGuest:
 
     @_call
     def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:
+        self._wait_for_the_job()
         guest = self.guest
         if not guest.has_driver or guest.frozen:
             clock.wait(guests.FRESH_STATS_SECONDS)
@@ -206,6 +222,7 @@ class FakeGuest:
 
     @_call
     def steer_balloon_kib(self, target_kib: int) -> None:
+        self._wait_for_qemu()
         self.guest.target_kib = target_kib
 
     @_call
@@ -237,9 +254,13 @@ class FakeGuest:
 
     def _wait_for_the_job(self) -> None:
         self._wait_for_qemu()
-        if self.guest.transferred_kib is not None:
+        if self.guest.transferred_kib is not None or self.guest.hangs:
             self.guest.clock.wait(30)
             raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
+
+    def _wait_for_qemu(self) -> None:
+        if self.guest.hangs:
+            self._wait_for_the_job()
 
     @_call
     def agent_command(self, command: str, timeout_seconds: int) -> str:
@@ -268,6 +289,10 @@ class FakeGuest:
             return guests.Situation.PAUSED
         return guests.Situation.RUNNING
 
+    def need_no_job(self) -> None:
+        if self.situation() is guests.Situation.HAS_JOB:
+            raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
+
     @property
     def uuid(self) -> str:
         return self._uuid
@@ -284,6 +309,9 @@ class FakeHost:
         self.domains = {domain.uuid: domain for domain in domains}
         self.looks = 0
         self.fault: Exception | None = None
+
+    def name(self) -> str:
+        return 'host1.example.org'
 
     def journal_entries(self) -> dict[str, str]:
         self.looks += 1

@@ -28,6 +28,7 @@ import threading
 from typing import Any
 
 from nova_freemem.restore import journal
+from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 from tests.simulation.agent import SimulatedAgent
 from tests.simulation.fake_clock import FakeClock
 from tests.simulation.model import GIB
@@ -114,6 +115,8 @@ class SimulatedGuest:
     :ivar tells: what its balloon driver says instead of the truth
     :ivar lies: what it multiplies free and available memory by when it is
                 asked; what it tells later is true
+    :ivar hangs: whether its QEMU does not answer, which libvirt does not
+                 show as a job
     :ivar host: where it runs
     :ivar metadata: its journal entry, None for none
     :ivar transferred_kib: what of it has been sent; None while no transfer
@@ -162,6 +165,7 @@ class SimulatedGuest:
     tells: dict[str, int | None] = dataclasses.field(default_factory=dict)
     lies: float = 1.0
     running: bool = True
+    hangs: bool = False
     host: str = 'source'
     metadata: str | None = None
     transferred_kib: float | None = None
@@ -461,7 +465,7 @@ class JournalWatch:
 
     def look(self, guest: SimulatedGuest) -> None:
         """:raises AssertionError: the guest misses memory unknown to all."""
-        if guest.missing_kib <= 0:
+        if guest.missing_kib <= TOLERANCE_KIB:
             return
         assert guest.metadata is not None, 'memory is missing, and no entry'
         if guest.metadata != self._seen:  # reading one takes long
