@@ -24,6 +24,7 @@ import threading
 from typing import Any
 from unittest import mock
 
+import hypothesis
 from hypothesis import stateful
 from hypothesis import strategies
 
@@ -140,7 +141,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         super().__init__()
         self.clock = fakes.FakeClock()
         self._threads = mock.patch.object(
-            threading, 'Thread', side_effect=self.thread
+            threading, 'Thread', autospec=True, side_effect=self.thread
         )
         self._threads.start()
         self.guests = {}
@@ -454,3 +455,6 @@ class Interleavings(stateful.RuleBasedStateMachine):
 
 
 InterleavingsTest = Interleavings.TestCase
+InterleavingsTest.settings = hypothesis.settings(
+    max_examples=60, stateful_step_count=40
+)
