@@ -20,6 +20,8 @@ from oslo_config import cfg
 
 GROUP = 'freemem'
 
+LONGEST_DEADLINE_SECONDS = 3600
+
 MODES = [
     (
         'auto',
@@ -141,7 +143,7 @@ OPTIONS = [
     cfg.IntOpt(
         'deadline_seconds',
         min=2,
-        max=3600,
+        max=LONGEST_DEADLINE_SECONDS,
         default=120,
         help='Longest time that acquiring and releasing together may delay a '
         'transfer, in seconds. What has been released by then stays '
@@ -155,6 +157,16 @@ OPTIONS = [
         help='How often all guests of this host are checked for outstanding '
         'memory, in seconds. They are also checked when nova-compute starts, '
         'and each guest is when it starts to run on this host.',
+    ),
+    cfg.IntOpt(
+        'restore_workers',
+        min=1,
+        max=64,
+        default=4,
+        help='How many guests are checked for outstanding memory, and get it '
+        'back, at the same time. A check that libvirt or QEMU has not '
+        'answered for 10 s does not count: for up to 16 of those, one more '
+        'is started each.',
     ),
 ]
 

@@ -73,6 +73,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             self._locks,
             self._clock,
             engine.policy.reconcile_interval_seconds,
+            engine.policy.restore_workers,
         )
 
     def init_host(self, host: str) -> None:

@@ -71,6 +71,15 @@ class AgentCommandRefused(LibvirtError):
     """The guest agent has blocked, or failed, a command."""
 
 
+class JournalGone(FreememError):
+    """Somebody erased a journal entry while memory is outstanding."""
+
+    message = (
+        'something else erased the journal entry while memory of the guest '
+        'is outstanding'
+    )
+
+
 class JournalUnreadable(FreememError):
     """The journal entry of a domain cannot be read."""
 

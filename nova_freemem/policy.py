@@ -40,6 +40,7 @@ class Policy:
     agent_timeout_seconds: int
     deadline_seconds: int
     reconcile_interval_seconds: int
+    restore_workers: int
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Policy:

@@ -24,7 +24,9 @@ from cliff import command
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
+from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
+from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 
 DONE = 0
@@ -91,6 +93,36 @@ class RestoringCommand(HostCommand):
             'outstanding.',
         )
         return parser
+
+    def why_kept(
+        self,
+        guest: guests.Guest,
+        entry: journal.JournalEntry | None,
+        now: float,
+    ) -> str | None:
+        """Return why an entry must not be touched now, None where it may.
+
+        A migration writes its entry before it releases anything: until then
+        its guest has all its memory.
+
+        :param guest: the guest
+        :param entry: its entry, None where it has none any more
+        :param now: seconds of the wall clock
+        :raises LibvirtError: the guest could not be read
+        """
+        stats = guest.memory_stats()
+        if (
+            entry is None
+            or stats is None
+            or not restorations.is_whole(stats.actual_kib, entry.original_kib)
+            or not entry.is_of_release_under_way(self.host.name(), now)
+        ):
+            return None
+        return (
+            'the guest has all its memory, and its journal entry, written at '
+            f'{entry.released_at:%H:%M:%S} UTC, is kept: a live migration '
+            'may be about to release memory'
+        )
 
     def watch(
         self,

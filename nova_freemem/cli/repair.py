@@ -75,6 +75,9 @@ class Repair(base.RestoringCommand):
             return base.not_restored(
                 uuid, f'the guest is {situation.value}; try again later'
             )
+        why = self._why_kept(guest, clock)
+        if why is not None:
+            return base.not_restored(uuid, why)
         entry = journal.JournalEntry(
             original_kib=_original_kib(guest, uuid, parsed_args.memory_mib),
             source='repair',
@@ -90,6 +93,15 @@ class Repair(base.RestoringCommand):
             restorations.Restoration(guest, entry, clock),
             clocks.Deadline(clock, parsed_args.wait_seconds),
         )
+
+    def _why_kept(
+        self, guest: guests.Guest, clock: clocks.Clock
+    ) -> str | None:
+        try:
+            entry = journal.read(guest)
+        except exceptions.JournalUnreadable:
+            return None
+        return self.why_kept(guest, entry, clock.wall())
 
 
 def _original_kib(

@@ -30,6 +30,10 @@ class Restore(base.RestoringCommand):
     A guest that is paused or has a libvirt job, such as a migration, is
     skipped, and so is one whose journal entry cannot be read. Each is
     reported, and the exit code is 1.
+
+    A guest that has all its memory keeps the entry that a live migration
+    wrote on this host in the last 61 minutes: the migration may be about to
+    release memory. One line says so.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -80,11 +84,15 @@ class Restore(base.RestoringCommand):
                 print(f'{uuid}: no outstanding memory')
                 return base.DONE
             situation = guest.situation()
-            if situation is guests.Situation.RUNNING:
-                return restorations.Restoration(guest, entry, clock)
-            return base.not_restored(
-                uuid, f'the guest is {situation.value}; try again later'
-            )
+            if situation is not guests.Situation.RUNNING:
+                return base.not_restored(
+                    uuid, f'the guest is {situation.value}; try again later'
+                )
+            why = self.why_kept(guest, entry, clock.wall())
+            if why is not None:
+                print(f'{uuid}: {why}')
+                return base.DONE
+            return restorations.Restoration(guest, entry, clock)
         except exceptions.JournalUnreadable as error:
             return base.not_restored(
                 uuid,

@@ -27,7 +27,7 @@ def restore_memory(
     guest: guests.Guest,
     reporter: reporters.Reporter,
     clock: clocks.Clock,
-    begun: restorations.Restoration | None = None,
+    begun: restorations.Begun | None = None,
 ) -> None:
     """Restore outstanding memory of a guest, as a step with its own event.
 
@@ -36,10 +36,16 @@ def restore_memory(
     :param clock: for all waits
     :param begun: what was begun as the guest resumed here, if anything
     """
-    if begun is not None and _is_of_this_landing(begun):
-        restoration: restorations.Restoration | None = begun
-    else:
-        restoration = restore_step.begin(guest, reporter, clock)
+    restoration: restorations.Restoration | None = None
+    if begun is not None:
+        restoration = restorations.Restoration(
+            guest, begun.entry, clock, begun
+        )
+    if restoration is None or not _is_of_this_landing(restoration):
+        try:
+            restoration = restore_step.begin(guest, reporter, clock)
+        except exceptions.DomainBusy:
+            return  # the reconciler's
     if restoration is not None:
         with reporter.event(events.RESTORE):
             restore_step.watch(restoration, reporter)

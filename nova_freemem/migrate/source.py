@@ -129,10 +129,12 @@ class SourceMigration:
         self._migration_uuid = migration_uuid
         self._os_type = os_type
         self._clock = clock
-        self._watch = Watch(engine.releaser, guest, clock)
+        self._record = journal.Record(guest)
+        self._watch = Watch(engine.releaser, guest, self._record, clock)
         self._release_event = contextlib.ExitStack()
         self._transfer: transfer.TransferWatch | None = None
         self._is_late = False
+        self._was_busy = False
 
     def prepare(self, dest: str) -> State:
         """Decide, and release what is to be released before the transfer.
@@ -145,6 +147,7 @@ class SourceMigration:
         )
         state = self._decide_and_release(dest, deadline)
         if self.requests.close() is Request.ABORT:
+            self._is_late = self._is_late or self._was_busy
             self._abandon()
             self._flush()
             return Cancelled()
@@ -185,16 +188,22 @@ class SourceMigration:
         """Restore, here, what is outstanding.
 
         Does nothing where nothing is, the guest has left, or it is late and
-        thereby the reconciler's.
+        thereby the reconciler's. What this migration released is known to it,
+        and is restored as well where the journal has lost it.
         """
         if self._transfer is not None:
             self._transfer.stop()
         if self._is_late:
             return
-        restoration = restore_step.begin(
-            self._guest, self._reporter, self._clock
-        )
+        try:
+            restoration = restore_step.begin(
+                self._guest, self._reporter, self._clock, self._record
+            )
+        except exceptions.DomainBusy:
+            self._is_late = True
+            return
         if restoration is not None:
+            self._record.forget()
             self._is_late = restore_step.watch(restoration, self._reporter)
 
     def fail(self) -> None:
@@ -212,13 +221,23 @@ class SourceMigration:
             decision = self._decide(dest, deadline)
             if isinstance(decision, Skip):
                 return Skipped(decision)
-            entry = self._write_journal(decision)
+            self._guest.need_no_job()
+            self._write_journal(decision)
+        except exceptions.DomainBusy as error:
+            return Skipped(Skip(Reason.DOMAIN_BUSY, str(error)))
         except Exception as error:
             self._reporter.error('Deciding what to release', error)
             self._abandon()
             return Skipped(Skip(Reason.ERROR))
+        began_at_seconds = self._clock.now()
         try:
-            return self._release(decision, entry, deadline)
+            return self._release(decision, deadline)
+        except exceptions.DomainBusy as error:
+            # It waited for 30 s, and so would restoring: the guest is watched
+            # during the transfer, by calls that do not wait for a job.
+            self._reporter.error('Releasing memory', error)
+            self._was_busy = True
+            return Releasing(decision, began_at_seconds)
         except Exception as error:
             self._reporter.error('Releasing memory', error)
             self._abandon()
@@ -244,6 +263,7 @@ class SourceMigration:
         )
         if isinstance(guest, Skip):
             return guest
+        self._guest.need_no_job()
         stats = self._guest.fresh_memory_stats(self._clock)
         if stats is None:
             return Skip(Reason.NO_BALLOON_DRIVER)
@@ -257,7 +277,7 @@ class SourceMigration:
             memory = acquire.acquire_from(
                 self._engine.sources,
                 self._guest,
-                guest.actual_kib,
+                guest.original_kib,
                 stats,
                 self._clock,
                 deadline,
@@ -274,27 +294,22 @@ class SourceMigration:
             self._engine.release_rates.current,
         )
 
-    def _write_journal(self, plan: Plan) -> journal.JournalEntry:
-        entry = journal.JournalEntry(
-            original_kib=plan.original_kib,
-            source=self._host,
-            released_at=datetime.datetime.fromtimestamp(
-                self._clock.wall(), datetime.UTC
-            ),
-            migration=self._migration_uuid,
-            stats_period_seconds=domain_xml.stats_period_seconds(
-                self._guest.xml()
-            ),
+    def _write_journal(self, plan: Plan) -> None:
+        self._record.write(
+            journal.JournalEntry(
+                original_kib=plan.original_kib,
+                source=self._host,
+                released_at=datetime.datetime.fromtimestamp(
+                    self._clock.wall(), datetime.UTC
+                ),
+                migration=self._migration_uuid,
+                stats_period_seconds=domain_xml.stats_period_seconds(
+                    self._guest.xml()
+                ),
+            )
         )
-        journal.write(self._guest, entry)
-        return entry
 
-    def _release(
-        self,
-        plan: Plan,
-        entry: journal.JournalEntry,
-        deadline: clocks.Deadline,
-    ) -> State:
+    def _release(self, plan: Plan, deadline: clocks.Deadline) -> State:
         self._release_event.enter_context(self._reporter.event(events.RELEASE))
         releasing = Releasing(plan, self._clock.now())
         state: State = releasing
@@ -308,17 +323,8 @@ class SourceMigration:
         if isinstance(state, Restored):
             self.restore()
         else:
-            self._keep_journal_entry(entry)
+            self._record.keep()  # it leaves with the guest
         return state
-
-    def _keep_journal_entry(self, entry: journal.JournalEntry) -> None:
-        """See that the entry is still there.
-
-        Somebody else, the operator's command for one, may have found the
-        guest whole between the entry and the first step of the release.
-        """
-        if self._guest.read_metadata() is None:
-            journal.write(self._guest, entry)
 
     def _learn_rate(self, plan: Plan, release: Release) -> None:
         free_kib = min(release.released_kib, plan.free_kib)

@@ -14,20 +14,45 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 FIRST_SECONDS = 600.0
 LONGEST_SECONDS = 24 * 3600.0
+
+# A guest that came under pressure once, and not again for so many times as
+# long as it was skipped for, starts anew.
+DECAY = 4
+
+# Many more than a host has.
+MOST_GUESTS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class _Skipped:
+    """How long releases of a guest are skipped.
+
+    :ivar seconds: for how long
+    :ivar until_seconds: until when, monotonic
+    """
+
+    seconds: float
+    until_seconds: float
+
+    @property
+    def forgotten_at_seconds(self) -> float:
+        return self.until_seconds + DECAY * self.seconds
 
 
 class Backoff:
     """Remembers, on this host, which guests came under pressure.
 
-    Each time doubles how long their releases are skipped.
+    Each time doubles how long their releases are skipped, until a guest has
+    been without pressure for long enough.
     """
 
     def __init__(self) -> None:
         """Initialize it with no guest."""
-        self._times: dict[str, int] = {}
-        self._until_seconds: dict[str, float] = {}
+        self._guests: dict[str, _Skipped] = {}
 
     def add(self, uuid: str, now_seconds: float) -> None:
         """Back off from a guest.
@@ -35,11 +60,14 @@ class Backoff:
         :param uuid: the instance
         :param now_seconds: monotonic
         """
-        times = self._times.get(uuid, 0)
-        self._times[uuid] = times + 1
-        self._until_seconds[uuid] = now_seconds + min(
-            LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(times, 16)
+        self._forget(now_seconds)
+        before = self._guests.pop(uuid, None)
+        seconds = (
+            FIRST_SECONDS
+            if before is None
+            else min(LONGEST_SECONDS, 2 * before.seconds)
         )
+        self._guests[uuid] = _Skipped(seconds, now_seconds + seconds)
 
     def remaining_seconds(self, uuid: str, now_seconds: float) -> float:
         """Return for how much longer releases of a guest are skipped.
@@ -48,4 +76,16 @@ class Backoff:
         :param now_seconds: monotonic
         :returns: seconds, 0.0 where they are not
         """
-        return max(0.0, self._until_seconds.get(uuid, 0.0) - now_seconds)
+        guest = self._guests.get(uuid)
+        if guest is None:
+            return 0.0
+        return max(0.0, guest.until_seconds - now_seconds)
+
+    def _forget(self, now_seconds: float) -> None:
+        """Forget who starts anew, and who was longest ago to make room."""
+        for uuid, guest in list(self._guests.items()):
+            if (
+                guest.forgotten_at_seconds <= now_seconds
+                or len(self._guests) >= MOST_GUESTS
+            ):
+                self._guests.pop(uuid, None)

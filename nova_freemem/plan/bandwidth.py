@@ -27,6 +27,9 @@ ASSUMED_MBPS = 1000
 # most.
 NEWEST_SHARE = 0.5
 
+# Many more than a host migrates guests to.
+MOST_DESTINATIONS = 1000
+
 
 class Origin(enum.Enum):
     """How a bandwidth is known; its value is for people."""
@@ -92,8 +95,9 @@ class Bandwidths:
         """
         if self._configured_mbps:
             return Bandwidth.of_mbps(self._configured_mbps, Origin.CONFIGURED)
-        if dest in self._measured:
-            return Bandwidth(self._measured[dest], Origin.MEASURED)
+        measured_kib_per_second = self._measured.get(dest)
+        if measured_kib_per_second is not None:
+            return Bandwidth(measured_kib_per_second, Origin.MEASURED)
         speed_mbps = self._interface_speed_mbps()
         if speed_mbps is not None:
             return Bandwidth.of_mbps(speed_mbps, Origin.INTERFACE)
@@ -105,7 +109,12 @@ class Bandwidths:
         :param dest: the destination's name
         :param kib_per_second: what it carried while it filled the path
         """
-        before = self._measured.get(dest, kib_per_second)
+        before = self._measured.get(dest)
+        if before is None:
+            before = kib_per_second
+            for oldest in list(self._measured):
+                if len(self._measured) >= MOST_DESTINATIONS:
+                    self._measured.pop(oldest, None)
         self._measured[dest] = (
             NEWEST_SHARE * kib_per_second + (1 - NEWEST_SHARE) * before
         )

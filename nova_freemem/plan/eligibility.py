@@ -21,6 +21,7 @@ from lxml import etree
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.virt import domain_xml
+from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 from nova_freemem.virt.memory_stats import MemoryStats
 
 # Elements of the domain XML that say that the host would not get what is
@@ -47,12 +48,13 @@ QEMU_OWN_KIB = 64 * 1024
 class Eligible:
     """A guest whose memory may be released.
 
-    :ivar actual_kib: its memory; its balloon is empty
+    :ivar original_kib: memory its domain has; its balloon is empty, up to
+                        the tolerance
     :ivar rss_kib: resident memory of its QEMU process
     :ivar windows: whether its image says that it runs Windows
     """
 
-    actual_kib: int
+    original_kib: int
     rss_kib: int
     windows: bool = False
 
@@ -64,7 +66,7 @@ class Eligible:
     @property
     def nonresident_kib(self) -> int:
         """What the host does not hold: never touched, or reported free."""
-        return max(0, self.actual_kib - self.resident_kib)
+        return max(0, self.original_kib - self.resident_kib)
 
 
 def examine(
@@ -92,13 +94,15 @@ def examine(
     if stats.rss_kib is None:
         return Skip(Reason.NO_RSS)
     given_kib = domain_xml.memory_kib(xml)
-    if stats.actual_kib != given_kib:
+    if abs(given_kib - stats.actual_kib) > TOLERANCE_KIB:
         return Skip(
             Reason.BALLOONED_ALREADY,
             f'{stats.actual_kib} of {given_kib} KiB',
         )
+    # Its size by the domain, not by its balloon: what a driver leaves in the
+    # balloon each time would add up over many migrations.
     return Eligible(
-        actual_kib=stats.actual_kib,
+        original_kib=given_kib,
         rss_kib=stats.rss_kib,
         windows=os_type == 'windows',
     )

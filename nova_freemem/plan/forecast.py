@@ -162,7 +162,7 @@ def during_transfer(
             max(0.0, rest_kib - sent_meanwhile_kib),
             releasable.saving_kib / _resident_seconds(releasable, rate),
             bandwidth,
-            guest.actual_kib,
+            guest.original_kib,
         ),
     )
 
@@ -188,7 +188,7 @@ def shortest(
         guest.resident_kib - releasable.saving_kib,
         releasable.saving_kib / _resident_seconds(releasable, rate),
         bandwidth,
-        guest.actual_kib,
+        guest.original_kib,
     ):
         return during_transfer(guest, releasable, bandwidth, rate)
     return before

@@ -148,12 +148,12 @@ def make(
     if too_little is not None:
         return too_little
     return Plan(
-        original_kib=guest.actual_kib,
+        original_kib=guest.original_kib,
         rss_kib=guest.rss_kib,
-        target_kib=guest.actual_kib - releasable.total_kib,
+        target_kib=guest.original_kib - releasable.total_kib,
         free_kib=releasable.free_kib,
         needed_kib=max(
-            0, guest.actual_kib - memory.free_kib - releasable.cache_kib
+            0, guest.original_kib - memory.free_kib - releasable.cache_kib
         ),
         nonresident_kib=guest.nonresident_kib,
         headroom_kib=releasable.headroom_kib,
@@ -214,7 +214,7 @@ def cannot_pay(
 def _releasable(
     memory: FreeMemory, guest: Eligible, policy: Policy
 ) -> Releasable | Skip:
-    headroom_kib = policy.headroom_kib(guest.actual_kib, guest.windows)
+    headroom_kib = policy.headroom_kib(guest.original_kib, guest.windows)
     spare_kib = _spare_kib(memory, policy.reclaim)
     release_kib = spare_kib - int(headroom_kib * (1 + SLACK_SHARE))
     if release_kib <= 0:

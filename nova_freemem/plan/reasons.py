@@ -31,6 +31,7 @@ class Reason(enum.Enum):
         'the guest came under memory pressure in an earlier migration'
     )
     NOT_RUNNING = 'the guest is not running'
+    DOMAIN_BUSY = 'another libvirt job holds the domain'
     NO_BALLOON = 'the domain has no memory balloon'
     NO_BALLOON_DRIVER = 'the balloon driver of the guest does not answer'
     BALLOONED_ALREADY = 'something else has inflated the balloon'

@@ -23,10 +23,7 @@ from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Observation
 from nova_freemem.release.base import Phase
 from nova_freemem.release.requests import Request
-
-# The balloon moves in pages; a guest that stops this far from its target has
-# arrived.
-TOLERANCE_KIB = 1024
+from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 
 # How far back a rate is measured.
 WINDOW_SECONDS = 2.0

@@ -25,6 +25,7 @@ from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
+from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 
 TICK_SECONDS = 0.2
@@ -43,11 +44,13 @@ class Watch:
 
     :ivar releaser: observes and acts
     :ivar guest: the guest
+    :ivar record: its journal entry, seen to be there at each tick
     :ivar clock: for waits
     """
 
     releaser: base.Releaser
     guest: guests.Guest
+    record: journal.Record
     clock: clocks.Clock
 
     def start(self, plan: Plan) -> None:
@@ -60,6 +63,7 @@ class Watch:
         self.releaser.set_target(
             self.guest, plan.target_kib, Phase.BEFORE_TRANSFER
         )
+        self.record.keep()
 
     def until_end(
         self,
@@ -78,6 +82,8 @@ class Watch:
                          None for none
         :returns: what was released; nothing moves any more, but for what is
                   restored
+        :raises JournalGone: during the transfer, in which the journal cannot
+                             be written: all memory has to be restored
         :raises FreememError: it could not be done
         """
         seen = [
@@ -86,7 +92,7 @@ class Watch:
         end = None
         while end is None:
             self.clock.wait(TICK_SECONDS, until=requests.arrived)
-            end = self._observe(seen) or stop_rules.end_reason(
+            end = self._observe(seen, phase) or stop_rules.end_reason(
                 seen,
                 plan,
                 phase,
@@ -97,7 +103,9 @@ class Watch:
                 del seen[2 : MOST_OBSERVATIONS // 2 : 2]
         target_kib = _target_kib(end, seen[-1].actual_kib, plan)
         if target_kib != plan.target_kib:
-            self.releaser.set_target(self.guest, target_kib, phase)
+            self.releaser.set_target(
+                self.guest, target_kib, self._reachable(phase)
+            )
         return _summary(end, seen, target_kib)
 
     def hold(self, plan: Plan, requests: Requests) -> bool:
@@ -107,10 +115,11 @@ class Watch:
         :param requests: the end of the transfer arrives here
         :returns: False where the guest came under pressure and all its
                   memory is restored
+        :raises JournalGone: all memory has to be restored
         :raises FreememError: it could not be done
         """
         seen: list[base.Observation] = []
-        while not self._observe(seen):
+        while not self._observe(seen, Phase.DURING_TRANSFER):
             if stop_rules.under_pressure(seen, plan):
                 self.restore(plan)
                 return False
@@ -130,9 +139,27 @@ class Watch:
             self.guest, plan.original_kib, Phase.DURING_TRANSFER
         )
 
-    def _observe(self, seen: list[base.Observation]) -> EndReason | None:
+    def _reachable(self, phase: Phase) -> Phase:
+        """Return by which calls the guest can be reached at once.
+
+        With another job, a snapshot for one, it is as during a transfer.
+        """
+        if (
+            phase is Phase.BEFORE_TRANSFER
+            and self.guest.situation() is guests.Situation.HAS_JOB
+        ):
+            return Phase.DURING_TRANSFER
+        return phase
+
+    def _observe(
+        self, seen: list[base.Observation], phase: Phase
+    ) -> EndReason | None:
         """Observe once more; a guest that has left has been transferred."""
         try:
+            if phase is Phase.BEFORE_TRANSFER:
+                self.record.keep()
+            elif self.record.is_gone():
+                raise exceptions.JournalGone()
             seen.append(self.releaser.observe(self.guest, self.clock.now()))
         except (exceptions.DomainGone, exceptions.OperationInvalid):
             return EndReason.TRANSFER_ENDED

@@ -92,6 +92,19 @@ class GuestReporter:
             instance_uuid=self._uuid,
         )
 
+    def restore_stuck(self, seconds: float) -> None:
+        """Report that restoring memory does not proceed.
+
+        :param seconds: for how long
+        """
+        LOG.warning(
+            'Restoring memory of the guest is stuck: libvirt or QEMU has not '
+            'answered for %(seconds)d s. It may run with less memory than its '
+            'flavor says until they do. Other guests are not affected.',
+            {'seconds': seconds},
+            instance_uuid=self._uuid,
+        )
+
     def journal_unreadable(self, error: Exception) -> None:
         """Report that it is not known what is outstanding, and what to do.
 

@@ -27,6 +27,7 @@ from typing import Any
 
 from lxml import etree
 
+from nova_freemem import conf
 from nova_freemem import exceptions
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
@@ -37,6 +38,10 @@ ELEMENT = 'outstanding'
 # thing. Attributes that such a reader may ignore can be added without.
 FORMAT = 1
 LONGEST_ENTRY_CHARACTERS = 4096
+
+# From the entry to the start of the transfer, which libvirt shows as a job:
+# the largest deadline_seconds, and a minute for what may be in progress then.
+LONGEST_RELEASE_SECONDS = conf.LONGEST_DEADLINE_SECONDS + 60.0
 LONGEST_NAME_CHARACTERS = 255
 
 
@@ -57,6 +62,21 @@ class JournalEntry:
     released_at: datetime.datetime
     migration: str
     stats_period_seconds: int
+
+    def is_of_release_under_way(self, host: str, now_seconds: float) -> bool:
+        """Return whether the release it was written for may be under way.
+
+        :param host: this host's name; of its domain part nothing counts,
+                     because Nova may know it by another
+        :param now_seconds: of the wall clock
+        :returns: False where the guest has moved since, or the release has
+                  ended by now
+        """
+        age_seconds = now_seconds - self.released_at.timestamp()
+        return (
+            self.source.split('.')[0] == host.split('.')[0]
+            and abs(age_seconds) < LONGEST_RELEASE_SECONDS
+        )
 
     def to_xml(self) -> str:
         """Return the entry as libvirt takes it.
@@ -108,6 +128,54 @@ class JournalEntry:
                 problem = 'not valid' if name in element.attrib else 'missing'
                 raise _unreadable(text, f'its {name} is {problem}') from None
         return cls(**values)
+
+
+class Record:
+    """The journal entry of one migration, kept for as long as it is true.
+
+    Others write to the journal as well: the commands, Nova where it defines
+    the domain anew, an operator with virsh.
+
+    :ivar entry: what the migration wrote, None before
+    """
+
+    def __init__(self, guest: guests.Guest) -> None:
+        """Initialize it with no entry.
+
+        :param guest: the guest
+        """
+        self._guest = guest
+        self.entry: JournalEntry | None = None
+
+    def write(self, entry: JournalEntry) -> None:
+        """Write the entry, and keep it from now on.
+
+        :param entry: the entry
+        :raises LibvirtError: it could not be written; release nothing then
+        """
+        write(self._guest, entry)
+        self.entry = entry
+
+    def is_gone(self) -> bool:
+        """Return whether the entry ought to be in the journal and is not.
+
+        This waits for no job of libvirt's.
+
+        :raises LibvirtError: the journal could not be read
+        """
+        return self.entry is not None and self._guest.read_metadata() is None
+
+    def keep(self) -> None:
+        """Write the entry again where it is gone.
+
+        :raises LibvirtError: it could not be read or written
+        """
+        if self.entry is not None and self.is_gone():
+            write(self._guest, self.entry)
+
+    def forget(self) -> None:
+        """Keep the entry no longer: it is not true any more."""
+        self.entry = None
 
 
 def write(guest: guests.Guest, entry: JournalEntry) -> None:

@@ -12,13 +12,16 @@
 
 """Restores outstanding memory of guests on one host, after failures.
 
-One thread serves all guests. It ends with nova-compute, and does not touch a
-guest whose lock is held elsewhere.
+One thread says which guest is checked when, and each check is done by one of
+a few workers. A check looks the domain up anew, takes moments, and waits for
+nothing but libvirt: one that does not return keeps its worker, and hinders no
+other guest. A guest whose lock is held elsewhere is not touched.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 
 from oslo_log import log as logging
@@ -29,39 +32,50 @@ from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.restore import locks
 from nova_freemem.restore import restoration as restorations
-from nova_freemem.restore.retry import Attempts
-from nova_freemem.restore.retry import attempts_after
-from nova_freemem.restore.retry import is_due
+from nova_freemem.restore import schedule
+from nova_freemem.restore.schedule import Action
+from nova_freemem.restore.schedule import Seen
+from nova_freemem.restore.schedule import State
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 
 LOG = logging.getLogger(__name__)
 
-# After a landing, Nova's own steps take over a restoration that was begun
-# here, and show it in the server's events. They begin a second or two later.
-LANDING_SECONDS = 5.0
+# A check takes milliseconds. The worker of one that takes longer than this
+# is taken for stuck, and another one may be started in its place.
+STUCK_SECONDS = 10.0
 
-# The effect of a nudge is seen by then.
-NUDGED_SECONDS = 1.0
+# So many are replaced at once. libvirtd has twenty workers for all clients,
+# and eventlet twenty native threads for all of nova-compute.
+MOST_STUCK = 16
 
-# With shorter pauses, a guest is only on its way to having its memory.
-REPORT_FROM_SECONDS = 10.0
+# The key of the check that lists the guests with journal entries.
+LIST = ''
 
 
 @dataclasses.dataclass
-class _GuestState:
-    """What is remembered of one guest until its memory is restored.
+class _Check:
+    """What is checked again and again: one guest, or the list of all.
 
-    :ivar attempts: those that have not succeeded
-    :ivar restoration: the one begun, used by whoever holds the guest's lock
-    :ivar nudged: whether it was, and the effect is yet to be seen
-    :ivar unreadable: the error reported for an entry that cannot be read
+    :ivar state: what is remembered from one time to the next
+    :ivar began_at_seconds: when the one under way began, None where none is
+    :ivar ended_at_seconds: when the last one ended, monotonic
+    :ivar notified: whether another one was asked for meanwhile
+    :ivar reported: whether it was reported to be stuck
     """
 
-    attempts: Attempts = dataclasses.field(default_factory=Attempts)
-    restoration: restorations.Restoration | None = None
-    nudged: bool = False
-    unreadable: str | None = None
+    state: State = dataclasses.field(default_factory=State)
+    began_at_seconds: float | None = None
+    ended_at_seconds: float = -math.inf
+    notified: bool = False
+    reported: bool = False
+
+    @property
+    def stuck_at_seconds(self) -> float:
+        """When the one under way is taken for stuck; never where none is."""
+        if self.began_at_seconds is None:
+            return math.inf
+        return self.began_at_seconds + STUCK_SECONDS
 
 
 class Reconciler:
@@ -73,6 +87,7 @@ class Reconciler:
         locks: locks.Locks,
         clock: clocks.Clock,
         interval_seconds: float,
+        workers: int,
     ) -> None:
         """Initialize the reconciler.
 
@@ -80,20 +95,25 @@ class Reconciler:
         :param locks: of its guests
         :param clock: for all waits
         :param interval_seconds: how often all guests are checked
+        :param workers: how many guests are checked at the same time, besides
+                        those whose check is stuck
         """
         self._host = host
         self._locks = locks
         self._clock = clock
         self._interval_seconds = interval_seconds
-        self._states: dict[str, _GuestState] = {}
+        self._workers = workers
+        # Guards the checks and who was notified; nobody waits while it is
+        # held.
+        self._lock = threading.Lock()
+        self._checks = {LIST: _Check()}
         self._notified: set[str] = set()
         self._wake = threading.Event()
         self._stopped = False
         self._failing = False
-        self._check_all_at_seconds = 0.0
 
     def start(self) -> None:
-        """Start in a thread, which checks all guests at once."""
+        """Start in a thread, which has all guests checked at once."""
         thread = threading.Thread(
             target=self._run, daemon=True, name='freemem-reconcile'
         )
@@ -108,7 +128,7 @@ class Reconciler:
             )
 
     def stop(self) -> None:
-        """Stop, after the guest that is being checked."""
+        """Stop, after the guests that are being checked."""
         self._stopped = True
         self._wake.set()
 
@@ -118,34 +138,182 @@ class Reconciler:
         :param uuid: the instance: it started to run here, or its lock was
                      released
         """
-        self._notified.add(uuid)
+        with self._lock:
+            self._notified.add(uuid)
         self._wake.set()
 
-    def hand_over(self, uuid: str) -> restorations.Restoration | None:
+    def hand_over(self, uuid: str) -> restorations.Begun | None:
         """Hand a guest over to the caller, who holds its lock.
 
         :param uuid: the instance
         :returns: the restoration that was begun, if any
         """
-        state = self._states.get(uuid)
-        if state is None:
-            return None
-        begun, state.restoration = state.restoration, None
-        return begun
+        with self._lock:
+            check = self._checks.get(uuid)
+            if check is None:
+                return None
+            begun = check.state.begun
+            check.state = dataclasses.replace(check.state, begun=None)
+            return begun
+
+    def remembered(self) -> dict[str, State]:
+        """Return what is remembered of guests, by the UUID of the guest."""
+        with self._lock:
+            return {
+                uuid: check.state
+                for uuid, check in self._checks.items()
+                if uuid != LIST
+            }
 
     def _run(self) -> None:
         while True:
             self._wake.clear()
             if self._stopped:  # set before the event was cleared
                 return
-            try:
-                self._check_guests()
-                self._failing = False
-            except Exception as error:
-                self._report_failure(error)
+            self._take_notified()
+            self._report_stuck()
+            self._start_due()
             self._clock.wait(self._pause_seconds(), until=self._wake)
 
-    def _report_failure(self, error: Exception) -> None:
+    def _take_notified(self) -> None:
+        now = self._clock.now()
+        with self._lock:
+            while self._notified:
+                check = self._checks.setdefault(self._notified.pop(), _Check())
+                check.notified = check.began_at_seconds is not None
+                if not check.notified:
+                    check.state = schedule.notified(
+                        check.state, now, check.ended_at_seconds
+                    )
+
+    def _report_stuck(self) -> None:
+        now = self._clock.now()
+        with self._lock:
+            stuck = {
+                uuid: check
+                for uuid, check in self._checks.items()
+                if check.stuck_at_seconds <= now and not check.reported
+            }
+        for uuid, check in stuck.items():
+            check.reported = True
+            if uuid == LIST:
+                self._report_failure(
+                    f'libvirt has not answered for {STUCK_SECONDS:.0f} s'
+                )
+            else:
+                reporters.GuestReporter(uuid).restore_stuck(STUCK_SECONDS)
+
+    def _start_due(self) -> None:
+        now = self._clock.now()
+        with self._lock:
+            due = sorted(
+                (
+                    (uuid, check)
+                    for uuid, check in self._checks.items()
+                    if check.began_at_seconds is None
+                    and check.state.due_at_seconds <= now
+                ),
+                key=lambda item: item[1].state.due_at_seconds,
+            )
+        for uuid, check in due:
+            if not self._has_room(now):
+                return
+            with self._lock:
+                if self._checks.get(uuid) is not check:
+                    continue  # forgotten meanwhile, as it has no entry
+                check.began_at_seconds = now
+            worker = threading.Thread(
+                target=self._work,
+                args=(uuid, check),
+                daemon=True,
+                name='freemem-restore',
+            )
+            try:
+                worker.start()
+            except RuntimeError:  # nova-compute is out of threads
+                self._work(uuid, check)
+
+    def _has_room(self, now_seconds: float) -> bool:
+        """Return whether one more worker may be started."""
+        with self._lock:
+            stuck_at_seconds = [
+                check.stuck_at_seconds
+                for check in self._checks.values()
+                if check.began_at_seconds is not None
+            ]
+        stuck = sum(at <= now_seconds for at in stuck_at_seconds)
+        return len(stuck_at_seconds) < self._workers + min(stuck, MOST_STUCK)
+
+    def _pause_seconds(self) -> float:
+        """Return the seconds until there is something to do.
+
+        A check that ends before wakes us.
+        """
+        now = self._clock.now()
+        has_room = self._has_room(now)
+        times = [now + self._interval_seconds]
+        with self._lock:
+            for check in self._checks.values():
+                if check.began_at_seconds is None:
+                    if has_room:
+                        times.append(check.state.due_at_seconds)
+                elif not check.reported:
+                    times.append(check.stuck_at_seconds)
+        return max(0.0, min(times) - now)
+
+    def _work(self, uuid: str, check: _Check) -> None:
+        """Do one check, in a worker."""
+        following: State | None = schedule.postponed(
+            check.state, self._clock.now(), self._interval_seconds
+        )
+        try:
+            if not self._stopped:
+                following = (
+                    self._list_guests()
+                    if uuid == LIST
+                    else self._check(uuid, check.state)
+                )
+        finally:
+            self._end(uuid, check, following)
+
+    def _end(self, uuid: str, check: _Check, following: State | None) -> None:
+        """Remember what came of a check; due again in the future only."""
+        now = self._clock.now()
+        with self._lock:
+            check.reported = check.reported and check.stuck_at_seconds <= now
+            check.began_at_seconds, check.ended_at_seconds = None, now
+            state = following or State()
+            if check.notified:
+                state = schedule.notified(state, now, now)
+            elif following is None:
+                del self._checks[uuid]
+            check.notified = False
+            check.state = schedule.later_than(state, now)
+        self._wake.set()
+
+    def _list_guests(self) -> State:
+        """Have all guests with an entry checked, and forget the others."""
+        began_at_seconds = self._clock.now()
+        following = State(began_at_seconds + self._interval_seconds)
+        try:
+            entries = self._host.journal_entries()
+        except Exception as error:
+            self._report_failure(error)
+            return following
+        self._failing = False
+        with self._lock:
+            for uuid in entries:
+                self._checks.setdefault(uuid, _Check())
+            for uuid in set(self._checks) - set(entries) - {LIST}:
+                check = self._checks[uuid]
+                if (
+                    check.began_at_seconds is None
+                    and -math.inf < check.ended_at_seconds < began_at_seconds
+                ):
+                    del self._checks[uuid]
+        return following
+
+    def _report_failure(self, error: Exception | str) -> None:
         if not self._failing:
             LOG.warning(
                 'Could not check the guests of this host for outstanding '
@@ -155,136 +323,88 @@ class Reconciler:
             )
         self._failing = True
 
-    def _pause_seconds(self) -> float:
-        times = [
-            state.attempts.next_at_seconds
-            for state in list(self._states.values())
-            if state.attempts.times
-        ]
-        return max(
-            0.0, min([self._check_all_at_seconds, *times]) - self._clock.now()
-        )
+    def _check(self, uuid: str, state: State) -> State | None:
+        """Check one guest, unless its lock is held.
 
-    def _check_guests(self) -> None:
-        self._check_notified()
-        for uuid in self._due():
-            self._check(uuid)
-            self._check_notified()
-
-    def _check_notified(self) -> None:
-        while self._notified:
-            uuid = self._notified.pop()
-            if uuid in self._states:
-                self._states[uuid].attempts = Attempts()
-            self._check(uuid)
-
-    def _due(self) -> list[str]:
-        now = self._clock.now()
-        if now < self._check_all_at_seconds:
-            return [
-                uuid
-                for uuid, state in list(self._states.items())
-                if state.attempts.times and state.attempts.may_go_on(now)
-            ]
-        self._check_all_at_seconds = now + self._interval_seconds
-        entries = self._host.journal_entries()
-        for restored in set(self._states) - set(entries):
-            self._states.pop(restored, None)
-        return [
-            uuid
-            for uuid in entries
-            if uuid not in self._states
-            or self._states[uuid].attempts.may_go_on(now)
-        ]
-
-    def _check(self, uuid: str) -> None:
-        """Check one guest, unless its lock is held or this has stopped."""
-        if self._stopped:
-            return
-        state = self._states.setdefault(uuid, _GuestState())
+        :returns: what to remember, None where nothing is
+        """
         with self._locks.hold(uuid) as held:
-            if not held:
-                state.attempts = Attempts()  # Its holder notifies us.
-            elif self._reconcile(uuid, state):
-                self._states.pop(uuid, None)
-
-    def _reconcile(self, uuid: str, state: _GuestState) -> bool:
-        """Do what is due for a guest; return whether nothing remains."""
-        reporter = reporters.GuestReporter(uuid)
-        try:
-            guest = self._host.guest(uuid)
-            entry = _read(guest, state, reporter)
-            if entry is None:
-                return state.unreadable is None
-            situation, now = guest.situation(), self._clock.now()
-            if is_due(situation, state.attempts, now):
-                return self._restore(guest, entry, state, reporter)
-            state.attempts = attempts_after(
-                situation, state.attempts, now, self._interval_seconds
-            )
-        except exceptions.DomainGone:
-            return True
-        except Exception as error:
-            if self._attempt_failed(state):
-                reporter.restore_failed(error)
-        return False
+            if not held:  # its holder notifies us
+                return schedule.postponed(
+                    state, self._clock.now(), self._interval_seconds
+                )
+            reporter = reporters.GuestReporter(uuid)
+            try:
+                return self._restore(self._host.guest(uuid), state, reporter)
+            except exceptions.DomainGone:
+                return None
+            except Exception as error:
+                following = schedule.failed(
+                    state, self._clock.now(), self._interval_seconds
+                )
+                if schedule.is_reported(following, self._interval_seconds):
+                    reporter.restore_failed(error)
+                return following
 
     def _restore(
         self,
         guest: guests.Guest,
-        entry: journal.JournalEntry,
-        state: _GuestState,
+        state: State,
         reporter: reporters.GuestReporter,
-    ) -> bool:
-        restoration = state.restoration
-        if restoration is None or restoration.entry != entry:
-            state.restoration = restorations.Restoration(
-                guest, entry, self._clock
-            )
-            state.attempts = Attempts(1, self._clock.now() + LANDING_SECONDS)
-            return False
-        result = restoration.check()
-        if result is None:
-            return True
-        if result.complete:
-            reporter.restored(result)
-            return True
-        if not state.nudged:
-            restoration.nudge()
-            state.nudged = True
-            state.attempts = dataclasses.replace(
-                state.attempts,
-                next_at_seconds=(self._clock.now() + NUDGED_SECONDS),
-            )
-        elif self._attempt_failed(state):
-            reporter.restored(result)
-        return False
+    ) -> State | None:
+        """Look at a guest, and do what is due.
 
-    def _attempt_failed(self, state: _GuestState) -> bool:
-        """Count a failed attempt; return whether to report it."""
-        state.nudged = False
-        state.attempts = state.attempts.once_more(
-            self._clock.now(), self._interval_seconds
+        :returns: what to remember, None where nothing is
+        """
+        seen, restoration = self._look(guest, state)
+        action, following = schedule.decide(
+            state, seen, self._clock.now(), self._interval_seconds
         )
-        pause_seconds = state.attempts.pause_seconds(self._interval_seconds)
-        return pause_seconds >= REPORT_FROM_SECONDS
+        if action is Action.FORGET:
+            return None
+        if seen.unreadable is not None:
+            if action is Action.REPORT:
+                reporter.journal_unreadable(seen.unreadable)
+            return following
+        if seen.entry is not None and action is Action.BEGIN:
+            begun = restorations.Restoration(guest, seen.entry, self._clock)
+            return dataclasses.replace(following, begun=begun.begun)
+        if restoration is None or seen.result is None:
+            return following
+        if action is Action.FINISH:
+            if restoration.is_current():
+                restoration.finish()
+                reporter.restored(seen.result)
+                return None
+        elif action is Action.REPORT:
+            reporter.restored(seen.result)
+        elif action is Action.NUDGE:
+            restoration.request_less()
+        elif action is Action.REQUEST:
+            restoration.request()
+        return following
 
-
-def _read(
-    guest: guests.Guest,
-    state: _GuestState,
-    reporter: reporters.GuestReporter,
-) -> journal.JournalEntry | None:
-    """Read the journal entry; report once one that cannot be read."""
-    unreadable = None
-    try:
-        return journal.read(guest)
-    except exceptions.OperationInvalid:
-        return None  # It is off.
-    except exceptions.JournalUnreadable as error:
-        unreadable = str(error)
-        if unreadable != state.unreadable:
-            reporter.journal_unreadable(error)
-        return None
-    finally:
-        state.unreadable = unreadable
+    def _look(
+        self, guest: guests.Guest, state: State
+    ) -> tuple[Seen, restorations.Restoration | None]:
+        """Look at a guest, and continue the restoration that was begun."""
+        try:
+            entry = journal.read(guest)
+        except exceptions.OperationInvalid:
+            return Seen(), None  # It is off.
+        except exceptions.JournalUnreadable as error:
+            return Seen(unreadable=error), None
+        if entry is None:
+            return Seen(), None
+        situation = guest.situation()
+        begun = state.begun
+        if (
+            situation is not guests.Situation.RUNNING
+            or begun is None
+            or begun.entry != entry
+        ):
+            return Seen(entry, situation), None
+        restoration = restorations.Restoration(
+            guest, entry, self._clock, begun
+        )
+        return Seen(entry, situation, restoration.look()), restoration

@@ -21,13 +21,15 @@ from nova_freemem import exceptions
 from nova_freemem.restore import journal
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 
 POLL_SECONDS = 0.1
 NUDGE_INTERVAL_SECONDS = 5.0
 
 # The guest gets a target this much smaller for a moment, so that its driver
-# has something to do and to report; it starts within milliseconds.
-NUDGE_KIB = 1024
+# has something to do and to report; it starts within milliseconds. A guest
+# that has reached that target is not taken for one that has all its memory.
+NUDGE_KIB = 2 * TOLERANCE_KIB
 NUDGE_SECONDS = 0.5
 
 
@@ -48,8 +50,22 @@ class RestoreResult:
 
     @property
     def complete(self) -> bool:
-        """Whether the guest has all its memory."""
-        return self.after_kib >= self.original_kib
+        """Whether the guest has all its memory, up to the tolerance."""
+        return is_whole(self.after_kib, self.original_kib)
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """What is to be known of a restoration in order to continue it.
+
+    :ivar entry: the journal entry
+    :ivar before_kib: memory the guest had when the first request was made
+    :ivar at_seconds: when that was, monotonic
+    """
+
+    entry: journal.JournalEntry
+    before_kib: int
+    at_seconds: float
 
 
 class Restoration:
@@ -60,6 +76,7 @@ class Restoration:
         guest: guests.Guest,
         entry: journal.JournalEntry,
         clock: clocks.Clock,
+        begun: Begun | None = None,
     ) -> None:
         """Initialize the restoration and request the memory.
 
@@ -68,13 +85,18 @@ class Restoration:
         :param guest: the guest, where no migration is under way
         :param entry: its journal entry
         :param clock: for waits
+        :param begun: the restoration of this entry to continue; nothing is
+                      requested then
         :raises LibvirtError: the request failed
         """
         self._guest = guest
         self._clock = clock
-        self._started_at = clock.now()
         self.entry = entry
-        self._before_kib = self._actual_kib()
+        if begun is not None:
+            self.begun = begun
+            return
+        now_seconds = clock.now()
+        self.begun = Begun(entry, self._actual_kib(), now_seconds)
         self.request()
 
     def is_current(self) -> bool:
@@ -96,6 +118,13 @@ class Restoration:
         """
         self._guest.set_balloon_kib(self.entry.original_kib, definition=True)
 
+    def request_less(self) -> None:
+        """Request a little less than all memory: the first half of a nudge.
+
+        :raises LibvirtError: the request failed
+        """
+        self._guest.set_balloon_kib(self.entry.original_kib - NUDGE_KIB)
+
     def nudge(self) -> None:
         """Request a little less, then all memory; takes half a second.
 
@@ -107,7 +136,7 @@ class Restoration:
 
         :raises LibvirtError: the request failed
         """
-        self._guest.set_balloon_kib(self.entry.original_kib - NUDGE_KIB)
+        self.request_less()
         self._clock.wait(NUDGE_SECONDS)
         self.request()
 
@@ -118,20 +147,34 @@ class Restoration:
                   more
         :raises LibvirtError: the check failed
         """
-        result = RestoreResult(
-            self.entry.original_kib,
-            self._before_kib,
-            self._arrived_kib(),
-            self._clock.now() - self._started_at,
-        )
+        result = self.look()
         if not self.is_current():
             return None
         if result.complete:
-            self._guest.set_stats_period_seconds(
-                self.entry.stats_period_seconds, definition=True
-            )
-            journal.erase(self._guest)
+            self.finish()
         return result
+
+    def look(self) -> RestoreResult:
+        """Return how much has arrived; the entry may not be current.
+
+        :raises LibvirtError: it could not be read
+        """
+        return RestoreResult(
+            self.entry.original_kib,
+            self.begun.before_kib,
+            self._arrived_kib(),
+            self._clock.now() - self.begun.at_seconds,
+        )
+
+    def finish(self) -> None:
+        """Set the statistics period back, and erase the entry.
+
+        :raises LibvirtError: one of them failed; the entry is still there
+        """
+        self._guest.set_stats_period_seconds(
+            self.entry.stats_period_seconds, definition=True
+        )
+        journal.erase(self._guest)
 
     def watch(self, wait_seconds: float) -> RestoreResult | None:
         """Check until all has arrived, with a nudge from time to time.
@@ -157,7 +200,7 @@ class Restoration:
         The definition at its next destination is made from that XML.
         """
         actual_kib = self._actual_kib()
-        if actual_kib < self.entry.original_kib:
+        if not is_whole(actual_kib, self.entry.original_kib):
             return actual_kib
         return min(
             actual_kib,
@@ -167,6 +210,15 @@ class Restoration:
     def _actual_kib(self) -> int:
         balloon = self._guest.memory_stats()
         return 0 if balloon is None else balloon.actual_kib
+
+
+def is_whole(actual_kib: int, original_kib: int) -> bool:
+    """Return whether a guest has all its memory, up to the tolerance.
+
+    :param actual_kib: what it has; nothing is never all
+    :param original_kib: what it is to have
+    """
+    return actual_kib >= max(1, original_kib - TOLERANCE_KIB)
 
 
 def begin(guest: guests.Guest, clock: clocks.Clock) -> Restoration | None:

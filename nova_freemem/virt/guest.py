@@ -49,6 +49,10 @@ METADATA_PREFIX = 'freemem'
 FRESH_STATS_SECONDS = 1.0
 FRESH_STATS_POLL_SECONDS = 0.005
 
+# A report in answer to a request is current for as long as this: the second
+# source need not ask again what was asked a moment before.
+FRESH_STATS_LAST_SECONDS = 0.1
+
 # Why a domain is paused, or runs, while its memory is being transferred.
 _PAUSED_IN_FLIGHT = (
     'VIR_DOMAIN_PAUSED_MIGRATION',
@@ -79,6 +83,7 @@ class Guest:
         :param handle: a ``libvirt.virDomain``, or Nova's proxy of one
         """
         self._handle = handle
+        self._fresh: tuple[MemoryStats, float] | None = None
 
     @property
     def uuid(self) -> str:
@@ -111,6 +116,21 @@ class Guest:
         if self._has_job():
             return Situation.HAS_JOB
         return Situation.RUNNING if running else Situation.PAUSED
+
+    def need_no_job(self) -> None:
+        """See that libvirt's calls that change something do not wait.
+
+        A job that libvirt does not show as one, such as a call to a QEMU that
+        does not answer, is not seen here.
+
+        :raises DomainBusy: another job holds the domain
+        """
+        if self.situation() is Situation.HAS_JOB:
+            raise exceptions.DomainBusy(
+                doing='change the domain',
+                error='another job holds it',
+                code='none',
+            )
 
     def _has_job(self) -> bool:
         try:
@@ -150,33 +170,87 @@ class Guest:
         to what the definition says, because a process that is killed in
         here leaves it off.
 
-        :param clock: for the wait, 1 s at most
-        :returns: statistics not older than this call; None where the guest
+        QEMU stamps a report with whole seconds, so that alone does not tell
+        one that came a moment before the request from the answer to it. But
+        it keeps a report as it is until the next one replaces all of it
+        (balloon_stats_poll_cb() and virtio_balloon_receive_stats() in
+        hw/virtio/virtio-balloon.c): a report that differs from the one before
+        the request, in the second or in any figure, came after it. That is
+        the usual case, and takes milliseconds. Where a guest reports the same
+        figures again within the second, it is asked once more in the next.
+
+        :param clock: for the wait, 2 s at most
+        :returns: what the guest reported after this call, or less than
+                  0.1 s before it in answer to another; None where the guest
                   did not report in time, or there is no balloon
         """
-        asked_at_seconds = int(clock.wall())
-        with self._statistics_requested():
-            deadline = clocks.Deadline(clock, FRESH_STATS_SECONDS)
-            while not deadline.passed():
-                stats = self.memory_stats()
-                if stats is None:
-                    return None
-                if (stats.last_update_seconds or 0) >= asked_at_seconds:
+        if self._fresh is not None:
+            answer, at_seconds = self._fresh
+            if clock.now() - at_seconds < FRESH_STATS_LAST_SECONDS:
+                return answer
+        before = self.memory_stats()
+        if before is None:
+            return None
+        stats = self._reported_after(before, clock)
+        if stats is not None:
+            self._fresh = (stats, clock.now())
+        return stats
+
+    def _reported_after(
+        self, before: MemoryStats, clock: clocks.Clock
+    ) -> MemoryStats | None:
+        now_seconds = clock.wall()
+        with self._kept_stats_period_seconds() as period_seconds:
+            if before.last_update_seconds == int(now_seconds):
+                stats = self._request_report(
+                    before,
+                    period_seconds,
+                    clock,
+                    int(now_seconds)
+                    + 1
+                    - now_seconds
+                    + FRESH_STATS_POLL_SECONDS,
+                )
+                if stats is not None:
                     return stats
-                clock.wait(FRESH_STATS_POLL_SECONDS)
-        return None
+            return self._request_report(
+                before, period_seconds, clock, FRESH_STATS_SECONDS
+            )
 
     @contextlib.contextmanager
-    def _statistics_requested(self) -> Iterator[None]:
+    def _kept_stats_period_seconds(self) -> Iterator[int]:
         seconds = domain_xml.stats_period_seconds(
             self.xml()
         ) or domain_xml.stats_period_seconds(self.xml(definition=True))
+        busy = False
         try:
-            self.set_stats_period_seconds(0)
-            self.set_stats_period_seconds(seconds or 1)
-            yield
+            yield seconds
+        except exceptions.DomainBusy:
+            busy = True  # setting it back would wait for 30 s once more
+            raise
         finally:
-            self.set_stats_period_seconds(seconds)
+            if not busy:
+                self.set_stats_period_seconds(seconds)
+
+    def _request_report(
+        self,
+        before: MemoryStats,
+        period_seconds: int,
+        clock: clocks.Clock,
+        wait_seconds: float,
+    ) -> MemoryStats | None:
+        """Make QEMU ask the guest, and return what it reports in time."""
+        self.set_stats_period_seconds(0)
+        self.set_stats_period_seconds(period_seconds or 1)
+        deadline = clocks.Deadline(clock, wait_seconds)
+        while not deadline.passed():
+            stats = self.memory_stats()
+            if stats is None:
+                return None
+            if stats.last_update_seconds and not stats.is_same_report(before):
+                return stats
+            clock.wait(min(FRESH_STATS_POLL_SECONDS, deadline.left_seconds()))
+        return None
 
     def set_stats_period_seconds(
         self, seconds: int, *, definition: bool = False

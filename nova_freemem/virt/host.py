@@ -50,6 +50,14 @@ class Host:
             connection = libvirt.open(uri)
         return cls(lambda: connection)
 
+    def name(self) -> str:
+        """Return the name of this host.
+
+        :raises LibvirtError: it could not be read
+        """
+        with translated('read the name of the host'):
+            return str(self._connect().getHostname())
+
     def journal_entries(self) -> dict[str, str]:
         """Read the journal entries of all active guests.
 

@@ -20,6 +20,10 @@ from typing import Any
 
 from nova_freemem.virt import validation
 
+# A Linux balloon moves its pages in batches of this size: 256 pages of 4 KiB.
+# A guest that stops this close to a size has that size.
+TOLERANCE_KIB = 1024
+
 
 @dataclasses.dataclass(frozen=True)
 class MemoryStats:
@@ -35,6 +39,7 @@ class MemoryStats:
                          ('usable')
     :ivar page_cache_kib: page cache ('disk_caches')
     :ivar swapped_out_kib: swapped out since the guest booted
+    :ivar minor_faults: page faults since the guest booted that needed no disk
     :ivar last_update_seconds: when the guest reported, seconds since the
                                epoch; None where it never has
     """
@@ -46,7 +51,18 @@ class MemoryStats:
     available_kib: int | None = None
     page_cache_kib: int | None = None
     swapped_out_kib: int | None = None
+    minor_faults: int | None = None
     last_update_seconds: int | None = None
+
+    def is_same_report(self, other: MemoryStats) -> bool:
+        """Return whether the guest's own figures are those of another.
+
+        :param other: read at another moment
+        :returns: False where the guest has certainly reported between the two
+        """
+        return other == dataclasses.replace(
+            self, actual_kib=other.actual_kib, rss_kib=other.rss_kib
+        )
 
     @classmethod
     def from_libvirt(cls, stats: Mapping[str, Any]) -> MemoryStats | None:
@@ -70,5 +86,6 @@ class MemoryStats:
             available_kib=figure('usable'),
             page_cache_kib=figure('disk_caches'),
             swapped_out_kib=figure('swap_out'),
+            minor_faults=figure('minor_fault'),
             last_update_seconds=figure('last_update') or None,
         )

@@ -92,7 +92,7 @@ class Freemem(Method):
         super().__init__()
         self._engine = engine
         self._clock = clocks.Clock()
-        self._begun: restorations.Restoration | None = None
+        self._begun: restorations.Begun | None = None
 
     def at_source(self, migration: Migration) -> None:
         """Release before or during the transfer, and transfer the rest."""
@@ -119,9 +119,10 @@ class Freemem(Method):
     def landed(self, migration: Migration) -> None:
         """Begin to restore, as upon Nova's event of a resumed guest."""
         try:
-            self._begun = restorations.begin(
+            restoration = restorations.begin(
                 guests.Guest(migration.arrived()), self._clock
             )
+            self._begun = None if restoration is None else restoration.begun
         except Exception as error:
             self.told.append(f'Could not begin to restore memory: {error}')
 

@@ -31,8 +31,8 @@ from tests.lab.observation import View
 _NOISE_KIB = 1024
 _STILL_SECONDS = 0.25
 
-# Statistics are as old as their period at most: told again before it has
-# passed, somebody has asked.
+# Statistics are reported once each period; before it has passed, somebody
+# has asked for them.
 _PERIOD_SECONDS = 10
 
 

@@ -27,7 +27,7 @@ from tests.lab import witness
 class Account(witness.Witness):
     """What must be the same of a guest before and after a fault.
 
-    :param period_seconds: how often its balloon tells; live, at its next
+    :param period_seconds: its statistics period; live, at its next
         start.
     :param oom_kills: by its kernel, since it booted.
     """

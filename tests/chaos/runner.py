@@ -168,7 +168,7 @@ class _Run:
         )
 
     def _fresh(self) -> Before:
-        """Have the guest tell its statistics: told again, it was asked."""
+        """Have the guest report its statistics now."""
         handle = self._stage.here()
         handle.setMemoryStatsPeriod(0)
         handle.setMemoryStatsPeriod(self._before.period_seconds[0])

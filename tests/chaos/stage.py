@@ -16,7 +16,6 @@
 from collections.abc import Iterator
 import contextlib
 import functools
-import time
 
 import libvirt
 from openstack import exceptions as sdk_exceptions
@@ -103,7 +102,7 @@ class Stage:
         self.guest().hold(HELD_MIB, REWRITTEN_PAGES_PER_SECOND)
 
     def clear(self) -> None:
-        """Be rid of the guest, whatever Nova thinks of it."""
+        """Remove the guest, whatever Nova thinks of it."""
         for server in self.cloud.servers():
             if server.name != SERVER:
                 continue
@@ -121,7 +120,7 @@ class Stage:
         self._free_allocations()
 
     def _free_allocations(self) -> None:
-        """Take back what placement has given to nobody who is there.
+        """Delete allocations in Placement that nobody uses.
 
         A migration whose nova-compute was killed keeps what it had, until
         the operator's tools find it; the hosts would fill up.
@@ -268,8 +267,3 @@ class Stage:
         (where,) = self.runs_on()
         if where.name != self.source.name:
             self.source, self.destination = self.destination, self.source
-
-
-def now() -> float:
-    """Tell the time that all moments of a cell are told by."""
-    return time.monotonic()

@@ -58,6 +58,7 @@ class Domain(fakedefinition.DefinedDomain):
 
     def __init__(self, connection: Any, xml: str, **kwargs: Any) -> None:
         super().__init__(connection, xml, **kwargs)
+        self._reports = 0
         self._sample = self._told() if self.period_seconds else {}
         self._job_type = nova_fake.VIR_DOMAIN_JOB_NONE
         #: Set when somebody has cancelled the migration under way.
@@ -155,7 +156,11 @@ class Domain(fakedefinition.DefinedDomain):
         if not self.guest.has_driver:
             return {}
         told = self.guest.statistics()
-        return {'last_update': int(time.time())} | {
+        self._reports += 1
+        return {
+            'last_update': int(time.time()),
+            'minor_fault': self._reports,
+        } | {
             theirs: told[ours]
             for ours, theirs in STATISTICS.items()
             if told[ours] is not None

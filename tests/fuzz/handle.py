@@ -65,7 +65,9 @@ class Handle:
         self.clock = clock
         self.xml = fakes.DOMAIN_XML
         self.statistics: Callable[[], dict[str, Any]] = dict
-        self.job: Callable[[], dict[str, Any]] = dict
+        self.job: Callable[[], dict[str, Any]] = lambda: {
+            'type': libvirt.VIR_DOMAIN_JOB_NONE
+        }
         self.agent: Callable[[], tuple[str | Exception, float]] = lambda: (
             '',
             0.0,

@@ -26,6 +26,7 @@ from nova_freemem.release import watch
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
 from nova_freemem.release.requests import Requests
+from nova_freemem.restore import journal
 from tests.lab import guest as lab_guest
 from tests.lab import virt
 from tests.libvirt import base
@@ -122,7 +123,9 @@ class RangesTest(base.RoomTestCase):
         )
         domain = self.domain(NAME)
         self.addCleanup(self.restore)
-        releasing = watch.Watch(balloon.Balloon(), domain, self.clock)
+        releasing = watch.Watch(
+            balloon.Balloon(), domain, journal.Record(domain), self.clock
+        )
         releasing.start(plan)
         release = releasing.until_end(
             plan,

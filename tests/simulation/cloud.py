@@ -72,6 +72,9 @@ class Reporter:
     def journal_unreadable(self, error: Exception) -> None:
         self.errors.append(error)
 
+    def restore_stuck(self, seconds: float) -> None:
+        pass
+
     def restore_failed(self, error: Exception) -> None:
         self.errors.append(error)
 
@@ -288,12 +291,13 @@ class Cloud:
         self.transfer.send_rest()
         return True
 
-    def _resume(self, host: str) -> restorations.Restoration | None:
-        return restorations.begin(
+    def _resume(self, host: str) -> restorations.Begun | None:
+        restoration = restorations.begin(
             fakes.FakeGuest(self.guest, host), self.clock
         )
+        return None if restoration is None else restoration.begun
 
-    def _land(self, host: str, begun: restorations.Restoration | None) -> None:
+    def _land(self, host: str, begun: restorations.Begun | None) -> None:
         self.clock.wait(self.model.after_landing_seconds)
         destination.restore_memory(
             fakes.FakeGuest(self.guest, host), self.reporter, self.clock, begun

@@ -20,7 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import dataclasses
+import datetime
 import functools
+import math
 from typing import Any
 
 from lxml import etree
@@ -30,6 +32,7 @@ from nova_freemem import exceptions
 from nova_freemem import policy
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
+from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt.memory_stats import MemoryStats
 from tests.simulation.agent import SimulatedAgent
@@ -55,6 +58,7 @@ __all__ = [
     'SimulatedGuest',
     'encoded',
     'libvirt_error',
+    'make_entry',
     'make_plan',
     'make_policy',
 ]
@@ -77,8 +81,21 @@ def make_policy(**changes: Any) -> policy.Policy:
         'agent_timeout_seconds': 5,
         'deadline_seconds': 120,
         'reconcile_interval_seconds': 60,
+        'restore_workers': 4,
     }
     return policy.Policy(**(values | changes))
+
+
+def make_entry(**changes: Any) -> journal.JournalEntry:
+    """:returns: of a guest of 4 GiB, written by ``host1``, with changes."""
+    values: dict[str, Any] = {
+        'original_kib': 4 * GIB,
+        'source': 'host1',
+        'released_at': datetime.datetime(2026, 11, 2, 8, tzinfo=datetime.UTC),
+        'migration': 'a migration',
+        'stats_period_seconds': 10,
+    }
+    return journal.JournalEntry(**(values | changes))
 
 
 def make_plan(**changes: Any) -> planner.Plan:
@@ -167,6 +184,7 @@ class FakeGuest:
 
     @_call
     def memory_stats(self) -> MemoryStats | None:
+        self._wait_for_qemu()
         guest = self.guest
         figures: dict[str, Any] = {
             'actual_kib': guest.actual_kib,
@@ -176,6 +194,7 @@ class FakeGuest:
 
     @_call
     def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:
+        self._wait_for_the_job()
         guest = self.guest
         if not guest.has_driver or guest.frozen:
             clock.wait(guests.FRESH_STATS_SECONDS)
@@ -203,6 +222,7 @@ class FakeGuest:
 
     @_call
     def steer_balloon_kib(self, target_kib: int) -> None:
+        self._wait_for_qemu()
         self.guest.target_kib = target_kib
 
     @_call
@@ -218,10 +238,29 @@ class FakeGuest:
     def transferred_kib(self) -> float | None:
         return self.guest.transferred_kib
 
+    def _wait_for_qemu(self) -> None:
+        """Wait for an answer, or until whoever waits has got one."""
+        guest = self.guest
+        if guest.answers is None or guest.answers.is_set():
+            return
+        if guest.is_asked:
+            guest.clock.wait(30, until=guest.answers)
+            if not guest.answers.is_set():
+                raise libvirt_error(exceptions.DomainBusy, 'no answer')
+            return
+        guest.is_asked = True
+        guest.clock.wait(math.inf, until=guest.answers)
+        guest.is_asked = False
+
     def _wait_for_the_job(self) -> None:
-        if self.guest.transferred_kib is not None:
+        self._wait_for_qemu()
+        if self.guest.transferred_kib is not None or self.guest.hangs:
             self.guest.clock.wait(30)
             raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
+
+    def _wait_for_qemu(self) -> None:
+        if self.guest.hangs:
+            self._wait_for_the_job()
 
     @_call
     def agent_command(self, command: str, timeout_seconds: int) -> str:
@@ -250,6 +289,10 @@ class FakeGuest:
             return guests.Situation.PAUSED
         return guests.Situation.RUNNING
 
+    def need_no_job(self) -> None:
+        if self.situation() is guests.Situation.HAS_JOB:
+            raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
+
     @property
     def uuid(self) -> str:
         return self._uuid
@@ -266,6 +309,9 @@ class FakeHost:
         self.domains = {domain.uuid: domain for domain in domains}
         self.looks = 0
         self.fault: Exception | None = None
+
+    def name(self) -> str:
+        return 'host1.example.org'
 
     def journal_entries(self) -> dict[str, str]:
         self.looks += 1

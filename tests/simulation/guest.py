@@ -24,9 +24,11 @@ from collections.abc import Callable
 import dataclasses
 import math
 import pathlib
+import threading
 from typing import Any
 
 from nova_freemem.restore import journal
+from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 from tests.simulation.agent import SimulatedAgent
 from tests.simulation.fake_clock import FakeClock
 from tests.simulation.model import GIB
@@ -113,10 +115,16 @@ class SimulatedGuest:
     :ivar tells: what its balloon driver says instead of the truth
     :ivar lies: what it multiplies free and available memory by when it is
                 asked; what it tells later is true
+    :ivar hangs: whether its QEMU does not answer, which libvirt does not
+                 show as a job
     :ivar host: where it runs
     :ivar metadata: its journal entry, None for none
     :ivar transferred_kib: what of it has been sent; None while no transfer
                            is under way
+    :ivar answers: its QEMU answers nothing until this is set; None where it
+                   answers
+    :ivar is_asked: whether a call waits for an answer, and libvirt keeps
+                    others from asking
     :ivar on_step: called after each step, with the seconds it took
     :ivar balloon_moved: whether it did in the last step
     :ivar least_kib: the smallest it has been
@@ -157,6 +165,7 @@ class SimulatedGuest:
     tells: dict[str, int | None] = dataclasses.field(default_factory=dict)
     lies: float = 1.0
     running: bool = True
+    hangs: bool = False
     host: str = 'source'
     metadata: str | None = None
     transferred_kib: float | None = None
@@ -169,6 +178,8 @@ class SimulatedGuest:
         self.definition_kib = self.least_kib = self.memory_kib
         self.definition_stats_period_seconds = self.stats_period_seconds
         self.on_step: Callable[[float], None] = lambda _seconds: None
+        self.answers: threading.Event | None = None
+        self.is_asked = False
         self.balloon_moved = False
         self.short_kib = 0
         self.seen_at_seconds = self.clock.now()
@@ -454,7 +465,7 @@ class JournalWatch:
 
     def look(self, guest: SimulatedGuest) -> None:
         """:raises AssertionError: the guest misses memory unknown to all."""
-        if guest.missing_kib <= 0:
+        if guest.missing_kib <= TOLERANCE_KIB:
             return
         assert guest.metadata is not None, 'memory is missing, and no entry'
         if guest.metadata != self._seen:  # reading one takes long

@@ -610,11 +610,29 @@ class DriftTest(SimulationTestCase):
         )
         for number in range(MIGRATIONS):
             cloud.guest.touched_kib = 800 * MIB + number
+            cloud.clock.wait(1)  # for the last batch of its balloon
             if not cloud.is_whole():
                 self.fail(f'after {number}')
             cloud.migrate(fails_after_seconds=0.2 if number % 7 == 0 else None)
         self.assert_well(cloud)
         self.assertEqual([], cloud.reporter.reasons)
+
+    def test_a_driver_that_stops_short_is_released_each_time(self) -> None:
+        """Of the 4 KiB that it always leaves in the balloon none add up."""
+        cloud = self.make_cloud(
+            Load(100 * MIB), 1 * GIB, deflates_up_to_kib=1 * GIB - 4
+        )
+        for _number in range(5):
+            cloud.guest.touched_kib = 800 * MIB
+            cloud.migrate()
+            cloud.clock.wait(1)
+            cloud.guest.check()
+            self.assertEqual(4, cloud.guest.missing_kib)
+            self.assertEqual(1 * GIB, cloud.guest.target_kib)
+            self.assertEqual(1 * GIB, cloud.guest.definition_kib)
+            self.assertIsNone(cloud.guest.metadata)
+        self.assertEqual([], cloud.reporter.reasons)
+        self.assertEqual(5, len(cloud.reporter.ends))
 
 
 class StandInsTest(base.TestCase):

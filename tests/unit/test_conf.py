@@ -46,14 +46,14 @@ class ConfTest(base.ConfTestCase):
             if isinstance(option.default, int)
             and not isinstance(option.default, bool)
         ]
-        self.assertEqual(8, len(numbers))
+        self.assertEqual(9, len(numbers))
         for option in numbers:
             self.assertLess(option.type.min, option.type.max, option.name)
             self.assertLessEqual(option.type.min, option.default)
             self.assertLessEqual(option.default, option.type.max)
             self.assertIn(
                 option.name.rpartition('_')[2],
-                ('percent', 'mib', 'mbps', 'seconds'),
+                ('percent', 'mib', 'mbps', 'seconds', 'workers'),
             )
 
     def test_nothing_is_enabled_unless_asked_for(self) -> None:

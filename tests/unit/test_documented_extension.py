@@ -32,6 +32,7 @@ from nova_freemem.release import watch
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
 from nova_freemem.release.requests import Requests
+from nova_freemem.restore import journal
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
@@ -152,7 +153,9 @@ class SourceTest(ExtensionTestCase):
 class ReleaserTest(ExtensionTestCase):
     def test_a_release_leaves_a_line_for_each_target(self) -> None:
         releaser = self.engine('release = audited_balloon').releaser
-        release = watch.Watch(releaser, self.domain, self.clock)
+        release = watch.Watch(
+            releaser, self.domain, journal.Record(self.domain), self.clock
+        )
         plan = fakes.make_plan(rss_kib=self.domain.guest.rss_kib)
         release.start(plan)
         ended = release.until_end(

@@ -338,7 +338,7 @@ class LiveMigrationTest(DriverTestCase):
         def fail(*_args: Any) -> None:
             calls = len(self.domain.calls)
             self.domain.fault_at = dict.fromkeys(
-                range(calls + 1, calls + 20),
+                range(calls + 1, calls + 40),
                 fakes.libvirt_error(exceptions.DomainBusy, 'busy'),
             )
             raise ZeroDivisionError

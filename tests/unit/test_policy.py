@@ -50,6 +50,7 @@ class PolicyTest(base.ConfTestCase):
                 2,
                 3,
                 30,
+                1,
             ),
             self.read(
                 'acquire = balloon_stats\nrelease = other\n'
@@ -59,7 +60,7 @@ class PolicyTest(base.ConfTestCase):
                 'migration_bandwidth_mbps = 25000\n'
                 'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
                 'deadline_seconds = 3\n'
-                'reconcile_interval_seconds = 30'
+                'reconcile_interval_seconds = 30\nrestore_workers = 1'
             ),
         )
 
@@ -73,6 +74,7 @@ class PolicyTest(base.ConfTestCase):
             ('agent_timeout_seconds', 1, 60),
             ('deadline_seconds', 2, 3600),
             ('reconcile_interval_seconds', 5, 3600),
+            ('restore_workers', 1, 64),
         ):
             for value in (
                 str(low - 1),

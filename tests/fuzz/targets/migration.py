@@ -33,12 +33,12 @@ from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
 from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.release import balloon
-from nova_freemem.release import stop_rules
 from nova_freemem.release import watch
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt import memory_stats
 from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import handle
 from tests.fuzz import oracle
@@ -212,7 +212,8 @@ def _check_event(event: events.Event) -> None:
 
 def _check_targets(host: handle.Handle) -> None:
     floor_kib = (
-        fakes.make_policy().headroom_kib(MEMORY_KIB) - stop_rules.TOLERANCE_KIB
+        fakes.make_policy().headroom_kib(MEMORY_KIB)
+        - memory_stats.TOLERANCE_KIB
     )
     for target_kib in host.targets_kib:
         assert floor_kib <= target_kib <= MEMORY_KIB, target_kib

@@ -44,11 +44,11 @@ def run(data: bytes) -> None:
     """
     choices = fuzz_choices.Choices(data)
     guest = Eligible(
-        actual_kib=1 + choices.number(8 << 20),
+        original_kib=1 + choices.number(8 << 20),
         rss_kib=choices.number(9 << 20),
         windows=bool(choices.number(1)),
     )
-    memory = _memory(choices, guest.actual_kib)
+    memory = _memory(choices, guest.original_kib)
     policy = fakes.make_policy(
         mode=choices.of(tuple(mode.value for mode in planner.Mode)),
         reclaim=choices.of(('free', 'cold', 'available')),
@@ -64,7 +64,7 @@ def run(data: bytes) -> None:
         hopeless = planner.cannot_pay(driver, guest, policy, rate)
         if hopeless is not None:
             oracle.check_harmless(str(hopeless))
-        memory.check(guest.actual_kib)
+        memory.check(guest.original_kib)
         memory = memory.limited_by(driver)
         plan = planner.make(
             memory,
@@ -78,8 +78,8 @@ def run(data: bytes) -> None:
         if isinstance(plan, Skip):
             oracle.check_harmless(str(plan))
             return
-        floor_kib = policy.headroom_kib(guest.actual_kib, guest.windows)
-        assert floor_kib <= plan.target_kib < guest.actual_kib, plan
+        floor_kib = policy.headroom_kib(guest.original_kib, guest.windows)
+        assert floor_kib <= plan.target_kib < guest.original_kib, plan
         assert 0 < plan.expected_saving_kib <= guest.rss_kib, plan
         assert abs(plan.expected_saving_seconds) < 1 << 32, plan
 

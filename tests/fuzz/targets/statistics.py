@@ -39,6 +39,7 @@ NAMES = (
     'usable',
     'disk_caches',
     'swap_out',
+    'minor_fault',
     'last_update',
 )
 
@@ -66,7 +67,7 @@ def run(data: bytes) -> None:
                 )
             )
     seconds = clock.now() - started_at
-    assert seconds <= guests.FRESH_STATS_SECONDS + 0.01, f'{seconds} s'
+    assert seconds <= 2 * guests.FRESH_STATS_SECONDS + 0.01, f'{seconds} s'
 
 
 def answers(
@@ -75,7 +76,7 @@ def answers(
     """:returns: what ``memoryStats`` answers, each time something else."""
 
     def statistics() -> dict[str, Any]:
-        present = choices.number(255)
+        present = choices.number(511)
         stats = {
             name: choices.value()
             for index, name in enumerate(NAMES)

@@ -13,13 +13,11 @@
 """The operator's command, run on a fake host."""
 
 import contextlib
-import datetime
 import io
 from typing import Any
 
 from nova_freemem import clock as clocks
 from nova_freemem.cli import main
-from nova_freemem.restore import journal
 from nova_freemem.virt import host as hosts
 from tests import base
 from tests.simulation import fakes
@@ -47,13 +45,7 @@ class CommandTestCase(base.TestCase):
     ) -> fakes.SimulatedGuest:
         """:returns: a guest with 3 of 4 GiB outstanding."""
         guest = fakes.SimulatedGuest(self.clock, **behaviour)
-        guest.metadata = journal.JournalEntry(
-            4 * GIB,
-            'host1',
-            datetime.datetime(2026, 11, 2, 8, 0, tzinfo=datetime.UTC),
-            'a migration',
-            10,
-        ).to_xml()
+        guest.metadata = fakes.make_entry().to_xml()
         guest.actual_kib = guest.target_kib = guest.definition_kib = 1 * GIB
         guest.touched_kib = 0
         guest.stats_period_seconds = 1

@@ -12,6 +12,8 @@
 
 """The operator replaces an entry that cannot be read."""
 
+import datetime
+
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
 from tests.simulation import fakes
@@ -108,6 +110,24 @@ class RepairTest(base.CommandTestCase):
             0, self.run_command('repair', UUID, '--memory-mib', '3072')
         )
         self.assertEqual((3 * GIB, None), (guest.actual_kib, guest.metadata))
+
+    def test_the_entry_of_a_release_about_to_start_is_not_replaced(
+        self,
+    ) -> None:
+        guest = self.add_guest()
+        guest.actual_kib = guest.target_kib = 4 * GIB
+        guest.metadata = entry = fakes.make_entry(
+            released_at=datetime.datetime.fromtimestamp(
+                self.clock.wall(), datetime.UTC
+            )
+        ).to_xml()
+        self.assertEqual(
+            1, self.run_command('repair', UUID, '--memory-mib', '4096')
+        )
+        self.assertIn(
+            'not restored: the guest has all its memory, and', self.err
+        )
+        self.assertEqual(entry, guest.metadata)
 
     def test_a_guest_without_outstanding_memory_stays_as_it_is(self) -> None:
         self.guest.metadata = None

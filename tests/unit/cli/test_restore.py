@@ -12,6 +12,8 @@
 
 """Memory is restored without nova-compute."""
 
+import datetime
+
 from nova_freemem import exceptions
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
@@ -123,6 +125,43 @@ class RestoreTest(base.CommandTestCase):
         self.clock.after(1, lambda: setattr(guest, 'metadata', None))
         self.assertEqual(0, self.run_command('restore', UUID))
         self.assertEqual(f'{UUID}: restored already\n', self.out)
+
+    def add_guest_before_its_release(
+        self, source: str, age_seconds: float
+    ) -> fakes.SimulatedGuest:
+        """:returns: a guest that has all its memory, and an entry."""
+        guest = self.add_guest()
+        guest.actual_kib = guest.target_kib = guest.definition_kib = 4 * GIB
+        guest.metadata = fakes.make_entry(
+            source=source,
+            released_at=datetime.datetime.fromtimestamp(
+                self.clock.wall() - age_seconds, datetime.UTC
+            ),
+        ).to_xml()
+        return guest
+
+    def test_the_entry_of_a_release_about_to_start_is_kept(self) -> None:
+        guest = self.add_guest_before_its_release('host1', 60)
+        entry = guest.metadata
+        self.assertEqual(0, self.run_command('restore', '--all'))
+        self.assertEqual(entry, guest.metadata)
+        self.assertEqual([], self.host.domains[UUID].called('set_balloon_kib'))
+        (line,) = self.out.splitlines()
+        self.assertIn(
+            f'{UUID}: the guest has all its memory, and its journal entry',
+            line,
+        )
+        self.assertIn('is kept', line)
+
+    def test_a_whole_guest_that_landed_here_has_its_entry_erased(self) -> None:
+        guest = self.add_guest_before_its_release('host2', 60)
+        self.assertEqual(0, self.run_command('restore', '--all'))
+        self.assert_restored(guest)
+
+    def test_an_entry_older_than_any_release_is_erased(self) -> None:
+        guest = self.add_guest_before_its_release('host1', 2 * 3600)
+        self.assertEqual(0, self.run_command('restore', '--all'))
+        self.assert_restored(guest)
 
     def test_neither_or_both_of_all_and_servers_is_refused(self) -> None:
         for words in ((), ('--all', UUID)):

@@ -114,6 +114,7 @@ class World:
             locks.Locks(self.clock),
             self.clock,
             self.engine.policy.reconcile_interval_seconds,
+            self.engine.policy.restore_workers,
         )
         restorer.start()
         return restorer

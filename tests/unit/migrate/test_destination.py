@@ -38,7 +38,7 @@ class DestinationTest(migrate_base.MigrationTestCase):
         world = self.make_world()
         world.prepare()
         world.guest.host = 'dest'
-        begun = restorations.begin(world.destination, world.clock)
+        begun = restorations.begin(world.destination, world.clock).begun
         world.clock.wait(1)
         destination.restore_memory(
             world.destination, world.reporter, world.clock, begun
@@ -58,7 +58,7 @@ class DestinationTest(migrate_base.MigrationTestCase):
             dataclasses.replace(earlier.entry, migration='another'),
         )
         destination.restore_memory(
-            world.destination, world.reporter, world.clock, earlier
+            world.destination, world.reporter, world.clock, earlier.begun
         )
         self.assertTrue(world.is_whole())
         self.assertEqual(2, len(world.destination.called('set_balloon_kib')))
@@ -70,15 +70,16 @@ class DestinationTest(migrate_base.MigrationTestCase):
         self.assertEqual([('read_metadata',)], world.destination.calls)
 
     def test_after_an_error_of_ours_it_is_still_outstanding(self) -> None:
-        for call in range(1, 8):
-            world = self.make_world()
-            world.prepare()
-            world.destination.fault_at[call] = fakes.libvirt_error(
-                exceptions.LibvirtError, 'no'
-            )
-            world.land()
-            world.reporter.restore_failed.assert_called_once()
-            self.assertIsNotNone(world.guest.metadata)
+        for fault in (exceptions.LibvirtError, exceptions.DomainBusy):
+            for call in range(1, 8):
+                world = self.make_world()
+                world.prepare()
+                world.destination.fault_at[call] = fakes.libvirt_error(
+                    fault, 'no'
+                )
+                world.land()
+                world.reporter.restore_failed.assert_called_once()
+                self.assertIsNotNone(world.guest.metadata)
 
     def test_an_entry_that_makes_no_sense_is_kept(self) -> None:
         world = self.make_world()

@@ -65,7 +65,7 @@ class RestoreStepTest(migrate_base.MigrationTestCase):
 
     def test_what_cannot_begin_is_reported(self) -> None:
         for fault in (
-            fakes.libvirt_error(exceptions.DomainBusy, 'busy'),
+            fakes.libvirt_error(exceptions.TargetRefused, 'too much'),
             RuntimeError('ours'),
         ):
             world = self.make_outstanding()
@@ -73,6 +73,18 @@ class RestoreStepTest(migrate_base.MigrationTestCase):
             self.assertIsNone(self.begin(world))
             world.reporter.restore_failed.assert_called_once_with(fault)
             self.assertIsNotNone(world.guest.metadata)
+
+    def test_a_domain_with_another_job_is_the_reconcilers(self) -> None:
+        world = self.make_outstanding()
+        fault = fakes.libvirt_error(exceptions.DomainBusy, 'busy')
+        world.source.fault_at[len(world.source.calls) + 3] = fault
+        self.assertRaises(exceptions.DomainBusy, self.begin, world)
+        world.reporter.restore_failed.assert_called_once_with(fault)
+        restoration = self.begin(world)
+        world.clock.wait(60)
+        world.source.fault_at[len(world.source.calls) + 1] = fault
+        self.assertTrue(restore_step.watch(restoration, world.reporter))
+        self.assertIsNotNone(world.guest.metadata)
 
     def test_an_entry_that_makes_no_sense_is_the_reconcilers_to_report(
         self,

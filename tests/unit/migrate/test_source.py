@@ -357,6 +357,56 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         world.reporter.pressure_during_transfer.assert_not_called()
 
 
+class ErasedEntryTest(migrate_base.MigrationTestCase):
+    """Somebody erases the entry of a guest whose memory is outstanding."""
+
+    def make_released(self, mode: str) -> migrate_base.World:
+        world = self.make_world(mode=mode)
+        # What a watch cannot prevent, it makes good.
+        world.guest.check = functools.partial(
+            fakes.SimulatedGuest.check, world.guest
+        )
+        self.assertTrue(world.prepare())
+        return world
+
+    def test_during_the_transfer_all_memory_is_restored(self) -> None:
+        """A guest that landed without an entry would never get it back."""
+        for mode in ('before', 'auto', 'during'):
+            world = self.make_released(mode)
+            with world.transfer():
+                world.clock.wait(3)
+                world.guest.metadata = None
+                world.clock.wait(0.3)
+                self.assertEqual(4 * GIB, world.guest.target_kib)
+                world.clock.wait(10)
+            world.land()
+            world.guest.check()
+            self.assertEqual(0, world.guest.missing_kib, mode)
+            (call,) = world.reporter.error.call_args_list
+            self.assertIsInstance(call.args[1], exceptions.JournalGone)
+
+    def test_a_failed_migration_restores_from_what_it_knows(self) -> None:
+        for mode in ('before', 'auto', 'during'):
+            world = self.make_released(mode)
+            with world.transfer():
+                world.clock.wait(10)
+            world.guest.metadata = None
+            world.migration.restore()
+            world.migration.restore()
+            self.assertTrue(world.is_whole(), mode)
+
+    def test_a_guest_that_is_off_then_needs_nothing(self) -> None:
+        world = self.make_released('before')
+        world.guest.metadata = None
+        calls = len(world.source.calls)
+        for call in (1, 2):
+            world.source.fault_at[calls + call] = fakes.libvirt_error(
+                exceptions.OperationInvalid, 'domain is not running'
+            )
+        world.migration.restore()
+        world.reporter.restore_failed.assert_not_called()
+
+
 class DuringTransferTest(migrate_base.MigrationTestCase):
     """Memory is released while the transfer runs."""
 

@@ -34,6 +34,32 @@ class BackoffTest(base.TestCase):
         self.backoff.add('uuid', 1000)
         self.assertEqual(0, self.backoff.remaining_seconds('other', 1000))
 
+    def test_a_guest_that_did_well_for_long_starts_anew(self) -> None:
+        """For four times as long as it was skipped, after that."""
+        self.backoff.add('uuid', 0)
+        self.backoff.add('uuid', 600)
+        self.assertEqual(1200, self.backoff.remaining_seconds('uuid', 600))
+        self.backoff.add('uuid', 600 + 5 * 1200)
+        self.assertEqual(600, self.backoff.remaining_seconds('uuid', 6600))
+        self.backoff.add('uuid', 6600 + 5 * 600 - 1)
+        self.assertEqual(
+            1200, self.backoff.remaining_seconds('uuid', 6600 + 5 * 600 - 1)
+        )
+
+    def test_the_guest_longest_ago_makes_room(self) -> None:
+        for number in range(backoff.MOST_GUESTS + 1):
+            self.backoff.add(str(number), number / 1000)
+        self.assertEqual(0, self.backoff.remaining_seconds('0', 1))
+        for number in (1, backoff.MOST_GUESTS):
+            self.assertGreater(
+                self.backoff.remaining_seconds(str(number), 1), 0
+            )
+
+    def test_guests_that_are_gone_take_no_memory(self) -> None:
+        for number in range(100):
+            self.backoff.add(str(number), number * 10_000)
+        self.assertEqual(1, len(self.backoff._guests))
+
     def test_each_time_doubles_the_time_up_to_a_day(self) -> None:
         seconds = []
         for _time in range(40):

@@ -49,6 +49,18 @@ class BandwidthsTest(base.TestCase):
         paths.learn('dest', 1600.0)
         self.assertEqual(1400.0, paths.to('dest').kib_per_second)
 
+    def test_the_destination_learnt_first_makes_room(self) -> None:
+        paths = self.bandwidths()
+        for number in range(bandwidths.MOST_DESTINATIONS + 1):
+            paths.learn(str(number), GIGABIT_KIB_PER_SECOND)
+        paths.learn('1', GIGABIT_KIB_PER_SECOND)
+        for dest, origin in (
+            ('0', Origin.INTERFACE),
+            ('1', Origin.MEASURED),
+            (str(bandwidths.MOST_DESTINATIONS), Origin.MEASURED),
+        ):
+            self.assertEqual(origin, paths.to(dest).origin)
+
     def test_unmeasured_it_is_as_fast_as_the_interface(self) -> None:
         bandwidth = self.bandwidths().to('dest')
         self.assertEqual(

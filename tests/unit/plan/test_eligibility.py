@@ -133,6 +133,16 @@ class EligibilityTest(base.TestCase):
             str(decision),
         )
 
+    def test_a_guest_that_left_little_in_its_balloon_is_released_again(
+        self,
+    ) -> None:
+        decision = examine(balloon=MemoryStats(4 * GIB - 1024, 3 * GIB))
+        self.assertEqual(4 * GIB, decision.original_kib)
+        self.assert_skipped(
+            Reason.BALLOONED_ALREADY,
+            balloon=MemoryStats(4 * GIB - 1025, 3 * GIB),
+        )
+
     def test_a_reason_without_figures_is_one_clause(self) -> None:
         self.assertEqual(
             'the guest is not running',

@@ -26,6 +26,7 @@ from nova_freemem.release.base import Phase
 from nova_freemem.release.base import Release
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
+from nova_freemem.restore import journal
 from tests.simulation import fakes
 from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
@@ -39,10 +40,13 @@ class WatchTestCase(GuestTestCase):
         self.plan = fakes.make_plan(
             nonresident_kib=512 * MIB, rss_kib=self.guest.rss_kib
         )
+        self.record = journal.Record(self.domain)
         self.watch_balloon()
 
     def watch_balloon(self) -> None:
-        self.watch = watch.Watch(balloon.Balloon(), self.domain, self.clock)
+        self.watch = watch.Watch(
+            balloon.Balloon(), self.domain, self.record, self.clock
+        )
 
     def release(self, deadline_seconds: float = 120) -> Release:
         self.watch.start(self.plan)
@@ -63,6 +67,19 @@ class WatchTestCase(GuestTestCase):
 
 class BeforeTransferTest(WatchTestCase):
     """The transfer waits."""
+
+    def test_an_entry_that_somebody_erases_is_there_a_tick_later(
+        self,
+    ) -> None:
+        self.record.write(fakes.make_entry())
+        self.clock.after(1, lambda: setattr(self.guest, 'metadata', None))
+        there = []
+        self.clock.after(
+            1 + watch.TICK_SECONDS + 0.01,
+            lambda: there.append(self.guest.metadata is not None),
+        )
+        self.release()
+        self.assertEqual([True], there)
 
     def test_all_of_it_is_released(self) -> None:
         release = self.release()
@@ -279,6 +296,19 @@ class DuringTransferTest(DuringTransferTestCase):
         self.assertAlmostEqual(1.05, release.seconds)
         self.assertEqual([], self.domain.called('steer_balloon_kib'))
 
+    def test_an_entry_that_is_gone_ends_it(self) -> None:
+        """Within a tick: the journal cannot be written during a transfer."""
+        self.record.entry = fakes.make_entry()
+        self.guest.metadata = self.record.entry.to_xml()
+        self.clock.after(1, lambda: setattr(self.guest, 'metadata', None))
+        self.assertRaises(exceptions.JournalGone, self.until_end)
+        self.assertAlmostEqual(
+            1,
+            self.clock.now() - self.started_at,
+            delta=watch.TICK_SECONDS + 0.01,
+        )
+        self.assertEqual([], self.domain.called('write_metadata'))
+
     def test_a_guest_that_has_left_has_been_transferred(self) -> None:
         self.clock.after(1, lambda: setattr(self.guest, 'host', 'dest'))
         release = self.until_end()
@@ -331,6 +361,12 @@ class HoldTest(DuringTransferTestCase):
         self.clock.after(3, lambda: setattr(self.guest, 'target_kib', 2 * GIB))
         self.assertFalse(self.hold())
         self.assertEqual(4 * GIB, self.guest.target_kib)
+
+    def test_an_entry_that_is_gone_ends_it(self) -> None:
+        self.record.entry = fakes.make_entry()
+        self.guest.metadata = None
+        self.assertRaises(exceptions.JournalGone, self.hold)
+        self.assertEqual(0, self.seconds())
 
     def test_a_guest_that_leaves_is_watched_no_longer(self) -> None:
         self.clock.after(3, lambda: setattr(self.guest, 'host', 'dest'))

@@ -83,6 +83,7 @@ def main():
         locks.Locks(clock),
         clock,
         3600,
+        4,
     )
     restorer.start()
     longest_seconds, complained = 0.0, 0
@@ -91,7 +92,8 @@ def main():
         eventlet.sleep(0.001)
         longest_seconds = max(longest_seconds, clock.now() - before)
         complained = sum(
-            state.unreadable is not None for state in restorer._states.values()
+            state.unreadable is not None
+            for state in restorer.remembered().values()
         )
     restorer.stop()
     eventlet.sleep(0.1)

@@ -66,6 +66,61 @@ class JournalTest(GuestTestCase):
         self.assertIsNone(journal.read(self.domain))
 
 
+class RecordTest(GuestTestCase):
+    """The entry of a migration that knows what it released."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.record = journal.Record(self.domain)
+
+    def test_before_it_is_written_nothing_is_kept(self) -> None:
+        self.assertFalse(self.record.is_gone())
+        self.record.keep()
+        self.assertEqual([], self.domain.calls)
+
+    def test_an_entry_that_somebody_erased_is_written_again(self) -> None:
+        self.record.write(OUTSTANDING)
+        self.assertFalse(self.record.is_gone())
+        self.guest.metadata = None
+        self.assertTrue(self.record.is_gone())
+        self.record.keep()
+        self.assertEqual(ENTRY, self.guest.metadata)
+
+    def test_an_entry_that_somebody_replaced_is_theirs(self) -> None:
+        self.record.write(OUTSTANDING)
+        self.guest.metadata = '<outstanding format="2"/>'
+        self.record.keep()
+        self.assertEqual('<outstanding format="2"/>', self.guest.metadata)
+
+    def test_an_entry_that_is_not_true_any_more_stays_erased(self) -> None:
+        self.record.write(OUTSTANDING)
+        self.record.forget()
+        self.guest.metadata = None
+        self.record.keep()
+        self.assertIsNone(self.guest.metadata)
+
+
+class ReleaseUnderWayTest(base.TestCase):
+    """Whether the release that an entry was written for may go on."""
+
+    def is_under_way(self, host: str, age_seconds: float) -> bool:
+        return OUTSTANDING.is_of_release_under_way(
+            host, OUTSTANDING.released_at.timestamp() + age_seconds
+        )
+
+    def test_a_young_entry_of_this_host_is_of_one(self) -> None:
+        for host in ('host1', 'host1.example.org'):
+            self.assertTrue(self.is_under_way(host, 0))
+        self.assertTrue(self.is_under_way('host1', 3659))
+        self.assertFalse(self.is_under_way('host1', 3660))
+
+    def test_an_entry_from_another_host_has_come_with_its_guest(self) -> None:
+        self.assertFalse(self.is_under_way('host10', 1))
+
+    def test_an_entry_of_the_far_future_is_of_none(self) -> None:
+        self.assertFalse(self.is_under_way('host1', -3660))
+
+
 class UnreadableTest(base.TestCase):
     def assert_unreadable(self, problem: str, text: str) -> str:
         error = self.assertRaises(

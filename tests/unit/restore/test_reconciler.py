@@ -21,12 +21,14 @@ from nova_freemem.restore import journal
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
 from nova_freemem.restore import restoration as restorations
+from nova_freemem.restore import schedule
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
 INTERVAL_SECONDS = 60
+WORKERS = 4
 
 
 def shrink(guest: fakes.SimulatedGuest) -> fakes.SimulatedGuest:
@@ -49,7 +51,7 @@ class ReconcilerTestCase(base.TestCase):
         self.host = fakes.FakeHost()
         self.locks = locks.Locks(self.clock)
         self.reconciler = reconciler.Reconciler(
-            self.host, self.locks, self.clock, INTERVAL_SECONDS
+            self.host, self.locks, self.clock, INTERVAL_SECONDS, WORKERS
         )
 
     def add_guest(
@@ -88,7 +90,7 @@ class StartTest(ReconcilerTestCase):
     ) -> None:
         guests = [self.add_guest(f'guest {number}') for number in range(5)]
         self.reconciler.start()
-        self.clock.wait(0)
+        self.clock.wait(0.01)
         for guest in guests:
             self.assertEqual(4 * GIB, guest.target_kib)
         self.clock.wait(7)
@@ -159,11 +161,14 @@ class LandingTest(ReconcilerTestCase):
         self.assertEqual(0, self.guest.missing_kib)
         self.assertIsNotNone(self.guest.metadata)
         begun = self.reconciler.hand_over(fakes.UUID)
-        self.assertTrue(begun.watch(0).complete)
+        restoration = restorations.Restoration(
+            self.host.domains[fakes.UUID], begun.entry, self.clock, begun
+        )
+        self.assertTrue(restoration.watch(0).complete)
         self.assert_restored(self.guest)
 
     def test_it_is_completed_here_where_they_never_come(self) -> None:
-        self.clock.wait(reconciler.LANDING_SECONDS)
+        self.clock.wait(schedule.LANDING_SECONDS)
         self.assert_restored(self.guest)
 
 
@@ -215,11 +220,13 @@ class IntervalTest(ReconcilerTestCase):
         self.add_guest('guest 2').deflates_up_to_kib = 2 * GIB
         self.add_guest('guest 3').metadata = 'not XML'
         self.clock.wait(INTERVAL_SECONDS + 6)
-        self.assertEqual({'guest 2', 'guest 3'}, set(self.reconciler._states))
+        self.assertEqual(
+            {'guest 2', 'guest 3'}, set(self.reconciler.remembered())
+        )
         for domain in self.host.domains.values():
             domain.guest.host = 'elsewhere'
         self.clock.wait(INTERVAL_SECONDS)
-        self.assertEqual({}, self.reconciler._states)
+        self.assertEqual({}, self.reconciler.remembered())
 
 
 class NotifyTest(ReconcilerTestCase):
@@ -243,7 +250,7 @@ class NotifyTest(ReconcilerTestCase):
             self.reconciler.notify(uuid)
         self.clock.wait(6)
         self.assertEqual('', self.log.output)
-        self.assertEqual({}, self.reconciler._states)
+        self.assertEqual({}, self.reconciler.remembered())
 
     def test_a_guest_that_is_off_is_no_error(self) -> None:
         self.add_guest()
@@ -341,7 +348,7 @@ class NotifyTest(ReconcilerTestCase):
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(0.01)
         self.assertIsInstance(
-            self.reconciler.hand_over(fakes.UUID), restorations.Restoration
+            self.reconciler.hand_over(fakes.UUID), restorations.Begun
         )
         self.assertIsNone(self.reconciler.hand_over(fakes.UUID))
         self.assertIsNone(self.reconciler.hand_over('never seen'))
@@ -478,3 +485,195 @@ class UnableTest(ReconcilerTestCase):
         guest.metadata = entry
         self.clock.wait(INTERVAL_SECONDS + 6)
         self.assert_restored(guest)
+
+
+class RestartedLibvirtTest(ReconcilerTestCase):
+    """libvirtd is restarted: handles of the one before lead nowhere."""
+
+    def restart_libvirtd(self) -> None:
+        for uuid, domain in list(self.host.domains.items()):
+            self.host.domains[uuid] = fakes.FakeGuest(
+                domain.guest, 'source', uuid
+            )
+            self.patch_autospec(domain, 'situation', side_effect=self.closed)
+            self.patch_autospec(
+                domain, 'read_metadata', side_effect=self.closed
+            )
+            self.patch_autospec(
+                domain, 'memory_stats', side_effect=self.closed
+            )
+
+    @property
+    def closed(self) -> Exception:
+        return fakes.libvirt_error(
+            exceptions.LibvirtError, 'client socket is closed'
+        )
+
+    def test_guests_that_were_being_restored_are_whole_soon(self) -> None:
+        guests = [
+            self.add_guest(f'guest {number}', deflate_kib_per_second=100 * MIB)
+            for number in range(3)
+        ]
+        self.reconciler.start()
+        self.clock.wait(10)
+        self.restart_libvirtd()
+        self.clock.wait(INTERVAL_SECONDS)
+        for guest in guests:
+            self.assert_restored(guest)
+        self.assertEqual([], self.log_lines('ERROR'))
+
+    def test_an_unreadable_entry_and_a_failure_of_libvirt_cost_no_time(
+        self,
+    ) -> None:
+        self.add_guest().metadata = 'not XML'
+        self.reconciler.start()
+        self.clock.wait(1)
+        self.host.domains[fakes.UUID].fault_at = dict.fromkeys(
+            range(2, 10), self.closed
+        )
+        self.reconciler.notify(fakes.UUID)
+        self.clock.wait(10 * INTERVAL_SECONDS)
+        self.assertLess(self.calls('read_metadata'), 30)
+
+
+class HungGuestTest(ReconcilerTestCase):
+    """QEMU of some guests does not answer, and libvirt waits for it."""
+
+    def add_hung_guests(self, number: int) -> list[fakes.SimulatedGuest]:
+        guests = [self.add_guest(f'hung {one}') for one in range(number)]
+        for guest in guests:
+            guest.answers = threading.Event()
+        return guests
+
+    def add_guests(self, number: int) -> list[fakes.SimulatedGuest]:
+        return [self.add_guest(f'guest {one}') for one in range(number)]
+
+    def start(self) -> None:
+        """Count threads from here on."""
+        self.threads: list[Any] = []
+
+        def thread(**kwargs: Any) -> Any:
+            self.threads.append(self.clock.thread(**kwargs))
+            return self.threads[-1]
+
+        self.thread.side_effect = thread
+        self.most_threads = 0
+        self.count_threads()
+        self.reconciler.start()
+
+    def count_threads(self) -> None:
+        alive = [thread for thread in self.threads if thread.is_alive()]
+        self.threads = alive
+        self.most_threads = max(self.most_threads, len(alive))
+        self.clock.after(0.05, self.count_threads)
+
+    def test_others_are_restored_as_if_it_were_not_there(self) -> None:
+        self.add_hung_guests(1)
+        guests = self.add_guests(3)
+        self.start()
+        self.clock.wait(6)
+        for guest in guests:
+            self.assert_restored(guest)
+
+    def test_others_are_restored_when_all_workers_are_stuck(self) -> None:
+        self.add_hung_guests(WORKERS + 3)
+        guests = self.add_guests(3)
+        self.start()
+        self.clock.wait(2 * reconciler.STUCK_SECONDS + 6)
+        for guest in guests:
+            self.assert_restored(guest)
+        later = self.add_guest('later')
+        self.reconciler.notify('later')
+        self.clock.wait(6)
+        self.assert_restored(later)
+
+    def test_it_is_reported_once_for_each(self) -> None:
+        self.add_hung_guests(2)
+        self.start()
+        self.clock.wait(3600)
+        lines = self.log_lines('WARNING')
+        self.assertEqual(2, len(lines))
+        self.assertIn('libvirt or QEMU has not answered for 10 s', lines[0])
+
+    def test_once_it_answers_it_is_restored(self) -> None:
+        guests = self.add_hung_guests(WORKERS + 1)
+        self.start()
+        self.clock.wait(3600)
+        for guest in guests:
+            guest.answers.set()
+        self.clock.wait(7)
+        for guest in guests:
+            self.assert_restored(guest)
+
+    def test_a_nova_compute_that_is_started_again_is_not_hindered(
+        self,
+    ) -> None:
+        self.add_hung_guests(WORKERS + 1)
+        self.start()
+        self.clock.wait(600)
+        self.reconciler.stop()
+        self.reconciler = reconciler.Reconciler(
+            self.host,
+            locks.Locks(self.clock),
+            self.clock,
+            INTERVAL_SECONDS,
+            WORKERS,
+        )
+        guests = self.add_guests(3)
+        self.reconciler.start()
+        self.clock.wait(INTERVAL_SECONDS)
+        for guest in guests:
+            self.assert_restored(guest)
+
+    def test_no_more_threads_are_lost_than_libvirtd_can_spare(self) -> None:
+        self.add_hung_guests(50)
+        self.start()
+        self.clock.wait(3600)
+        self.assertEqual(
+            1 + WORKERS + reconciler.MOST_STUCK, self.most_threads
+        )
+
+    def test_a_libvirtd_that_does_not_answer_is_reported(self) -> None:
+        answers = threading.Event()
+        entries = self.host.journal_entries
+
+        def wait() -> dict[str, str]:
+            self.clock.wait(3600, until=answers)
+            return entries()
+
+        self.patch(self.host, 'journal_entries', wait)
+        guest = self.add_guest()
+        self.start()
+        self.clock.wait(600)
+        (line,) = self.log_lines('WARNING')
+        self.assertIn('libvirt has not answered for 10 s', line)
+        answers.set()
+        self.clock.wait(6)
+        self.assert_restored(guest)
+
+    def test_a_host_of_500_guests_with_60_outstanding_and_5_hung(
+        self,
+    ) -> None:
+        for number in range(440):
+            self.add_guest(f'whole {number}', outstanding=False)
+        guests = self.add_guests(55)
+        self.add_hung_guests(5)
+        self.start()
+        self.clock.wait(INTERVAL_SECONDS)
+        for guest in guests:
+            self.assert_restored(guest)
+        self.assertLessEqual(self.most_threads, 1 + WORKERS + 5)
+        self.assertEqual(5, len(self.log_lines('WARNING')))
+        self.assertEqual(5, len(self.reconciler.remembered()))
+        for domain in self.host.domains.values():
+            self.assertLess(len(domain.calls), 40)
+
+    def test_without_threads_guests_are_restored_all_the_same(self) -> None:
+        guests = self.add_guests(2)
+        self.start()
+        self.clock.wait(0)
+        self.thread.side_effect = None
+        self.thread.return_value.start.side_effect = RuntimeError('no thread')
+        self.clock.wait(7)
+        for guest in guests:
+            self.assert_restored(guest)

@@ -18,6 +18,7 @@ import datetime
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
+from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 from tests.simulation import fakes
 from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
@@ -101,11 +102,22 @@ class RestorationTest(GuestTestCase):
             self.assertIsNone(restoration.check())
             self.assertEqual(entry, self.guest.metadata)
 
-    def test_the_entry_stays_until_the_last_kibibyte_is_back(self) -> None:
-        self.guest.deflates_up_to_kib = 4 * GIB - 1
+    def test_a_driver_that_stops_a_little_short_ends_it(self) -> None:
+        self.guest.deflates_up_to_kib = 4 * GIB - 4
+        result = restorations.begin(self.domain, self.clock).watch(10)
+        self.assertTrue(result.complete)
+        self.assertLessEqual(result.after_kib, 4 * GIB - 4)
+        self.assertIsNone(self.guest.metadata)
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+        self.assertEqual(4 * GIB, self.guest.definition_kib)
+
+    def test_the_entry_stays_while_more_than_the_tolerance_is_missing(
+        self,
+    ) -> None:
+        self.guest.deflates_up_to_kib = 4 * GIB - TOLERANCE_KIB - 1
         result = restorations.begin(self.domain, self.clock).watch(10)
         self.assertFalse(result.complete)
-        self.assertEqual(4 * GIB - 1, result.after_kib)
+        self.assertEqual(4 * GIB - TOLERANCE_KIB - 1, result.after_kib)
         self.assertIsNotNone(self.guest.metadata)
         self.assertEqual([], self.domain.called('erase_metadata'))
 
@@ -168,7 +180,10 @@ class RestorationTest(GuestTestCase):
         self.assertEqual(started_at, self.clock.now())
 
     def test_a_balloon_that_vanished_never_counts_as_complete(self) -> None:
-        self.assertFalse(restorations.RestoreResult(4 * GIB, 0, 0, 1).complete)
+        for original_kib in (4 * GIB, TOLERANCE_KIB):
+            self.assertFalse(
+                restorations.RestoreResult(original_kib, 0, 0, 1).complete
+            )
 
     def test_an_unreadable_entry_is_not_acted_on(self) -> None:
         self.guest.metadata = '<outstanding format="2" original_kib="1"/>'

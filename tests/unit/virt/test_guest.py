@@ -115,6 +115,22 @@ class CallsTest(GuestTestCase):
             self.assertIs(Situation.HAS_JOB, self.guest.situation())
         self.handle.jobStats.assert_not_called()
 
+    def test_what_would_wait_for_a_job_is_not_begun(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.handle.jobStats.return_value = {'type': 0}
+        self.guest.need_no_job()
+        self.handle.jobStats.return_value = {
+            'type': libvirt.VIR_DOMAIN_JOB_UNBOUNDED
+        }
+        error = self.assertRaises(
+            exceptions.DomainBusy, self.guest.need_no_job
+        )
+        self.assertEqual(
+            'libvirt could not change the domain: another job holds it '
+            '(error none)',
+            str(error),
+        )
+
     def test_a_job_that_cannot_be_read_is_an_error(self) -> None:
         self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
         self.handle.jobStats.side_effect = libvirt_error(
@@ -409,16 +425,47 @@ class ErrorsTest(GuestTestCase):
 
 
 class FreshStatsTest(GuestTestCase):
+    """A balloon driver that answers at once, and reported 5 s ago.
+
+    As QEMU does, a report is kept until the next one replaces it, with the
+    second it came in.
+    """
+
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()
         self.started_at = self.clock.now()
-        self.updated_at = int(self.clock.wall())
+        self.answers_after_seconds: float | None = 0.0
+        self.free_kib = 2
+        self.report()
+        self.clock.wait(5.0)
         self.handle.memoryStats.side_effect = lambda: {
             'actual': 4,
-            'unused': 2,
+            'unused': self.reported_kib,
             'last_update': self.updated_at,
         }
+        self.handle.setMemoryStatsPeriod.side_effect = self.set_period
+
+    def report(self) -> None:
+        self.reported_kib = self.free_kib
+        self.updated_at = int(self.clock.wall())
+
+    def set_period(self, seconds: int, flags: int) -> int:
+        if seconds and self.answers_after_seconds is not None:
+            if self.answers_after_seconds:
+                self.clock.after(self.answers_after_seconds, self.report)
+            else:
+                self.report()
+        return 0
+
+    def ask(self) -> tuple[int | None, float]:
+        """:returns: what is said to be free, and the seconds it took."""
+        started_at = self.clock.now()
+        stats = self.guest.fresh_memory_stats(self.clock)
+        return (
+            None if stats is None else stats.free_kib,
+            self.clock.now() - started_at,
+        )
 
     def periods(self) -> list[int]:
         return [
@@ -429,10 +476,9 @@ class FreshStatsTest(GuestTestCase):
     def test_fresh_statistics_come_at_once_and_the_period_is_kept(
         self,
     ) -> None:
-        self.assertEqual(2, self.guest.fresh_memory_stats(self.clock).free_kib)
-        self.assertEqual(self.started_at, self.clock.now())
-        self.assertEqual([0, 10], self.periods()[:2])
-        self.assertEqual(10, self.periods()[-1])
+        self.free_kib = 1
+        self.assertEqual((1, 0.0), self.ask())
+        self.assertEqual([0, 10, 10], self.periods())
 
     def test_a_guest_without_period_stays_without(self) -> None:
         self.handle.XMLDesc.return_value = fakes.DOMAIN_XML.replace(
@@ -453,35 +499,105 @@ class FreshStatsTest(GuestTestCase):
         self.assertEqual([0, 10, 10], self.periods())
 
     def test_statistics_are_waited_for(self) -> None:
-        self.updated_at -= 10
-        self.clock.after(
-            0.1, lambda: setattr(self, 'updated_at', int(self.clock.wall()))
+        self.answers_after_seconds, self.free_kib = 0.1, 1
+        free_kib, seconds = self.ask()
+        self.assertEqual(1, free_kib)
+        self.assertAlmostEqual(
+            0.1, seconds, delta=guests.FRESH_STATS_POLL_SECONDS
         )
-        self.assertIsNotNone(self.guest.fresh_memory_stats(self.clock))
 
-    def test_frozen_statistics_are_none_and_cost_a_second(self) -> None:
-        for updated_at in (0, self.updated_at - 1):
-            self.updated_at, started_at = updated_at, self.clock.now()
-            self.assertIsNone(self.guest.fresh_memory_stats(self.clock))
-            self.assertAlmostEqual(
-                guests.FRESH_STATS_SECONDS, self.clock.now() - started_at, 1
+    def test_a_report_of_the_same_second_before_the_request_is_not_believed(
+        self,
+    ) -> None:
+        """Reported at .1, asked at .9 of a second."""
+        self.clock.wait(0.1)
+        self.report()
+        self.clock.wait(0.8)
+        self.answers_after_seconds, self.free_kib = 0.05, 1
+        free_kib, seconds = self.ask()
+        self.assertEqual(1, free_kib)
+        self.assertAlmostEqual(
+            0.05, seconds, delta=guests.FRESH_STATS_POLL_SECONDS
+        )
+
+    def test_a_guest_that_reports_the_same_is_asked_in_the_next_second(
+        self,
+    ) -> None:
+        self.clock.wait(0.4)
+        self.report()
+        self.clock.wait(0.1)
+        free_kib, seconds = self.ask()
+        self.assertEqual(2, free_kib)
+        self.assertAlmostEqual(
+            0.5, seconds, delta=2 * guests.FRESH_STATS_POLL_SECONDS
+        )
+        self.assertEqual([0, 10, 0, 10, 10], self.periods())
+
+    def test_an_answer_is_current_for_a_moment(self) -> None:
+        self.ask()
+        asked = len(self.periods())
+        self.clock.wait(0.05)
+        self.assertEqual((2, 0.0), self.ask())
+        self.assertEqual(asked, len(self.periods()))
+        self.clock.wait(guests.FRESH_STATS_LAST_SECONDS)
+        self.free_kib = 1
+        self.assertEqual((1, 0.0), self.ask())
+
+    def test_frozen_statistics_are_none_and_cost_two_seconds_at_most(
+        self,
+    ) -> None:
+        self.answers_after_seconds = None
+        for age_seconds, longest_seconds in ((0, 2.0), (1, 1.0), (None, 1.0)):
+            self.updated_at = (
+                0
+                if age_seconds is None
+                else int(self.clock.wall()) - age_seconds
+            )
+            free_kib, seconds = self.ask()
+            self.assertIsNone(free_kib)
+            self.assertLessEqual(
+                seconds, longest_seconds + guests.FRESH_STATS_POLL_SECONDS
             )
             self.assertEqual(10, self.periods()[-1])
 
     def test_without_a_balloon_there_is_no_wait(self) -> None:
         self.handle.memoryStats.side_effect = lambda: {'rss': 1}
-        self.assertIsNone(self.guest.fresh_memory_stats(self.clock))
-        self.assertEqual(self.started_at, self.clock.now())
+        self.assertEqual((None, 0.0), self.ask())
+        self.assertEqual([], self.periods())
+
+    def test_a_balloon_that_vanishes_ends_the_wait(self) -> None:
+        self.handle.memoryStats.side_effect = [
+            {'actual': 4, 'last_update': self.updated_at},
+            {'rss': 1},
+        ]
+        self.assertEqual((None, 0.0), self.ask())
 
     def test_an_error_on_the_way_leaves_the_period_as_it_was(self) -> None:
         error = libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR)
-        self.handle.memoryStats.side_effect = error
+        self.handle.memoryStats.side_effect = [
+            {'actual': 4, 'last_update': self.updated_at},
+            error,
+        ]
         self.assertRaises(
             exceptions.LibvirtError, self.guest.fresh_memory_stats, self.clock
         )
         self.assertEqual(10, self.periods()[-1])
+        self.handle.memoryStats.side_effect = lambda: {'actual': 4}
         self.handle.setMemoryStatsPeriod.side_effect = [0, error, 0]
         self.assertRaises(
             exceptions.LibvirtError, self.guest.fresh_memory_stats, self.clock
         )
         self.assertEqual([0, 10, 10], self.periods()[-3:])
+
+    def test_a_job_that_holds_the_domain_is_waited_for_once(self) -> None:
+        """Each such call takes 30 s; the next request sets the period."""
+        busy = libvirt_error(libvirt.VIR_ERR_OPERATION_TIMEOUT)
+        for answers in ([busy], [0, busy]):
+            self.handle.setMemoryStatsPeriod.reset_mock()
+            self.handle.setMemoryStatsPeriod.side_effect = answers
+            self.assertRaises(
+                exceptions.DomainBusy,
+                self.guest.fresh_memory_stats,
+                self.clock,
+            )
+            self.assertEqual([0, 10][: len(answers)], self.periods())

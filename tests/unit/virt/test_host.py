@@ -57,6 +57,9 @@ class HostTest(base.TestCase):
             guests.Guest(handle).write_metadata(ENTRY)
         return handle
 
+    def test_it_has_a_name(self) -> None:
+        self.assertEqual(self.connection.getHostname(), self.host.name())
+
     def test_guests_with_a_journal_entry_are_found(self) -> None:
         for number in range(5):
             self.add_guest(number, outstanding=number in (1, 3))

@@ -12,6 +12,7 @@
 
 """What libvirt's statistics of a balloon say, and what they lack."""
 
+import dataclasses
 from typing import Any
 
 import hypothesis
@@ -24,7 +25,7 @@ from tests import base
 class MemoryStatsTest(base.TestCase):
     def test_all_figures_are_read_by_their_names(self) -> None:
         self.assertEqual(
-            MemoryStats(1, 2, 3, 4, 5, 6, 7, 8),
+            MemoryStats(1, 2, 3, 4, 5, 6, 7, 8, 9),
             MemoryStats.from_libvirt(
                 {
                     'actual': 1,
@@ -34,7 +35,8 @@ class MemoryStatsTest(base.TestCase):
                     'usable': 5,
                     'disk_caches': 6,
                     'swap_out': 7,
-                    'last_update': 8,
+                    'minor_fault': 8,
+                    'last_update': 9,
                     'swap_in': 9,
                     'major_fault': 10,
                 }
@@ -48,6 +50,16 @@ class MemoryStatsTest(base.TestCase):
                 {'actual': 1, 'rss': 2, 'last_update': 0}
             ),
         )
+
+    def test_only_the_guests_own_figures_tell_two_reports_apart(self) -> None:
+        stats = MemoryStats(1, 2, 3, 4, 5, 6, 7, 8, 9)
+        for name in vars(stats):
+            other = dataclasses.replace(stats, **{name: 0})
+            self.assertEqual(
+                name in ('actual_kib', 'rss_kib'),
+                other.is_same_report(stats),
+                name,
+            )
 
     def test_what_is_not_an_amount_is_absent(self) -> None:
         for value in (

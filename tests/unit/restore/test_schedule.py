@@ -1,0 +1,206 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is done for a guest with outstanding memory, and when."""
+
+import dataclasses
+import datetime
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies
+
+from nova_freemem import exceptions
+from nova_freemem.restore import journal
+from nova_freemem.restore import restoration as restorations
+from nova_freemem.restore import schedule
+from nova_freemem.restore.schedule import Action
+from nova_freemem.restore.schedule import Nudge
+from nova_freemem.restore.schedule import Seen
+from nova_freemem.restore.schedule import State
+from nova_freemem.virt.guest import Situation
+from tests import base
+
+NOW = 1000.0
+INTERVAL_SECONDS = 60.0
+ENTRY = journal.JournalEntry(
+    4096, 'source', datetime.datetime.now(datetime.UTC), 'uuid', 10
+)
+BEGUN = restorations.Begun(ENTRY, 1024, NOW)
+WHOLE = restorations.RestoreResult(4096, 1024, 4096, 1.0)
+SHORT = dataclasses.replace(WHOLE, after_kib=2048)
+
+
+def decide(state: State, seen: Seen) -> tuple[Action, State]:
+    return schedule.decide(state, seen, NOW, INTERVAL_SECONDS)
+
+
+class DecideTest(base.TestCase):
+    def test_a_guest_without_an_entry_is_forgotten(self) -> None:
+        self.assertEqual((Action.FORGET, State()), decide(State(), Seen()))
+
+    def test_a_running_guest_gets_its_memory_at_once(self) -> None:
+        action, state = decide(State(), Seen(ENTRY))
+        self.assertIs(Action.BEGIN, action)
+        self.assertEqual(NOW + schedule.LANDING_SECONDS, state.due_at_seconds)
+
+    def test_a_guest_with_a_job_or_paused_is_not_touched(self) -> None:
+        for situation in (Situation.HAS_JOB, Situation.PAUSED):
+            action, _state = decide(State(), Seen(ENTRY, situation))
+            self.assertIs(Action.NOTHING, action)
+
+    def test_a_guest_with_a_job_is_checked_again_within_the_interval(
+        self,
+    ) -> None:
+        state, dues = State(), []
+        for _time in range(20):
+            _action, state = decide(state, Seen(ENTRY, Situation.HAS_JOB))
+            dues.append(round(state.due_at_seconds - NOW, 1))
+        self.assertEqual([0.1, 0.2, 0.4], dues[:3])
+        self.assertEqual(60.0, dues[-1])
+
+    def test_a_paused_guest_begins_anew_when_it_runs(self) -> None:
+        state = State(attempts=7, nudge=Nudge.DONE, begun=BEGUN)
+        self.assertEqual(
+            State(NOW + INTERVAL_SECONDS, begun=BEGUN),
+            decide(state, Seen(ENTRY, Situation.PAUSED))[1],
+        )
+
+    def test_a_whole_guest_is_finished_whatever_was_tried(self) -> None:
+        for nudge in Nudge:
+            action, state = decide(
+                State(attempts=7, nudge=nudge), Seen(ENTRY, result=WHOLE)
+            )
+            self.assertIs(Action.FINISH, action)
+            self.assertGreater(state.due_at_seconds, NOW)
+
+    def test_a_late_guest_is_nudged_in_two_steps(self) -> None:
+        state, actions, dues = State(attempts=1, begun=BEGUN), [], []
+        for _step in range(4):
+            action, state = decide(state, Seen(ENTRY, result=SHORT))
+            actions.append(action)
+            dues.append(round(state.due_at_seconds - NOW, 1))
+        self.assertEqual(
+            [Action.NUDGE, Action.REQUEST, Action.NOTHING, Action.NUDGE],
+            actions,
+        )
+        self.assertEqual([0.5, 1.0, 0.2, 0.5], dues)
+
+    def test_a_guest_that_stays_late_is_reported(self) -> None:
+        state = State(attempts=7, nudge=Nudge.DONE, begun=BEGUN)
+        action, state = decide(state, Seen(ENTRY, result=SHORT))
+        self.assertIs(Action.REPORT, action)
+        self.assertEqual(8, state.attempts)
+
+    def test_an_unreadable_entry_is_reported_once(self) -> None:
+        state, actions = State(), []
+        for problem in ('one', 'one', 'other'):
+            error = exceptions.JournalUnreadable(entry='', problem=problem)
+            action, state = decide(state, Seen(unreadable=error))
+            actions.append(action)
+        self.assertEqual(
+            [Action.REPORT, Action.NOTHING, Action.REPORT], actions
+        )
+        self.assertEqual(NOW + INTERVAL_SECONDS, state.due_at_seconds)
+
+
+class NotifiedTest(base.TestCase):
+    def test_a_guest_is_checked_now_and_its_attempts_begin_anew(self) -> None:
+        state = schedule.notified(
+            State(9999.0, 40, BEGUN, Nudge.DONE), NOW, NOW - 1
+        )
+        self.assertEqual(State(NOW, 1, BEGUN), state)
+
+    def test_whoever_asks_again_and_again_is_served_ten_times_a_second(
+        self,
+    ) -> None:
+        state = schedule.notified(State(), NOW, NOW)
+        self.assertEqual(NOW + schedule.SHORTEST_SECONDS, state.due_at_seconds)
+
+
+class PauseTest(base.TestCase):
+    def pauses(self, number: int, interval_seconds: float) -> list[float]:
+        state, now, pauses = State(), 0.0, []
+        for _time in range(number):
+            state = schedule.failed(state, now, interval_seconds)
+            pauses.append(round(state.due_at_seconds - now, 1))
+            now = state.due_at_seconds
+        return pauses
+
+    def test_each_pause_is_twice_as_long_up_to_the_interval(self) -> None:
+        self.assertEqual(
+            [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 7.1, 10.0, 14.1],
+            self.pauses(10, 5.0),
+        )
+
+    def test_the_bound_holds_for_ever(self) -> None:
+        pauses = self.pauses(5000, 60.0)
+        self.assertEqual(3600.0, pauses[-1])
+        self.assertEqual(sorted(pauses), pauses)
+
+    def test_a_guest_that_could_not_for_long_waits_half_as_long_again(
+        self,
+    ) -> None:
+        pauses = self.pauses(25, 60.0)
+        for number, pause in enumerate(pauses):
+            self.assertLessEqual(pause, max(60.0, 0.53 * sum(pauses[:number])))
+
+
+STATES = strategies.builds(
+    State,
+    due_at_seconds=strategies.floats(0, NOW),
+    attempts=strategies.integers(0, schedule.MOST_ATTEMPTS),
+    begun=strategies.sampled_from([None, BEGUN]),
+    nudge=strategies.sampled_from(Nudge),
+    unreadable=strategies.sampled_from([None, 'not XML']),
+)
+
+
+class NeverInThePastTest(base.TestCase):
+    """A check that is due at once after a check is a loop that spins."""
+
+    @hypothesis.given(
+        state=STATES,
+        entry=strategies.sampled_from([None, ENTRY]),
+        situation=strategies.sampled_from(Situation),
+        result=strategies.sampled_from([None, SHORT, WHOLE]),
+        unreadable=strategies.sampled_from(
+            [None, exceptions.JournalUnreadable(entry='', problem='')]
+        ),
+        interval_seconds=strategies.integers(5, 3600),
+    )
+    def test_after_whatever_was_seen_there_is_a_pause(
+        self, state: State, interval_seconds: int, **seen: Any
+    ) -> None:
+        action, following = schedule.decide(
+            state, Seen(**seen), NOW, interval_seconds
+        )
+        if action is not Action.FORGET:
+            self.assert_later(following)
+
+    @hypothesis.given(
+        state=STATES, interval_seconds=strategies.integers(5, 3600)
+    )
+    def test_after_an_error_and_a_lock_there_is_a_pause(
+        self, state: State, interval_seconds: int
+    ) -> None:
+        for happens in (schedule.failed, schedule.postponed):
+            self.assert_later(happens(state, NOW, interval_seconds))
+        self.assert_later(schedule.notified(state, NOW, NOW))
+
+    def assert_later(self, state: State) -> None:
+        self.assertGreaterEqual(
+            state.due_at_seconds, NOW + schedule.SHORTEST_SECONDS
+        )
+        self.assertLessEqual(
+            state.due_at_seconds, NOW + schedule.LONGEST_SECONDS
+        )
