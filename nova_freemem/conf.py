@@ -55,11 +55,9 @@ OPTIONS = [
         'enabled',
         default=False,
         help='Release memory that guests do not need in their live '
-        'migrations, and restore it at the destination. If false, '
-        "nova-compute runs Nova's own libvirt driver, unchanged. A host "
-        'where this is false does not restore the memory of guests that '
-        'arrive with less: enable it on the hosts that guests migrate to '
-        'before the hosts that they migrate from.',
+        'migrations from this host. If false, nothing is released from them. '
+        'Memory of guests that arrive with less is restored in either case, '
+        'wherever nova-compute loads the plugin.',
     ),
     cfg.ListOpt(
         'acquire',
@@ -167,6 +165,16 @@ OPTIONS = [
         'back, at the same time. A check that libvirt or QEMU has not '
         'answered for 10 s does not count: for up to 16 of those, one more '
         'is started each.',
+    ),
+    cfg.BoolOpt(
+        'require_destination_trait',
+        default=True,
+        help='Release memory only if the resource provider of the destination '
+        'has the trait CUSTOM_NOVA_FREEMEM in Placement, by which a '
+        'nova-compute that has loaded the plugin says that it restores '
+        'memory. If false, memory is released for any destination: where '
+        'the plugin is missing, a guest keeps running with less until it is '
+        'restored by hand.',
     ),
 ]
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import functools
 import threading
 from typing import Any
 
@@ -27,7 +28,9 @@ from nova.virt.libvirt import driver
 from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
+from nova_freemem import trait
 from nova_freemem.migrate import destination
+from nova_freemem.migrate import readiness
 from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan.reasons import Reason
@@ -52,21 +55,33 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     """Releases memory before a guest leaves, restores it where it lands.
 
     Only what Nova documents as its driver's interface is overridden, and
-    each override ends in Nova's own method.
+    each override ends in Nova's own method. An argument that a later Nova
+    adds reaches it unseen; :mod:`nova_freemem.contract` finds other changes.
     """
 
     def __init__(
-        self, virtapi: Any, read_only: bool = False, *, engine: Engine
+        self,
+        virtapi: Any,
+        read_only: bool = False,
+        *args: Any,
+        engine: Engine,
+        **kwargs: Any,
     ) -> None:
         """Initialize Nova's driver, with an engine.
 
         :param engine: policy and extensions of this host
         """
-        super().__init__(virtapi, read_only)
+        super().__init__(virtapi, read_only, *args, **kwargs)
         self._engine = engine
         self._migrations: dict[str, source.SourceMigration] = {}
         self._clock = clocks.Clock()
         self._events = event_queue.EventQueue(self._clock)
+        self._destinations = readiness.Destinations(
+            lambda *args, **kwargs: self.virtapi.reportclient.get(
+                *args, **kwargs
+            ),
+            self._clock,
+        )
         self._locks = locks.Locks(self._clock)
         self._reconciler = reconciler.Reconciler(
             hosts.Host(lambda: self._host.get_connection()),
@@ -76,21 +91,29 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             engine.policy.restore_workers,
         )
 
-    def init_host(self, host: str) -> None:
+    def init_host(self, host: str, *args: Any, **kwargs: Any) -> None:
         """See :meth:`nova.virt.driver.ComputeDriver.init_host`."""
-        super().init_host(host)
-        LOG.info(
-            'nova_freemem is enabled: acquiring by %s; releasing by %s.',
-            ', '.join(self._engine.policy.acquire),
-            self._engine.policy.release,
-        )
+        super().init_host(host, *args, **kwargs)
+        policy = self._engine.policy
+        if policy.enabled:
+            LOG.info(
+                'nova_freemem is enabled: acquiring by %s; releasing by %s.',
+                ', '.join(policy.acquire),
+                policy.release,
+            )
+        else:
+            LOG.info(
+                'nova_freemem is loaded but not enabled ([freemem] enabled '
+                'is false): memory of guests that arrive here is restored, '
+                'and none is released.'
+            )
         self._reconciler.start()
 
-    def cleanup_host(self, host: str) -> None:
+    def cleanup_host(self, host: str, *args: Any, **kwargs: Any) -> None:
         """See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`."""
         self._reconciler.stop()
         self._events.flush()
-        super().cleanup_host(host)
+        super().cleanup_host(host, *args, **kwargs)
 
     def live_migration(
         self,
@@ -101,6 +124,8 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         recover_method: Callable[..., None],
         block_migration: bool = False,
         migrate_data: Any = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         """Release first, then let Nova migrate what is left.
 
@@ -108,7 +133,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """
         with self._locked(instance.uuid) as locked:
             migration = self._source_migration(
-                context, instance, migrate_data, locked
+                context, instance, dest, migrate_data, locked
             )
             if migration is None:
                 super().live_migration(
@@ -119,12 +144,14 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                     recover_method,
                     block_migration,
                     migrate_data,
+                    *args,
+                    **kwargs,
                 )
                 return
 
-            def recover(*args: Any, **kwargs: Any) -> None:
+            def recover(*details: Any, **named: Any) -> None:
                 migration.fail()
-                recover_method(*args, **kwargs)
+                recover_method(*details, **named)
 
             self._migrations[instance.uuid] = migration
             try:
@@ -147,27 +174,33 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                         recover,
                         block_migration,
                         migrate_data,
+                        *args,
+                        **kwargs,
                     )
             finally:
                 self._migrations.pop(instance.uuid, None)
                 migration.restore()
 
-    def live_migration_abort(self, instance: Any) -> None:
+    def live_migration_abort(
+        self, instance: Any, *args: Any, **kwargs: Any
+    ) -> None:
         """Abort a release that is under way, or Nova's transfer.
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration_abort`.
         """
         if not self._submit(instance, Request.ABORT):
-            super().live_migration_abort(instance)
+            super().live_migration_abort(instance, *args, **kwargs)
 
-    def live_migration_force_complete(self, instance: Any) -> None:
+    def live_migration_force_complete(
+        self, instance: Any, *args: Any, **kwargs: Any
+    ) -> None:
         """End a release that is under way, or force Nova's transfer.
 
         See
         :meth:`nova.virt.driver.ComputeDriver.live_migration_force_complete`.
         """
         if not self._submit(instance, Request.FORCE_COMPLETE):
-            super().live_migration_force_complete(instance)
+            super().live_migration_force_complete(instance, *args, **kwargs)
 
     def post_live_migration_at_destination(
         self,
@@ -176,6 +209,8 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         network_info: Any,
         block_migration: bool = False,
         block_device_info: Any = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         """Restore memory, beside Nova's own steps after a landing.
 
@@ -194,10 +229,35 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         with contextlib.suppress(RuntimeError):
             thread.start()
         super().post_live_migration_at_destination(
-            context, instance, network_info, block_migration, block_device_info
+            context,
+            instance,
+            network_info,
+            block_migration,
+            block_device_info,
+            *args,
+            **kwargs,
         )
 
-    def emit_event(self, event: Any) -> None:
+    def update_provider_tree(
+        self,
+        provider_tree: Any,
+        nodename: str,
+        allocations: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Say, in Placement, that this host restores memory.
+
+        Nova calls this before nova-compute takes its first request, and every
+        minute; it creates a trait that Placement does not know.
+        See :meth:`nova.virt.driver.ComputeDriver.update_provider_tree`.
+        """
+        super().update_provider_tree(
+            provider_tree, nodename, allocations, *args, **kwargs
+        )
+        provider_tree.add_traits(nodename, trait.TRAIT)
+
+    def emit_event(self, event: Any, *args: Any, **kwargs: Any) -> None:
         """Have the reconciler see a guest as soon as it runs here.
 
         Nova's own steps after a landing begin a second or two later, and
@@ -210,7 +270,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             and event.get_transition() == virtevent.EVENT_LIFECYCLE_RESUMED
         ):
             self._reconciler.notify(event.get_instance_uuid())
-        super().emit_event(event)
+        super().emit_event(event, *args, **kwargs)
 
     @contextlib.contextmanager
     def _locked(self, uuid: str) -> Iterator[bool]:
@@ -231,7 +291,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         return migration is not None and migration.requests.submit(request)
 
     def _source_migration(
-        self, context: Any, instance: Any, migrate_data: Any, locked: bool
+        self,
+        context: Any,
+        instance: Any,
+        dest: str,
+        migrate_data: Any,
+        locked: bool,
     ) -> source.SourceMigration | None:
         reporter = self._reporter(context, instance)
         if not locked:
@@ -246,10 +311,19 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 migrate_data.migration.uuid,
                 instance.os_type,
                 self._clock,
+                functools.partial(
+                    self._destination_skip,
+                    migrate_data.migration.dest_node or dest,
+                ),
             )
         except Exception as error:
             reporter.error('Looking up the guest', error)
             return None
+
+    def _destination_skip(self, node: str) -> Skip | None:
+        if not self._engine.policy.require_destination_trait:
+            return None
+        return self._destinations.skip(node)
 
     def _restore_landed(self, context: Any, instance: Any) -> None:
         context.update_store()  # The log shows which request it is.

@@ -35,6 +35,12 @@ class ConfigInvalid(FreememError):
     message = '[freemem] {option}: {problem}'
 
 
+class NovaDiffers(FreememError):
+    """Nova is not as the plugin needs it."""
+
+    message = 'this Nova is not one the plugin can work with: {differences}'
+
+
 class LibvirtError(FreememError):
     """libvirt failed a call for a reason that has no class of its own."""
 

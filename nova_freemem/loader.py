@@ -21,14 +21,11 @@ import functools
 from typing import Any
 
 from oslo_config import cfg
-from oslo_log import log as logging
 
 from nova_freemem import conf as freemem_conf
+from nova_freemem import contract
 from nova_freemem import exceptions
-from nova_freemem import policy
 from nova_freemem.migrate import engine as engines
-
-LOG = logging.getLogger(__name__)
 
 STOCK_DRIVER = 'libvirt.LibvirtDriver'
 
@@ -41,22 +38,15 @@ def prepare(
     :param conf: the service's configuration
     :param compute_driver: the driver asked for, None for the configured one
     :returns: a context in which Nova finds our driver in the place of its
-              own, or its own where the plugin is not enabled
-    :raises FreememError: the plugin is enabled and cannot work
+              own
+    :raises FreememError: an option is wrong, or the plugin cannot work with
+                          this Nova
     """
     apart = freemem_conf.read_apart(conf)
-    if not policy.is_enabled(apart):
-        LOG.info(
-            'nova_freemem is installed but not enabled ([freemem] '
-            "enabled is false): Nova's own libvirt driver is used."
-        )
-        return contextlib.nullcontext()
     name = compute_driver or conf.compute_driver
     if name != STOCK_DRIVER:
-        raise exceptions.ConfigInvalid(
-            option='enabled',
-            problem=f'it works with compute_driver = '
-            f'{STOCK_DRIVER}, not with {name}',
+        raise exceptions.NovaDiffers(
+            differences=f'compute_driver is {name}, not {STOCK_DRIVER}'
         )
     engine = engines.Engine.from_conf(
         apart, conf.libvirt.live_migration_inbound_addr or conf.my_ip
@@ -65,10 +55,96 @@ def prepare(
     # from one of Nova's.
     from nova_freemem import driver
 
+    check_nova(driver.FreememLibvirtDriver)
     freemem_conf.register_opts(conf)
     return _in_place(
         functools.partial(driver.FreememLibvirtDriver, engine=engine)
     )
+
+
+def check_nova(ours: type) -> None:
+    """Compare the Nova there is with what the plugin relies on.
+
+    Nova promises nobody that its driver stays as it is. What has changed is
+    found here, before a guest is touched.
+
+    :param ours: our driver
+    :raises NovaDiffers: it has changed
+    """
+    # Nova is imported here alone, by nova-compute itself, and not where only
+    # the options are looked at.
+    from nova import exception
+    from nova import objects
+    from nova.compute import manager
+    from nova.compute import provider_tree
+    from nova.objects import migrate_data
+    from nova.scheduler.client import report
+    from nova.virt import event
+    from nova.virt.libvirt import driver
+    from nova.virt.libvirt import guest
+    from nova.virt.libvirt import host
+
+    objects.register_all()
+    differences = [
+        *contract.overrides(ours, driver.LibvirtDriver),
+        *contract.attribute(driver.LibvirtDriver, '_host'),
+        *contract.call(host.Host, 'get_connection', 'self'),
+        *contract.call(host.Host, 'get_guest', 'self', 'instance'),
+        *contract.attribute(guest.Guest, '_domain'),
+        *contract.members(
+            migrate_data.LibvirtLiveMigrateData,
+            migrate_data.LibvirtLiveMigrateData.fields,
+            'migration',
+        ),
+        *contract.members(
+            objects.Migration, objects.Migration.fields, 'uuid', 'dest_node'
+        ),
+        *contract.attribute(driver.LibvirtDriver, 'virtapi'),
+        *contract.attribute(manager.ComputeVirtAPI, 'reportclient'),
+        *contract.call(
+            report.SchedulerReportClient,
+            'get',
+            'self',
+            'url',
+            version='version',
+        ),
+        *contract.call(
+            provider_tree.ProviderTree, 'add_traits', 'self', 'node', 'trait'
+        ),
+        *contract.call(
+            manager.ComputeManager,
+            '_rollback_live_migration',
+            'self',
+            'context',
+            'instance',
+            'dest',
+            'migrate_data',
+            migration_status='cancelled',
+        ),
+        *contract.members(event, vars(event), 'EVENT_LIFECYCLE_RESUMED'),
+        *contract.call(event.LifecycleEvent, 'get_transition', 'self'),
+        *contract.call(event.LifecycleEvent, 'get_instance_uuid', 'self'),
+        *contract.call(
+            objects.InstanceActionEvent,
+            'event_start',
+            'context',
+            'uuid',
+            'name',
+            want_result='False',
+            host='host',
+        ),
+        *contract.call(
+            objects.InstanceActionEvent,
+            'event_finish',
+            'context',
+            'uuid',
+            'name',
+            want_result='False',
+        ),
+        *contract.members(exception, vars(exception), 'InstanceNotFound'),
+    ]
+    if differences:
+        raise exceptions.NovaDiffers(differences='; '.join(differences))
 
 
 @contextlib.contextmanager

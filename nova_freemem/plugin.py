@@ -22,6 +22,7 @@ nothing happens in them.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -91,6 +92,14 @@ def _load(
             'this and restart nova-compute.',
             error,
         )
-        return stock(virtapi, compute_driver)
+        return _without_trait(stock(virtapi, compute_driver))
     with in_place:
         return stock(virtapi, compute_driver)
+
+
+def _without_trait(compute_driver: Any) -> Any:
+    with contextlib.suppress(Exception):  # the plugin itself may be broken
+        from nova_freemem import trait
+
+        trait.withdraw(compute_driver)
+    return compute_driver

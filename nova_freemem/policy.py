@@ -28,6 +28,7 @@ from nova_freemem import exceptions
 class Policy:
     """How a host releases memory of its guests; see conf.py."""
 
+    enabled: bool
     acquire: tuple[str, ...]
     release: str
     mode: str
@@ -41,6 +42,7 @@ class Policy:
     deadline_seconds: int
     reconcile_interval_seconds: int
     restore_workers: int
+    require_destination_trait: bool
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Policy:
@@ -54,7 +56,6 @@ class Policy:
         values = {
             option.dest: _value(conf, option)
             for option in freemem_conf.OPTIONS
-            if option.dest != 'enabled'
         }
         values['acquire'] = tuple(values['acquire'])
         policy = cls(**values)
@@ -82,19 +83,6 @@ class Policy:
         if windows:
             floor_mib = max(floor_mib, self.headroom_windows_mib)
         return max(total_kib * self.headroom_percent // 100, floor_mib * 1024)
-
-
-def is_enabled(conf: cfg.ConfigOpts) -> bool:
-    """Return whether the operator has enabled the plugin.
-
-    :param conf: with the options registered
-    :returns: ``[freemem] enabled``
-    :raises ConfigInvalid: it is neither true nor false
-    """
-    (option,) = (
-        option for option in freemem_conf.OPTIONS if option.dest == 'enabled'
-    )
-    return bool(_value(conf, option))
 
 
 def _value(conf: cfg.ConfigOpts, option: cfg.Opt) -> Any:

@@ -18,6 +18,7 @@ Nova does it, and what was released is restored.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
@@ -110,6 +111,7 @@ class SourceMigration:
         migration_uuid: str,
         os_type: str | None,
         clock: clocks.Clock,
+        destination_skip: Callable[[], Skip | None] = lambda: None,
     ) -> None:
         """Initialize the migration of a guest.
 
@@ -120,6 +122,8 @@ class SourceMigration:
         :param migration_uuid: of Nova's migration
         :param os_type: what the guest's image says it runs
         :param clock: for all waits
+        :param destination_skip: returns why nothing is to be released for the
+                                 destination, None if it restores memory
         """
         self.requests = Requests()
         self._guest = guest
@@ -129,6 +133,7 @@ class SourceMigration:
         self._migration_uuid = migration_uuid
         self._os_type = os_type
         self._clock = clock
+        self._destination_skip = destination_skip
         self._record = journal.Record(guest)
         self._watch = Watch(engine.releaser, guest, self._record, clock)
         self._release_event = contextlib.ExitStack()
@@ -244,6 +249,8 @@ class SourceMigration:
             return Restored()
 
     def _decide(self, dest: str, deadline: clocks.Deadline) -> Plan | Skip:
+        if not self._engine.policy.enabled:
+            return Skip(Reason.DISABLED_BY_HOST)
         if dest == self._host:
             return Skip(Reason.SAME_HOST)
         if self._guest.read_metadata() is not None:
@@ -263,6 +270,9 @@ class SourceMigration:
         )
         if isinstance(guest, Skip):
             return guest
+        not_ready = self._destination_skip()
+        if not_ready is not None:
+            return not_ready
         self._guest.need_no_job()
         stats = self._guest.fresh_memory_stats(self._clock)
         if stats is None:

@@ -25,6 +25,10 @@ class Reason(enum.Enum):
     operations guide explains it under; the value is for people.
     """
 
+    DISABLED_BY_HOST = 'releasing is not enabled on this host'
+    DESTINATION_NOT_READY = (
+        'the destination is not known to restore the memory of guests'
+    )
     SAME_HOST = 'the destination is this host'
     OUTSTANDING_MEMORY = 'memory of an earlier migration is still outstanding'
     BACKING_OFF = (

@@ -222,6 +222,7 @@ def _engine(mode: str, migration_bandwidth_mbps: int | None) -> Engine:
     conf = cfg.ConfigOpts()
     freemem_conf.register_opts(conf)
     conf([], default_config_files=[], default_config_dirs=[])
+    conf.set_override('enabled', True, freemem_conf.GROUP)
     conf.set_override('mode', mode, freemem_conf.GROUP)
     conf.set_override(
         'migration_bandwidth_mbps',

@@ -15,6 +15,7 @@
 import json
 import subprocess
 
+from nova_freemem import trait
 from nova_freemem.virt import guest as guests
 from tests.cloud import base
 from tests.lab import host as lab_host
@@ -31,14 +32,61 @@ def _command(
     return host.run([settings.program('nova-freemem'), *words], check=check)
 
 
-class DestinationWithoutThePlugin(base.CloudTestCase):
-    """A guest has landed there, and nova-compute restores nothing."""
+class DestinationTestCase(base.CloudTestCase):
+    """The source has the plugin, and the destination has not."""
+
+    #: What the source's configuration has in addition.
+    lines = ''
 
     def setUp(self) -> None:
         super().setUp()
         source, destination = self.source.name, self.destination.name
+        compute = next(
+            one for one in self.cloud.computes if one.host.name == source
+        )
         self.addCleanup(self.cloud.plugin, True)
+        self.addCleanup(compute.set_lines, 'upgrade', '')
+        compute.stop()  # It may remember the destination as it was.
+        compute.set_lines('upgrade', self.lines)
         self.cloud.plugin({source: True, destination: False})
+
+
+class DestinationWithoutTheTrait(DestinationTestCase):
+    """It says no longer that it restores memory."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        placement = self.cloud.api.placement
+        (provider,) = placement.resource_providers(
+            name=self.destination.layout.hostname
+        )
+        url = f'/resource_providers/{provider.id}/traits'
+        known = placement.get(url, microversion='1.6').json()
+        known['traits'] = [
+            one for one in known['traits'] if one != trait.TRAIT
+        ]
+        changed = placement.put(url, json=known, microversion='1.6')
+        self.assertEqual(200, changed.status_code, changed.text)
+        self.server = self.boot_used(memory_mib=768, freed_mib=400)
+        self.before = self.question(self.server)
+
+    def test_nothing_is_released(self) -> None:
+        migration = self.cloud.migrate(self.server, to=self.destination.name)
+        self.assertEqual('completed', migration.status)
+        names = [one.name for one in self.cloud.events(self.server)]
+        self.assertIn('compute_freemem_skip_destination_not_ready', names)
+        self.assertEqual(_WHOLE_KIB, self.question(self.server).balloon_kib)
+        self.assert_whole(self.server, self.before)
+
+
+class DestinationWithoutThePlugin(DestinationTestCase):
+    """A guest has landed there, and nova-compute restores nothing."""
+
+    lines = '[freemem]\nrequire_destination_trait = false\n'
+
+    def setUp(self) -> None:
+        super().setUp()
+        destination = self.destination.name
         self.server = self.boot_used(memory_mib=768, freed_mib=400)
         self.before = self.question(self.server)
         migration = self.cloud.migrate(self.server, to=destination)

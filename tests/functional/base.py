@@ -55,6 +55,11 @@ driver = freemem
 enabled = true
 """
 
+DISABLED = ENABLED.replace('true', 'false')
+
+#: Memory is released for a destination without the plugin, too.
+FOR_ANY_DESTINATION = ENABLED + 'require_destination_trait = false\n'
+
 #: What Nova makes of a live migration that failed: status, server's state.
 FAILED = ('error', 'error') if NOVA_SERIES >= 33 else ('failed', 'active')
 
@@ -76,7 +81,8 @@ class LiveMigrationTestCase(base.ServersTestBase):
 
     def setUp(self) -> None:
         self.useFixture(surroundings.StockNova())
-        self.useFixture(surroundings.OperatorsFile(self.CONFIGURATION))
+        self.file = surroundings.OperatorsFile(self.CONFIGURATION)
+        self.useFixture(self.file)
         self.useFixture(
             fixtures.MonkeyPatch(f'{clock.__name__}.Clock', self.CLOCK)
         )

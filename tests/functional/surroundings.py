@@ -44,17 +44,26 @@ class OperatorsFile(fixtures.Fixture):
 
     def _setUp(self) -> None:
         folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
-        path = folder / 'freemem.conf'
-        path.write_text(textwrap.dedent(self.text))
+        self._path = folder / 'freemem.conf'
+        self.write(self.text)
         parse_args = config.parse_args
 
         def with_the_file(argv: list[str], **kwargs: Any) -> None:
-            kwargs['default_config_files'] = [str(path)]
+            kwargs['default_config_files'] = [str(self._path)]
             parse_args(argv, **kwargs)
 
         self.useFixture(
             fixtures.MonkeyPatch('nova.config.parse_args', with_the_file)
         )
+
+    def write(self, text: str) -> None:
+        """Have a nova-compute that starts from now on read something else.
+
+        What it reads of ``[freemem]``: Nova's own options stay.
+
+        :param text: the file
+        """
+        self._path.write_text(textwrap.dedent(text))
 
 
 class StockNova(fixtures.Fixture):

@@ -12,14 +12,27 @@
 
 """What the operator's file decides, on one host and on the other."""
 
+from typing import Any
+
+import fixtures
+from keystoneauth1 import exceptions
 from nova import rpc
 from nova.virt.libvirt import driver as libvirt_driver
 import oslo_messaging
 from oslo_messaging.notify import _impl_test
 
+from nova_freemem import trait
 from tests.functional import base
 from tests.functional import fakelibvirt
 from tests.functional import surroundings
+
+
+def memory_calls(host: fakelibvirt.Connection) -> list[str]:
+    """What was called on a host that changes a guest's memory or domain.
+
+    :returns: the names of the calls
+    """
+    return [name for name, *_args in host.calls if name.startswith('set')]
 
 
 class StockDriverTestCase(base.LiveMigrationTestCase):
@@ -44,17 +57,77 @@ class WithoutTheFile(StockDriverTestCase):
         self.assert_stock()
 
 
-class Disabled(StockDriverTestCase):
-    CONFIGURATION = """
-    [oslo_messaging_notifications]
-    driver = freemem
-    [freemem]
-    enabled = false
-    """
+class SourceAloneTestCase(base.LiveMigrationTestCase):
+    def start_host(self, name: str) -> fakelibvirt.Connection:
+        """Start a nova-compute, with the plugin at the source alone."""
+        if name == 'source':
+            return super().start_host(name)
+        with surroundings.StockNova():
+            return super().start_host(name)
 
-    def test_nova_runs_its_own_driver(self) -> None:
-        self.assert_stock()
+
+class TraitTestCase(base.LiveMigrationTestCase):
+    """What hosts say of themselves in Placement."""
+
+    def traits(self, name: str) -> list[str]:
+        """:returns: the traits of a host's resource provider."""
+        return self._get_provider_traits(self._get_provider_uuid_by_name(name))
+
+    def assert_skipped(self, *words: str) -> None:
+        """A migration completes, and the guest is not touched."""
+        self.migrate()
+        self.assertEqual(
+            'Success',
+            self.events()['compute_freemem_skip_destination_not_ready'],
+        )
+        self.assertNotIn('compute_freemem_release', self.events())
+        self.assertEqual([], memory_calls(self.source))
+        (line,) = self.log_lines('INFO')
+        for word in ("See 'destination_not_ready'", *words):
+            self.assertIn(word, line)
+
+
+class Disabled(base.LiveMigrationTestCase):
+    CONFIGURATION = base.DISABLED
+
+    def test_nothing_is_released_and_it_is_said_why(self) -> None:
+        self.migrate()
+        self.assertEqual(
+            'Success', self.events()['compute_freemem_skip_disabled_by_host']
+        )
+        self.assertEqual([], memory_calls(self.source))
+        (line,) = self.log_lines('INFO')
+        self.assertIn('Skipping memory release: releasing is not', line)
+        self.assertEqual(
+            2, len(self.log_lines('INFO', 'driver')), 'one line per host'
+        )
         self.assertEqual([], self.log_lines('ERROR', 'plugin'))
+
+
+class DisabledDestination(base.LiveMigrationTestCase):
+    def start_host(self, name: str) -> fakelibvirt.Connection:
+        """Start a nova-compute, enabled at the source alone."""
+        self.file.write(base.ENABLED if name == 'source' else base.DISABLED)
+        return super().start_host(name)
+
+    def test_guest_gets_its_memory_there(self) -> None:
+        self.migrate()
+        self.assertIn('compute_freemem_release', self.events())
+        self.assertIn('compute_freemem_restore', self.events())
+        self.assert_whole(self.destination)
+
+
+class DisabledAfterwards(SourceAloneTestCase):
+    CONFIGURATION = base.FOR_ANY_DESTINATION
+
+    def test_nova_compute_restores_what_is_outstanding(self) -> None:
+        self.migrate()
+        self.assertLess(self.guest.actual_kib, base.MEMORY_KIB)
+        self.file.write(base.DISABLED)
+        self.restart_host('destination')
+        landed = self.domain_at(self.destination)
+        self.wait_for([], lambda: base.journal_entries(landed, base.LIVE))
+        self.assert_whole(self.destination)
 
 
 class BrokenTestCase(StockDriverTestCase):
@@ -120,13 +193,55 @@ class OtherNotificationDrivers(base.LiveMigrationTestCase):
         )
 
 
-class DestinationWithoutThePlugin(base.LiveMigrationTestCase):
-    def start_host(self, name: str) -> fakelibvirt.Connection:
-        """Start a nova-compute, with the plugin at the source alone."""
-        if name == 'source':
-            return super().start_host(name)
-        with surroundings.StockNova():
-            return super().start_host(name)
+class HostsWithThePlugin(TraitTestCase):
+    def test_each_says_in_placement_that_it_restores_memory(self) -> None:
+        for name in ('source', 'destination'):
+            self.assertIn(trait.TRAIT, self.traits(name))
+
+    def test_one_says_so_that_releases_none(self) -> None:
+        self.file.write(base.DISABLED)
+        self.start_host('other')
+        self.assertIn(trait.TRAIT, self.traits('other'))
+
+    def test_one_says_so_no_longer_once_its_plugin_is_off(self) -> None:
+        self.file.write(base.ENABLED + 'headroom_percent = 150\n')
+        self.restart_host('destination')
+        self.assertEqual(1, len(self.log_lines('ERROR', 'plugin')))
+        self.assertNotIn(trait.TRAIT, self.traits('destination'))
+        self.flags(host='source')  # not of the one that was started last
+        self.assert_skipped()
+
+
+class PlacementThatFails(TraitTestCase):
+    def test_nothing_is_released(self) -> None:
+        client = self.computes['source'].driver.virtapi.reportclient
+        get = client.get
+
+        def fail(url: str, *args: Any, **kwargs: Any) -> Any:
+            if 'required=' in url:
+                raise exceptions.ConnectFailure('of the test')
+            return get(url, *args, **kwargs)
+
+        self.useFixture(fixtures.MockPatchObject(client, 'get', fail))
+        self.assert_skipped('Placement could not be asked: of the test')
+
+
+class DestinationWithoutThePlugin(SourceAloneTestCase, TraitTestCase):
+    def test_nothing_is_released(self) -> None:
+        self.assertNotIn(trait.TRAIT, self.traits('destination'))
+        self.assert_skipped('destination has no trait CUSTOM_NOVA_FREEMEM')
+        self.assertEqual(base.MEMORY_KIB, self.guest.actual_kib)
+
+    def test_once_it_has_the_plugin_memory_is_released(self) -> None:
+        self.restart_host('destination')
+        self.flags(host='source')  # not of the one that was started last
+        self.migrate()
+        self.assertIn('compute_freemem_release', self.events())
+        self.assert_whole(self.destination)
+
+
+class AnyDestination(SourceAloneTestCase):
+    CONFIGURATION = base.FOR_ANY_DESTINATION
 
     def test_guest_lands_shrunk_with_its_journal_entry(self) -> None:
         self.migrate()

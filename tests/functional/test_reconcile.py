@@ -27,6 +27,8 @@ from tests.functional import surroundings
 class OutstandingTestCase(base.LiveMigrationTestCase):
     """The guest has landed, and some of its memory is outstanding."""
 
+    CONFIGURATION = base.FOR_ANY_DESTINATION
+
     def start_host(self, name: str) -> fakelibvirt.Connection:
         """Start a nova-compute, with the plugin at the source alone."""
         if name == 'source':
@@ -84,7 +86,9 @@ class NextStart(OutstandingTestCase):
 
 
 class Interval(OutstandingTestCase):
-    CONFIGURATION = base.ENABLED + 'reconcile_interval_seconds = 5\n'
+    CONFIGURATION = (
+        base.FOR_ANY_DESTINATION + 'reconcile_interval_seconds = 5\n'
+    )
 
     def test_entry_that_appears_later_is_seen(self) -> None:
         domain = self.domain_at(self.destination)

@@ -41,6 +41,7 @@ def host_engine() -> engines.Engine:
     conf = cfg.ConfigOpts()
     freemem_conf.register_opts(conf)
     conf([])
+    conf.set_override('enabled', True, freemem_conf.GROUP)
     conf.set_override('mode', 'before', freemem_conf.GROUP)
     return engines.Engine.from_conf(conf, '198.18.77.11')
 

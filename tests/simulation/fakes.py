@@ -69,6 +69,7 @@ UUID = '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
 def make_policy(**changes: Any) -> policy.Policy:
     """:returns: the default policy of a host, with changes."""
     values: dict[str, Any] = {
+        'enabled': True,
         'acquire': ('guest_agent', 'balloon_stats'),
         'release': 'balloon',
         'mode': 'auto',
@@ -82,6 +83,7 @@ def make_policy(**changes: Any) -> policy.Policy:
         'deadline_seconds': 120,
         'reconcile_interval_seconds': 60,
         'restore_workers': 4,
+        'require_destination_trait': True,
     }
     return policy.Policy(**(values | changes))
 
@@ -241,6 +243,8 @@ class FakeGuest:
     def _wait_for_qemu(self) -> None:
         """Wait for an answer, or until whoever waits has got one."""
         guest = self.guest
+        if guest.hangs:
+            self._time_out()
         if guest.answers is None or guest.answers.is_set():
             return
         if guest.is_asked:
@@ -254,13 +258,12 @@ class FakeGuest:
 
     def _wait_for_the_job(self) -> None:
         self._wait_for_qemu()
-        if self.guest.transferred_kib is not None or self.guest.hangs:
-            self.guest.clock.wait(30)
-            raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
+        if self.guest.transferred_kib is not None:
+            self._time_out()
 
-    def _wait_for_qemu(self) -> None:
-        if self.guest.hangs:
-            self._wait_for_the_job()
+    def _time_out(self) -> None:
+        self.guest.clock.wait(30)
+        raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
 
     @_call
     def agent_command(self, command: str, timeout_seconds: int) -> str:

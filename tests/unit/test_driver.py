@@ -14,6 +14,7 @@
 
 from collections.abc import Callable
 import contextlib
+import dataclasses
 import datetime
 import threading
 from typing import Any
@@ -22,6 +23,7 @@ from unittest import mock
 from nova import context
 from nova import exception
 from nova import objects
+from nova.compute import provider_tree
 import nova.conf
 from nova.objects import migrate_data as migrate_data_objects
 from nova.virt import event
@@ -32,12 +34,16 @@ from nova.virt.libvirt import host as nova_host
 from nova_freemem import clock as clocks
 from nova_freemem import driver
 from nova_freemem import exceptions
+from nova_freemem import trait
 from nova_freemem.acquire import guest_agent
 from nova_freemem.migrate import engine as engines
+from nova_freemem.migrate import readiness
 from nova_freemem.migrate import restore_step
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan.reasons import Reason
+from nova_freemem.plan.reasons import Skip
 from nova_freemem.release import balloon
 from nova_freemem.release import watch
 from nova_freemem.release.requests import Request
@@ -82,6 +88,7 @@ class DriverTestCase(GuestTestCase):
                 'live_migration_force_complete',
                 'emit_event',
                 'post_live_migration_at_destination',
+                'update_provider_tree',
             )
         }
         event = objects.InstanceActionEvent
@@ -100,6 +107,9 @@ class DriverTestCase(GuestTestCase):
         )
         self.patch_autospec(clocks, 'Clock', return_value=self.clock)
         self.patch_autospec(hosts, 'Host', side_effect=self.found)
+        self.destination_skip = self.patch_autospec(
+            readiness.Destinations, 'skip', return_value=None
+        )
         self.hypervisor = fakes.FakeHost()
         self.hypervisor.domains[UUID] = self.domain
         self.driver = driver.FreememLibvirtDriver('api', engine=self.engine)
@@ -109,7 +119,7 @@ class DriverTestCase(GuestTestCase):
         self.context = context.RequestContext(is_admin=False)
         self.instance = objects.Instance(uuid=UUID, os_type=None)
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData(
-            migration=objects.Migration(uuid=UUID)
+            migration=objects.Migration(uuid=UUID, dest_node='dest-node')
         )
         self.post, self.recover = mock.Mock(), mock.Mock()
 
@@ -121,6 +131,16 @@ class DriverTestCase(GuestTestCase):
         return [
             call.args[0].event for call in self.event_create.call_args_list
         ]
+
+    def disable(self) -> None:
+        """Have ``[freemem] enabled = false`` on this host."""
+        self.configure(enabled=False)
+
+    def configure(self, **options: Any) -> None:
+        """Have other options on this host."""
+        self.driver._engine = dataclasses.replace(
+            self.driver._engine, policy=fakes.make_policy(**options)
+        )
 
     def migrate(self) -> None:
         self.driver.live_migration(
@@ -312,6 +332,62 @@ class LiveMigrationTest(DriverTestCase):
                 self.migrate()
                 self.assert_whole()
 
+    def test_nothing_is_released_where_it_is_not_enabled(self) -> None:
+        self.disable()
+        self.stock['live_migration'].side_effect = lambda *_a: self.clock.wait(
+            1
+        )
+        self.migrate()
+        self.stock['live_migration'].assert_called_once()
+        self.assertEqual([], self.domain.called('set_balloon_kib'))
+        self.assertEqual([], self.domain.called('write_metadata'))
+        self.assertEqual(
+            ['compute_freemem_skip_disabled_by_host'], self.events()
+        )
+        (line,) = self.log_lines('INFO')
+        self.assertIn("See 'disabled_by_host' in the operations guide", line)
+
+    def test_nothing_is_released_for_a_destination_that_is_not_ready(
+        self,
+    ) -> None:
+        self.destination_skip.return_value = Skip(
+            Reason.DESTINATION_NOT_READY, 'of the test'
+        )
+        self.stock['live_migration'].side_effect = lambda *_a: self.clock.wait(
+            1
+        )
+        self.migrate()
+        self.destination_skip.assert_called_once_with(
+            self.driver._destinations, 'dest-node'
+        )
+        self.stock['live_migration'].assert_called_once()
+        self.assertEqual([], self.domain.called('set_balloon_kib'))
+        self.assertEqual([], self.domain.called('write_metadata'))
+        self.assertEqual([], self.domain.called('set_stats_period'))
+        self.assertEqual(
+            ['compute_freemem_skip_destination_not_ready'], self.events()
+        )
+
+    def test_a_migration_without_a_node_goes_by_the_hosts_name(self) -> None:
+        self.migrate_data.migration.dest_node = None
+        self.migrate()
+        self.destination_skip.assert_called_once_with(
+            self.driver._destinations, 'dest'
+        )
+
+    def test_an_operator_may_release_for_any_destination(self) -> None:
+        self.configure(mode='before', require_destination_trait=False)
+        self.migrate()
+        self.destination_skip.assert_not_called()
+        self.assertEqual(['compute_freemem_release'], self.events())
+
+    def test_where_nothing_is_released_anyway_placement_is_not_asked(
+        self,
+    ) -> None:
+        self.disable()
+        self.migrate()
+        self.destination_skip.assert_not_called()
+
     def test_a_guest_that_is_being_restored_is_skipped(self) -> None:
         with self.driver._locks.hold(UUID):
             self.migrate()
@@ -362,6 +438,31 @@ class OtherMethodsTest(DriverTestCase):
             ],
             self.log_lines('INFO'),
         )
+
+    def test_a_host_logs_that_it_is_not_enabled(self) -> None:
+        self.disable()
+        self.driver.init_host('source')
+        (line,) = self.log_lines('INFO')
+        self.assertIn('not enabled ([freemem] enabled is false)', line)
+        self.assertIn('is restored, and none is released', line)
+
+    def test_what_is_outstanding_is_restored_though_it_is_not_enabled(
+        self,
+    ) -> None:
+        self.disable()
+        owe(self.guest)
+        self.driver.init_host('source')
+        self.clock.wait(7)
+        self.assert_whole()
+
+    def test_a_guest_that_lands_is_restored_though_it_is_not_enabled(
+        self,
+    ) -> None:
+        self.migrate_away()
+        self.disable()
+        self.arrive()
+        self.clock.wait(10)
+        self.assert_whole()
 
     def test_what_is_outstanding_as_it_starts_is_restored_afterwards(
         self,
@@ -827,6 +928,114 @@ class RequestIdTest(base.TestCase):
         (line,) = log.lines('Could not restore memory of the guest')
         self.assertIn(f'[None {request.request_id} ', line)
         self.assertIn(f'[instance: {UUID}]', line)
+
+
+class ProviderTest(DriverTestCase):
+    """This host's resource provider in Placement."""
+
+    def update(self) -> provider_tree.ProviderTree:
+        tree = provider_tree.ProviderTree()
+        tree.new_root('node', UUID, 1)
+        tree.update_traits('node', ['CUSTOM_OPERATORS_OWN'])
+        self.driver.update_provider_tree(tree, 'node', {'an': 'allocation'})
+        self.stock['update_provider_tree'].assert_called_once_with(
+            self.driver, tree, 'node', {'an': 'allocation'}
+        )
+        return tree
+
+    def test_it_says_that_this_host_restores_memory(self) -> None:
+        tree = self.update()
+        self.assertEqual(
+            {'CUSTOM_OPERATORS_OWN', trait.TRAIT}, tree.data('node').traits
+        )
+
+    def test_it_does_so_where_nothing_is_released(self) -> None:
+        self.disable()
+        tree = self.update()
+        self.assertIn(trait.TRAIT, tree.data('node').traits)
+
+    def test_it_says_so_after_all_that_nova_says(self) -> None:
+        self.stock['update_provider_tree'].side_effect = ZeroDivisionError
+        tree = provider_tree.ProviderTree()
+        self.assertRaises(
+            ZeroDivisionError, self.driver.update_provider_tree, tree, 'node'
+        )
+
+    def test_placement_is_asked_by_novas_own_client(self) -> None:
+        self.driver.virtapi = mock.Mock()
+        self.driver._destinations._get('/url', version='1.18')
+        self.driver.virtapi.reportclient.get.assert_called_once_with(
+            '/url', version='1.18'
+        )
+
+
+class LaterNovaTest(DriverTestCase):
+    """A Nova that gives its driver more than the plugin knows of."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # The stand-ins have the signatures of this Nova.
+        for name in self.stock:
+            self.stock[name] = mock.Mock()
+            patcher = mock.patch.object(
+                nova_driver.LibvirtDriver, name, self.stock[name]
+            )
+            self.addCleanup(patcher.stop)
+            patcher.start()
+
+    def test_what_it_adds_reaches_its_own_methods(self) -> None:
+        for name, known in (
+            ('init_host', ('source',)),
+            ('cleanup_host', ('source',)),
+            ('live_migration_abort', (self.instance,)),
+            ('live_migration_force_complete', (self.instance,)),
+            ('emit_event', (event.Event(),)),
+            ('update_provider_tree', (mock.Mock(), 'node', None)),
+            (
+                'post_live_migration_at_destination',
+                (self.context, self.instance, [], True, None),
+            ),
+            (
+                'live_migration',
+                (
+                    self.context,
+                    self.instance,
+                    'dest',
+                    self.post,
+                    self.recover,
+                    True,
+                    self.migrate_data,
+                ),
+            ),
+        ):
+            getattr(self.driver, name)(*known, 'more', later='later')
+            args = self.stock[name].call_args.args
+            self.assertEqual('more', args[len(known)], name)
+            self.assertEqual(
+                {'later': 'later'}, self.stock[name].call_args.kwargs, name
+            )
+
+    def test_so_it_does_where_nothing_of_ours_is_at_work(self) -> None:
+        self.find_domain.side_effect = ZeroDivisionError
+        self.driver.live_migration(
+            self.context,
+            self.instance,
+            'dest',
+            self.post,
+            self.recover,
+            migrate_data=self.migrate_data,
+            later='later',
+        )
+        self.stock['live_migration'].assert_called_once_with(
+            self.context,
+            self.instance,
+            'dest',
+            self.post,
+            self.recover,
+            False,
+            self.migrate_data,
+            later='later',
+        )
 
 
 class DomainTest(base.TestCase):

@@ -15,9 +15,14 @@
 import functools
 import logging
 import sys
+from typing import Any
 from unittest import mock
 
+from nova.compute import manager
 from nova.virt import libvirt as nova_libvirt
+from nova.virt.libvirt import driver as nova_driver
+from nova.virt.libvirt import guest as nova_guest
+from nova.virt.libvirt import host as nova_host
 from oslo_config import cfg
 
 from nova_freemem import driver
@@ -35,7 +40,7 @@ class LoaderTest(base.ConfTestCase):
 
     def problem(self, text: str, **kwargs: str) -> str:
         error = self.assertRaises(
-            exceptions.ConfigInvalid,
+            exceptions.NovaDiffers,
             loader.prepare,
             self.conf(text, **kwargs),
             None,
@@ -59,26 +64,27 @@ class LoaderTest(base.ConfTestCase):
         self.assertRaises(SystemExit, load)
         self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
 
-    def test_not_enabled_nova_finds_its_own(self) -> None:
+    def test_not_enabled_nova_finds_ours_which_restores(self) -> None:
         for text in ('', '[freemem]\nenabled = false\n'):
             with loader.prepare(self.conf(text), None):
-                self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
-        self.assertEqual(2, len(self.log_lines('INFO')))
+                ours = nova_libvirt.LibvirtDriver
+            self.assertIs(driver.FreememLibvirtDriver, ours.func)
+            self.assertFalse(ours.keywords['engine'].policy.enabled)
 
     def test_another_compute_driver_is_not_ours_to_replace(self) -> None:
-        self.assertEqual(
-            '[freemem] enabled: it works with compute_driver = '
-            'libvirt.LibvirtDriver, not with fake.FakeDriver',
-            self.problem(ENABLED, compute_driver='fake.FakeDriver'),
-        )
-        with loader.prepare(self.conf('', 'fake.FakeDriver'), None):
-            self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
+        for text in (ENABLED, ''):
+            self.assertEqual(
+                'this Nova is not one the plugin can work with: '
+                'compute_driver is fake.FakeDriver, not '
+                'libvirt.LibvirtDriver',
+                self.problem(text, compute_driver='fake.FakeDriver'),
+            )
 
     def test_the_driver_asked_for_counts_before_the_configured_one(
         self,
     ) -> None:
         self.assertRaises(
-            exceptions.ConfigInvalid,
+            exceptions.NovaDiffers,
             loader.prepare,
             self.conf(ENABLED),
             'fake.FakeDriver',
@@ -99,10 +105,10 @@ class LoaderTest(base.ConfTestCase):
     def test_nova_can_log_its_options_though_ours_are_wrong(self) -> None:
         for text in ('enabled = true', 'enabled = false', 'enabled = perhaps'):
             conf = self.conf(f'[freemem]\n{text}\nheadroom_percent = 900\n')
-            try:
-                loader.prepare(conf, None)
-            except exceptions.ConfigInvalid as error:
-                self.assertIn('[freemem]', str(error))
+            error = self.assertRaises(
+                exceptions.ConfigInvalid, loader.prepare, conf, None
+            )
+            self.assertIn('[freemem]', str(error))
             conf.log_opt_values(logging.getLogger(__name__), logging.DEBUG)
             self.assertRaises(cfg.NoSuchOptError, getattr, conf, 'freemem')
 
@@ -111,3 +117,81 @@ class LoaderTest(base.ConfTestCase):
         loader.prepare(conf, None)
         conf.log_opt_values(logging.getLogger(__name__), logging.INFO)
         self.assertIn('freemem.headroom_percent', self.log.output)
+
+
+class NovaTest(base.ConfTestCase):
+    """A Nova that is not as the plugin knows it."""
+
+    def problem(self, owner: type, **changed: Any) -> str:
+        """Load the plugin with a Nova of which something has changed.
+
+        :returns: why the stock driver is used
+        """
+        stock = nova_libvirt.LibvirtDriver
+        with mock.patch.multiple(owner, **changed):
+            error = self.assertRaises(
+                exceptions.NovaDiffers,
+                loader.prepare,
+                self.conf(ENABLED),
+                None,
+            )
+        self.assertIs(stock, nova_libvirt.LibvirtDriver)
+        return str(error)
+
+    def test_the_installed_nova_is_as_it_is_to_be(self) -> None:
+        loader.check_nova(driver.FreememLibvirtDriver)
+
+    def test_a_parameter_of_a_method_was_renamed(self) -> None:
+        def live_migration_abort(self: Any, server: Any) -> None: ...
+
+        self.assertEqual(
+            'this Nova is not one the plugin can work with: '
+            "LibvirtDriver.live_migration_abort() has the parameter 'server' "
+            "in the place of 'instance'",
+            self.problem(
+                nova_driver.LibvirtDriver,
+                live_migration_abort=live_migration_abort,
+            ),
+        )
+
+    def test_a_parameter_without_default_was_added(self) -> None:
+        def init_host(self: Any, host: Any, service: Any) -> None: ...
+
+        self.assertIn(
+            "LibvirtDriver.init_host() has the parameter 'service'",
+            self.problem(nova_driver.LibvirtDriver, init_host=init_host),
+        )
+
+    def test_a_parameter_with_default_was_added(self) -> None:
+        def init_host(self: Any, host: Any, service: Any = None) -> None: ...
+
+        with mock.patch.object(
+            nova_driver.LibvirtDriver, 'init_host', init_host
+        ):
+            loader.check_nova(driver.FreememLibvirtDriver)
+
+    def test_each_private_attribute_is_looked_for(self) -> None:
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+            """Set nothing."""
+
+        for owner, name in (
+            (nova_driver.LibvirtDriver, '_host'),
+            (nova_guest.Guest, '_domain'),
+        ):
+            self.assertIn(
+                f'{owner.__name__} has no attribute {name}',
+                self.problem(owner, __init__=__init__),
+            )
+
+    def test_each_private_method_is_looked_at(self) -> None:
+        def changed(self: Any, other: Any, more: Any) -> None: ...
+
+        for owner, name in (
+            (nova_host.Host, 'get_guest'),
+            (nova_host.Host, 'get_connection'),
+            (manager.ComputeManager, '_rollback_live_migration'),
+        ):
+            self.assertIn(
+                f'{owner.__name__}.{name}() is called differently',
+                self.problem(owner, **{name: changed}),
+            )

@@ -14,9 +14,12 @@
 
 import subprocess
 import sys
+import types
 from unittest import mock
 
+from nova.compute import provider_tree
 from nova.virt import driver as nova_driver
+from nova.virt.libvirt import driver as nova_libvirt
 from oslo_config import cfg
 from oslo_messaging.notify import notifier
 import stevedore
@@ -102,6 +105,49 @@ class HookTest(PluginTestCase):
         self.assertEqual('nova_freemem nova_freemem.plugin\n', ran.stdout)
 
 
+class WithdrawnTest(PluginTestCase):
+    """A host whose plugin is off says no longer that it restores memory."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.driver = types.SimpleNamespace(
+            update_provider_tree=lambda *_args: None
+        )
+        nova_driver.load_compute_driver = lambda *_args: self.driver
+
+    def updated(self, text: str) -> mock.Mock:
+        """:returns: the provider tree of a host after Nova's update."""
+        plugin.hook(self.conf(text))
+        driver = nova_driver.load_compute_driver('api')
+        self.assertIs(self.driver, driver)
+        tree = mock.create_autospec(provider_tree.ProviderTree, instance=True)
+        driver.update_provider_tree(tree, 'node')
+        return tree
+
+    def test_a_wrong_option_withdraws_the_trait(self) -> None:
+        tree = self.updated('[freemem]\nheadroom_percent = 900\n')
+        tree.remove_traits.assert_called_once_with(
+            'node', 'CUSTOM_NOVA_FREEMEM'
+        )
+
+    def test_a_plugin_that_works_does_not(self) -> None:
+        tree = self.updated('')
+        tree.remove_traits.assert_not_called()
+
+    def test_a_broken_package_does_not_stop_nova(self) -> None:
+        with mock.patch.dict(
+            sys.modules,
+            {'nova_freemem.loader': None, 'nova_freemem.trait': None},
+        ):
+            for name in ('loader', 'trait'):
+                module = vars(sys.modules['nova_freemem']).pop(name, None)
+                if module is not None:
+                    self.addCleanup(
+                        setattr, sys.modules['nova_freemem'], name, module
+                    )
+            self.updated('')
+
+
 class LoadTest(PluginTestCase):
     def load(
         self, text: str, compute_driver: str | None = None, **kwargs: str
@@ -155,6 +201,15 @@ class LoadTest(PluginTestCase):
             '[freemem]\nenabled = true\n', compute_driver='fake.FakeDriver'
         )
         self.assert_off('fake.FakeDriver', 'libvirt.LibvirtDriver')
+
+    def test_a_nova_that_has_changed(self) -> None:
+        def cleanup_host(self: object, hostname: object) -> None: ...
+
+        with mock.patch.object(
+            nova_libvirt.LibvirtDriver, 'cleanup_host', cleanup_host
+        ):
+            self.load('[freemem]\nenabled = true\n')
+        self.assert_off('cleanup_host()', "'hostname'", "'host'")
 
     def test_a_plugin_that_is_broken_itself(self) -> None:
         with mock.patch.dict(sys.modules, {'nova_freemem.loader': None}):

@@ -33,11 +33,12 @@ class PolicyTest(base.ConfTestCase):
         )
 
     def test_defaults(self) -> None:
-        self.assertEqual(fakes.make_policy(), self.read(''))
+        self.assertEqual(fakes.make_policy(enabled=False), self.read(''))
 
     def test_every_option_arrives(self) -> None:
         self.assertEqual(
             policy.Policy(
+                True,
                 ('balloon_stats',),
                 'other',
                 'before',
@@ -51,8 +52,10 @@ class PolicyTest(base.ConfTestCase):
                 3,
                 30,
                 1,
+                False,
             ),
             self.read(
+                'enabled = true\n'
                 'acquire = balloon_stats\nrelease = other\n'
                 'mode = before\nreclaim = free\n'
                 'headroom_percent = 10\nheadroom_min_mib = 64\n'
@@ -60,7 +63,8 @@ class PolicyTest(base.ConfTestCase):
                 'migration_bandwidth_mbps = 25000\n'
                 'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
                 'deadline_seconds = 3\n'
-                'reconcile_interval_seconds = 30\nrestore_workers = 1'
+                'reconcile_interval_seconds = 30\nrestore_workers = 1\n'
+                'require_destination_trait = false'
             ),
         )
 
@@ -125,19 +129,10 @@ class PolicyTest(base.ConfTestCase):
             ('enabled = true', True),
             ('enabled = false', False),
         ):
-            self.assertEqual(
-                enabled,
-                policy.is_enabled(
-                    freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n'))
-                ),
-            )
-        error = self.assertRaises(
-            exceptions.ConfigInvalid,
-            policy.is_enabled,
-            freemem_conf.read_apart(self.conf('[freemem]\nenabled = maybe')),
-        )
-        self.assertIn('enabled', str(error))
-        self.assertIn('maybe', str(error))
+            self.assertEqual(enabled, self.read(text).enabled)
+        problem = self.problem('enabled = maybe')
+        self.assertIn('enabled', problem)
+        self.assertIn('maybe', problem)
 
     def test_headroom_is_a_share_but_never_below_the_floor(self) -> None:
         headroom = fakes.make_policy(
