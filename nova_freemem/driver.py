@@ -36,6 +36,7 @@ from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.requests import Request
+from nova_freemem.report import event_queue
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
@@ -74,6 +75,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._engine = engine
         self._migrations: dict[str, source.SourceMigration] = {}
         self._clock = clocks.Clock()
+        self._events = event_queue.EventQueue(self._clock)
         self._destinations = readiness.Destinations(
             lambda *args, **kwargs: self.virtapi.reportclient.get(
                 *args, **kwargs
@@ -110,6 +112,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     def cleanup_host(self, host: str, *args: Any, **kwargs: Any) -> None:
         """See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`."""
         self._reconciler.stop()
+        self._events.flush()
         super().cleanup_host(host, *args, **kwargs)
 
     def live_migration(
@@ -147,7 +150,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 return
 
             def recover(*details: Any, **named: Any) -> None:
-                migration.restore()
+                migration.fail()
                 recover_method(*details, **named)
 
             self._migrations[instance.uuid] = migration
@@ -271,12 +274,17 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
     @contextlib.contextmanager
     def _locked(self, uuid: str) -> Iterator[bool]:
-        """Keep the reconciler from a guest, and have it see it afterwards."""
+        """Keep the reconciler from a guest, and have it see it afterwards.
+
+        The events of the guest are shown by the end of this, if the message
+        bus is well.
+        """
         try:
             with self._locks.hold(uuid, LOCK_WAIT_SECONDS) as locked:
                 yield locked
         finally:
             self._reconciler.notify(uuid)
+            self._events.flush()
 
     def _submit(self, instance: Any, request: Request) -> bool:
         migration = self._migrations.get(instance.uuid)
@@ -290,7 +298,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         migrate_data: Any,
         locked: bool,
     ) -> source.SourceMigration | None:
-        reporter = reporters.Reporter(context, instance, CONF.host)
+        reporter = self._reporter(context, instance)
         if not locked:
             reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
             return None
@@ -318,7 +326,8 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         return self._destinations.skip(node)
 
     def _restore_landed(self, context: Any, instance: Any) -> None:
-        reporter = reporters.Reporter(context, instance, CONF.host)
+        context.update_store()  # The log shows which request it is.
+        reporter = self._reporter(context, instance)
         with self._locked(instance.uuid) as locked:
             if not locked:
                 return
@@ -333,6 +342,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 return  # It has ended, and needs no memory.
             except Exception as error:
                 reporter.restore_failed(error)
+
+    def _reporter(self, context: Any, instance: Any) -> reporters.Reporter:
+        return reporters.Reporter(context, instance, CONF.host, self._events)
 
     def _guest(self, instance: Any) -> guests.Guest:
         return guests.Guest(self._host.get_guest(instance)._domain)

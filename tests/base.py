@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import pathlib
 from typing import Any
 from unittest import mock
@@ -21,6 +23,8 @@ from unittest import mock
 import fixtures
 import hypothesis
 from oslo_config import cfg
+from oslo_log import formatters
+from oslo_log import log
 from oslotest import base
 
 # No example takes long, but a busy machine may; and nothing is remembered
@@ -33,6 +37,31 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile('nova_freemem')
+
+
+class NovaLog(fixtures.Fixture):
+    """The plugin's log as a service of OpenStack writes it."""
+
+    def _setUp(self) -> None:
+        conf = cfg.ConfigOpts()
+        log.register_options(conf)
+        conf([], default_config_files=[], default_config_dirs=[])
+        self._written = io.StringIO()
+        handler = logging.StreamHandler(self._written)
+        handler.setFormatter(formatters.ContextFormatter(config=conf))
+        logger = logging.getLogger('nova_freemem')
+        self.addCleanup(logger.setLevel, logger.level)
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(handler)
+        self.addCleanup(logger.removeHandler, handler)
+
+    def lines(self, text: str) -> list[str]:
+        """:returns: the lines that a text stands in."""
+        return [
+            line
+            for line in self._written.getvalue().splitlines()
+            if text in line
+        ]
 
 
 class TestCase(base.BaseTestCase):

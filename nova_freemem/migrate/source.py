@@ -154,6 +154,7 @@ class SourceMigration:
         if self.requests.close() is Request.ABORT:
             self._is_late = self._is_late or self._was_busy
             self._abandon()
+            self._flush()
             return Cancelled()
         return state
 
@@ -174,7 +175,7 @@ class SourceMigration:
             )
         ]
         if isinstance(state, Skipped):
-            tasks.append(functools.partial(self._report_skip, state.skip))
+            self._reporter.skipped(state.skip)
         if isinstance(state, Releasing | Released):
             tasks.append(functools.partial(self._watch_transfer, state))
         self._transfer = transfer.TransferWatch(tasks)
@@ -209,6 +210,14 @@ class SourceMigration:
         if restoration is not None:
             self._record.forget()
             self._is_late = restore_step.watch(restoration, self._reporter)
+
+    def fail(self) -> None:
+        """Restore what is outstanding, with its events shown by then.
+
+        Nova rolls back after this, and calls the migration failed.
+        """
+        self.restore()
+        self._flush()
 
     def _decide_and_release(
         self, dest: str, deadline: clocks.Deadline
@@ -311,8 +320,6 @@ class SourceMigration:
         )
 
     def _release(self, plan: Plan, deadline: clocks.Deadline) -> State:
-        # The message bus takes as long as it wants: not while memory is being
-        # released and nobody watches.
         self._release_event.enter_context(self._reporter.event(events.RELEASE))
         releasing = Releasing(plan, self._clock.now())
         state: State = releasing
@@ -379,11 +386,13 @@ class SourceMigration:
         finally:
             self._release_event.close()
 
-    def _report_skip(self, skip: Skip, _requests: Requests) -> None:
-        self._reporter.skipped(skip)
-
     def _back_off(self) -> None:
         self._engine.backoff.add(self._guest.uuid, self._clock.now())
+
+    def _flush(self) -> None:
+        """Wait for the events, unless the reconciler waits for the guest."""
+        if not self._is_late:
+            self._reporter.flush()
 
     def _abandon(self) -> None:
         self.restore()

@@ -16,7 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import functools
 import threading
+
+from oslo_context import context as oslo_context
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
@@ -46,7 +49,7 @@ class TransferWatch:
         self._mailboxes = [Requests() for _task in tasks]
         self._threads = [
             threading.Thread(
-                target=task,
+                target=_in_request(task),
                 args=(requests,),
                 daemon=True,
                 name='freemem-transfer',
@@ -66,6 +69,20 @@ class TransferWatch:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
+
+
+def _in_request(task: Task) -> Task:
+    """Have a task's log lines show the request of the thread this runs in."""
+    request = oslo_context.get_current()
+    if request is None:
+        return task
+
+    @functools.wraps(task)
+    def run(requests: Requests) -> None:
+        request.update_store()
+        task(requests)
+
+    return run
 
 
 def learn_bandwidth(

@@ -16,12 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
+import datetime
 from typing import Any
 
+from nova import exception
 from nova import objects
 from oslo_log import log as logging
 
+from nova_freemem import clock as clocks
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.report import event_queue
 
 LOG = logging.getLogger(__name__)
 
@@ -38,16 +42,24 @@ def skip_event(skip: Skip) -> str:
 class Events:
     """Records events of one instance."""
 
-    def __init__(self, context: Any, instance: Any, host: str) -> None:
+    def __init__(
+        self,
+        context: Any,
+        instance: Any,
+        host: str,
+        queue: event_queue.EventQueue,
+    ) -> None:
         """Initialize the recorder.
 
         :param context: of Nova's request
         :param instance: Nova's
         :param host: this host's name
+        :param queue: tells Nova of them
         """
         self._context = context
         self._instance = instance
         self._host = host
+        self._queue = queue
 
     @contextlib.contextmanager
     def event(self, name: str) -> Iterator[None]:
@@ -58,24 +70,103 @@ class Events:
 
         :param name: the event's name
         """
-        self._record('event_start', name, host=self._host)
+        event = Event(
+            self._context,
+            self._instance.uuid,
+            name,
+            self._host,
+            _time(self._queue.clock),
+        )
+        self._queue.submit(event.record)
         try:
             yield
         finally:
-            self._record('event_finish', name)
+            event.finish_time = _time(self._queue.clock)
+            self._queue.submit(event.record)
 
-    def _record(self, method: str, name: str, **details: str) -> None:
+    def flush(self) -> None:
+        """Wait a little until Nova has been told of all events so far."""
+        self._queue.flush()
+
+
+def _time(clock: clocks.Clock) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(clock.wall(), datetime.UTC)
+
+
+class Event:
+    """One event, of which Nova is told when it starts and when it ends.
+
+    Nova's ``event_start`` and ``event_finish`` take the time at which the
+    conductor runs them, and the bus may be slow. ``create`` takes the times
+    it is given, in whole seconds as Nova's database has them, but there is no
+    such thing for the end of an event that Nova has been told of: this one
+    time may be later than it was.
+
+    :ivar name: what it is called
+    :ivar finish_time: when the step ended, None until then
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        uuid: str,
+        name: str,
+        host: str,
+        start_time: datetime.datetime,
+    ) -> None:
+        """Initialize the event of a step that has begun.
+
+        :param context: of Nova's request
+        :param uuid: the instance's
+        :param name: what it is called
+        :param host: this host's name
+        :param start_time: when the step began
+        """
+        self.name = name
+        self.finish_time: datetime.datetime | None = None
+        self._context = context
+        self._uuid = uuid
+        self._host = host
+        self._start_time = start_time
+        self._tried = False
+        self._complete = False
+
+    def record(self) -> None:
+        """Tell Nova what it has not been told yet; never raise."""
+        if self._complete:
+            return
+        finish_time = self.finish_time
         try:
-            getattr(objects.InstanceActionEvent, method)(
-                self._context,
-                self._instance.uuid,
-                name,
-                want_result=False,
-                **details,
-            )
+            self._context.update_store()
+            if self._tried:
+                self._finish()
+            else:
+                self._tried = True
+                self._create(finish_time)
+            self._complete = finish_time is not None
         except Exception as error:
             LOG.debug(
                 'Could not record %(name)s: %(error)s',
-                {'name': name, 'error': error},
-                instance=self._instance,
+                {'name': self.name, 'error': error},
+                instance_uuid=self._uuid,
             )
+
+    def _create(self, finish_time: datetime.datetime | None) -> None:
+        event = objects.InstanceActionEvent(
+            context=self._context,
+            event=self.name,
+            host=self._host,
+            start_time=self._start_time,
+        )
+        if finish_time is not None:
+            event.finish_time = finish_time
+            event.result = 'Success'
+        event.create(self._uuid, self._context.request_id)
+
+    def _finish(self) -> None:
+        try:
+            objects.InstanceActionEvent.event_finish(
+                self._context, self._uuid, self.name, want_result=False
+            )
+        except exception.InstanceActionEventNotFound:
+            self._create(self.finish_time)  # The bus has lost its start.

@@ -24,6 +24,7 @@ from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.base import Release
+from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.restore.restoration import RestoreResult
 
@@ -121,23 +122,34 @@ class GuestReporter:
 class Reporter(GuestReporter):
     """Reports on one instance's migration on one host."""
 
-    def __init__(self, context: Any, instance: Any, host: str) -> None:
+    def __init__(
+        self,
+        context: Any,
+        instance: Any,
+        host: str,
+        queue: event_queue.EventQueue,
+    ) -> None:
         """Initialize the reporter of an instance.
 
         :param context: of Nova's request
         :param instance: Nova's
         :param host: this host's name
+        :param queue: tells Nova of the events
         """
         super().__init__(instance.uuid)
         self._instance = instance
-        self._events = events.Events(context, instance, host)
+        self._events = events.Events(context, instance, host, queue)
 
     def event(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Show a step in the events of the server.
+        """Show a step in the events of the server; wait for no message bus.
 
         :param name: the event's name
         """
         return self._events.event(name)
+
+    def flush(self) -> None:
+        """Wait a little until the events so far are shown."""
+        self._events.flush()
 
     def skipped(self, skip: Skip) -> None:
         """Report that nothing is released, and why.

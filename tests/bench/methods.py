@@ -33,6 +33,7 @@ from nova_freemem import conf as freemem_conf
 from nova_freemem.migrate import destination
 from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
+from nova_freemem.report import event_queue
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import guest as guests
@@ -140,7 +141,12 @@ class Reporter(reporters.Reporter):
     """Logs as the plugin does; there is no Nova to record events."""
 
     def __init__(self) -> None:
-        super().__init__(None, types.SimpleNamespace(uuid='bench'), 'bench')
+        super().__init__(
+            None,
+            types.SimpleNamespace(uuid='bench'),
+            'bench',
+            event_queue.EventQueue(clocks.Clock()),
+        )
 
     @contextlib.contextmanager
     def event(self, name: str) -> Iterator[None]:

@@ -150,7 +150,19 @@ class LiveMigrationTestCase(base.ServersTestBase):
         )
 
     def see(self, migration: str, vm_state: str, host: str) -> None:
-        """See a live migration end, and its memory restored then.
+        """See a live migration end, its memory restored, its events shown.
+
+        :param migration: the status of the migration
+        :param vm_state: the state of the server
+        :param host: where the server is
+        """
+        self.see_without_events(migration, vm_state, host)
+        self.wait_for([], lambda: threads('freemem-events'))
+
+    def see_without_events(
+        self, migration: str, vm_state: str, host: str
+    ) -> None:
+        """See the same where Nova cannot be told of events.
 
         :param migration: the status of the migration
         :param vm_state: the state of the server

@@ -57,6 +57,9 @@ class Reporter:
     def skipped(self, skip: Any) -> None:
         self.reasons.append(skip.reason)
 
+    def flush(self) -> None:
+        pass
+
     def released(self, plan: Any, release: Any) -> None:
         self.ends.append(release.end)
 

@@ -38,13 +38,16 @@ from nova_freemem import trait
 from nova_freemem.acquire import guest_agent
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import readiness
+from nova_freemem.migrate import restore_step
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release import balloon
+from nova_freemem.release import watch
 from nova_freemem.release.requests import Request
+from nova_freemem.report import event_queue
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
@@ -89,9 +92,9 @@ class DriverTestCase(GuestTestCase):
             )
         }
         event = objects.InstanceActionEvent
-        self.event_start = self.patch_autospec(event, 'event_start')
+        self.event_create = self.patch_autospec(event, 'create')
         self.event_finish = self.patch_autospec(event, 'event_finish')
-        engine = engines.Engine(
+        self.engine = engines.Engine(
             fakes.make_policy(mode='before', migration_bandwidth_mbps=1000),
             (guest_agent.GuestAgent('guest_agent', 5),),
             balloon.Balloon(),
@@ -109,7 +112,7 @@ class DriverTestCase(GuestTestCase):
         )
         self.hypervisor = fakes.FakeHost()
         self.hypervisor.domains[UUID] = self.domain
-        self.driver = driver.FreememLibvirtDriver('api', engine=engine)
+        self.driver = driver.FreememLibvirtDriver('api', engine=self.engine)
         self.find_domain = self.patch_autospec(
             driver.FreememLibvirtDriver, '_guest', return_value=self.domain
         )
@@ -125,7 +128,9 @@ class DriverTestCase(GuestTestCase):
         return self.hypervisor
 
     def events(self) -> list[str]:
-        return [call.args[2] for call in self.event_start.call_args_list]
+        return [
+            call.args[0].event for call in self.event_create.call_args_list
+        ]
 
     def disable(self) -> None:
         """Have ``[freemem] enabled = false`` on this host."""
@@ -524,7 +529,7 @@ class OtherMethodsTest(DriverTestCase):
             self.events(),
         )
         self.assertEqual(
-            self.event_start.call_count, self.event_finish.call_count
+            self.event_create.call_count, self.event_finish.call_count
         )
 
     def migrate_away(self) -> None:
@@ -698,6 +703,231 @@ class LandedTest(DriverTestCase):
         self.assertEqual([], self.log_lines('ERROR'))
         self.arrive()
         self.assert_whole()
+
+
+class BusOutageTest(DriverTestCase):
+    """Nova's message bus does not answer, and nobody waits for it."""
+
+    BUS_SECONDS = 60
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.started_at = self.clock.now()
+        self.bus_seconds = self.BUS_SECONDS
+        self.event_create.side_effect = self.hang
+        self.event_finish.side_effect = self.hang
+        self.stock['live_migration'].side_effect = self.transfer
+        self.transfer_at_seconds: float | None = None
+
+    def hang(self, *_args: Any, **_kwargs: Any) -> None:
+        self.clock.wait(self.bus_seconds)
+
+    def seconds(self) -> float:
+        return self.clock.now() - self.started_at
+
+    def transfer(self, *_args: Any) -> None:
+        self.transfer_at_seconds = self.seconds()
+        self.clock.wait(3)
+        self.guest.host = 'dest'
+
+    def delay_seconds(self, bus_seconds: float) -> float:
+        """:returns: when the transfer of a guest starts."""
+        self.bus_seconds = bus_seconds
+        self.guest = fakes.SimulatedGuest(self.clock)
+        self.domain.guest = self.guest
+        self.started_at = self.clock.now()
+        self.migrate()
+        self.clock.wait(300)
+        assert self.transfer_at_seconds is not None
+        return self.transfer_at_seconds
+
+    def test_the_transfer_starts_no_later(self) -> None:
+        healthy = self.delay_seconds(0)
+        self.assertAlmostEqual(
+            healthy, self.delay_seconds(self.BUS_SECONDS), delta=0.01
+        )
+        self.assertLess(healthy, 12)
+
+    def test_the_release_starts_right_after_its_journal_entry(self) -> None:
+        at_seconds: dict[str, float] = {}
+        for name in ('write_metadata', 'set_balloon_kib'):
+            call = getattr(self.domain, name)
+
+            def timed(
+                *args: Any, name: str = name, call: Any = call, **kwargs: Any
+            ) -> Any:
+                at_seconds.setdefault(name, self.seconds())
+                return call(*args, **kwargs)
+
+            self.patch(self.domain, name, timed)
+        self.migrate()
+        self.assertEqual(
+            at_seconds['write_metadata'], at_seconds['set_balloon_kib']
+        )
+
+    def test_a_guest_that_is_skipped_leaves_at_once(self) -> None:
+        self.guest.used_kib = 4 * GIB - 100 * MIB
+        self.migrate()
+        assert self.transfer_at_seconds is not None
+        self.assertLess(self.transfer_at_seconds, 1)
+        self.assertEqual(['compute_freemem_skip_nothing_free'], self.events())
+
+    def test_a_guest_that_is_being_restored_waits_for_its_lock_alone(
+        self,
+    ) -> None:
+        with self.driver._locks.hold(UUID):
+            self.migrate()
+        self.assertEqual(driver.LOCK_WAIT_SECONDS, self.transfer_at_seconds)
+
+    def press(self, at_seconds: float) -> None:
+        """Have the guest want everything, and see it get that in a tick."""
+        target_kib: list[int] = []
+
+        def want() -> None:
+            target_kib.append(self.guest.target_kib)
+            self.guest.used_kib = 4 * GIB
+
+        self.clock.after(at_seconds, want)
+        self.clock.after(
+            at_seconds + 1.1 * watch.TICK_SECONDS,
+            lambda: target_kib.append(self.guest.target_kib),
+        )
+        self.migrate()
+        self.assertLess(target_kib[0], 4 * GIB)
+        self.assertEqual(4 * GIB, target_kib[1])
+
+    def test_under_pressure_before_the_transfer_everything_is_restored(
+        self,
+    ) -> None:
+        self.press(2)
+        self.assertIn('Stopped releasing memory', self.log.output)
+
+    def test_under_pressure_as_the_transfer_starts_everything_is_restored(
+        self,
+    ) -> None:
+        self.press(8.5)
+        self.assertIn('during the transfer', self.log.output)
+
+    def test_under_pressure_in_the_transfer_everything_is_restored(
+        self,
+    ) -> None:
+        self.press(10)
+        self.assertIn('during the transfer', self.log.output)
+
+    def test_at_the_destination_the_memory_comes_back_no_later(self) -> None:
+        self.migrate()
+        self.clock.wait(300)
+        self.domain = fakes.FakeGuest(self.guest, 'dest')
+        self.find_domain.return_value = self.domain
+        self.driver.post_live_migration_at_destination(
+            self.context, self.instance, []
+        )
+        self.clock.wait(0.01)
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+        self.clock.wait(5)
+        self.assert_whole()
+
+    def test_the_migration_ends_two_seconds_later_at_most(self) -> None:
+        self.migrate()
+        assert self.transfer_at_seconds is not None
+        self.assertAlmostEqual(
+            self.transfer_at_seconds + 3 + event_queue.FLUSH_SECONDS,
+            self.seconds(),
+            delta=watch.TICK_SECONDS,
+        )
+
+    def test_an_abort_is_carried_out_two_seconds_later_at_most(self) -> None:
+        self.clock.after(
+            2, lambda: self.driver.live_migration_abort(self.instance)
+        )
+        before_seconds = []
+        self.recover.side_effect = lambda *_a, **_k: before_seconds.append(
+            self.seconds()
+        )
+        self.migrate()
+        self.assert_whole()
+        # The guest has had its memory back for two seconds by then.
+        self.assertLess(before_seconds[0], 2 + 4 + event_queue.FLUSH_SECONDS)
+
+    def test_the_reconciler_does_not_wait_for_the_bus_either(self) -> None:
+        self.guest.deflate_kib_per_second = 100 * MIB  # for half a minute
+        failed_at, notified_at = [], []
+
+        def fail(*args: Any) -> None:
+            failed_at.append(self.clock.now())
+            args[5](self.context, self.instance)
+
+        self.stock['live_migration'].side_effect = fail
+        notify = self.patch_autospec(self.driver._reconciler, 'notify')
+        notify.side_effect = lambda *_a: notified_at.append(self.clock.now())
+        self.migrate()
+        self.recover.assert_called_once()
+        self.assertGreater(self.guest.missing_kib, 0)
+        self.assertAlmostEqual(
+            restore_step.WAIT_SECONDS,
+            notified_at[0] - failed_at[0],
+            delta=0.5,
+        )
+
+    def test_events_arrive_after_the_outage(self) -> None:
+        self.migrate()
+        self.assertEqual(0, self.event_finish.call_count)
+        self.clock.wait(2 * self.BUS_SECONDS)
+        self.assertEqual(['compute_freemem_release'], self.events())
+        self.assertEqual(1, self.event_finish.call_count)
+
+    def test_nova_compute_ends_two_seconds_later_at_most(self) -> None:
+        self.driver.init_host('source')
+        self.migrate()
+        before = self.clock.now()
+        self.driver.cleanup_host('source')
+        self.assertEqual(event_queue.FLUSH_SECONDS, self.clock.now() - before)
+        self.stock['cleanup_host'].assert_called_once_with(
+            self.driver, 'source'
+        )
+
+
+class ShutdownTest(DriverTestCase):
+    def test_nova_is_told_of_everything_before_nova_compute_ends(self) -> None:
+        told_at: list[float] = []
+
+        def slow(*_args: Any) -> None:
+            self.clock.wait(3)
+            told_at.append(self.clock.now())
+
+        self.event_create.side_effect = slow
+        with self.driver._locks.hold(UUID):
+            self.migrate()
+        self.assertEqual([], told_at)
+        self.driver.cleanup_host('source')
+        self.assertEqual([self.clock.now()], told_at)
+
+
+class RequestIdTest(base.TestCase):
+    """An operator looks for a request in the log of nova-compute."""
+
+    def test_a_landing_is_logged_with_the_request(self) -> None:
+        self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
+        self.patch_autospec(
+            nova_driver.LibvirtDriver, 'post_live_migration_at_destination'
+        )
+        self.patch_autospec(
+            driver.FreememLibvirtDriver,
+            '_guest',
+            side_effect=ZeroDivisionError,
+        )
+        log = self.useFixture(base.NovaLog())
+        ours = driver.FreememLibvirtDriver('api', engine=mock.Mock())
+        request = context.RequestContext(is_admin=False)
+        ours.post_live_migration_at_destination(
+            request, objects.Instance(uuid=UUID), []
+        )
+        for thread in threading.enumerate():
+            if thread.name.startswith('freemem-'):
+                thread.join(60)
+        (line,) = log.lines('Could not restore memory of the guest')
+        self.assertIn(f'[None {request.request_id} ', line)
+        self.assertIn(f'[instance: {UUID}]', line)
 
 
 class ProviderTest(DriverTestCase):

@@ -34,6 +34,7 @@ from nova_freemem.plan import planner
 from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.release import balloon
 from nova_freemem.release import watch
+from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.virt import guest as guests
@@ -144,7 +145,7 @@ def run(data: bytes) -> None:
     with (
         handle.fake_time() as clock,
         mock.patch.object(threading, 'Thread', clock.thread),
-        mock.patch.object(events.Events, '_record', _check_event),
+        mock.patch.object(events.Event, 'record', _check_event),
         handle.reached_by_libvirt(),
         oracle.watched_log(),
         oracle.only_own_errors(),
@@ -179,7 +180,10 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
         guests.Guest(host),
         engine,
         reporters.Reporter(
-            None, types.SimpleNamespace(uuid=host.UUIDString()), 'source'
+            None,
+            types.SimpleNamespace(uuid=host.UUIDString()),
+            'source',
+            event_queue.EventQueue(clock),
         ),
         'source',
         '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2',
@@ -202,10 +206,8 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
     assert seconds <= restore_step.WAIT_SECONDS + 0.3, f'{seconds:.1f} s'
 
 
-def _check_event(
-    _events: events.Events, _method: str, name: str, **_details: str
-) -> None:
-    oracle.check_harmless(name)
+def _check_event(event: events.Event) -> None:
+    oracle.check_harmless(event.name)
 
 
 def _check_targets(host: handle.Handle) -> None:

@@ -12,8 +12,12 @@
 
 """What runs beside a transfer."""
 
+import logging
 import threading
 from unittest import mock
+
+from oslo_context import context
+from oslo_context import fixture as context_fixture
 
 from nova_freemem import exceptions
 from nova_freemem.migrate import transfer
@@ -72,6 +76,28 @@ class TransferWatchTest(base.TestCase):
         watch.start()
         watch.stop()
         self.assertEqual(1, len(self.seen))
+
+    def test_its_log_lines_show_novas_request(self) -> None:
+        log = self.useFixture(base.NovaLog())
+        request = context.RequestContext()
+        self.addCleanup(context_fixture.ClearRequestContext().setUp)
+
+        def task(_requests: Requests) -> None:
+            logging.getLogger(transfer.__name__).info('watching')
+
+        watch = transfer.TransferWatch([task])
+        context.RequestContext()  # What this thread does next.
+        watch.start()
+        watch.stop()
+        (line,) = log.lines('watching')
+        self.assertIn(f'[None {request.request_id} ', line)
+
+    def test_without_a_request_a_task_runs_all_the_same(self) -> None:
+        self.useFixture(context_fixture.ClearRequestContext())
+        watch = transfer.TransferWatch([self.task])
+        watch.start()
+        watch.stop()
+        self.assertEqual([Request.TRANSFER_ENDED], self.seen)
 
     def test_nova_can_end_while_a_task_runs(self) -> None:
         for thread in transfer.TransferWatch([self.task])._threads:

@@ -1,0 +1,40 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Nova 31 to 33 run on eventlet: events are sent there as well."""
+
+import subprocess
+import sys
+
+from tests import base
+
+
+class EventletTest(base.TestCase):
+    def test_events_are_sent_in_order_while_nobody_waits(self) -> None:
+        done = subprocess.run(
+            [
+                sys.executable,
+                '-W',
+                'ignore',
+                '-m',
+                'tests.unit.report.eventlet_story',
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        self.assertEqual(0, done.returncode, done.stderr)
+        told_seconds, flushed_seconds, *rest = done.stdout.split()
+        self.assertLess(float(told_seconds), 0.5)
+        self.assertLess(float(flushed_seconds), 0.5)
+        self.assertEqual(['req-0,req-1,req-2', 'req-own', 'False'], rest)
