@@ -270,9 +270,6 @@ class SourceMigration:
         )
         if isinstance(guest, Skip):
             return guest
-        not_ready = self._destination_skip()
-        if not_ready is not None:
-            return not_ready
         self._guest.need_no_job()
         stats = self._guest.fresh_memory_stats(self._clock)
         if stats is None:
@@ -283,6 +280,11 @@ class SourceMigration:
         )
         if hopeless is not None:
             return hopeless
+        # Placement takes longer than all of the above, and is asked only where
+        # there may be something to gain.
+        not_ready = self._destination_skip()
+        if not_ready is not None:
+            return not_ready
         try:
             memory = acquire.acquire_from(
                 self._engine.sources,
