@@ -32,7 +32,8 @@ from nova_freemem.restore import reconciler  # noqa: E402
 from nova_freemem.virt import host as hosts  # noqa: E402
 
 GUESTS = 20
-CALL_SECONDS = 0.02
+# So much that what a busy machine adds does not count.
+CALL_SECONDS = 0.1
 DOMAIN = """
 <domain type="test">
   <name>instance-{0:08x}</name>
