@@ -131,9 +131,11 @@ class NoBalloonTest(base.RoomTestCase):
         self.assertEqual(_INVALID, caught.exception.details['code'])
 
     def test_statistics_of_a_domain_without_a_balloon(self) -> None:
-        self.assertIsNone(self.domain(NO_DEVICE).memory_stats())
+        domain = self.domain(NO_DEVICE)
+        self.assertIsNone(domain.memory_stats())
+        self.assertIsNone(domain.fresh_memory_stats(clocks.Clock()))
         with self.assertRaises(exceptions.LibvirtError) as caught:
-            self.domain(NO_DEVICE).fresh_memory_stats(clocks.Clock())
+            domain.set_stats_period_seconds(1)
         self.assertEqual(_INTERNAL, caught.exception.details['code'])
 
     def test_guest_without_a_balloon_driver_has_no_statistics(self) -> None:
