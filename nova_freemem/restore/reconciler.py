@@ -170,10 +170,15 @@ class Reconciler:
             self._wake.clear()
             if self._stopped:  # set before the event was cleared
                 return
-            self._take_notified()
-            self._report_stuck()
-            self._start_due()
-            self._clock.wait(self._pause_seconds(), until=self._wake)
+            try:
+                self._take_notified()
+                self._report_stuck()
+                self._start_due()
+                pause_seconds = self._pause_seconds()
+            except Exception as error:  # it must not end with its first one
+                self._report_failure(error)
+                pause_seconds = self._interval_seconds
+            self._clock.wait(pause_seconds, until=self._wake)
 
     def _take_notified(self) -> None:
         now = self._clock.now()

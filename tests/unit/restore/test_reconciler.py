@@ -244,6 +244,17 @@ class NotifyTest(ReconcilerTestCase):
         self.assertEqual(4 * GIB, guest.target_kib)
         self.assertEqual(1, self.host.looks)
 
+    def test_an_error_of_its_own_does_not_end_it(self) -> None:
+        guest = self.add_guest()
+        self.patch_autospec(
+            schedule, 'notified', side_effect=[ZeroDivisionError('oops')]
+        )
+        self.reconciler.notify(fakes.UUID)
+        self.clock.wait(INTERVAL_SECONDS + 10)
+        (line,) = self.log_lines('WARNING')
+        self.assertIn('oops', line)
+        self.assert_restored(guest)
+
     def test_a_guest_that_is_not_here_is_no_error(self) -> None:
         self.add_guest().host = 'dest'
         for uuid in (fakes.UUID, 'never seen'):
