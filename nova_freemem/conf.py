@@ -161,10 +161,10 @@ OPTIONS = [
         min=1,
         max=64,
         default=4,
-        help='How many guests are checked for outstanding memory, and get it '
-        'back, at the same time. A check that libvirt or QEMU has not '
-        'answered for 10 s does not count: for up to 16 of those, one more '
-        'is started each.',
+        help='How many guests are checked at the same time, and have '
+        'outstanding memory restored. A check that libvirt or QEMU has not '
+        'answered for 10 s does not count towards this: up to 16 more are '
+        'started in the place of such checks.',
     ),
     cfg.BoolOpt(
         'require_destination_trait',

@@ -100,7 +100,8 @@ class GuestReporter:
         LOG.warning(
             'Restoring memory of the guest is stuck: libvirt or QEMU has not '
             'answered for %(seconds)d s. It may run with less memory than its '
-            'flavor says until they do. Other guests are not affected.',
+            'flavor says until they do. nova-compute continues with other '
+            'guests.',
             {'seconds': seconds},
             instance_uuid=self._uuid,
         )
