@@ -30,9 +30,16 @@ from tests.functional import surroundings
 def memory_calls(host: fakelibvirt.Connection) -> list[str]:
     """What was called on a host that changes a guest's memory or domain.
 
+    The period of the balloon's statistics does not count: to set it anew is
+    how the driver is asked for figures of now, and it is put back.
+
     :returns: the names of the calls
     """
-    return [name for name, *_args in host.calls if name.startswith('set')]
+    return [
+        name
+        for name, *_args in host.calls
+        if name.startswith('set') and name != 'setMemoryStatsPeriod'
+    ]
 
 
 class StockDriverTestCase(base.LiveMigrationTestCase):
