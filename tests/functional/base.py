@@ -61,7 +61,7 @@ DISABLED = ENABLED.replace('true', 'false')
 FOR_ANY_DESTINATION = ENABLED + 'require_destination_trait = false\n'
 
 #: What Nova makes of a live migration that failed: status, server's state.
-FAILED = ('error', 'error') if NOVA_SERIES >= 33 else ('failed', 'active')
+FAILED = ('error', 'error') if NOVA_SERIES >= 32 else ('failed', 'active')
 
 
 class LiveMigrationTestCase(base.ServersTestBase):
