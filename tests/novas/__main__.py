@@ -13,7 +13,6 @@
 """The command behind tools/novas.sh and tools/nova-suite.sh."""
 
 import argparse
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -77,7 +76,6 @@ def run_functional(arguments: argparse.Namespace) -> int:
                     'Nova': environment.version(),
                     'nova-compute on': mode.value,
                     **dataclasses.asdict(run.tally),
-                    'seconds': round(run.seconds),
                 }
             )
     _show(rows, arguments.place / 'functional.rst')
@@ -108,11 +106,10 @@ def run_suite(arguments: argparse.Namespace) -> int:
             )
             differences = ['it ended early'] if ours.ended_early else []
             if others := set(ours.statuses) - ours.passed:
-                stock = _run(
-                    arguments.place,
+                stock = runs.run(
                     environment,
-                    f'{name}-stock',
                     'novas/nova',
+                    arguments.place / f'{name}-stock.log',
                     {**variables, 'NOVA_FREEMEM_DRIVER': 'stock'},
                     others,
                 )
@@ -123,14 +120,13 @@ def run_suite(arguments: argparse.Namespace) -> int:
                     'tests': suite,
                     **dataclasses.asdict(ours.tally),
                     'differences': len(differences),
-                    'seconds': round(ours.seconds),
                 }
             )
             found += [f'{environment.version()}: {one}' for one in differences]
     _show(rows, arguments.place / 'suite.rst')
     for difference in found:
         print(difference)
-    print(f'{len(found)} differences')
+    print(f'differences: {len(found)}')
     return 1 if found else 0
 
 
@@ -140,11 +136,10 @@ def _run(
     name: str,
     folder: str,
     variables: Mapping[str, str],
-    only: Iterable[str] = (),
 ) -> runs.Run:
     log = place / f'{name}.log'
     print(f'{name} ...', file=sys.stderr)
-    run = runs.run(environment, folder, log, variables, only)
+    run = runs.run(environment, folder, log, variables)
     print(f'{name}: {run.tally}, {run.seconds:.0f} s', file=sys.stderr)
     if run.tally.failed:
         runs.show_end(log)

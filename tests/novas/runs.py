@@ -82,7 +82,7 @@ class Run:
         passed = len(self.passed)
         skipped = sum(one in _SKIPPED for one in self.statuses.values())
         failed = len(self.statuses) - passed - skipped
-        return Tally(passed, max(failed, self.ended_early), skipped)
+        return Tally(passed, max(failed, int(self.ended_early)), skipped)
 
     @property
     def ended_early(self) -> bool:

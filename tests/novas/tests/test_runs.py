@@ -54,7 +54,7 @@ class TallyTest(base.TestCase):
 
     def test_a_run_that_broke_off_between_two_tests_has_failed(self) -> None:
         run = ended(exit_code=3, a='success')
-        self.assertEqual(runs.Tally(1, 1, 0), run.tally)
+        self.assertEqual('1 passed, 1 failed', str(run.tally))
         self.assertTrue(run.ended_early)
 
     def test_a_run_without_tests_has_failed(self) -> None:
