@@ -45,8 +45,7 @@ LOG = logging.getLogger(__name__)
 # is taken for stuck, and another one may be started in its place.
 STUCK_SECONDS = 10.0
 
-# So many are replaced at once. libvirtd has twenty workers for all clients,
-# and eventlet twenty native threads for all of nova-compute.
+# So many are replaced at once. libvirtd has twenty workers for all clients.
 MOST_STUCK = 16
 
 # The key of the check that lists the guests with journal entries.
