@@ -16,16 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
-import functools
 import threading
-
-from oslo_context import context as oslo_context
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.plan.bandwidth import Bandwidths
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
+from nova_freemem.report import request_id
 from nova_freemem.virt import guest as guests
 
 # A window short enough to lie within a transfer, long enough to tell what
@@ -49,7 +47,7 @@ class TransferWatch:
         self._mailboxes = [Requests() for _task in tasks]
         self._threads = [
             threading.Thread(
-                target=_in_request(task),
+                target=request_id.kept(task),
                 args=(requests,),
                 daemon=True,
                 name='freemem-transfer',
@@ -69,20 +67,6 @@ class TransferWatch:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
-
-
-def _in_request(task: Task) -> Task:
-    """Have a task's log lines show the request of the thread this runs in."""
-    request = oslo_context.get_current()
-    if request is None:
-        return task
-
-    @functools.wraps(task)
-    def run(requests: Requests) -> None:
-        request.update_store()
-        task(requests)
-
-    return run
 
 
 def learn_bandwidth(
