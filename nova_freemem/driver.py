@@ -315,6 +315,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                     self._destination_skip,
                     migrate_data.migration.dest_node or dest,
                 ),
+                instance.node,
             )
         except Exception as error:
             reporter.error('Looking up the guest', error)

@@ -112,24 +112,27 @@ class SourceMigration:
         os_type: str | None,
         clock: clocks.Clock,
         destination_skip: Callable[[], Skip | None] = lambda: None,
+        node: str | None = None,
     ) -> None:
         """Initialize the migration of a guest.
 
         :param guest: the guest
         :param engine: this host's
         :param reporter: reports on it
-        :param host: this host's name
+        :param host: this host, by the name that Nova has for it
         :param migration_uuid: of Nova's migration
         :param os_type: what the guest's image says it runs
         :param clock: for all waits
         :param destination_skip: returns why nothing is to be released for the
                                  destination, None if it restores memory
+        :param node: this host, by the name that libvirt has for it, if known
         """
         self.requests = Requests()
         self._guest = guest
         self._engine = engine
         self._reporter = reporter
         self._host = host
+        self._node = node
         self._migration_uuid = migration_uuid
         self._os_type = os_type
         self._clock = clock
@@ -318,6 +321,7 @@ class SourceMigration:
                 stats_period_seconds=domain_xml.stats_period_seconds(
                     self._guest.xml()
                 ),
+                node=self._node,
             )
         )
 

@@ -117,7 +117,9 @@ class DriverTestCase(GuestTestCase):
             driver.FreememLibvirtDriver, '_guest', return_value=self.domain
         )
         self.context = context.RequestContext(is_admin=False)
-        self.instance = objects.Instance(uuid=UUID, os_type=None)
+        self.instance = objects.Instance(
+            uuid=UUID, os_type=None, node='source-node'
+        )
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData(
             migration=objects.Migration(uuid=UUID, dest_node='dest-node')
         )
@@ -181,6 +183,12 @@ class LiveMigrationTest(DriverTestCase):
         self.recover.assert_not_called()
         self.assertEqual(['compute_freemem_release'], self.events())
         self.assertEqual([], self.log_lines('ERROR'))
+
+    def test_the_journal_has_both_names_of_this_host(self) -> None:
+        self.migrate()
+        element = self.domain.called('write_metadata')[0][0]
+        entry = journal.JournalEntry.from_xml(element)
+        self.assertEqual(('source', 'source-node'), (entry.source, entry.node))
 
     def test_before_novas_rollback_the_memory_is_back(self) -> None:
         def fail(
