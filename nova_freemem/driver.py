@@ -31,6 +31,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import trait
 from nova_freemem.migrate import destination
 from nova_freemem.migrate import readiness
+from nova_freemem.migrate import shutdown
 from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan.reasons import Reason
@@ -75,6 +76,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._engine = engine
         self._migrations: dict[str, source.SourceMigration] = {}
         self._clock = clocks.Clock()
+        self._shutdown = shutdown.Shutdown(self._clock)
         self._events = event_queue.EventQueue(self._clock)
         self._destinations = readiness.Destinations(
             lambda *args, **kwargs: self.virtapi.reportclient.get(
@@ -110,7 +112,11 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._reconciler.start()
 
     def cleanup_host(self, host: str, *args: Any, **kwargs: Any) -> None:
-        """See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`."""
+        """Have guests get their memory before nova-compute ends.
+
+        See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`.
+        """
+        self._shutdown.run()
         self._reconciler.stop()
         self._events.flush()
         super().cleanup_host(host, *args, **kwargs)
@@ -153,8 +159,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 migration.fail()
                 recover_method(*details, **named)
 
-            self._migrations[instance.uuid] = migration
-            try:
+            with self._under_way(instance.uuid, migration):
                 state = migration.prepare(dest)
                 if isinstance(state, source.Cancelled):
                     recover_method(
@@ -177,9 +182,6 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                         *args,
                         **kwargs,
                     )
-            finally:
-                self._migrations.pop(instance.uuid, None)
-                migration.restore()
 
     def live_migration_abort(
         self, instance: Any, *args: Any, **kwargs: Any
@@ -286,6 +288,19 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             self._reconciler.notify(uuid)
             self._events.flush()
 
+    @contextlib.contextmanager
+    def _under_way(
+        self, uuid: str, migration: source.SourceMigration
+    ) -> Iterator[None]:
+        """Have requests and a shutdown reach it; restore in the end."""
+        self._migrations[uuid] = migration
+        with self._shutdown.during(migration):
+            try:
+                yield
+            finally:
+                self._migrations.pop(uuid, None)
+                migration.restore()
+
     def _submit(self, instance: Any, request: Request) -> bool:
         migration = self._migrations.get(instance.uuid)
         return migration is not None and migration.requests.submit(request)
@@ -301,6 +316,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         reporter = self._reporter(context, instance)
         if not locked:
             reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
+            return None
+        if self._shutdown.has_begun:
+            reporter.skipped(Skip(Reason.INTERRUPTED, Request.SHUTDOWN.value))
             return None
         try:
             return source.SourceMigration(
@@ -329,7 +347,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     def _restore_landed(self, context: Any, instance: Any) -> None:
         context.update_store()  # The log shows which request it is.
         reporter = self._reporter(context, instance)
-        with self._locked(instance.uuid) as locked:
+        with (
+            self._shutdown.during(shutdown.Step()),
+            self._locked(instance.uuid) as locked,
+        ):
             if not locked:
                 return
             try:

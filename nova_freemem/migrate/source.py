@@ -29,6 +29,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
 from nova_freemem.migrate import restore_step
+from nova_freemem.migrate import shutdown
 from nova_freemem.migrate import transfer
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan import eligibility
@@ -89,13 +90,13 @@ class Restored:
 
 @dataclasses.dataclass(frozen=True)
 class Cancelled:
-    """The operator has aborted the migration: there is no transfer."""
+    """The migration was aborted, or nova-compute stops: no transfer."""
 
 
 State = Skipped | Releasing | Released | Restored | Cancelled
 
 
-class SourceMigration:
+class SourceMigration(shutdown.Step):
     """One guest, from the request to its landing elsewhere.
 
     :ivar requests: where abort and force-complete arrive until the transfer
@@ -143,6 +144,7 @@ class SourceMigration:
         self._transfer: transfer.TransferWatch | None = None
         self._is_late = False
         self._was_busy = False
+        self._is_shutting_down = False
 
     def prepare(self, dest: str) -> State:
         """Decide, and release what is to be released before the transfer.
@@ -154,7 +156,11 @@ class SourceMigration:
             self._clock, self._engine.policy.deadline_seconds
         )
         state = self._decide_and_release(dest, deadline)
-        if self.requests.close() is Request.ABORT:
+        request = self.requests.close()
+        if request is Request.ABORT or (
+            # Where nothing was released, it is Nova's migration alone.
+            request is Request.SHUTDOWN and not isinstance(state, Skipped)
+        ):
             self._is_late = self._is_late or self._was_busy
             self._abandon()
             self._flush()
@@ -187,10 +193,28 @@ class SourceMigration:
         except RuntimeError as error:
             self._reporter.error('Starting a thread', error)
             self._abandon()
+        if self._is_shutting_down:
+            self._transfer.shut_down()
         try:
             yield
         finally:
             self._transfer.stop()
+
+    def shut_down(self) -> None:
+        """See :meth:`nova_freemem.migrate.shutdown.Step.shut_down`.
+
+        Before the transfer, the migration is cancelled if anything was
+        released for it; during the transfer, all memory of the guest is
+        restored, and libvirt continues the transfer.
+        """
+        self._is_shutting_down = True
+        self.requests.submit(Request.SHUTDOWN)
+        if self._transfer is not None:
+            self._transfer.shut_down()
+
+    def is_settled(self) -> bool:
+        """See :meth:`nova_freemem.migrate.shutdown.Step.is_settled`."""
+        return self._transfer is not None and self._transfer.is_unwatched()
 
     def restore(self) -> None:
         """Restore, here, what is outstanding.
@@ -378,11 +402,13 @@ class SourceMigration:
                     now.plan, Phase.DURING_TRANSFER, requests
                 )
                 now = self._state_after(now, release)
-            if isinstance(now, Released) and not self._watch.hold(
-                now.plan, requests
-            ):
-                self._back_off()
-                self._reporter.pressure_during_transfer(now.plan)
+            if isinstance(now, Released):
+                end = self._watch.hold(now.plan, requests)
+                if end is EndReason.PRESSURE:
+                    self._back_off()
+                    self._reporter.pressure_during_transfer(now.plan)
+                elif end is EndReason.SHUTDOWN:
+                    self._reporter.shutdown_during_transfer(now.plan)
         except exceptions.DomainGone:
             return  # it was transferred at that moment
         except Exception as error:

@@ -42,9 +42,11 @@ class TransferWatch:
         """Initialize the threads.
 
         :param tasks: each is given the requests in which
-                      ``TRANSFER_ENDED`` arrives, and ends then
+                      ``TRANSFER_ENDED`` or ``SHUTDOWN`` arrives, and ends
+                      then
         """
         self._mailboxes = [Requests() for _task in tasks]
+        self._stopped = False
         self._threads = [
             threading.Thread(
                 target=request_id.kept(task),
@@ -60,8 +62,20 @@ class TransferWatch:
         for thread in self._threads:
             thread.start()
 
+    def shut_down(self) -> None:
+        """Have the tasks end though the transfer goes on; do not wait."""
+        for requests in self._mailboxes:
+            requests.submit(Request.SHUTDOWN)
+
+    def is_unwatched(self) -> bool:
+        """Return whether the transfer goes on, and its tasks have ended."""
+        return not self._stopped and not any(
+            thread.is_alive() for thread in self._threads
+        )
+
     def stop(self) -> None:
         """End the tasks, and wait for that; again changes nothing."""
+        self._stopped = True
         for requests in self._mailboxes:
             requests.submit(Request.TRANSFER_ENDED)
         for thread in self._threads:

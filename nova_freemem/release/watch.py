@@ -108,13 +108,13 @@ class Watch:
             )
         return _summary(end, seen, target_kib)
 
-    def hold(self, plan: Plan, requests: Requests) -> bool:
+    def hold(self, plan: Plan, requests: Requests) -> EndReason:
         """Watch a guest whose release has ended until its transfer ends.
 
         :param plan: what was released; its target is the release's
-        :param requests: the end of the transfer arrives here
-        :returns: False where the guest came under pressure and all its
-                  memory is restored
+        :param requests: the end of the transfer arrives here, or a shutdown
+        :returns: ``TRANSFER_ENDED``; ``PRESSURE`` or ``SHUTDOWN`` where all
+                  memory of the guest is restored before
         :raises JournalGone: all memory has to be restored
         :raises FreememError: it could not be done
         """
@@ -122,12 +122,15 @@ class Watch:
         while not self._observe(seen, Phase.DURING_TRANSFER):
             if stop_rules.under_pressure(seen, plan):
                 self.restore(plan)
-                return False
+                return EndReason.PRESSURE
+            if requests.latest is Request.SHUTDOWN:
+                self.restore(plan)
+                return EndReason.SHUTDOWN
             if requests.latest is Request.TRANSFER_ENDED:
                 break
             del seen[1:-1]
             self.clock.wait(TICK_SECONDS, until=requests.arrived)
-        return True
+        return EndReason.TRANSFER_ENDED
 
     def restore(self, plan: Plan) -> None:
         """Restore all memory of the guest while its transfer runs.
