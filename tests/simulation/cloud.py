@@ -66,6 +66,9 @@ class Reporter:
     def pressure_during_transfer(self, plan: Any) -> None:
         pass
 
+    def shutdown_during_transfer(self, plan: Any) -> None:
+        pass
+
     def restored(self, result: Any) -> None:
         pass
 
