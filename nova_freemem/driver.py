@@ -18,10 +18,8 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import functools
-import threading
 from typing import Any
 
-from nova import exception
 import nova.conf
 from nova.virt import event as virtevent
 from nova.virt.libvirt import driver
@@ -29,7 +27,6 @@ from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
 from nova_freemem import trait
-from nova_freemem.migrate import destination
 from nova_freemem.migrate import readiness
 from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
@@ -37,6 +34,7 @@ from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.requests import Request
 from nova_freemem.report import event_queue
+from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
@@ -46,7 +44,7 @@ from nova_freemem.virt import host as hosts
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
-# Longer than the reconciler has a guest, unless libvirt keeps it; and time for
+# Longer than a check of a guest takes, unless libvirt keeps it; and time for
 # one that has landed, and is to leave again, to get its memory.
 LOCK_WAIT_SECONDS = 5.0
 
@@ -82,10 +80,15 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             ),
             self._clock,
         )
-        self._locks = locks.Locks(self._clock)
+        # Not Nova's own connection: a few guests whose QEMU does not answer
+        # would keep all others, and Nova, from libvirtd.
+        connections = hosts.Connections(
+            lambda: self._host._connect(self._host._uri, False),
+            spare=engine.policy.restore_workers,
+        )
         self._reconciler = reconciler.Reconciler(
-            hosts.Host(lambda: self._host.get_connection()),
-            self._locks,
+            connections.host,
+            locks.Locks(self._clock),
             self._clock,
             engine.policy.reconcile_interval_seconds,
             engine.policy.restore_workers,
@@ -131,9 +134,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration`.
         """
-        with self._locked(instance.uuid) as locked:
+        with self._held(instance.uuid) as hold:
             migration = self._source_migration(
-                context, instance, dest, migrate_data, locked
+                context, instance, dest, migrate_data, hold
             )
             if migration is None:
                 super().live_migration(
@@ -212,22 +215,17 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Restore memory, beside Nova's own steps after a landing.
+        """Have memory restored, beside Nova's own steps after a landing.
 
         Nova does not wait for it: until these steps are done, it takes the
         guest for one of the source's, and would delete it there.
         See :meth:`nova.virt.driver.ComputeDriver.
         post_live_migration_at_destination`.
         """
-        thread = threading.Thread(
-            target=self._restore_landed,
-            daemon=True,
-            args=(context, instance),
-            name='freemem-landed',
+        reporter = self._reporter(context, instance)
+        self._reconciler.restore(
+            instance.uuid, reporter, reporter.event(events.RESTORE)
         )
-        # Without a thread, the reconciler restores it.
-        with contextlib.suppress(RuntimeError):
-            thread.start()
         super().post_live_migration_at_destination(
             context,
             instance,
@@ -261,8 +259,8 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """Have the reconciler see a guest as soon as it runs here.
 
         Nova's own steps after a landing begin a second or two later, and
-        never where the source failed meanwhile. They take over what is begun
-        here.
+        never where the source failed meanwhile. What is begun here they show
+        in the server's events.
         See :meth:`nova.virt.driver.ComputeDriver.emit_event`.
         """
         if (
@@ -273,17 +271,16 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         super().emit_event(event, *args, **kwargs)
 
     @contextlib.contextmanager
-    def _locked(self, uuid: str) -> Iterator[bool]:
-        """Keep the reconciler from a guest, and have it see it afterwards.
+    def _held(self, uuid: str) -> Iterator[reconciler.Hold | None]:
+        """Keep a guest from the reconciler, and have it see it afterwards.
 
         The events of the guest are shown by the end of this, if the message
         bus is well.
         """
         try:
-            with self._locks.hold(uuid, LOCK_WAIT_SECONDS) as locked:
-                yield locked
+            with self._reconciler.hold(uuid, LOCK_WAIT_SECONDS) as hold:
+                yield hold
         finally:
-            self._reconciler.notify(uuid)
             self._events.flush()
 
     def _submit(self, instance: Any, request: Request) -> bool:
@@ -296,10 +293,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         instance: Any,
         dest: str,
         migrate_data: Any,
-        locked: bool,
+        hold: reconciler.Hold | None,
     ) -> source.SourceMigration | None:
         reporter = self._reporter(context, instance)
-        if not locked:
+        if hold is None:
             reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
             return None
         try:
@@ -311,6 +308,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 migrate_data.migration.uuid,
                 instance.os_type,
                 self._clock,
+                functools.partial(hold.restore, reporter),
                 functools.partial(
                     self._destination_skip,
                     migrate_data.migration.dest_node or dest,
@@ -324,24 +322,6 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         if not self._engine.policy.require_destination_trait:
             return None
         return self._destinations.skip(node)
-
-    def _restore_landed(self, context: Any, instance: Any) -> None:
-        context.update_store()  # The log shows which request it is.
-        reporter = self._reporter(context, instance)
-        with self._locked(instance.uuid) as locked:
-            if not locked:
-                return
-            try:
-                destination.restore_memory(
-                    self._guest(instance),
-                    reporter,
-                    self._clock,
-                    self._reconciler.hand_over(instance.uuid),
-                )
-            except exception.InstanceNotFound:
-                return  # It has ended, and needs no memory.
-            except Exception as error:
-                reporter.restore_failed(error)
 
     def _reporter(self, context: Any, instance: Any) -> reporters.Reporter:
         return reporters.Reporter(context, instance, CONF.host, self._events)

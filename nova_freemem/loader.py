@@ -88,7 +88,8 @@ def check_nova(ours: type) -> None:
     differences = [
         *contract.overrides(ours, driver.LibvirtDriver),
         *contract.attribute(driver.LibvirtDriver, '_host'),
-        *contract.call(host.Host, 'get_connection', 'self'),
+        *contract.call(host.Host, '_connect', 'self', 'uri', 'read_only'),
+        *contract.attribute(host.Host, '_uri'),
         *contract.call(host.Host, 'get_guest', 'self', 'instance'),
         *contract.attribute(guest.Guest, '_domain'),
         *contract.members(

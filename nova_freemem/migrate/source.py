@@ -28,7 +28,6 @@ import functools
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
-from nova_freemem.migrate import restore_step
 from nova_freemem.migrate import transfer
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan import eligibility
@@ -111,6 +110,7 @@ class SourceMigration:
         migration_uuid: str,
         os_type: str | None,
         clock: clocks.Clock,
+        restore: Callable[[journal.JournalEntry | None], bool],
         destination_skip: Callable[[], Skip | None] = lambda: None,
     ) -> None:
         """Initialize the migration of a guest.
@@ -122,6 +122,9 @@ class SourceMigration:
         :param migration_uuid: of Nova's migration
         :param os_type: what the guest's image says it runs
         :param clock: for all waits
+        :param restore: restores the guest, which is not touched by this
+                        migration from then on; given what is known to be
+                        outstanding, returns whether nothing is any more
         :param destination_skip: returns why nothing is to be released for the
                                  destination, None if it restores memory
         """
@@ -133,13 +136,13 @@ class SourceMigration:
         self._migration_uuid = migration_uuid
         self._os_type = os_type
         self._clock = clock
+        self._restore = restore
         self._destination_skip = destination_skip
         self._record = journal.Record(guest)
         self._watch = Watch(engine.releaser, guest, self._record, clock)
         self._release_event = contextlib.ExitStack()
         self._transfer: transfer.TransferWatch | None = None
         self._is_late = False
-        self._was_busy = False
 
     def prepare(self, dest: str) -> State:
         """Decide, and release what is to be released before the transfer.
@@ -152,7 +155,6 @@ class SourceMigration:
         )
         state = self._decide_and_release(dest, deadline)
         if self.requests.close() is Request.ABORT:
-            self._is_late = self._is_late or self._was_busy
             self._abandon()
             self._flush()
             return Cancelled()
@@ -190,26 +192,29 @@ class SourceMigration:
             self._transfer.stop()
 
     def restore(self) -> None:
-        """Restore, here, what is outstanding.
+        """Have restored, here, what is outstanding.
 
         Does nothing where nothing is, the guest has left, or it is late and
-        thereby the reconciler's. What this migration released is known to it,
-        and is restored as well where the journal has lost it.
+        restored by and by. What this migration released is known to it, and
+        is restored as well where the journal has lost it.
         """
         if self._transfer is not None:
             self._transfer.stop()
-        if self._is_late:
-            return
-        try:
-            restoration = restore_step.begin(
-                self._guest, self._reporter, self._clock, self._record
-            )
-        except exceptions.DomainBusy:
-            self._is_late = True
-            return
-        if restoration is not None:
+        if not self._is_late and self._may_be_outstanding():
+            self._is_late = not self._restore(self._record.entry)
             self._record.forget()
-            self._is_late = restore_step.watch(restoration, self._reporter)
+
+    def _may_be_outstanding(self) -> bool:
+        """Return whether there is anything to restore here, or may be."""
+        try:
+            return (
+                self._record.entry is not None
+                or self._guest.read_metadata() is not None
+            )
+        except exceptions.DomainGone:
+            return False
+        except Exception:
+            return True
 
     def fail(self) -> None:
         """Restore what is outstanding, with its events shown by then.
@@ -241,7 +246,6 @@ class SourceMigration:
             # It waited for 30 s, and so would restoring: the guest is watched
             # during the transfer, by calls that do not wait for a job.
             self._reporter.error('Releasing memory', error)
-            self._was_busy = True
             return Releasing(decision, began_at_seconds)
         except Exception as error:
             self._reporter.error('Releasing memory', error)
@@ -392,7 +396,7 @@ class SourceMigration:
         self._engine.backoff.add(self._guest.uuid, self._clock.now())
 
     def _flush(self) -> None:
-        """Wait for the events, unless the reconciler waits for the guest."""
+        """Wait for the events, unless the guest was waited for in vain."""
         if not self._is_late:
             self._reporter.flush()
 

@@ -26,7 +26,7 @@ from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.base import Release
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
-from nova_freemem.restore.restoration import RestoreResult
+from nova_freemem.restore.schedule import RestoreResult
 
 LOG = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class GuestReporter:
         :param uuid: the instance's
         """
         self._uuid = uuid
+        self._about: dict[str, Any] = {'instance_uuid': uuid}
 
     def restored(self, result: RestoreResult) -> None:
         """Report how much of its memory the guest has.
@@ -63,7 +64,7 @@ class GuestReporter:
                     'before': result.before_kib,
                     'after': result.after_kib,
                 },
-                instance_uuid=self._uuid,
+                **self._about,
             )
             return
         LOG.warning(
@@ -75,7 +76,7 @@ class GuestReporter:
                 'original': result.original_kib,
                 'seconds': result.seconds,
             },
-            instance_uuid=self._uuid,
+            **self._about,
         )
 
     def restore_failed(self, error: Exception) -> None:
@@ -89,7 +90,7 @@ class GuestReporter:
             'again; to restore it by hand run "nova-freemem restore '
             '%(uuid)s" on this host.',
             {'error': error, 'uuid': self._uuid},
-            instance_uuid=self._uuid,
+            **self._about,
         )
 
     def restore_stuck(self, seconds: float) -> None:
@@ -103,7 +104,7 @@ class GuestReporter:
             'flavor says until they do. nova-compute continues with other '
             'guests.',
             {'seconds': seconds},
-            instance_uuid=self._uuid,
+            **self._about,
         )
 
     def journal_unreadable(self, error: Exception) -> None:
@@ -116,7 +117,7 @@ class GuestReporter:
             'Nothing is restored. To restore all memory its domain may have, '
             'run "nova-freemem repair %(uuid)s" on this host.',
             {'error': error, 'uuid': self._uuid},
-            instance_uuid=self._uuid,
+            **self._about,
         )
 
 
@@ -138,6 +139,8 @@ class Reporter(GuestReporter):
         :param queue: tells Nova of the events
         """
         super().__init__(instance.uuid)
+        # Whichever thread restores the guest, the log shows the request.
+        self._about['context'] = context
         self._instance = instance
         self._events = events.Events(context, instance, host, queue)
 

@@ -53,6 +53,10 @@ FRESH_STATS_POLL_SECONDS = 0.005
 # source need not ask again what was asked a moment before.
 FRESH_STATS_LAST_SECONDS = 0.1
 
+# QEMU answers a request to its monitor within milliseconds. One that has not
+# answered another's for so long is not asked in addition.
+OCCUPIED_MILLISECONDS = 1000
+
 # Why a domain is paused, or runs, while its memory is being transferred.
 _PAUSED_IN_FLIGHT = (
     'VIR_DOMAIN_PAUSED_MIGRATION',
@@ -98,6 +102,9 @@ class Guest:
     def situation(self) -> Situation:
         """Return whether the guest is running, paused, or has a job.
 
+        A QEMU that has not answered somebody's request for a second is one
+        that has a job.
+
         :raises DomainBusy: its job blocks the query; raised after 30 s
         """
         with translated('read the state'):
@@ -113,7 +120,7 @@ class Guest:
             if hasattr(libvirt, name)
         ]:
             return Situation.HAS_JOB
-        if self._has_job():
+        if self._is_occupied() or self._has_job():
             return Situation.HAS_JOB
         return Situation.RUNNING if running else Situation.PAUSED
 
@@ -121,7 +128,7 @@ class Guest:
         """See that libvirt's calls that change something do not wait.
 
         A job that libvirt does not show as one, such as a call to a QEMU that
-        does not answer, is not seen here.
+        does not answer, is seen here once it has lasted for a second.
 
         :raises DomainBusy: another job holds the domain
         """
@@ -131,6 +138,18 @@ class Guest:
                 error='another job holds it',
                 code='none',
             )
+
+    def _is_occupied(self) -> bool:
+        """Return whether a request to QEMU's monitor is not answered.
+
+        libvirt knows without a job, and without QEMU.
+        """
+        with translated('read the state of the monitor'):
+            state, _details, milliseconds = self._handle.controlInfo()
+        return bool(
+            state == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED
+            and milliseconds >= OCCUPIED_MILLISECONDS
+        )
 
     def _has_job(self) -> bool:
         try:

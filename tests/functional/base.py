@@ -31,6 +31,7 @@ import fixtures
 from lxml import etree
 from nova.tests.fixtures import libvirt as nova_fake
 from nova.tests.functional.libvirt import base
+from nova.virt.libvirt import host as nova_host
 
 from nova_freemem import clock
 from nova_freemem.virt import interfaces
@@ -99,6 +100,13 @@ class LiveMigrationTestCase(base.ServersTestBase):
         )
         super().setUp()
         self.useFixture(fakelibvirt.FakeLibvirt())
+        # Nova's fixtures stand in for the connection it already has.
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                f'{nova_host.__name__}.Host._connect',
+                lambda host, uri, read_only: host.get_connection(),
+            )
+        )
         # Nova's fixtures run all hosts in one process: CONF.host is the
         # name of the last one started.
         self.destination = self.start_host('destination')
@@ -169,7 +177,16 @@ class LiveMigrationTestCase(base.ServersTestBase):
         :param host: where the server is
         """
         self.wait_for((migration, vm_state, None, host), self._look)
-        self.wait_for([], lambda: threads('freemem-landed'))
+        self.wait_for([], self._hosts_that_restore)
+
+    def _hosts_that_restore(self) -> list[str]:
+        """The hosts that have been asked to restore it, and have not yet."""
+        return [
+            name
+            for name, compute in self.computes.items()
+            if hasattr(compute.driver, '_reconciler')
+            and compute.driver._reconciler._clients(self.server['id'])
+        ]
 
     def wait_for(self, expected: Any, look: Callable[[], Any]) -> None:
         """Look until what is expected is seen."""

@@ -13,6 +13,7 @@
 """Our part in the steps of Nova's live migration."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import datetime
@@ -21,7 +22,6 @@ from typing import Any
 from unittest import mock
 
 from nova import context
-from nova import exception
 from nova import objects
 from nova.compute import provider_tree
 import nova.conf
@@ -38,7 +38,6 @@ from nova_freemem import trait
 from nova_freemem.acquire import guest_agent
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import readiness
-from nova_freemem.migrate import restore_step
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
@@ -49,6 +48,7 @@ from nova_freemem.release import watch
 from nova_freemem.release.requests import Request
 from nova_freemem.report import event_queue
 from nova_freemem.restore import journal
+from nova_freemem.restore import reconciler
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 from tests import base
@@ -106,7 +106,7 @@ class DriverTestCase(GuestTestCase):
             threading, 'Thread', side_effect=self.clock.thread
         )
         self.patch_autospec(clocks, 'Clock', return_value=self.clock)
-        self.patch_autospec(hosts, 'Host', side_effect=self.found)
+        self.patch_autospec(hosts, 'Connections', side_effect=self.found)
         self.destination_skip = self.patch_autospec(
             readiness.Destinations, 'skip', return_value=None
         )
@@ -123,9 +123,13 @@ class DriverTestCase(GuestTestCase):
         )
         self.post, self.recover = mock.Mock(), mock.Mock()
 
-    def found(self, connect: Callable[[], Any]) -> fakes.FakeHost:
+    def found(self, connect: Callable[[], Any], spare: int) -> mock.Mock:
         self.connect = connect
-        return self.hypervisor
+        return mock.Mock(host=self.hypervisor.lend)
+
+    def hold(self) -> contextlib.AbstractContextManager[object]:
+        """Have the guest, as a migration or a check has it."""
+        return self.driver._reconciler._locks.hold(UUID)
 
     def events(self) -> list[str]:
         return [
@@ -389,7 +393,7 @@ class LiveMigrationTest(DriverTestCase):
         self.destination_skip.assert_not_called()
 
     def test_a_guest_that_is_being_restored_is_skipped(self) -> None:
-        with self.driver._locks.hold(UUID):
+        with self.hold():
             self.migrate()
         self.stock['live_migration'].assert_called_once_with(
             self.driver,
@@ -534,17 +538,20 @@ class OtherMethodsTest(DriverTestCase):
 
     def migrate_away(self) -> None:
         """Have the guest shrunk and landed."""
+        self.driver.init_host('source')
         self.stock['live_migration'].side_effect = lambda *_a: setattr(
             self.guest, 'host', 'dest'
         )
         self.migrate()
         self.domain = fakes.FakeGuest(self.guest, 'dest')
         self.find_domain.return_value = self.domain
+        self.hypervisor.domains[UUID] = self.domain
 
     def test_an_error_of_ours_does_not_stop_a_landing(self) -> None:
-        self.find_domain.side_effect = ZeroDivisionError
+        self.driver.init_host('source')
+        self.hypervisor.fault = ZeroDivisionError()
         self.arrive()
-        self.clock.wait(1)
+        self.clock.wait(reconciler.WAIT_SECONDS + 1)
         name = 'post_live_migration_at_destination'
         self.assertEqual(1, self.stock[name].call_count)
         (line,) = self.log_lines('ERROR')
@@ -553,9 +560,8 @@ class OtherMethodsTest(DriverTestCase):
     def test_a_guest_that_ended_on_its_way_is_none_to_complain_of(
         self,
     ) -> None:
-        self.find_domain.side_effect = exception.InstanceNotFound(
-            instance_id=UUID
-        )
+        self.driver.init_host('source')
+        del self.hypervisor.domains[UUID]
         self.arrive()
         self.clock.wait(1)
         name = 'post_live_migration_at_destination'
@@ -569,17 +575,6 @@ class OtherMethodsTest(DriverTestCase):
         self.assertRaises(ZeroDivisionError, self.arrive)
         self.clock.wait(10)
         self.assert_whole()
-
-    def test_where_no_thread_starts_any_more_the_guest_lands_all_the_same(
-        self,
-    ) -> None:
-        self.migrate_away()
-        self.thread.side_effect = None
-        self.thread.return_value.start.side_effect = RuntimeError('no thread')
-        self.arrive()
-        name = 'post_live_migration_at_destination'
-        self.assertEqual(1, self.stock[name].call_count)
-        self.assertIsNotNone(self.guest.metadata)
 
 
 class LandedTest(DriverTestCase):
@@ -638,11 +633,6 @@ class LandedTest(DriverTestCase):
         self.clock.wait(50)
         self.assert_whole()
 
-    def test_what_a_hanging_reconciler_sees_to_is_left_to_it(self) -> None:
-        with self.driver._locks.hold(UUID):
-            self.arrive()
-        self.assertEqual([], self.domain.calls)
-
     def test_a_guest_that_leaves_again_at_once_leaves_without_it_too(
         self,
     ) -> None:
@@ -664,7 +654,7 @@ class LandedTest(DriverTestCase):
         self.assertEqual([('read_metadata',)], self.domain.calls)
 
     def test_a_guest_that_leaves_from_here_stays_released(self) -> None:
-        with self.driver._locks.hold(UUID):
+        with self.hold():
             self.emit()
         self.assertEqual([], self.domain.calls)
 
@@ -775,7 +765,7 @@ class BusOutageTest(DriverTestCase):
     def test_a_guest_that_is_being_restored_waits_for_its_lock_alone(
         self,
     ) -> None:
-        with self.driver._locks.hold(UUID):
+        with self.hold():
             self.migrate()
         self.assertEqual(driver.LOCK_WAIT_SECONDS, self.transfer_at_seconds)
 
@@ -818,7 +808,8 @@ class BusOutageTest(DriverTestCase):
         self.migrate()
         self.clock.wait(300)
         self.domain = fakes.FakeGuest(self.guest, 'dest')
-        self.find_domain.return_value = self.domain
+        self.hypervisor.domains[UUID] = self.domain
+        self.driver.init_host('dest')
         self.driver.post_live_migration_at_destination(
             self.context, self.instance, []
         )
@@ -864,7 +855,7 @@ class BusOutageTest(DriverTestCase):
         self.recover.assert_called_once()
         self.assertGreater(self.guest.missing_kib, 0)
         self.assertAlmostEqual(
-            restore_step.WAIT_SECONDS,
+            reconciler.WAIT_SECONDS,
             notified_at[0] - failed_at[0],
             delta=0.5,
         )
@@ -896,7 +887,7 @@ class ShutdownTest(DriverTestCase):
             told_at.append(self.clock.now())
 
         self.event_create.side_effect = slow
-        with self.driver._locks.hold(UUID):
+        with self.hold():
             self.migrate()
         self.assertEqual([], told_at)
         self.driver.cleanup_host('source')
@@ -906,26 +897,35 @@ class ShutdownTest(DriverTestCase):
 class RequestIdTest(base.TestCase):
     """An operator looks for a request in the log of nova-compute."""
 
+    @contextlib.contextmanager
+    def lend_a_spoilt_one(self, _connections: object) -> Iterator[mock.Mock]:
+        host = mock.Mock(spec=hosts.Host)
+        host.journal_entries.return_value = {}
+        host.guest.return_value.read_metadata.return_value = 'not XML'
+        yield host
+
     def test_a_landing_is_logged_with_the_request(self) -> None:
         self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
         self.patch_autospec(
             nova_driver.LibvirtDriver, 'post_live_migration_at_destination'
         )
         self.patch_autospec(
-            driver.FreememLibvirtDriver,
-            '_guest',
-            side_effect=ZeroDivisionError,
+            hosts.Connections, 'host', side_effect=self.lend_a_spoilt_one
         )
         log = self.useFixture(base.NovaLog())
-        ours = driver.FreememLibvirtDriver('api', engine=mock.Mock())
+        self.patch_autospec(nova_driver.LibvirtDriver, 'init_host')
+        ours = driver.FreememLibvirtDriver(
+            'api', engine=mock.Mock(policy=fakes.make_policy())
+        )
+        ours.init_host('dest')
+        self.addCleanup(ours._reconciler.stop)
         request = context.RequestContext(is_admin=False)
         ours.post_live_migration_at_destination(
             request, objects.Instance(uuid=UUID), []
         )
-        for thread in threading.enumerate():
-            if thread.name.startswith('freemem-'):
-                thread.join(60)
-        (line,) = log.lines('Could not restore memory of the guest')
+        with ours._reconciler.hold(UUID, 60):
+            pass
+        (line,) = log.lines('The journal entry of the guest cannot be read')
         self.assertIn(f'[None {request.request_id} ', line)
         self.assertIn(f'[instance: {UUID}]', line)
 
@@ -1052,9 +1052,14 @@ class DomainTest(base.TestCase):
         self.assertIs(mock.sentinel.handle, domain._handle)
         ours._host.get_guest.assert_called_once_with(instance)
 
-    def test_so_is_the_connection(self) -> None:
+    def test_its_memory_is_restored_by_a_connection_of_its_own(self) -> None:
         self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
-        ours = driver.FreememLibvirtDriver('api', engine=mock.Mock())
+        ours = driver.FreememLibvirtDriver(
+            'api', engine=mock.Mock(policy=fakes.make_policy())
+        )
         ours._host = mock.create_autospec(nova_host.Host, instance=True)
-        connection = ours._reconciler._host._connect()
-        self.assertIs(ours._host.get_connection.return_value, connection)
+        ours._host._uri = 'qemu:///system'
+        with ours._reconciler._host() as host:
+            self.assertIs(ours._host._connect.return_value, host._connect())
+        ours._host._connect.assert_called_once_with('qemu:///system', False)
+        ours._host.get_connection.assert_not_called()

@@ -184,11 +184,11 @@ class NovaTest(base.ConfTestCase):
             )
 
     def test_each_private_method_is_looked_at(self) -> None:
-        def changed(self: Any, other: Any, more: Any) -> None: ...
+        def changed(self: Any, a: Any, b: Any, c: Any) -> None: ...
 
         for owner, name in (
             (nova_host.Host, 'get_guest'),
-            (nova_host.Host, 'get_connection'),
+            (nova_host.Host, '_connect'),
             (manager.ComputeManager, '_rollback_live_migration'),
         ):
             self.assertIn(

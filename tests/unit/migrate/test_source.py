@@ -19,7 +19,6 @@ from typing import Any
 import testtools
 
 from nova_freemem import exceptions
-from nova_freemem.migrate import restore_step
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
@@ -27,6 +26,7 @@ from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
 from nova_freemem.release.requests import Request
 from nova_freemem.restore import journal
+from nova_freemem.restore import reconciler
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
@@ -242,7 +242,7 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         self.assertFalse(world.prepare())
         world.migration.restore()
         self.assertAlmostEqual(
-            3 + restore_step.WAIT_SECONDS,
+            3 + reconciler.WAIT_SECONDS,
             world.clock.now() - started_at,
             delta=0.3,
         )

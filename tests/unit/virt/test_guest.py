@@ -63,6 +63,11 @@ class GuestTestCase(base.TestCase):
         self.handle = make_handle()
         self.handle.reset_mock(return_value=True, side_effect=True)
         self.handle.XMLDesc.return_value = fakes.DOMAIN_XML
+        self.handle.controlInfo.return_value = [
+            libvirt.VIR_DOMAIN_CONTROL_OK,
+            0,
+            0,
+        ]
         self.guest = guests.Guest(self.handle)
 
 
@@ -114,6 +119,30 @@ class CallsTest(GuestTestCase):
             self.handle.state.return_value = [state, reason]
             self.assertIs(Situation.HAS_JOB, self.guest.situation())
         self.handle.jobStats.assert_not_called()
+
+    def test_it_has_a_job_while_qemu_answers_nobody(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.handle.jobStats.return_value = {'type': 0}
+        self.handle.controlInfo.return_value = [
+            libvirt.VIR_DOMAIN_CONTROL_OCCUPIED,
+            0,
+            guests.OCCUPIED_MILLISECONDS,
+        ]
+        self.assertIs(Situation.HAS_JOB, self.guest.situation())
+        self.handle.jobStats.assert_not_called()
+
+    def test_a_question_that_qemu_is_answering_is_no_job(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.handle.jobStats.return_value = {'type': 0}
+        for state, milliseconds in (
+            (
+                libvirt.VIR_DOMAIN_CONTROL_OCCUPIED,
+                guests.OCCUPIED_MILLISECONDS - 1,
+            ),
+            (libvirt.VIR_DOMAIN_CONTROL_JOB, 60_000),
+        ):
+            self.handle.controlInfo.return_value = [state, 0, milliseconds]
+            self.assertIs(Situation.RUNNING, self.guest.situation())
 
     def test_what_would_wait_for_a_job_is_not_begun(self) -> None:
         self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
