@@ -91,7 +91,7 @@ class _Client:
 
     def begin(self) -> None:
         """Show that memory is outstanding; again changes nothing."""
-        if self._event is not None:
+        if self._event is not None and not self.ended.is_set():
             self._shown.enter_context(self._event)
             self._event = None
 
@@ -388,7 +388,11 @@ class Reconciler:
                     if check.began_at_seconds is None
                     and check.state.due_at_seconds <= now
                 ),
-                key=lambda item: item[1].state.due_at_seconds,
+                # Those first for whom somebody waits.
+                key=lambda item: (
+                    not item[1].clients,
+                    item[1].state.due_at_seconds,
+                ),
             )
         for uuid, check in due:
             if not self._has_room(now):
@@ -619,9 +623,13 @@ class Reconciler:
         _end(late, False)
 
     def _late(self, clients: list[_Client]) -> list[_Client]:
-        """Return those who are not to wait longer."""
+        """Return those who are to be told now."""
         now = self._clock.now()
-        return [client for client in clients if client.until_seconds <= now]
+        return [
+            client
+            for client in clients
+            if client.until_seconds <= now and not client.ended.is_set()
+        ]
 
 
 def _reporter(uuid: str, clients: list[_Client]) -> reporters.GuestReporter:

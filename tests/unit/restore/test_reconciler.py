@@ -336,6 +336,19 @@ class LandingTest(ClientTestCase):
         self.assert_restored(guest)
         self.assertEqual([], self.log_lines('WARNING'))
 
+    def test_what_was_stuck_from_the_start_is_not_shown_later(self) -> None:
+        guest = self.add_guest(deflate_kib_per_second=100 * MIB)
+        guest.answers = threading.Event()
+        self.land()
+        self.clock.wait(20)
+        self.reporter.restore_stuck.assert_called_once()
+        guest.answers.set()
+        self.clock.wait(1)
+        self.assertEqual([], self.event)
+        self.reporter.restored.assert_not_called()
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assert_restored(guest)
+
     def test_a_guest_that_is_to_leave_again_gets_its_memory_first(
         self,
     ) -> None:
@@ -944,6 +957,21 @@ class HungGuestTest(ReconcilerTestCase):
         for guest in guests:
             self.assert_restored(guest)
 
+    def test_who_waits_for_a_guest_comes_first(self) -> None:
+        self.start()
+        self.clock.wait(1)
+        self.add_hung_guests(WORKERS)
+        for number in range(WORKERS):
+            self.reconciler.notify(f'hung {number}')
+        guest = self.add_guest()
+        self.reconciler.restore(
+            fakes.UUID,
+            mock.create_autospec(reporters.GuestReporter, instance=True),
+            contextlib.nullcontext(),
+        )
+        self.clock.wait(0.01)
+        self.assertEqual(4 * GIB, guest.target_kib)
+
     def test_no_more_threads_are_lost_than_libvirtd_can_spare(self) -> None:
         self.add_hung_guests(50)
         self.start()
@@ -975,17 +1003,38 @@ class HungGuestTest(ReconcilerTestCase):
     ) -> None:
         for number in range(440):
             self.add_guest(f'whole {number}', outstanding=False)
-        guests = self.add_guests(55)
+        guests = self.add_guests(20)
         self.add_hung_guests(5)
         self.start()
-        self.clock.wait(INTERVAL_SECONDS)
+        self.clock.wait(reconciler.STUCK_SECONDS + 1)
+        reporter = mock.create_autospec(reporters.GuestReporter, instance=True)
+        waited: list[tuple[bool, float]] = []
+
+        def fail(uuid: str) -> None:
+            began_at = self.clock.now()
+            is_done = self.reconciler.restore_and_wait(uuid, reporter, None)
+            waited.append((is_done, self.clock.now() - began_at))
+
+        for number in range(15):
+            guests.append(self.add_guest(f'failed {number}'))
+            self.clock.thread(fail, (f'failed {number}',)).start()
+        for number in range(20):
+            uuid = f'landed {number}'
+            guests.append(self.add_guest(uuid))
+            self.reconciler.notify(uuid)
+            self.reconciler.restore(uuid, reporter, contextlib.nullcontext())
+        self.clock.wait(reconciler.WAIT_SECONDS)
+        self.assertEqual([True] * 15, [is_done for is_done, _ in waited])
+        self.assertLess(max(seconds for _, seconds in waited), 4)
+        self.assertEqual(35, reporter.restored.call_count)
+        self.clock.wait(INTERVAL_SECONDS - 21)
         for guest in guests:
             self.assert_restored(guest)
         self.assertLessEqual(self.most_threads, 1 + WORKERS + 5)
         self.assertEqual(5, len(self.log_lines('WARNING')))
         self.assertEqual(5, len(self.reconciler.remembered()))
         for domain in self.host.domains.values():
-            self.assertLess(len(domain.calls), 40)
+            self.assertLess(len(domain.calls), 150)
 
     def test_without_threads_guests_are_restored_all_the_same(self) -> None:
         guests = self.add_guests(2)
