@@ -93,9 +93,7 @@ class LocksTest(base.TestCase):
         with contextlib.ExitStack() as stack:
             with self.locks.hold('a') as first:
                 first.give_up()
-                self.assertIsNotNone(
-                    stack.enter_context(self.locks.hold('a'))
-                )
+                self.assertIsNotNone(stack.enter_context(self.locks.hold('a')))
             with self.locks.hold('a') as third:
                 self.assertIsNone(third)
 

@@ -221,9 +221,7 @@ class LandingTest(ClientTestCase):
         self.clock.wait(5)
         self.assert_restored(guest)
         began_at, ended_at = self.event
-        self.assertAlmostEqual(
-            3072 / 1200 - 1, ended_at - began_at, delta=0.7
-        )
+        self.assertAlmostEqual(3072 / 1200 - 1, ended_at - began_at, delta=0.7)
 
     def test_it_is_restored_where_novas_own_steps_never_come(self) -> None:
         guest = self.resume()
@@ -291,8 +289,8 @@ class LandingTest(ClientTestCase):
         for call in range(1, 8):
             self.start_anew()
             guest = self.add_guest()
-            self.host.domains[fakes.UUID].fault_at[call] = (
-                fakes.libvirt_error(exceptions.LibvirtError, 'no')
+            self.host.domains[fakes.UUID].fault_at[call] = fakes.libvirt_error(
+                exceptions.LibvirtError, 'no'
             )
             self.land()
             self.clock.wait(8)

@@ -110,7 +110,9 @@ class DecideTest(base.TestCase):
     ) -> None:
         state, dues = State(), []
         for _time in range(20):
-            _action, state = decide(state, Seen(ENTRY, situation=Situation.HAS_JOB))
+            _action, state = decide(
+                state, Seen(ENTRY, situation=Situation.HAS_JOB)
+            )
             dues.append(round(state.due_at_seconds - NOW, 1))
         self.assertEqual([0.1, 0.2, 0.4], dues[:3])
         self.assertEqual(60.0, dues[-1])
@@ -223,7 +225,9 @@ STATES = strategies.builds(
     attempts=strategies.integers(0, schedule.MOST_ATTEMPTS),
     begun=strategies.sampled_from([None, BEGUN]),
     nudge=strategies.sampled_from(Nudge),
-    nudge_at_seconds=strategies.sampled_from([0.0, NOW, NOW + 0.01, NOW + 5.0]),
+    nudge_at_seconds=strategies.sampled_from(
+        [0.0, NOW, NOW + 0.01, NOW + 5.0]
+    ),
     unreadable=strategies.sampled_from([None, 'not XML']),
 )
 
