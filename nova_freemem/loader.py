@@ -88,6 +88,18 @@ def check_nova(ours: type) -> None:
     differences = [
         *contract.overrides(ours, driver.LibvirtDriver),
         *contract.attribute(driver.LibvirtDriver, '_host'),
+        *contract.call(
+            driver.LibvirtDriver,
+            '_get_migration_flags',
+            'self',
+            'is_block_migration',
+        ),
+        *contract.call(
+            driver.LibvirtDriver,
+            '_is_post_copy_enabled',
+            'self',
+            'migration_flags',
+        ),
         *contract.call(host.Host, 'get_connection', 'self'),
         *contract.call(host.Host, 'get_guest', 'self', 'instance'),
         *contract.attribute(guest.Guest, '_domain'),

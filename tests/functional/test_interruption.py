@@ -13,6 +13,7 @@
 """Live migrations that fail, are aborted or forced: memory is restored."""
 
 import threading
+import time
 
 from nova_freemem import clock
 from tests.functional import base
@@ -101,13 +102,38 @@ class RequestDuringTheRelease(base.LiveMigrationTestCase):
     CLOCK = clock.Clock
     CONFIGURATION = base.ENABLED + 'mode = before\n'
 
+    #: How Nova forces a transfer.
+    FORCED_BY = 'pause'
+
     def setUp(self) -> None:
         super().setUp()
         self.guest.inflates_down_to_kib = base.MEMORY_KIB // 2
         self.transfers: list[fakedomain.Domain] = []
-        self.source.transfer = self.transfers.append
+        self.source.transfer = self.transfer_forever
+        self.source.sends_at_once = False
         self.ask_to_migrate()
         self.assertTrue(self.guest.has_stopped.wait(base.PATIENCE_SECONDS))
+
+    def transfer_forever(self, domain: fakedomain.Domain) -> None:
+        """End no sooner than it is forced; QEMU starts meanwhile."""
+        self.transfers.append(domain)
+        time.sleep(1)
+        domain.send()
+        self.assertTrue(domain.forced.wait(base.PATIENCE_SECONDS))
+
+    def force(self) -> None:
+        self.api.api_post(
+            f'{self.migration_url()}/action', {'force_complete': None}
+        )
+
+    def assert_forced_once(self) -> None:
+        ((how, memory_kib),) = self.transfers[0].forced_by
+        self.assertEqual(self.FORCED_BY, how)
+        self.assert_memory_as_it_was_forced(memory_kib)
+
+    def assert_memory_as_it_was_forced(self, memory_kib: int) -> None:
+        """What was released stays released until the guest lands."""
+        self.assertLess(memory_kib, base.MEMORY_KIB)
 
     def test_abort_leaves_the_server_where_it_was(self) -> None:
         self.api.api_delete(self.migration_url())
@@ -116,9 +142,80 @@ class RequestDuringTheRelease(base.LiveMigrationTestCase):
         self.assert_no_allocation_at_the_destination()
         self.assert_whole(self.source)
 
-    def test_force_complete_migrates_with_what_was_released(self) -> None:
-        self.api.api_post(
+    def test_force_complete_forces_the_transfer_as_well(self) -> None:
+        self.force()
+        self.see('completed', 'active', 'destination')
+        self.assert_forced_once()
+        self.assert_whole(self.destination)
+
+
+class RequestDuringTheReleaseWithPostCopy(RequestDuringTheRelease):
+    """Nova forces a transfer by switching it to post-copy."""
+
+    CONFIGURATION = (
+        RequestDuringTheRelease.CONFIGURATION
+        + '[libvirt]\nlive_migration_permit_post_copy = true\n'
+    )
+    FORCED_BY = 'post-copy'
+
+    def assert_memory_as_it_was_forced(self, memory_kib: int) -> None:
+        """In post-copy nobody could restore it."""
+        self.assertEqual(base.MEMORY_KIB, memory_kib)
+
+
+class TimeoutAction(RequestDuringTheReleaseWithPostCopy):
+    """Nova itself forces what takes too long; no operator is needed."""
+
+    CONFIGURATION = (
+        RequestDuringTheReleaseWithPostCopy.CONFIGURATION
+        + 'live_migration_completion_timeout = 1\n'
+        + 'live_migration_timeout_action = force_complete\n'
+    )
+
+    def force(self) -> None:
+        pass
+
+
+class RequestBeforeTheTransferRuns(base.LiveMigrationTestCase):
+    """The release is over, and libvirt has no job yet."""
+
+    CONFIGURATION = base.ENABLED
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.source.transfer = self.transfer
+
+    def transfer(self, domain: fakedomain.Domain) -> None:
+        """End no sooner than somebody requests it."""
+        if not domain.forced.wait(2):
+            domain.cancelled.wait(base.PATIENCE_SECONDS)
+
+    def test_abort_is_not_lost(self) -> None:
+        self.source.before_job = lambda domain: self.api.api_delete(
+            self.migration_url()
+        )
+        self.ask_to_migrate()
+        self.see(*base.FAILED, 'source')
+        self.assertIn('Success', self.abort_results())
+        self.assert_no_allocation_at_the_destination()
+        self.assert_whole(self.source)
+
+    def abort_results(self) -> list[str]:
+        """What the abort came to, in the server's events."""
+        return [
+            event['result']
+            for action in self.api.get_instance_actions(self.server['id'])
+            for event in self.api.get_instance_action_details(
+                self.server['id'], action['request_id']
+            )['events']
+            if event['event'] == 'compute_live_migration_abort'
+        ]
+
+    def test_force_complete_is_not_lost(self) -> None:
+        self.source.before_job = lambda domain: self.api.api_post(
             f'{self.migration_url()}/action', {'force_complete': None}
         )
-        self.see('completed', 'active', 'destination')
+        domain = self.domain_at(self.source)
+        self.migrate()
+        self.assertEqual(1, len(domain.forced_by))
         self.assert_whole(self.destination)
