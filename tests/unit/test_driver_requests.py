@@ -14,14 +14,12 @@
 
 from collections.abc import Callable
 import itertools
-from unittest import mock
 
 from nova import exception
 from nova.objects import migrate_data as migrate_data_objects
 from nova.virt.libvirt import driver as nova_driver
 
 from nova_freemem.migrate import source
-from nova_freemem.migrate.engine import Engine
 from tests.simulation import fakes
 from tests.unit import test_driver
 
@@ -186,10 +184,6 @@ class RequestAtAnyMomentTest(test_driver.DriverTestCase):
         self.guest.actual_kib = self.guest.target_kib = self.guest.memory_kib
         self.guest.touched_kib = self.guest.free_kib
         self.guest.stats_period_seconds = 10
-        self.driver._engine = self.fresh_engine()
-
-    def fresh_engine(self) -> Engine:
-        return self.engine
 
     def moments(self) -> list[float]:
         """Each quarter of a second until all is over, and some between."""
@@ -225,10 +219,9 @@ class RequestAtAnyMomentTest(test_driver.DriverTestCase):
             stopped = nova.effects.count(ABORTED) + nova.effects.count(
                 CANCELLED_BEFORE
             )
-            if REFUSED in nova.effects:
-                self.assertEqual(0, stopped, (first, second))
-            else:
-                self.assertEqual(1, stopped, (first, second))
+            self.assertLessEqual(stopped, 1, (first, second))
+            if not stopped:
+                self.assertIn(REFUSED, nova.effects, (first, second))
             self.assertLessEqual(nova.effects.count(FORCED), 1)
 
     def test_while_another_has_the_guest_a_request_is_held(self) -> None:
@@ -242,11 +235,9 @@ class RequestAtAnyMomentTest(test_driver.DriverTestCase):
         self,
     ) -> None:
         self.disable()
-        engine = self.driver._engine
-        with mock.patch.object(self, 'fresh_engine', return_value=engine):
-            for request, effect in ((ABORT, ABORTED), (FORCE, FORCED)):
-                nova = self.story((0.3, request))
-                self.assertEqual([effect], nova.effects)
+        for request, effect in ((ABORT, ABORTED), (FORCE, FORCED)):
+            nova = self.story((0.3, request))
+            self.assertEqual([effect], nova.effects)
 
     def test_an_error_of_ours_loses_none(self) -> None:
         self.patch_autospec(
