@@ -208,10 +208,13 @@ class SourceMigration:
     def restore_for_post_copy(self) -> None:
         """Restore what is out, and wait a little until it has arrived.
 
-        QEMU drops what a balloon inflates in post-copy, and libvirt's calls
-        for the guest at the destination wait until post-copy has ended. So
-        nothing may be released any more, and nothing be restored only there.
-        Does nothing but wait where nothing is released, or again.
+        In post-copy QEMU drops what a balloon inflates, and libvirt's calls
+        about the guest's memory at the destination wait until it has ended,
+        QEMU's monitor included (measured with libvirt 11.3 and QEMU 10.0: 25
+        of 25 s). A target that QEMU has before it takes along, and the balloon
+        goes on deflating at the destination.
+
+        Where nothing is released, or it is asked again, nothing is waited for.
         """
         if self._transfer is None:
             return

@@ -186,8 +186,8 @@ class RequestAtAnyMomentTest(test_driver.DriverTestCase):
         self.guest.stats_period_seconds = 10
 
     def moments(self) -> list[float]:
-        """Each quarter of a second until all is over, and some between."""
-        return [0.02 + number * 0.23 for number in range(66)]
+        """Each third of a second until all is over, on no beat of the story."""
+        return [0.02 + number * 0.33 for number in range(46)]
 
     def assert_one_effect(self, nova: StockNova, seconds: float) -> None:
         self.assertEqual(1, len(nova.effects), (seconds, nova.effects))
