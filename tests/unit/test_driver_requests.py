@@ -186,7 +186,7 @@ class RequestAtAnyMomentTest(test_driver.DriverTestCase):
         self.guest.stats_period_seconds = 10
 
     def moments(self) -> list[float]:
-        """Each third of a second until all is over, on no beat of the story."""
+        """Each third of a second until all is over, and off its beat."""
         return [0.02 + number * 0.33 for number in range(46)]
 
     def assert_one_effect(self, nova: StockNova, seconds: float) -> None:
