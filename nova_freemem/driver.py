@@ -27,12 +27,14 @@ from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
 from nova_freemem import trait
+from nova_freemem.migrate import handover as handovers
 from nova_freemem.migrate import readiness
 from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.requests import Request
+from nova_freemem.release.requests import Requests
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
@@ -71,6 +73,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """
         super().__init__(virtapi, read_only, *args, **kwargs)
         self._engine = engine
+        self._handovers: dict[str, handovers.Handover] = {}
         self._migrations: dict[str, source.SourceMigration] = {}
         self._clock = clocks.Clock()
         self._events = event_queue.EventQueue(self._clock)
@@ -134,41 +137,39 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration`.
         """
-        with self._held(instance.uuid) as hold:
-            migration = self._source_migration(
-                context, instance, dest, migrate_data, hold
-            )
-            if migration is None:
-                super().live_migration(
-                    context,
+        reporter = self._reporter(context, instance)
+        handover = handovers.Handover(
+            functools.partial(self._outgoing_migration, instance),
+            self._permits_post_copy(migrate_data),
+            reporter,
+            self._clock,
+        )
+        self._handovers[instance.uuid] = handover
+        try:
+            with self._held(instance.uuid) as hold:
+                migration = self._source_migration(
+                    reporter,
                     instance,
                     dest,
-                    post_method,
-                    recover_method,
-                    block_migration,
                     migrate_data,
-                    *args,
-                    **kwargs,
+                    hold,
+                    handover.requests,
                 )
-                return
-
-            def recover(*details: Any, **named: Any) -> None:
-                migration.fail()
-                recover_method(*details, **named)
-
-            self._migrations[instance.uuid] = migration
-            try:
-                state = migration.prepare(dest)
-                if isinstance(state, source.Cancelled):
-                    recover_method(
-                        context,
-                        instance,
-                        dest,
-                        migrate_data,
-                        migration_status='cancelled',
-                    )
-                    return
-                with migration.transfer(dest, state):
+                recover = recover_method
+                if migration is not None:
+                    recover = _restoring_first(migration, recover_method)
+                with self._prepared(
+                    instance, dest, migration, handover
+                ) as is_cancelled:
+                    if is_cancelled:
+                        recover_method(
+                            context,
+                            instance,
+                            dest,
+                            migrate_data,
+                            migration_status='cancelled',
+                        )
+                        return
                     super().live_migration(
                         context,
                         instance,
@@ -180,30 +181,42 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                         *args,
                         **kwargs,
                     )
-            finally:
-                self._migrations.pop(instance.uuid, None)
-                migration.restore()
+        finally:
+            self._handovers.pop(instance.uuid, None)
 
     def live_migration_abort(
         self, instance: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Abort a release that is under way, or Nova's transfer.
 
+        Before the transfer runs, it is held.
         See :meth:`nova.virt.driver.ComputeDriver.live_migration_abort`.
         """
-        if not self._submit(instance, Request.ABORT):
-            super().live_migration_abort(instance, *args, **kwargs)
+        self._submit(
+            instance,
+            Request.ABORT,
+            functools.partial(
+                super().live_migration_abort, instance, *args, **kwargs
+            ),
+        )
 
     def live_migration_force_complete(
         self, instance: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """End a release that is under way, or force Nova's transfer.
+        """End a release that is under way, and force Nova's transfer.
 
+        Before the transfer runs, it is held. Nova's own timeout action calls
+        this as well.
         See
         :meth:`nova.virt.driver.ComputeDriver.live_migration_force_complete`.
         """
-        if not self._submit(instance, Request.FORCE_COMPLETE):
-            super().live_migration_force_complete(instance, *args, **kwargs)
+        force = super().live_migration_force_complete
+
+        def restore_and_force() -> None:
+            self._restore_for_post_copy(instance)
+            force(instance, *args, **kwargs)
+
+        self._submit(instance, Request.FORCE_COMPLETE, restore_and_force)
 
     def post_live_migration_at_destination(
         self,
@@ -283,19 +296,85 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         finally:
             self._events.flush()
 
-    def _submit(self, instance: Any, request: Request) -> bool:
+    @contextlib.contextmanager
+    def _prepared(
+        self,
+        instance: Any,
+        dest: str,
+        migration: source.SourceMigration | None,
+        handover: handovers.Handover,
+    ) -> Iterator[bool]:
+        """Have done for a guest what is done before and beside its transfer.
+
+        :param migration: our part in it, None for none
+        :param handover: what is requested of it
+        :returns: whether it is cancelled and Nova has nothing to transfer,
+                  as a context manager, for the transfer
+        """
+        if migration is None:
+            if handover.requests.latest is Request.ABORT:
+                yield True
+                return
+            with handover.during_transfer():
+                yield False
+            return
+        self._migrations[instance.uuid] = migration
+        try:
+            state = migration.prepare(dest)
+            if isinstance(state, source.Cancelled):
+                yield True
+                return
+            with (
+                migration.transfer(dest, state),
+                handover.during_transfer(),
+            ):
+                yield False
+        finally:
+            self._migrations.pop(instance.uuid, None)
+            migration.restore()
+
+    def _submit(
+        self, instance: Any, request: Request, action: Callable[[], None]
+    ) -> None:
+        handover = self._handovers.get(instance.uuid)
+        if handover is None:
+            action()
+        else:
+            handover.submit(request, action)
+
+    def _restore_for_post_copy(self, instance: Any) -> None:
+        handover = self._handovers.get(instance.uuid)
         migration = self._migrations.get(instance.uuid)
-        return migration is not None and migration.requests.submit(request)
+        if migration is None or handover is None or not handover.post_copy:
+            return
+        migration.restore_for_post_copy()
+
+    def _permits_post_copy(self, migrate_data: Any) -> bool:
+        """Return whether Nova forces a migration by switching to post-copy."""
+        try:
+            return bool(
+                self._is_post_copy_enabled(
+                    self._get_migration_flags(migrate_data.block_migration)
+                )
+            )
+        except Exception:
+            return False  # Nova will say what it lacks.
+
+    def _outgoing_migration(self, instance: Any) -> guests.Outgoing:
+        try:
+            return self._guest(instance).outgoing_migration()
+        except Exception:
+            return guests.Outgoing.NONE  # It has left, or Nova will see.
 
     def _source_migration(
         self,
-        context: Any,
+        reporter: reporters.Reporter,
         instance: Any,
         dest: str,
         migrate_data: Any,
         hold: reconciler.Hold | None,
+        requests: Requests,
     ) -> source.SourceMigration | None:
-        reporter = self._reporter(context, instance)
         if hold is None:
             reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
             return None
@@ -313,6 +392,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                     self._destination_skip,
                     migrate_data.migration.dest_node or dest,
                 ),
+                requests,
             )
         except Exception as error:
             reporter.error('Looking up the guest', error)
@@ -328,3 +408,13 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
     def _guest(self, instance: Any) -> guests.Guest:
         return guests.Guest(self._host.get_guest(instance)._domain)
+
+
+def _restoring_first(
+    migration: source.SourceMigration, recover_method: Callable[..., None]
+) -> Callable[..., None]:
+    def recover(*args: Any, **kwargs: Any) -> None:
+        migration.fail()
+        recover_method(*args, **kwargs)
+
+    return recover

@@ -90,6 +90,18 @@ def check_nova(ours: type) -> None:
         *contract.attribute(driver.LibvirtDriver, '_host'),
         *contract.call(host.Host, '_connect', 'self', 'uri', 'read_only'),
         *contract.attribute(host.Host, '_uri'),
+        *contract.call(
+            driver.LibvirtDriver,
+            '_get_migration_flags',
+            'self',
+            'is_block_migration',
+        ),
+        *contract.call(
+            driver.LibvirtDriver,
+            '_is_post_copy_enabled',
+            'self',
+            'migration_flags',
+        ),
         *contract.call(host.Host, 'get_guest', 'self', 'instance'),
         *contract.attribute(guest.Guest, '_domain'),
         *contract.members(

@@ -43,8 +43,8 @@ class TransferWatch:
     def __init__(self, tasks: Sequence[Task]) -> None:
         """Initialize the threads.
 
-        :param tasks: each is given the requests in which
-                      ``TRANSFER_ENDED`` arrives, and ends then
+        :param tasks: each is given the requests in which what is submitted
+                      arrives, and ``TRANSFER_ENDED``, with which it ends
         """
         self._mailboxes = [Requests() for _task in tasks]
         self._threads = [
@@ -62,10 +62,17 @@ class TransferWatch:
         for thread in self._threads:
             thread.start()
 
+    def submit(self, request: Request) -> None:
+        """Submit a request to every task.
+
+        :param request: what to do
+        """
+        for requests in self._mailboxes:
+            requests.submit(request)
+
     def stop(self) -> None:
         """End the tasks, and wait for that; again changes nothing."""
-        for requests in self._mailboxes:
-            requests.submit(Request.TRANSFER_ENDED)
+        self.submit(Request.TRANSFER_ENDED)
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -98,7 +105,8 @@ def learn_bandwidth(
     :param dest: the destination's name
     :param bandwidths: what to teach
     :param clock: for waits
-    :param requests: the end of the transfer arrives here
+    :param requests: the end of the transfer arrives here, or post-copy, in
+                     which QEMU sends what the guest asks for
     """
     best_kib_per_second = 0.0
     before: tuple[float, float] | None = None

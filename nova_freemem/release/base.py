@@ -42,6 +42,7 @@ class EndReason(enum.Enum):
     ABORTED = 'the migration was aborted'
     NO_EFFECT = 'the resident size does not fall'
     PRESSURE = 'the guest came under memory pressure'
+    POST_COPY = 'post-copy begins'
 
     @property
     def restores(self) -> bool:
@@ -50,6 +51,7 @@ class EndReason(enum.Enum):
             EndReason.ABORTED,
             EndReason.NO_EFFECT,
             EndReason.PRESSURE,
+            EndReason.POST_COPY,
         )
 
 

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What can be asked of a release that is under way."""
+"""What can be asked of a migration before and while memory is out."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ import threading
 
 
 class Request(enum.Enum):
-    """What a release is asked to do."""
+    """What a migration, or a watch of it, is asked to do."""
 
     ABORT = 'abort'
     FORCE_COMPLETE = 'force-complete'
+    POST_COPY = 'post-copy begins'
     TRANSFER_ENDED = 'transfer ended'
 
 
 class Requests:
-    """The mailbox between whoever asks and a release.
+    """The mailbox between whoever asks and what is under way.
 
     :ivar latest: the request that counts, None before the first
     :ivar arrived: set once there is one
@@ -60,8 +61,10 @@ class Requests:
     def close(self) -> Request | None:
         """Accept no more requests.
 
-        :returns: the request that counts, if there was one
+        :returns: the request that counts, if there was one; None once it is
+                  closed: it has been taken
         """
         with self._lock:
+            taken = self.latest if self._open else None
             self._open = False
-            return self.latest
+            return taken

@@ -24,6 +24,7 @@ from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.base import Release
+from nova_freemem.release.requests import Request
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.restore.schedule import RestoreResult
@@ -222,6 +223,30 @@ class Reporter(GuestReporter):
             "this host skip memory release for a while (see 'backing_off' in "
             'the operations guide).',
             {'original': plan.original_kib // KIB_PER_MIB},
+            instance=self._instance,
+        )
+
+    def restored_for_post_copy(self, plan: Plan) -> None:
+        """Report that all memory is restored before post-copy begins.
+
+        :param plan: what had been released
+        """
+        LOG.info(
+            'Post-copy begins: all %(original)d MiB of the guest are restored '
+            'before, because its memory cannot be changed in post-copy.',
+            {'original': plan.original_kib // KIB_PER_MIB},
+            instance=self._instance,
+        )
+
+    def request_too_late(self, request: Request) -> None:
+        """Report that a request did not reach Nova's transfer.
+
+        :param request: what was requested
+        """
+        LOG.warning(
+            'The request to %(request)s the live migration came too late: '
+            'the transfer had ended.',
+            {'request': request.value},
             instance=self._instance,
         )
 

@@ -69,6 +69,9 @@ _RUNNING_IN_FLIGHT = (
     'VIR_DOMAIN_RUNNING_POSTCOPY_FAILED',
 )
 
+# Other jobs of a domain, a backup for one, are no migration.
+_MIGRATION_OUT = libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
+
 
 class Situation(enum.Enum):
     """Whether memory of a guest can be restored; the value is for people."""
@@ -76,6 +79,15 @@ class Situation(enum.Enum):
     RUNNING = 'running'
     PAUSED = 'paused'
     HAS_JOB = 'migrating or in another job'
+
+
+class Outgoing(enum.Enum):
+    """How far a migration away from this host is, as libvirt shows it."""
+
+    NONE = 'not under way'
+    STARTING = 'QEMU is being started at the destination'
+    COPYING_DISKS = 'disks are being copied'
+    SENDING_MEMORY = 'memory is being sent'
 
 
 class Guest:
@@ -328,6 +340,23 @@ class Guest:
             stats = self._handle.jobStats()
         processed_bytes = validation.amount(stats.get('memory_processed'))
         return None if processed_bytes is None else processed_bytes / 1024
+
+    def outgoing_migration(self) -> Outgoing:
+        """Return how far a migration away from this host is.
+
+        :raises LibvirtError: it could not be read
+        """
+        with translated('read the job statistics'):
+            stats = self._handle.jobStats()
+        if stats['type'] == libvirt.VIR_DOMAIN_JOB_NONE or (
+            stats.get('operation', _MIGRATION_OUT) != _MIGRATION_OUT
+        ):
+            return Outgoing.NONE
+        if validation.amount(stats.get('memory_processed')):
+            return Outgoing.SENDING_MEMORY
+        if validation.amount(stats.get('disk_processed')):
+            return Outgoing.COPYING_DISKS
+        return Outgoing.STARTING
 
     def agent_command(self, command: str, timeout_seconds: int) -> str:
         """Send one command to the QEMU guest agent.

@@ -67,6 +67,12 @@ class Reporter:
     def pressure_during_transfer(self, plan: Any) -> None:
         pass
 
+    def restored_for_post_copy(self, plan: Any) -> None:
+        pass
+
+    def request_too_late(self, request: Any) -> None:
+        pass
+
     def restored(self, result: Any) -> None:
         pass
 

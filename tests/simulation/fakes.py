@@ -242,6 +242,14 @@ class FakeGuest:
     def transferred_kib(self) -> float | None:
         return self.guest.transferred_kib
 
+    @_call
+    def outgoing_migration(self) -> guests.Outgoing:
+        if self.guest.transferred_kib is None:
+            return guests.Outgoing.NONE
+        if self.guest.transferred_kib > 0:
+            return guests.Outgoing.SENDING_MEMORY
+        return guests.Outgoing.STARTING
+
     def _wait_for_qemu(self) -> None:
         """Wait for an answer, or until whoever waits has got one."""
         guest = self.guest

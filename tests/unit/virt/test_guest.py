@@ -23,6 +23,7 @@ from lxml import etree
 from nova_freemem import exceptions
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt.guest import Outgoing
 from nova_freemem.virt.guest import Situation
 from tests import base
 from tests.fuzz import oracle
@@ -253,6 +254,53 @@ class CallsTest(GuestTestCase):
         self.assertIsNone(self.guest.transferred_kib())
 
 
+class OutgoingMigrationTest(GuestTestCase):
+    """What libvirt 11.3 answers while a guest leaves."""
+
+    def outgoing(self, **stats: object) -> Outgoing:
+        self.handle.jobStats.return_value = stats
+        return self.guest.outgoing_migration()
+
+    def test_no_job_is_no_migration(self) -> None:
+        self.assertEqual(Outgoing.NONE, self.outgoing(type=0))
+
+    def test_it_is_starting_until_something_is_sent(self) -> None:
+        for stats in (
+            {},
+            {'memory_processed': 0, 'disk_processed': 0},
+            {'memory_processed': 'much'},
+        ):
+            self.assertEqual(
+                Outgoing.STARTING, self.outgoing(type=2, operation=5, **stats)
+            )
+
+    def test_disks_come_first(self) -> None:
+        self.assertEqual(
+            Outgoing.COPYING_DISKS,
+            self.outgoing(
+                type=2, operation=5, memory_processed=0, disk_processed=1
+            ),
+        )
+
+    def test_memory_is_being_sent(self) -> None:
+        self.assertEqual(
+            Outgoing.SENDING_MEMORY,
+            self.outgoing(
+                type=2, operation=5, memory_processed=1, disk_processed=1
+            ),
+        )
+
+    def test_another_job_is_no_migration(self) -> None:
+        backup = libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
+        self.assertEqual(
+            Outgoing.NONE,
+            self.outgoing(type=2, operation=backup, disk_processed=1),
+        )
+
+    def test_a_libvirt_that_does_not_say_which_job_is_believed(self) -> None:
+        self.assertEqual(Outgoing.STARTING, self.outgoing(type=2))
+
+
 class SteerBalloonTest(GuestTestCase):
     """The balloon moves by QEMU's monitor while a transfer runs."""
 
@@ -449,6 +497,7 @@ class ErrorsTest(GuestTestCase):
             lambda: self.guest.set_balloon_kib(1024),
             lambda: self.guest.set_stats_period_seconds(1),
             self.guest.transferred_kib,
+            self.guest.outgoing_migration,
         ):
             self.assertRaises(exceptions.DomainGone, call)
 
