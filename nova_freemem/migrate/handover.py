@@ -14,9 +14,8 @@
 
 Nova's transfer can be aborted from the moment libvirt shows its job: before,
 libvirt answers that no job is active. It can be forced to complete from the
-moment something is sent: before, QEMU refuses to switch to post-copy, which
-Nova takes for done, and a guest that is paused before libvirt looks at it
-stays paused where it lands. A request that comes earlier is held until then.
+moment something is sent: before, QEMU refuses to switch to post-copy, and Nova
+does not try again. A request that comes earlier is held until then.
 """
 
 from __future__ import annotations
