@@ -13,10 +13,13 @@
 """What the operator requests of a migration, handed over to Nova in time.
 
 Nova's transfer can be aborted from the moment libvirt shows its job: before,
-libvirt answers that no job is active. It can be forced to complete from the
-moment something is sent: before, QEMU refuses to switch to post-copy, which
-Nova takes for done, and a guest that is paused before libvirt looks at it
-stays paused where it lands. A request that comes earlier is held until then.
+libvirt answers that no job is active; from then on it keeps an abort in mind
+until QEMU is to send (qemuMigrationSrcRun() in src/qemu/qemu_migration.c). It
+can be forced to complete from the moment something is sent: before, QEMU
+refuses to switch to post-copy, and Nova does not try again; and a guest that
+is paused before libvirt looks at it stays paused where it lands
+(qemuMigrationSrcPerformPeer2Peer3()). A request that comes earlier is held
+until then.
 """
 
 from __future__ import annotations
