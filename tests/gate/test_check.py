@@ -173,6 +173,7 @@ class PlaybookTest(HostTestCase):
             'ansible_become': False,
             'ansible_connection': 'local',
             'ansible_python_interpreter': '{{ ansible_playbook_python }}',
+            'ansible_remote_tmp': str(self.host),
             'devstack_base_dir': str(self.host),
             'nova_freemem_enabled': enabled,
         }
