@@ -20,8 +20,8 @@
 set -euo pipefail
 
 unit=devstack@n-cpu.service
-# The reconciler looks at each guest once in 30 s.
-attempts=6
+# The reconciler looks at each guest once in 60 s.
+attempts=12
 pause_seconds=10
 
 failed=false

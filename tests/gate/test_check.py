@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the jobs of Zuul end with, on a host that is none."""
+"""What the jobs of Zuul check on their hosts, on a host that is none."""
 
 from __future__ import annotations
 

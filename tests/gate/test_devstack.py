@@ -121,3 +121,34 @@ class StyleTest(base.TestCase):
         settings = str(walk.REPOSITORY / 'devstack' / 'settings')
         subprocess.run(['bashate', '--ignore=E005', settings], check=True)
         subprocess.run(['shellcheck', '--shell=bash', settings], check=True)
+
+
+class ToolTest(base.TestCase):
+    """What ``tools/devstack.sh`` says before it needs root."""
+
+    def said(self, code: int, *arguments: str) -> str:
+        """Run it, and fail unless it ends with a code.
+
+        :returns: what it printed
+        """
+        done = subprocess.run(
+            [walk.REPOSITORY / 'tools' / 'devstack.sh', *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(code, done.returncode, done.stdout)
+        return done.stdout
+
+    def test_without_a_tree_it_says_that_nothing_was_checked(self) -> None:
+        self.assertIn('left out: no DevStack tree was named', self.said(0))
+
+    def test_a_folder_that_is_no_tree_is_refused(self) -> None:
+        folder = self.useFixture(fixtures.TempDir()).path
+        said = self.said(2, '--devstack', folder)
+        self.assertIn(f'no DevStack tree: {folder}', said)
+
+    def test_a_command_line_that_is_none_is_refused(self) -> None:
+        self.assertIn('usage: ', self.said(2, '--devstack'))
+        self.assertIn('usage: ', self.said(2, '/opt/stack/devstack'))

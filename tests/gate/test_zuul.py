@@ -134,6 +134,11 @@ class JobsTest(base.TestCase):
             self.assertEqual(set(), named - known)
         self.assertEqual(known, set(project['check']['jobs']))
 
+    def test_each_job_has_its_place_in_the_manual(self) -> None:
+        page = REPOSITORY / 'doc' / 'source' / 'contributor' / 'gate.rst'
+        for job in items('job'):
+            self.assertIn(f'\n``{job["name"]}``\n    ', page.read_text())
+
     def test_both_hosts_have_the_same_settings(self) -> None:
         for job in items('job'):
             settings = job.get('vars', {}).get('devstack_localrc')

@@ -21,9 +21,9 @@
 # what comes between a plugin's override-defaults and its settings. It is
 # either stand_ins.sh, where we wrote these functions, or tree.sh, where they
 # are those of a real DevStack tree. The order is that of DevStack's master
-# branch of July 2026. In the order of this file "errexit" is set all the time;
-# unstack.sh and clean.sh do without it.
+# branch of July 2026.
 
+# As stack.sh does; unstack.sh and clean.sh would go on after an error.
 set -o errexit
 
 # shellcheck source=tests/gate/devstack/stand_ins.sh
