@@ -29,6 +29,7 @@ from typing import ClassVar
 
 import fixtures
 from lxml import etree
+import nova.conf
 from nova.tests.fixtures import libvirt as nova_fake
 from nova.tests.functional.libvirt import base
 
@@ -37,6 +38,8 @@ from nova_freemem.virt import interfaces
 from tests.functional import fakedomain
 from tests.functional import fakelibvirt
 from tests.functional import surroundings
+
+CONF = nova.conf.CONF
 
 NOVA_SERIES = int(metadata.version('nova').partition('.')[0])
 
@@ -111,12 +114,14 @@ class LiveMigrationTestCase(base.ServersTestBase):
 
         :returns: its libvirtd
         """
+        CONF.reload_config_files()  # as a process of its own would
         self.start_compute(hostname=name)
         self._end_with_the_test(name)
         return fakelibvirt.Connection.hosts[name]
 
     def restart_host(self, name: str) -> None:
         """Start a nova-compute anew; its libvirtd and its guests run on."""
+        CONF.reload_config_files()
         self.restart_compute_service(name)
         self._end_with_the_test(name)
 

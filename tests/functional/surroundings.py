@@ -59,8 +59,6 @@ class OperatorsFile(fixtures.Fixture):
     def write(self, text: str) -> None:
         """Have a nova-compute that starts from now on read something else.
 
-        What it reads of ``[freemem]``: Nova's own options stay.
-
         :param text: the file
         """
         self._path.write_text(textwrap.dedent(text))

@@ -118,6 +118,9 @@ class DisabledDestination(base.LiveMigrationTestCase):
         return super().start_host(name)
 
     def test_guest_gets_its_memory_there(self) -> None:
+        disabled, enabled = self.log_lines('INFO', 'driver')
+        self.assertIn('not enabled', disabled)
+        self.assertIn('is enabled', enabled)
         self.migrate()
         self.assertIn('compute_freemem_release', self.events())
         self.assertIn('compute_freemem_restore', self.events())

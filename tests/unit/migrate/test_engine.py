@@ -16,7 +16,6 @@ from unittest import mock
 
 from stevedore import extension
 
-from nova_freemem import conf as freemem_conf
 from nova_freemem import exceptions
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
@@ -28,8 +27,7 @@ from tests import base
 class EngineTest(base.ConfTestCase):
     def load(self, text: str) -> engines.Engine:
         return engines.Engine.from_conf(
-            freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n')),
-            '192.0.2.1',
+            self.registered(f'[freemem]\n{text}\n'), '192.0.2.1'
         )
 
     def problem(self, text: str) -> str:
