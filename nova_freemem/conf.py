@@ -175,7 +175,7 @@ OPTIONS = [
         default=4,
         help='How many guests are checked at the same time, and have '
         'outstanding memory restored. A check that libvirt or QEMU has not '
-        'answered for 10 s does not count towards this: up to 16 more are '
+        'answered for 10 s does not count towards this: up to 8 more are '
         'started in the place of such checks.',
     ),
     cfg.BoolOpt(

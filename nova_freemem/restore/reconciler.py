@@ -55,9 +55,10 @@ WAIT_SECONDS = 10.0
 # is taken for stuck, and another one may be started in its place.
 STUCK_SECONDS = 10.0
 
-# So many are replaced at once. libvirtd has twenty workers for all clients,
-# and eventlet twenty native threads for all of nova-compute.
-MOST_STUCK = 16
+# So many are replaced at once. With the usual four beside them, eight of
+# libvirtd's twenty workers (max_workers), and of eventlet's twenty native
+# threads, are left to Nova.
+MOST_STUCK = 8
 
 # The key of the check that lists the guests with journal entries.
 LIST = ''
