@@ -30,6 +30,7 @@ from nova_freemem import conf_files
 from nova_freemem import trait
 from nova_freemem.migrate import handover as handovers
 from nova_freemem.migrate import readiness
+from nova_freemem.migrate import shutdown
 from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan.reasons import Reason
@@ -78,6 +79,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._handovers: dict[str, handovers.Handover] = {}
         self._migrations: dict[str, source.SourceMigration] = {}
         self._clock = clocks.Clock()
+        self._shutdown = shutdown.Shutdown(self._clock)
         self._events = event_queue.EventQueue(self._clock)
         self._destinations = readiness.Destinations(
             lambda *args, **kwargs: self.virtapi.reportclient.get(
@@ -122,7 +124,11 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         CONF.register_mutate_hook(self._follow_options)
 
     def cleanup_host(self, host: str, *args: Any, **kwargs: Any) -> None:
-        """See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`."""
+        """Have guests get their memory before nova-compute ends.
+
+        See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`.
+        """
+        self._shutdown.run()
         self._reconciler.stop()
         self._events.flush()
         super().cleanup_host(host, *args, **kwargs)
@@ -243,7 +249,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """
         reporter = self._reporter(context, instance)
         self._reconciler.restore(
-            instance.uuid, reporter, reporter.event(events.RESTORE)
+            instance.uuid,
+            reporter,
+            event=reporter.event(events.RESTORE),
+            during=self._shutdown.during(shutdown.Step()),
         )
         super().post_live_migration_at_destination(
             context,
@@ -324,8 +333,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             with handover.during_transfer():
                 yield False
             return
-        self._migrations[instance.uuid] = migration
-        try:
+        with self._under_way(instance.uuid, migration):
             state = migration.prepare(dest)
             if isinstance(state, source.Cancelled):
                 yield True
@@ -335,9 +343,19 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 handover.during_transfer(),
             ):
                 yield False
-        finally:
-            self._migrations.pop(instance.uuid, None)
-            migration.restore()
+
+    @contextlib.contextmanager
+    def _under_way(
+        self, uuid: str, migration: source.SourceMigration
+    ) -> Iterator[None]:
+        """Have requests and a shutdown reach it; restore in the end."""
+        self._migrations[uuid] = migration
+        with self._shutdown.during(migration):
+            try:
+                yield
+            finally:
+                self._migrations.pop(uuid, None)
+                migration.restore()
 
     def _submit(
         self, instance: Any, request: Request, action: Callable[[], None]
@@ -384,6 +402,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         if hold is None:
             reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
             return None
+        if self._shutdown.has_begun:
+            reporter.skipped(Skip(Reason.INTERRUPTED, Request.SHUTDOWN.value))
+            return None
         engine = self._engine  # one policy for the whole migration
         try:
             return source.SourceMigration(
@@ -401,6 +422,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                     migrate_data.migration.dest_node or dest,
                 ),
                 requests,
+                instance.node,
             )
         except Exception as error:
             reporter.error('Looking up the guest', error)

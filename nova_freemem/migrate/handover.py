@@ -108,12 +108,12 @@ class Handover:
             watch.start()
         except RuntimeError as error:
             self._reporter.error('Starting a thread', error)
-            self._held = self.requests.close()
+            self._held = self._take()
         try:
             yield
         finally:
             watch.stop()
-            held = self._held or self.requests.close()
+            held = self._held or self._take()
             if held is not None:
                 self._reporter.request_too_late(held)
 
@@ -124,12 +124,20 @@ class Handover:
             if ended.latest is not None:
                 return
             self._clock.wait(POLL_SECONDS, until=ended.arrived)
-        self._held = self.requests.close()
+        self._held = self._take()
         while self._held is not None and not self._is_taken(self._held):
             if ended.latest is not None:
                 return
             self._clock.wait(POLL_SECONDS, until=ended.arrived)
         self._held = None
+
+    def _take(self) -> Request | None:
+        """Close the mailbox, and return what is to be requested of Nova.
+
+        That nova-compute is stopping is no request of Nova's transfer.
+        """
+        request = self.requests.close()
+        return request if request in self._actions else None
 
     def _is_taken(self, request: Request) -> bool:
         """Request it of Nova, whose errors are tried again, not reported."""

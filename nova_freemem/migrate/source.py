@@ -29,6 +29,7 @@ import threading
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
+from nova_freemem.migrate import shutdown
 from nova_freemem.migrate import transfer
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan import eligibility
@@ -97,13 +98,13 @@ class Restored:
 
 @dataclasses.dataclass(frozen=True)
 class Cancelled:
-    """The operator has aborted the migration: there is no transfer."""
+    """The migration was aborted, or nova-compute stops: no transfer."""
 
 
 State = Skipped | Releasing | Released | Restored | Cancelled
 
 
-class SourceMigration:
+class SourceMigration(shutdown.Step):
     """One guest, from the request to its landing elsewhere.
 
     :ivar requests: where abort and force-complete arrive until the transfer
@@ -122,13 +123,14 @@ class SourceMigration:
         restore: Callable[[journal.JournalEntry | None], bool],
         destination_skip: Callable[[], Skip | None] = lambda: None,
         requests: Requests | None = None,
+        node: str | None = None,
     ) -> None:
         """Initialize the migration of a guest.
 
         :param guest: the guest
         :param engine: this host's
         :param reporter: reports on it
-        :param host: this host's name
+        :param host: this host, by the name that Nova has for it
         :param migration_uuid: of Nova's migration
         :param os_type: what the guest's image says it runs
         :param clock: for all waits
@@ -138,12 +140,14 @@ class SourceMigration:
         :param destination_skip: returns why nothing is to be released for the
                                  destination, None if it restores memory
         :param requests: where requests arrive already; None for nowhere
+        :param node: this host, by the name that libvirt has for it, if known
         """
         self.requests = requests or Requests()
         self._guest = guest
         self._engine = engine
         self._reporter = reporter
         self._host = host
+        self._node = node
         self._migration_uuid = migration_uuid
         self._os_type = os_type
         self._clock = clock
@@ -155,6 +159,7 @@ class SourceMigration:
         self._transfer: transfer.TransferWatch | None = None
         self._watch_ended = threading.Event()
         self._is_late = False
+        self._is_shutting_down = False
 
     def prepare(self, dest: str) -> State:
         """Decide, and release what is to be released before the transfer.
@@ -167,7 +172,11 @@ class SourceMigration:
             self._clock, self._engine.policy.deadline_seconds
         )
         state = self._decide_and_release(dest, deadline)
-        if self.requests.latest is Request.ABORT:
+        request = self.requests.latest
+        if request is Request.ABORT or (
+            # Where nothing was released, it is Nova's migration alone.
+            request is Request.SHUTDOWN and not isinstance(state, Skipped)
+        ):
             self._abandon()
             self._flush()
             return Cancelled()
@@ -202,6 +211,8 @@ class SourceMigration:
             self._reporter.error('Starting a thread', error)
             self._watch_ended.set()
             self._abandon()
+        if self._is_shutting_down:
+            self._transfer.submit(Request.SHUTDOWN)
         try:
             yield
         finally:
@@ -222,6 +233,22 @@ class SourceMigration:
             return
         self._transfer.submit(Request.POST_COPY)
         self._clock.wait(POST_COPY_WAIT_SECONDS, until=self._watch_ended)
+
+    def shut_down(self) -> None:
+        """See :meth:`nova_freemem.migrate.shutdown.Step.shut_down`.
+
+        Before the transfer, the migration is cancelled if anything was
+        released for it; during the transfer, all memory of the guest is
+        restored, and libvirt continues the transfer.
+        """
+        self._is_shutting_down = True
+        self.requests.submit(Request.SHUTDOWN)
+        if self._transfer is not None:
+            self._transfer.submit(Request.SHUTDOWN)
+
+    def is_settled(self) -> bool:
+        """See :meth:`nova_freemem.migrate.shutdown.Step.is_settled`."""
+        return self._transfer is not None and self._transfer.is_unwatched()
 
     def restore(self) -> None:
         """Have restored, here, what is outstanding.
@@ -354,6 +381,7 @@ class SourceMigration:
                 stats_period_seconds=domain_xml.stats_period_seconds(
                     self._guest.xml()
                 ),
+                node=self._node,
             )
         )
 
@@ -419,6 +447,8 @@ class SourceMigration:
                     self._reporter.pressure_during_transfer(now.plan)
                 elif end is EndReason.POST_COPY:
                     self._reporter.restored_for_post_copy(now.plan)
+                elif end is EndReason.SHUTDOWN:
+                    self._reporter.shutdown_during_transfer(now.plan)
             if end is EndReason.POST_COPY:
                 self._watch.until_restored(
                     state.plan, POST_COPY_RESTORE_SECONDS

@@ -25,6 +25,18 @@ class Request(enum.Enum):
     FORCE_COMPLETE = 'force-complete'
     POST_COPY = 'post-copy begins'
     TRANSFER_ENDED = 'transfer ended'
+    SHUTDOWN = 'nova-compute is stopping'
+
+
+# What counts of several requests: the operator's abort is always obeyed, and
+# a guest that nobody will watch any more is not released further.
+_RANKS = {
+    Request.FORCE_COMPLETE: 0,
+    Request.POST_COPY: 0,
+    Request.TRANSFER_ENDED: 0,
+    Request.SHUTDOWN: 1,
+    Request.ABORT: 2,
+}
 
 
 class Requests:
@@ -44,7 +56,7 @@ class Requests:
     def submit(self, request: Request) -> bool:
         """Submit a request.
 
-        An abort outranks a force-complete that came before it.
+        An abort outranks the others, and a shutdown those but the abort.
 
         :param request: what to do
         :returns: whether it was accepted; False once the mailbox is closed,
@@ -53,7 +65,7 @@ class Requests:
         with self._lock:
             if not self._open:
                 return False
-            if self.latest is not Request.ABORT:
+            if self.latest is None or _RANKS[request] >= _RANKS[self.latest]:
                 self.latest = request
             self.arrived.set()
             return True

@@ -68,6 +68,8 @@ def end_reason(
     """
     if request is Request.ABORT:
         return EndReason.ABORTED
+    if request is Request.SHUTDOWN:
+        return EndReason.SHUTDOWN
     if under_pressure(seen, plan):
         return EndReason.PRESSURE
     if request is Request.POST_COPY:

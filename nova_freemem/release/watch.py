@@ -31,6 +31,12 @@ from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 
 TICK_SECONDS = 0.2
 
+# With which requests a guest gets its memory back in the midst of a transfer.
+_ENDS_OF_HOLD: dict[Request | None, EndReason] = {
+    Request.POST_COPY: EndReason.POST_COPY,
+    Request.SHUTDOWN: EndReason.SHUTDOWN,
+}
+
 # While memory is outstanding, the guest reports its statistics this often.
 STATS_PERIOD_SECONDS = 1
 
@@ -113,7 +119,8 @@ class Watch:
         """Watch a guest whose release has ended until its transfer ends.
 
         :param plan: what was released; its target is the release's
-        :param requests: post-copy and the end of the transfer arrive here
+        :param requests: the end of the transfer arrives here, post-copy, or a
+                         shutdown
         :returns: why it ended; where that restores, all memory is restored
         :raises JournalGone: all memory has to be restored
         :raises FreememError: it could not be done
@@ -123,9 +130,10 @@ class Watch:
             if stop_rules.under_pressure(seen, plan):
                 self.restore(plan)
                 return EndReason.PRESSURE
-            if requests.latest is Request.POST_COPY:
+            end = _ENDS_OF_HOLD.get(requests.latest)
+            if end is not None:
                 self.restore(plan)
-                return EndReason.POST_COPY
+                return end
             if requests.latest is Request.TRANSFER_ENDED:
                 break
             del seen[1:-1]

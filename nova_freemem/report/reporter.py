@@ -179,8 +179,7 @@ class Reporter(GuestReporter):
         if release.end.restores:
             LOG.info(
                 'Stopped releasing memory: %(end)s after %(released)d MiB in '
-                '%(seconds).1f s. All memory of the guest is restored and '
-                'the live migration transfers it.',
+                '%(seconds).1f s. All memory of the guest is restored.',
                 {
                     'end': release.end.value,
                     'released': release.released_kib // KIB_PER_MIB,
@@ -234,6 +233,18 @@ class Reporter(GuestReporter):
         LOG.info(
             'Post-copy begins: all %(original)d MiB of the guest are restored '
             'before, because its memory cannot be changed in post-copy.',
+            {'original': plan.original_kib // KIB_PER_MIB},
+            instance=self._instance,
+        )
+
+    def shutdown_during_transfer(self, plan: Plan) -> None:
+        """Report that all memory was restored as nobody watches it any more.
+
+        :param plan: what had been released
+        """
+        LOG.info(
+            'nova-compute is stopping during the transfer: all %(original)d '
+            'MiB of the guest are restored.',
             {'original': plan.original_kib // KIB_PER_MIB},
             instance=self._instance,
         )

@@ -56,8 +56,7 @@ WAIT_SECONDS = 10.0
 STUCK_SECONDS = 10.0
 
 # So many are replaced at once. With the usual four beside them, eight of
-# libvirtd's twenty workers (max_workers), and of eventlet's twenty native
-# threads, are left to Nova.
+# libvirtd's twenty workers (max_workers) are left to Nova.
 MOST_STUCK = 8
 
 # The key of the check that lists the guests with journal entries.
@@ -81,6 +80,7 @@ class _Client:
         until_seconds: float,
         known: journal.JournalEntry | None = None,
         event: contextlib.AbstractContextManager[None] | None = None,
+        during: contextlib.AbstractContextManager[None] | None = None,
     ) -> None:
         self.reporter = reporter
         self.until_seconds = until_seconds
@@ -89,6 +89,8 @@ class _Client:
         self.is_done = False
         self._event = event
         self._shown = contextlib.ExitStack()
+        if during is not None:
+            self._shown.enter_context(during)
 
     def begin(self) -> None:
         """Show that memory is outstanding; again changes nothing."""
@@ -235,6 +237,7 @@ class Reconciler:
         uuid: str,
         reporter: reporters.GuestReporter,
         event: contextlib.AbstractContextManager[None],
+        during: contextlib.AbstractContextManager[None],
     ) -> None:
         """Have a guest restored soon, and reported on; returns at once.
 
@@ -242,9 +245,14 @@ class Reconciler:
         :param reporter: reports on it
         :param event: entered once memory is seen to be outstanding, and left
                       once it is restored, or after ``WAIT_SECONDS``
+        :param during: entered at once, and left with the event, or where
+                       nothing is outstanding
         """
         until_seconds = self._clock.now() + WAIT_SECONDS
-        self._notify(uuid, _Client(reporter, until_seconds, event=event))
+        self._notify(
+            uuid,
+            _Client(reporter, until_seconds, event=event, during=during),
+        )
 
     def restore_and_wait(
         self,

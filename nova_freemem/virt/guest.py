@@ -98,7 +98,7 @@ class Guest:
 
         :param handle: a ``libvirt.virDomain``, or Nova's proxy of one
         """
-        self._handle = handle
+        self._handle = tpool.own(handle)
         self._fresh: tuple[MemoryStats, float] | None = None
 
     @property

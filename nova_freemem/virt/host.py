@@ -58,7 +58,7 @@ class Host:
         :raises LibvirtError: it could not be read
         """
         with translated('read the name of the host'):
-            return str(self._connect().getHostname())
+            return str(tpool.own(self._connect()).getHostname())
 
     def journal_entries(self) -> dict[str, str]:
         """Read the journal entries of all active guests.
@@ -79,7 +79,8 @@ class Host:
         :raises DomainGone: it is not on this host
         """
         with translated('find the domain'):
-            return guests.Guest(self._connect().lookupByUUIDString(uuid))
+            connection = tpool.own(self._connect())
+            return guests.Guest(connection.lookupByUUIDString(uuid))
 
 
 class Connections:
@@ -130,7 +131,7 @@ class Connections:
                 continue  # libvirtd was restarted.
             return connection
         with translated('connect'):
-            return self._connect()
+            return tpool.own(self._connect())
 
 
 def _entries(connection: Any) -> dict[str, str]:

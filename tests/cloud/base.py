@@ -65,12 +65,14 @@ class CloudTestCase(unittest.TestCase):
         memory_mib: int,
         freed_mib: int,
         host: lab_host.Host | None = None,
+        held_mib: int = _HELD_MIB,
     ) -> servers.Server:
         """Boot a server that has used memory, and freed most of it.
 
         :param memory_mib: the server's memory.
         :param freed_mib: how much of it was dirtied and is free.
         :param host: where; else the source.
+        :param held_mib: how much it uses.
         """
         number = len(self.cloud.servers()) + 1
         name = self.id().rpartition('.')[2].replace('_', '-')
@@ -82,7 +84,7 @@ class CloudTestCase(unittest.TestCase):
         )
         self.addCleanup(self.cloud.delete, server)
         guest = self.cloud.guest(server)
-        guest.hold(_HELD_MIB)
+        guest.hold(held_mib)
         guest.fill_dirty(freed_mib)
         return server
 

@@ -322,7 +322,10 @@ class Cloud:
         """Have the guest restored, and wait for it."""
         self.clock.wait(self.model.after_landing_seconds)
         restorer.restore(
-            fakes.UUID, self.reporter, self.reporter.event('restore')
+            fakes.UUID,
+            self.reporter,
+            self.reporter.event('restore'),
+            contextlib.nullcontext(),
         )
         with restorer.hold(fakes.UUID, 2 * reconciler.WAIT_SECONDS):
             restorer.stop()

@@ -119,7 +119,9 @@ class DriverTestCase(GuestTestCase):
             driver.FreememLibvirtDriver, '_guest', return_value=self.domain
         )
         self.context = context.RequestContext(is_admin=False)
-        self.instance = objects.Instance(uuid=UUID, os_type=None)
+        self.instance = objects.Instance(
+            uuid=UUID, os_type=None, node='source-node'
+        )
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData(
             migration=objects.Migration(uuid=UUID, dest_node='dest-node')
         )
@@ -187,6 +189,12 @@ class LiveMigrationTest(DriverTestCase):
         self.recover.assert_not_called()
         self.assertEqual(['compute_freemem_release'], self.events())
         self.assertEqual([], self.log_lines('ERROR'))
+
+    def test_the_journal_has_both_names_of_this_host(self) -> None:
+        self.migrate()
+        element = self.domain.called('write_metadata')[0][0]
+        entry = journal.JournalEntry.from_xml(element)
+        self.assertEqual(('source', 'source-node'), (entry.source, entry.node))
 
     def test_before_novas_rollback_the_memory_is_back(self) -> None:
         def fail(
@@ -980,6 +988,75 @@ class ShutdownTest(DriverTestCase):
         self.assertEqual([], told_at)
         self.driver.cleanup_host('source')
         self.assertEqual([self.clock.now()], told_at)
+
+    def stop(self) -> None:
+        """Have nova-compute stop, within what Nova reserves for it."""
+        began_at = self.clock.now()
+        self.driver.cleanup_host('source')
+        self.seconds = self.clock.now() - began_at
+        self.stock['cleanup_host'].assert_called_once()
+        self.assertLess(self.seconds, 20)
+
+    def test_a_migration_that_releases_memory_is_cancelled_by_then(
+        self,
+    ) -> None:
+        self.clock.thread(self.migrate).start()
+        self.clock.wait(3)
+        self.assertGreater(self.guest.missing_kib, 0)
+        self.recover.side_effect = lambda *_a, **_k: self.assert_whole()
+        self.stop()
+        self.recover.assert_called_once_with(
+            self.context,
+            self.instance,
+            'dest',
+            self.migrate_data,
+            migration_status='cancelled',
+        )
+        self.stock['live_migration'].assert_not_called()
+        self.assert_whole()
+
+    def test_a_transfer_goes_on_with_the_guest_whole(self) -> None:
+        self.stock['live_migration'].side_effect = lambda *_a: self.clock.wait(
+            3600
+        )
+        self.clock.thread(self.migrate).start()
+        self.clock.wait(60)
+        self.assertGreater(self.guest.missing_kib, 3 * GIB)
+        self.stop()
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+        self.assertLess(self.seconds, 1)
+        self.recover.assert_not_called()
+        self.assertEqual([], self.log_lines('WARNING'))
+
+    def test_a_landing_is_waited_for(self) -> None:
+        self.driver.init_host('dest')
+        owe(self.guest)
+        self.driver.post_live_migration_at_destination(
+            self.context, self.instance, []
+        )
+        self.clock.wait(0)
+        self.stop()
+        self.assert_whole()
+
+    def test_a_guest_that_takes_long_is_left_to_the_next_start(self) -> None:
+        self.driver.init_host('dest')
+        owe(self.guest)
+        self.guest.deflate_kib_per_second = 100 * MIB  # for half a minute
+        self.driver.post_live_migration_at_destination(
+            self.context, self.instance, []
+        )
+        self.clock.wait(0)
+        self.stop()
+        (line,) = self.log_lines('WARNING')
+        self.assertIn('Restoring memory of the guest is slow', line)
+        self.assertIsNotNone(self.guest.metadata)
+
+    def test_nothing_is_released_any_more(self) -> None:
+        self.stop()
+        self.migrate()
+        self.assertEqual(['compute_freemem_skip_interrupted'], self.events())
+        self.stock['live_migration'].assert_called_once()
+        self.assertEqual([], self.domain.called('write_metadata'))
 
 
 class RequestIdTest(base.TestCase):

@@ -348,6 +348,13 @@ class HoldTest(DuringTransferTestCase):
         self.assertAlmostEqual(7, self.seconds(), delta=watch.TICK_SECONDS)
         self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
 
+    def test_a_guest_nobody_will_watch_is_restored_at_once(self) -> None:
+        self.clock.after(7, lambda: self.requests.submit(Request.SHUTDOWN))
+        self.end_transfer_after(20)
+        self.assertEqual(EndReason.SHUTDOWN, self.hold())
+        self.assertEqual(7, self.seconds())
+        self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
+
     def test_a_guest_that_swaps_out_a_little_is_under_pressure(
         self,
     ) -> None:

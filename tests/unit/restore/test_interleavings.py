@@ -302,7 +302,10 @@ class Interleavings(stateful.RuleBasedStateMachine):
     def _land(self, compute: Compute, uuid: str) -> None:
         self.clock.wait(0.5)
         compute.reconciler.restore(
-            uuid, self.reporter, contextlib.nullcontext()
+            uuid,
+            self.reporter,
+            contextlib.nullcontext(),
+            contextlib.nullcontext(),
         )
 
     @stateful.rule(uuid=GUESTS)

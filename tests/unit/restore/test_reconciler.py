@@ -178,7 +178,9 @@ class ClientTestCase(ReconcilerTestCase):
         self.event.append(self.clock.now())
 
     def land(self, uuid: str = fakes.UUID) -> None:
-        self.reconciler.restore(uuid, self.reporter, self.shown())
+        self.reconciler.restore(
+            uuid, self.reporter, self.shown(), contextlib.nullcontext()
+        )
 
     def result(self) -> schedule.RestoreResult:
         """:returns: what was reported, once."""
@@ -966,6 +968,7 @@ class HungGuestTest(ReconcilerTestCase):
             fakes.UUID,
             mock.create_autospec(reporters.GuestReporter, instance=True),
             contextlib.nullcontext(),
+            contextlib.nullcontext(),
         )
         self.clock.wait(0.01)
         self.assertEqual(4 * GIB, guest.target_kib)
@@ -1020,7 +1023,12 @@ class HungGuestTest(ReconcilerTestCase):
             uuid = f'landed {number}'
             guests.append(self.add_guest(uuid))
             self.reconciler.notify(uuid)
-            self.reconciler.restore(uuid, reporter, contextlib.nullcontext())
+            self.reconciler.restore(
+                uuid,
+                reporter,
+                contextlib.nullcontext(),
+                contextlib.nullcontext(),
+            )
         self.clock.wait(reconciler.WAIT_SECONDS)
         self.assertEqual([True] * 15, [is_done for is_done, _ in waited])
         self.assertLess(max(seconds for _, seconds in waited), 4)
