@@ -56,6 +56,7 @@ RECLAIMS = [
 OPTIONS = [
     cfg.BoolOpt(
         'enabled',
+        mutable=True,
         default=False,
         help='Release memory that guests do not need in their live '
         'migrations from this host. If false, nothing is released from them. '
@@ -71,12 +72,14 @@ OPTIONS = [
     ),
     cfg.StrOpt(
         'mode',
+        mutable=True,
         default='auto',
         choices=MODES,
         help='When memory is released, relative to the transfer.',
     ),
     cfg.StrOpt(
         'reclaim',
+        mutable=True,
         default='cold',
         choices=RECLAIMS,
         help='Which memory is released.',
@@ -89,6 +92,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'headroom_percent',
+        mutable=True,
         min=1,
         max=90,
         default=5,
@@ -99,6 +103,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'headroom_min_mib',
+        mutable=True,
         min=32,
         max=1024 * 1024,
         default=128,
@@ -107,6 +112,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'headroom_windows_mib',
+        mutable=True,
         min=32,
         max=1024 * 1024,
         default=1024,
@@ -116,6 +122,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'migration_bandwidth_mbps',
+        mutable=True,
         min=0,
         max=10**6,
         default=0,
@@ -127,6 +134,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'min_saving_mib',
+        mutable=True,
         min=1,
         max=1024 * 1024,
         default=64,
@@ -143,6 +151,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'deadline_seconds',
+        mutable=True,
         min=2,
         max=LONGEST_DEADLINE_SECONDS,
         default=120,
@@ -171,6 +180,7 @@ OPTIONS = [
     ),
     cfg.BoolOpt(
         'require_destination_trait',
+        mutable=True,
         default=True,
         help='Release memory only if the resource provider of the destination '
         'has the trait CUSTOM_NOVA_FREEMEM in Placement, by which a '

@@ -35,6 +35,7 @@ from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.policy import Policy
 from nova_freemem.release.requests import Request
 from nova_freemem.report import event_queue
 from nova_freemem.report import reporter as reporters
@@ -108,6 +109,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 'and none is released.'
             )
         self._reconciler.start()
+        CONF.register_mutate_hook(self._follow_options)
 
     def cleanup_host(self, host: str, *args: Any, **kwargs: Any) -> None:
         """See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`."""
@@ -302,10 +304,11 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         if not locked:
             reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
             return None
+        engine = self._engine  # one policy for the whole migration
         try:
             return source.SourceMigration(
                 self._guest(instance),
-                self._engine,
+                engine,
                 reporter,
                 CONF.host,
                 migrate_data.migration.uuid,
@@ -313,6 +316,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 self._clock,
                 functools.partial(
                     self._destination_skip,
+                    engine.policy,
                     migrate_data.migration.dest_node or dest,
                 ),
             )
@@ -320,10 +324,30 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             reporter.error('Looking up the guest', error)
             return None
 
-    def _destination_skip(self, node: str) -> Skip | None:
-        if not self._engine.policy.require_destination_trait:
+    def _destination_skip(self, policy: Policy, node: str) -> Skip | None:
+        if not policy.require_destination_trait:
             return None
         return self._destinations.skip(node)
+
+    def _follow_options(self, conf: Any, _changes: Any) -> None:
+        """Have the next migrations follow options that were changed.
+
+        Nova calls this on SIGHUP, once it has read its files again.
+        """
+        try:
+            policy = Policy.from_conf(conf)
+        except Exception as error:
+            LOG.error(
+                'nova_freemem does not follow its changed options: %s. Those '
+                'that it has followed so far stay in force. Correct this and '
+                'send SIGHUP again.',
+                error,
+            )
+            return
+        changes = policy.changes(self._engine.policy)
+        if changes:
+            self._engine = self._engine.with_policy(policy)
+            LOG.info('nova_freemem follows its changed options: %s.', changes)
 
     def _restore_landed(self, context: Any, instance: Any) -> None:
         context.update_store()  # The log shows which request it is.

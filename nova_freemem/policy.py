@@ -87,3 +87,16 @@ class Policy:
         if windows:
             floor_mib = max(floor_mib, self.headroom_windows_mib)
         return max(total_kib * self.headroom_percent // 100, floor_mib * 1024)
+
+    def changes(self, before: Policy) -> str:
+        """Return what differs from another policy, for people.
+
+        :param before: the other
+        :returns: such as ``enabled: False -> True``; empty if nothing does
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        return ', '.join(
+            f'{name}: {getattr(before, name)} -> {getattr(self, name)}'
+            for name in names
+            if getattr(before, name) != getattr(self, name)
+        )

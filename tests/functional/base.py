@@ -32,6 +32,7 @@ from lxml import etree
 import nova.conf
 from nova.tests.fixtures import libvirt as nova_fake
 from nova.tests.functional.libvirt import base
+from oslo_log import log as logging
 
 from nova_freemem import clock
 from nova_freemem.virt import interfaces
@@ -40,6 +41,7 @@ from tests.functional import fakelibvirt
 from tests.functional import surroundings
 
 CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
 
 NOVA_SERIES = int(metadata.version('nova').partition('.')[0])
 
@@ -76,6 +78,9 @@ class LiveMigrationTestCase(base.ServersTestBase):
     #: The operator's drop-in file, on both hosts.
     CONFIGURATION = ENABLED
 
+    #: How nova-compute is told to read it.
+    FILE: type[surroundings.OperatorsFile] = surroundings.OperatorsFile
+
     #: What the plugin waits by.
     CLOCK: type[clock.Clock] = surroundings.PassingClock
 
@@ -84,7 +89,7 @@ class LiveMigrationTestCase(base.ServersTestBase):
 
     def setUp(self) -> None:
         self.useFixture(surroundings.StockNova())
-        self.file = surroundings.OperatorsFile(self.CONFIGURATION)
+        self.file = self.FILE(self.CONFIGURATION)
         self.useFixture(self.file)
         self.useFixture(
             fixtures.MonkeyPatch(f'{clock.__name__}.Clock', self.CLOCK)
@@ -124,6 +129,20 @@ class LiveMigrationTestCase(base.ServersTestBase):
         CONF.reload_config_files()
         self.restart_compute_service(name)
         self._end_with_the_test(name)
+
+    def reload(self, text: str) -> None:
+        """Have the operator change the file and send SIGHUP.
+
+        What oslo.service then does to a nova-compute.
+
+        :param text: the file
+        """
+        self.file.write(text)
+        CONF.mutate_config_files()
+        for compute in self.computes.values():
+            compute.reset()
+        # It does so before it goes on, unless configured otherwise.
+        CONF.log_opt_values(LOG, logging.DEBUG)
 
     def _end_with_the_test(self, name: str) -> None:
         driver = self.computes[name].driver

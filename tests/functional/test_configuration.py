@@ -111,6 +111,21 @@ class Disabled(base.LiveMigrationTestCase):
         self.assertEqual([], self.log_lines('ERROR', 'plugin'))
 
 
+class EnabledByTheEnvironment(base.LiveMigrationTestCase):
+    CONFIGURATION = base.DISABLED
+
+    def setUp(self) -> None:
+        self.useFixture(
+            fixtures.EnvironmentVariable('OS_FREEMEM__ENABLED', 'true')
+        )
+        super().setUp()
+
+    def test_memory_is_released(self) -> None:
+        self.migrate()
+        self.assertIn('compute_freemem_release', self.events())
+        self.assert_whole(self.destination)
+
+
 class DisabledDestination(base.LiveMigrationTestCase):
     def start_host(self, name: str) -> fakelibvirt.Connection:
         """Start a nova-compute, enabled at the source alone."""

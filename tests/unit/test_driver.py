@@ -34,6 +34,7 @@ from nova.virt.libvirt import host as nova_host
 from nova_freemem import clock as clocks
 from nova_freemem import driver
 from nova_freemem import exceptions
+from nova_freemem import policy
 from nova_freemem import trait
 from nova_freemem.acquire import guest_agent
 from nova_freemem.migrate import engine as engines
@@ -425,6 +426,76 @@ class LiveMigrationTest(DriverTestCase):
         self.domain.fault_at.clear()
         self.clock.wait(7)
         self.assert_whole()
+
+
+class ChangedOptionsTest(DriverTestCase):
+    """An operator changes options, and sends SIGHUP."""
+
+    def follow(self, **options: Any) -> None:
+        """Have Nova say that it has read its files again."""
+        with mock.patch.object(
+            policy.Policy,
+            'from_conf',
+            autospec=True,
+            return_value=fakes.make_policy(**options),
+        ):
+            self.driver._follow_options('conf', {})
+
+    def fail(self, error: Exception) -> None:
+        """Have it say so where the options cannot be read."""
+        with mock.patch.object(
+            policy.Policy, 'from_conf', autospec=True, side_effect=error
+        ):
+            self.driver._follow_options('conf', {})
+
+    def test_a_migration_that_has_begun_goes_on_as_it_began(self) -> None:
+        self.destination_skip.side_effect = lambda *_args: self.follow(
+            enabled=False, require_destination_trait=False
+        )
+        self.migrate()
+        self.assertIn('compute_freemem_release', self.events())
+        self.assert_whole()
+
+    def test_the_next_one_follows_the_changed_options(self) -> None:
+        self.follow(enabled=False)
+        self.migrate()
+        self.assertEqual(
+            ['compute_freemem_skip_disabled_by_host'], self.events()
+        )
+
+    def test_what_has_changed_is_logged(self) -> None:
+        self.follow(mode='during', migration_bandwidth_mbps=7)
+        self.assertEqual(
+            [
+                'INFO nova_freemem follows its changed options: mode: before '
+                '-> during, migration_bandwidth_mbps: 1000 -> 7.'
+            ],
+            self.log_lines('INFO'),
+        )
+
+    def test_where_nothing_has_changed_nothing_is_said(self) -> None:
+        self.follow(mode='before', migration_bandwidth_mbps=1000)
+        self.assertEqual('', self.log.output)
+        self.assertIs(self.engine, self.driver._engine)
+
+    def test_an_error_leaves_the_options_in_force(self) -> None:
+        self.fail(
+            exceptions.ConfigInvalid(option='mode', problem='is not valid')
+        )
+        (line,) = self.log_lines('ERROR')
+        self.assertIn('changed options: [freemem] mode: is not valid.', line)
+        self.assertIs(self.engine, self.driver._engine)
+
+    def test_an_error_of_ours_does_not_stop_nova(self) -> None:
+        self.fail(ZeroDivisionError('of ours'))
+        (line,) = self.log_lines('ERROR')
+        self.assertIn('of ours', line)
+
+    def test_nova_tells_of_them_once_it_has_started(self) -> None:
+        hooks = self.patch_autospec(nova.conf.CONF, 'register_mutate_hook')
+        hooks.assert_not_called()
+        self.driver.init_host('source')
+        hooks.assert_called_once_with(self.driver._follow_options)
 
 
 class OtherMethodsTest(DriverTestCase):

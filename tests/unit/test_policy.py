@@ -138,6 +138,14 @@ class PolicyTest(base.ConfTestCase):
             self.problem('mode = $fastest'),
         )
 
+    def test_changes_are_told_option_by_option(self) -> None:
+        before = self.read('')
+        self.assertEqual('', before.changes(before))
+        self.assertEqual(
+            'enabled: False -> True, headroom_percent: 5 -> 7',
+            self.read('enabled = true\nheadroom_percent = 7').changes(before),
+        )
+
     def test_headroom_is_a_share_but_never_below_the_floor(self) -> None:
         headroom = fakes.make_policy(
             headroom_percent=10, headroom_min_mib=128
