@@ -28,6 +28,7 @@ from nova.virt.libvirt import driver
 from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
+from nova_freemem import conf_files
 from nova_freemem import trait
 from nova_freemem.migrate import destination
 from nova_freemem.migrate import readiness
@@ -108,6 +109,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 'is false): memory of guests that arrive here is restored, '
                 'and none is released.'
             )
+        # What is only said must not keep nova-compute from starting.
+        with contextlib.suppress(Exception):
+            conf_files.warn(CONF, policy.enabled)
         self._reconciler.start()
         CONF.register_mutate_hook(self._follow_options)
 

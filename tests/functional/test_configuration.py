@@ -111,6 +111,23 @@ class Disabled(base.LiveMigrationTestCase):
         self.assertEqual([], self.log_lines('ERROR', 'plugin'))
 
 
+class EnabledInAFileThatIsNotRead(base.LiveMigrationTestCase):
+    CONFIGURATION = """
+    [oslo_messaging_notifications]
+    driver = freemem
+    """
+
+    def test_the_operator_is_told_once(self) -> None:
+        other = self.file.folder / 'other.conf'
+        other.write_text('[freemem]\nenabled = true\n')
+        self.restart_host('source')
+        self.flags(host='source')
+        self.migrate()
+        self.assertIn('compute_freemem_skip_disabled_by_host', self.events())
+        (line,) = self.log_lines('WARNING', 'conf_files')
+        self.assertIn(f'{other}, which nova-compute does not read', line)
+
+
 class EnabledByTheEnvironment(base.LiveMigrationTestCase):
     CONFIGURATION = base.DISABLED
 

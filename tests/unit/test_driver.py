@@ -32,6 +32,7 @@ from nova.virt.libvirt import guest as nova_guest
 from nova.virt.libvirt import host as nova_host
 
 from nova_freemem import clock as clocks
+from nova_freemem import conf_files
 from nova_freemem import driver
 from nova_freemem import exceptions
 from nova_freemem import policy
@@ -499,6 +500,13 @@ class ChangedOptionsTest(DriverTestCase):
 
 
 class OtherMethodsTest(DriverTestCase):
+    def test_a_file_that_cannot_be_looked_at_does_not_stop_nova(self) -> None:
+        self.patch_autospec(
+            conf_files, 'find', side_effect=ZeroDivisionError('of ours')
+        )
+        self.driver.init_host('source')
+        self.assertEqual(1, len(self.log_lines('INFO')))
+
     def test_a_host_logs_that_it_is_enabled(self) -> None:
         self.driver.init_host('source')
         self.stock['init_host'].assert_called_once_with(self.driver, 'source')
