@@ -293,7 +293,7 @@ def read(conf: cfg.ConfigOpts, option: cfg.Opt) -> Any:
             # It may have been corrected since.
             conf.clear_override(option.dest, GROUP)
             value = conf[GROUP][option.dest]
-    except Exception as error:
+    except Exception as error:  # whatever it is, Nova would meet it as well
         value = _Unreadable('', f'cannot be read: {error}')
         conf.set_override(option.dest, value, GROUP)
     return value
