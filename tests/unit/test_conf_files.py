@@ -74,6 +74,12 @@ class NotEnabledTest(WarnTestCase):
             'nova-compute does not read'
         )
 
+    def test_a_file_that_is_not_read_and_is_wrong(self) -> None:
+        self.etc.write('other.conf', '[freemem]\nenabled = perhaps\n')
+        self.assert_warned(
+            '[freemem] is in other.conf, which nova-compute does not read'
+        )
+
     def test_a_file_that_another_one_overrides(self) -> None:
         self.etc.write('nova.conf', ENABLED)
         self.etc.write(DROP_IN, DISABLED)

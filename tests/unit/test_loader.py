@@ -113,10 +113,13 @@ class LoaderTest(base.ConfTestCase):
                 exceptions.ConfigInvalid, loader.prepare, conf, None
             )
             self.assertIn('[freemem]', str(error))
-            conf.log_opt_values(logging.getLogger(__name__), logging.DEBUG)
-            conf.mutate_config_files()
-            conf.log_opt_values(logging.getLogger(__name__), logging.DEBUG)
+            for _start_and_sighup in range(2):
+                conf.log_opt_values(logging.getLogger(__name__), logging.INFO)
+                conf.mutate_config_files()
             self.assertTrue(conf.reload_config_files())
+            self.assertRegex(
+                self.log.output, r'freemem\.headroom_percent += 900\n'
+            )
 
     def test_nova_logs_our_options_where_they_are_right(self) -> None:
         conf = self.conf(ENABLED)
