@@ -14,6 +14,10 @@
 """What a fault is."""
 
 import abc
+from collections.abc import Iterator
+import contextlib
+
+from openstack import exceptions as sdk_exceptions
 
 from tests.chaos.stage import Stage
 
@@ -48,3 +52,12 @@ class Fault(abc.ABC):
 
 class Refusal(Exception):
     """Nova refused a request; nothing was done."""
+
+
+@contextlib.contextmanager
+def refusable() -> Iterator[None]:
+    """Make an error of Nova's API a refusal."""
+    try:
+        yield
+    except sdk_exceptions.HttpException as refusal:
+        raise Refusal(str(refusal.details or refusal)) from refusal
