@@ -29,8 +29,6 @@ from oslo_config import cfg
 
 from nova_freemem import conf as freemem_conf
 from nova_freemem import policy as policies
-from nova_freemem.restore import journal
-from nova_freemem.virt import guest as guests
 from tests.chaos import account
 from tests.chaos import arguments
 from tests.chaos import faults
@@ -46,6 +44,7 @@ from tests.chaos.record import Record
 from tests.chaos.stage import Stage
 from tests.lab import guest as lab_guest
 from tests.lab import observer
+from tests.lab import outstanding
 from tests.lab import room
 from tests.lab import servers
 from tests.lab import steps
@@ -130,7 +129,7 @@ class _Run:
             try:
                 self._inject()
                 hit_last = self._phase(watch, at_start)
-                outstanding = _had_entry(watch)
+                was_outstanding = _had_entry(watch)
                 watch.slow_down(_SLOWER_AFTERWARDS)
                 whole = watch.follow(self._whole_if())
                 stage.set_link(room.LINK_MBIT)
@@ -148,7 +147,7 @@ class _Run:
             fault=cell.fault,
             plugin=all(stage.cloud.plugins.values()),
             injected_in=(hit_first.word, hit_last.word),
-            outstanding=outstanding,
+            outstanding=was_outstanding,
             source=stage.source.name,
             destination=stage.destination.name,
             refused=self._refused,
@@ -258,26 +257,15 @@ class _Run:
         """
         if not all(self._stage.cloud.plugins.values()):
             return
-        guest = guests.Guest(self._stage.here())
-        whole_kib = self._before.balloon_kib
-        entry = journal.JournalEntry(
-            original_kib=whole_kib,
-            source=self._stage.destination.layout.hostname,
-            released_at=datetime.datetime.now(datetime.UTC),
-            migration='chaos',
-            stats_period_seconds=self._before.period_seconds[0],
+        source = self._stage.destination.name
+        try:
+            outstanding.take(self._stage.here(), source, _OUTSTANDING_KIB)
+        except steps.LabError:  # It is restored already: the interval is up.
+            watch.wait_for(self._whole_if(), WHOLE_SECONDS)
+            outstanding.take(self._stage.here(), source, _OUTSTANDING_KIB)
+        watch.wait_for(
+            lambda view: bool(view.source.journal_entry), _BALLOON_SECONDS
         )
-        journal.write(guest, entry)
-        guest.set_balloon_kib(whole_kib - _OUTSTANDING_KIB)
-        if not watch.wait_for(
-            lambda view: (
-                bool(view.source.journal_entry)
-                and (view.source.balloon_kib or whole_kib)
-                < whole_kib - _OUTSTANDING_KIB // 2
-            ),
-            _BALLOON_SECONDS,
-        ):
-            raise steps.LabError('take memory', 'it is restored already')
 
     def _fresh(self) -> Before:
         """Have the guest report its statistics now."""

@@ -246,7 +246,8 @@ def _migration(record: Record, effect: Effect) -> Iterator[str]:
     if nova.task is not None:
         yield f'Nova has not finished: {nova.task}'
     if end is End.COMPLETES:
-        if nova.migration != 'completed':
+        is_migrated = record.cell.phase is not Phase.OUTSIDE
+        if is_migrated and nova.migration != 'completed':
             yield f'the migration is {nova.migration}, not completed'
         if nova.status != 'ACTIVE':
             yield f'the server is {nova.status}'

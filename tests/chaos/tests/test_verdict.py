@@ -172,15 +172,17 @@ class VerdictTest(base.TestCase):
     ) -> None:
         refused = self.judge(fault='rebuild', refused='it is migrating')
         self.assertEqual('whole', refused.word)
+        outside: dict[str, Any] = {
+            'phase': 'outside',
+            'injected_in': ('outside', 'outside'),
+            'runs_on': ('host1',),
+            'nova': nova(migration=None),
+        }
+        restored = self.judge(fault='restore-command', **outside)
+        self.assertEqual('whole', restored.word)
         again = after(boot_id='second')
         for fault, word in (('rebuild', 'whole'), ('suspend', 'lost')):
-            judged = self.judge(
-                fault=fault,
-                phase='outside',
-                injected_in=('outside', 'outside'),
-                runs_on=('host1',),
-                after=again,
-            )
+            judged = self.judge(fault=fault, after=again, **outside)
             self.assertEqual(word, judged.word)
 
     def test_what_is_lost_without_the_plugin_too_is_shown_as_that(
