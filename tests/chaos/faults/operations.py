@@ -162,6 +162,8 @@ class Resize(Operation):
 class Evacuate(Operation):
     """``openstack server evacuate``, from a host that has failed."""
 
+    status = 'SHUTOFF'  # Nova does not start it since microversion 2.95.
+
     def _request(self, stage: Stage) -> None:
         processes.kill(stage.compute('source').daemon.pid_file)
         emulators.find(stage.source, stage.server.id).kill()
@@ -170,11 +172,15 @@ class Evacuate(Operation):
             stage.server.id, host=stage.destination.layout.hostname
         )
 
+    def _undo(self, stage: Stage) -> None:
+        stage.cloud.api.compute.start_server(stage.server.id)
+
     def recover(self, stage: Stage) -> None:
         """Wait for its end, and bring the failed host up again."""
         super().recover(stage)
-        self._force_down(stage, False)
+        # Nova refuses to call it up before it knows what has left.
         stage.start_computes()
+        self._force_down(stage, False)
 
     @staticmethod
     def _force_down(stage: Stage, is_down: bool) -> None:
