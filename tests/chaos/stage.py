@@ -57,10 +57,12 @@ _OUT_OF_REACH = (
 #: How often the computes look at all of their guests.
 RECONCILE_SECONDS = 10
 # Release before the transfer: in the other modes some of the phases are one.
-# Nova lets one guest at a time leave a host, unless told otherwise.
+# Nova lets one guest at a time leave a host, unless told otherwise, and a
+# migration takes processors of both hosts.
 _SETTINGS = f"""\
 [DEFAULT]
 max_concurrent_live_migrations = {1 + LEAVING}
+cpu_allocation_ratio = 16
 [freemem]
 mode = before
 reconcile_interval_seconds = {RECONCILE_SECONDS}

@@ -20,6 +20,7 @@ from typing import ClassVar
 
 from tests.chaos.faults import emulators
 from tests.cloud import base
+from tests.lab import images
 from tests.lab import libvirtd
 from tests.lab import outstanding
 from tests.lab import processes
@@ -68,6 +69,7 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
         done.callback(self.landed.clear)
         self.compute.set_lines('restore', _LINES)
         self.compute.start(self.cloud.api)
+        images.flavor(self.cloud.api, _MEMORY_MIB)  # One for all three.
         self.landed.extend(
             steps.in_parallel(
                 *(functools.partial(self._boot_one, name) for name in 'abc')
