@@ -332,6 +332,11 @@ class Stage:
                 for one in self.cloud.computes
             )
         )
+        # Nova refuses this of a host that was evacuated and is not up yet.
+        api = self.cloud.api.compute
+        for service in api.services(binary='nova-compute'):
+            if service.is_forced_down:
+                api.update_service_forced_down(service.id, forced=False)
 
     def set_link(self, mbit: int | None) -> None:
         """Limit the link, or do not."""

@@ -167,8 +167,12 @@ class Evacuate(Operation):
     def _request(self, stage: Stage) -> None:
         processes.kill(stage.compute('source').daemon.pid_file)
         emulators.find(stage.source, stage.server.id).kill()
-        self._force_down(stage, True)
-        stage.cloud.api.compute.evacuate_server(
+        api = stage.cloud.api.compute
+        for service in api.services(
+            binary='nova-compute', host=stage.source.layout.hostname
+        ):
+            api.update_service_forced_down(service.id, forced=True)
+        api.evacuate_server(
             stage.server.id, host=stage.destination.layout.hostname
         )
 
@@ -178,14 +182,4 @@ class Evacuate(Operation):
     def recover(self, stage: Stage) -> None:
         """Wait for its end, and bring the failed host up again."""
         super().recover(stage)
-        # Nova refuses to call it up before it knows what has left.
         stage.start_computes()
-        self._force_down(stage, False)
-
-    @staticmethod
-    def _force_down(stage: Stage, is_down: bool) -> None:
-        api = stage.cloud.api.compute
-        for service in api.services(
-            binary='nova-compute', host=stage.source.layout.hostname
-        ):
-            api.update_service_forced_down(service.id, forced=is_down)
