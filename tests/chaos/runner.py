@@ -228,6 +228,7 @@ class _Run:
         return found
 
     def _prepare_other(self, other: stages.Other) -> record.Account:
+        other.is_stopped = False
         guest = self._stage.wait_answering(other.server)
         guest.fill_dirty(_FREED_OF_OTHERS_MIB)
         guest.watch_headroom(_headroom_mib(stages.OTHER_MEMORY_MIB))
