@@ -23,6 +23,7 @@ from tests.lab import layout
 from tests.lab import steps
 
 _BALLOON_SECONDS = 10
+_TOLERANCE_KIB = 1024
 
 
 def take(domain: libvirt.virDomain, source: str, missing_kib: int) -> None:
@@ -48,7 +49,7 @@ def take(domain: libvirt.virDomain, source: str, missing_kib: int) -> None:
         steps.wait_for(
             lambda: (
                 domain.memoryStats()['actual']
-                <= original_kib - missing_kib // 2
+                <= original_kib - missing_kib + _TOLERANCE_KIB
             ),
             'its balloon',
             _BALLOON_SECONDS,
