@@ -160,6 +160,7 @@ def _show_record(record: Record) -> None:
     ]
     for line in (
         *refused,
+        *record.remarks,
         *others,
         *noted,
         *judged.wrong,

@@ -107,6 +107,7 @@ class Record:
     :param headroom: what the guest noted of its available memory from before
         the migration until it was whole; None where it has booted since.
     :param others: other guests that migrated at the same time.
+    :param remarks: what else was done to recover from the fault.
     """
 
     phase: str
@@ -129,6 +130,7 @@ class Record:
     warnings: tuple[str, ...]
     headroom: lab_guest.Headroom | None = None
     others: tuple[Other, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def cell(self) -> Cell:

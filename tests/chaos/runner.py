@@ -167,6 +167,7 @@ class _Run:
             others=tuple(
                 self._ended(one, asked_at, reached) for one in others
             ),
+            remarks=tuple(self._fault.remarks),
         )
 
     def _prepare(self) -> record.Account:

@@ -287,13 +287,14 @@ class Stage:
         """Wait until Nova does nothing with a server, if it ever does."""
         with contextlib.suppress(TimeoutError):
             steps.wait_for(
-                functools.partial(self._is_idle, server or self.server),
+                functools.partial(self.is_idle, server or self.server),
                 'the end of what Nova does',
                 seconds,
                 every_seconds=0.5,
             )
 
-    def _is_idle(self, server: servers.Server) -> bool:
+    def is_idle(self, server: servers.Server) -> bool:
+        """Tell whether Nova does nothing with a server."""
         try:
             server = self.cloud.get(server)
         except sdk_exceptions.NotFoundException:

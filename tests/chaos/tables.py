@@ -190,6 +190,7 @@ def _outcome(record: Record, findings: Findings) -> str:
         )
         if is_so
     ]
+    remarks += [f' ({remark})' for remark in record.remarks]
     whole = record.whole_seconds
     seconds = '' if whole is None else f' {whole:.1f} s'
     return f'{judged.went}{seconds}{"".join(remarks)}'

@@ -23,7 +23,13 @@ from tests.chaos.stage import Stage
 
 
 class Fault(abc.ABC):
-    """A fault; one object for each time it is injected."""
+    """A fault; one object for each time it is injected.
+
+    :ivar remarks: what else was done to recover from it, a few words each.
+    """
+
+    def __init__(self) -> None:
+        self.remarks: list[str] = []
 
     def prepare(self, stage: Stage) -> None:
         """Prepare the fault, so that injecting it takes no time."""

@@ -36,6 +36,7 @@ class Killed(base.Fault):
     """
 
     def __init__(self, side: str) -> None:
+        super().__init__()
         self._side = side
 
     def inject(self, stage: Stage) -> None:
@@ -54,6 +55,7 @@ class AnotherStopped(base.Fault):
     """
 
     def __init__(self, side: str) -> None:
+        super().__init__()
         self._side = side
         self._stopped: psutil.Process | None = None
 

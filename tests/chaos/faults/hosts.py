@@ -70,6 +70,7 @@ class DiskFull(base.Fault):
     """
 
     def __init__(self, side: str) -> None:
+        super().__init__()
         self._side = side
 
     def inject(self, stage: Stage) -> None:

@@ -40,6 +40,7 @@ class Operation(base.Fault):
     status = 'ACTIVE'
 
     def __init__(self) -> None:
+        super().__init__()
         self._was_accepted = False
 
     def inject(self, stage: Stage) -> None:

@@ -27,6 +27,7 @@ from tests.chaos import faults
 from tests.chaos.faults import commands
 from tests.chaos.faults import emulators
 from tests.chaos.faults import operations
+from tests.chaos.faults import services
 from tests.chaos.stage import Other
 from tests.chaos.stage import Stage
 from tests.lab import room
@@ -48,6 +49,7 @@ class FaultTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.stage = mock.create_autospec(Stage, instance=True)
+        self.stage.server = mock.sentinel.server
 
     def test_a_plugin_of_another_format_does_not_read_our_entries(
         self,
@@ -107,6 +109,16 @@ class FaultTest(base.TestCase):
         process.resume.assert_not_called()
         fault.recover(self.stage)
         process.resume.assert_called_once_with()
+
+    def test_nova_compute_is_restarted_where_it_hangs(self) -> None:
+        self.patch_autospec(services.emulators, 'revive')
+        kill = self.patch_autospec(services.processes, 'kill')
+        for is_idle in (True, False):
+            self.stage.is_idle.return_value = is_idle
+            fault = services.LibvirtdAlone('destination')
+            fault.recover(self.stage)
+            self.assertEqual(is_idle, fault.remarks == [])
+            self.assertEqual(is_idle, kill.mock_calls == [])
 
     def test_what_nova_refused_is_not_undone(self) -> None:
         fault = operations.Suspend()

@@ -255,6 +255,14 @@ class FindingsTest(base.TestCase):
         self.assertIn('guests of 3 cells. In 2 of them', text)
         self.assertRegex(text, r'four guests aborted +releasing +2\.5 +90\n')
 
+    def test_the_manual_says_what_else_was_done_to_recover(self) -> None:
+        text = tables.for_manual(
+            self.findings.plus(
+                chaos_records.moved(remarks=('nova-compute hung',))
+            )
+        )
+        self.assertIn('moved 7.2 s (nova-compute hung)', text)
+
     def test_the_manual_counts_the_cells(self) -> None:
         self.assertIn(
             f'2 of {len(matrix.cells())} cells run: 1 whole, 1 with a loss',
