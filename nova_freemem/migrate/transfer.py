@@ -41,9 +41,9 @@ class TransferWatch:
     def __init__(self, tasks: Sequence[Task]) -> None:
         """Initialize the threads.
 
-        :param tasks: each is given the requests in which
-                      ``TRANSFER_ENDED`` or ``SHUTDOWN`` arrives, and ends
-                      then
+        :param tasks: each is given the requests in which what is submitted
+                      arrives, and ``TRANSFER_ENDED``; it ends with that, and
+                      with ``SHUTDOWN``
         """
         self._mailboxes = [Requests() for _task in tasks]
         self._stopped = False
@@ -62,10 +62,13 @@ class TransferWatch:
         for thread in self._threads:
             thread.start()
 
-    def shut_down(self) -> None:
-        """Have the tasks end though the transfer goes on; do not wait."""
+    def submit(self, request: Request) -> None:
+        """Submit a request to every task, and do not wait.
+
+        :param request: what to do
+        """
         for requests in self._mailboxes:
-            requests.submit(Request.SHUTDOWN)
+            requests.submit(request)
 
     def is_unwatched(self) -> bool:
         """Return whether the transfer goes on, and its tasks have ended."""
@@ -76,8 +79,7 @@ class TransferWatch:
     def stop(self) -> None:
         """End the tasks, and wait for that; again changes nothing."""
         self._stopped = True
-        for requests in self._mailboxes:
-            requests.submit(Request.TRANSFER_ENDED)
+        self.submit(Request.TRANSFER_ENDED)
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -96,7 +98,8 @@ def learn_bandwidth(
     :param dest: the destination's name
     :param bandwidths: what to teach
     :param clock: for waits
-    :param requests: the end of the transfer arrives here
+    :param requests: the end of the transfer arrives here, or post-copy, in
+                     which QEMU sends what the guest asks for
     """
     best_kib_per_second = 0.0
     before: tuple[float, float] | None = None

@@ -43,6 +43,7 @@ class EndReason(enum.Enum):
     SHUTDOWN = 'nova-compute is stopping'
     NO_EFFECT = 'the resident size does not fall'
     PRESSURE = 'the guest came under memory pressure'
+    POST_COPY = 'post-copy begins'
 
     @property
     def restores(self) -> bool:
@@ -52,6 +53,7 @@ class EndReason(enum.Enum):
             EndReason.SHUTDOWN,
             EndReason.NO_EFFECT,
             EndReason.PRESSURE,
+            EndReason.POST_COPY,
         )
 
 

@@ -108,6 +108,23 @@ class CloudTestCase(unittest.TestCase):
         handle = self.cloud.guest(server).domain
         return guests.Guest(handle).read_metadata()
 
+    def traits(self, host: lab_host.Host) -> dict[str, Any]:
+        """Read what ``openstack resource provider trait list`` shows.
+
+        :returns: the traits of a host, and the generation they are of.
+        """
+        url = self.traits_url(host)
+        answer = self.cloud.api.placement.get(url, microversion='1.6')
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def traits_url(self, host: lab_host.Host) -> str:
+        """Where Placement has the traits of a host."""
+        (provider,) = self.cloud.api.placement.resource_providers(
+            name=host.layout.hostname
+        )
+        return f'/resource_providers/{provider.id}/traits'
+
     def log_of(self, host: lab_host.Host, server: servers.Server) -> list[str]:
         """Read what a host's nova-compute logged of a server."""
         log = layout.LAB.log / f'{host.name}-nova-compute.log'

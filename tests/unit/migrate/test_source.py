@@ -19,7 +19,6 @@ from typing import Any
 import testtools
 
 from nova_freemem import exceptions
-from nova_freemem.migrate import restore_step
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
@@ -27,6 +26,7 @@ from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
 from nova_freemem.release.requests import Request
 from nova_freemem.restore import journal
+from nova_freemem.restore import reconciler
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
@@ -184,16 +184,22 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         self.assertEqual([], world.source.called('set_balloon_kib'))
         self.assertEqual([], world.source.called('write_metadata'))
 
-    def test_an_abort_at_any_moment_is_obeyed_or_passed_on(self) -> None:
+    def test_an_abort_at_any_moment_is_obeyed_or_left_for_the_transfer(
+        self,
+    ) -> None:
         for tenths in range(0, 120, 3):
             world = self.make_world()
             world.request_after(tenths / 10, Request.ABORT)
             goes_on = world.prepare()
-            world.clock.wait(60)
             self.assertEqual(
                 not goes_on, Request.ABORT in world.accepted_requests
             )
-            if not goes_on:
+            if goes_on:
+                world.clock.wait(60)
+                self.assertEqual(
+                    Request.ABORT, world.migration.requests.close()
+                )
+            else:
                 self.assertTrue(world.is_whole())
 
     def test_force_complete_keeps_what_was_released_and_transfers(
@@ -280,7 +286,7 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         self.assertFalse(world.prepare())
         world.migration.restore()
         self.assertAlmostEqual(
-            3 + restore_step.WAIT_SECONDS,
+            3 + reconciler.WAIT_SECONDS,
             world.clock.now() - started_at,
             delta=0.3,
         )

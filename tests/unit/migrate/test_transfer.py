@@ -59,7 +59,7 @@ class TransferWatchTest(base.TestCase):
         watch = transfer.TransferWatch([self.task, self.task])
         watch.start()
         self.assertFalse(watch.is_unwatched())
-        watch.shut_down()
+        watch.submit(Request.SHUTDOWN)
         for thread in watch._threads:
             thread.join()
         self.assertTrue(watch.is_unwatched())

@@ -42,6 +42,13 @@ class RequestsTest(base.TestCase):
                     self.assertTrue(requests.submit(request))
                 self.assertEqual(counts, requests.close())
 
+    def test_a_request_is_taken_once(self) -> None:
+        requests = Requests()
+        requests.submit(Request.ABORT)
+        self.assertEqual(
+            [Request.ABORT, None], [requests.close(), requests.close()]
+        )
+
     def test_a_request_that_comes_late_is_for_the_transfer(self) -> None:
         requests = Requests()
         requests.close()

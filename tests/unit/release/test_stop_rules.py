@@ -199,6 +199,13 @@ class EndReasonTest(base.TestCase):
             end_reason(0, 400, request=Request.TRANSFER_ENDED),
         )
 
+    def test_it_ends_with_post_copy_even_where_it_has_all(self) -> None:
+        for released in (400, 3072):
+            self.assertEqual(
+                EndReason.POST_COPY,
+                end_reason(0, released, request=Request.POST_COPY),
+            )
+
     def test_what_restores_at_once(self) -> None:
         self.assertEqual(
             {
@@ -206,6 +213,7 @@ class EndReasonTest(base.TestCase):
                 EndReason.SHUTDOWN,
                 EndReason.NO_EFFECT,
                 EndReason.PRESSURE,
+                EndReason.POST_COPY,
             },
             {end for end in EndReason if end.restores},
         )

@@ -375,6 +375,30 @@ class HoldTest(DuringTransferTestCase):
         self.assertRaises(exceptions.JournalGone, self.hold)
         self.assertEqual(0, self.seconds())
 
+    def test_before_post_copy_a_guest_is_restored_at_once(self) -> None:
+        self.clock.after(7, lambda: self.requests.submit(Request.POST_COPY))
+        self.assertEqual(EndReason.POST_COPY, self.hold())
+        self.assertAlmostEqual(7, self.seconds())
+        self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
+
+    def test_it_is_waited_until_restored_memory_has_arrived(self) -> None:
+        self.guest.deflate_kib_per_second = 2 * GIB
+        self.watch.restore(self.plan)
+        self.watch.until_restored(self.plan, 60)
+        self.assertAlmostEqual(1.5, self.seconds(), delta=0.5)
+        self.assertEqual(0, self.guest.missing_kib)
+
+    def test_a_guest_that_is_slow_is_not_waited_for(self) -> None:
+        self.guest.deflate_kib_per_second = 1 * MIB
+        self.watch.restore(self.plan)
+        self.watch.until_restored(self.plan, 2)
+        self.assertAlmostEqual(2, self.seconds(), delta=watch.TICK_SECONDS)
+
+    def test_one_that_has_left_is_not_waited_for(self) -> None:
+        self.guest.host = 'dest'
+        self.watch.until_restored(self.plan, 60)
+        self.assertEqual(0, self.seconds())
+
     def test_a_guest_that_leaves_is_watched_no_longer(self) -> None:
         self.clock.after(3, lambda: setattr(self.guest, 'host', 'dest'))
         self.assertEqual(EndReason.TRANSFER_ENDED, self.hold())
