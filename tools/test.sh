@@ -26,8 +26,9 @@ set -euo pipefail
 # shellcheck source=tools/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 
-# lab, bench, chaos, fuzz and novas are the tests of these harnesses, tests/*/tests.
-rootless_suites=(unit simulation lab bench chaos fuzz novas functional)
+# lab, bench, chaos, fuzz and novas are the tests of these harnesses,
+# tests/*/tests.
+rootless_suites=(unit simulation lab bench chaos fuzz novas gate functional)
 root_suites=(libvirt cloud)
 all_suites=("${rootless_suites[@]}" "${root_suites[@]}")
 

@@ -87,6 +87,13 @@ class Bandwidths:
         self._interface_speed_mbps = interface_speed_mbps
         self._measured: dict[str, float] = {}
 
+    def configure(self, configured_mbps: int) -> None:
+        """Change what is configured; what was measured stays known.
+
+        :param configured_mbps: for all destinations, 0 for unknown
+        """
+        self._configured_mbps = configured_mbps
+
     def to(self, dest: str) -> Bandwidth:
         """Return what a migration can expect.
 
