@@ -24,6 +24,8 @@ from tests.lab.services import placement
 from tests.lab.services import service
 from tests.lab.services import settings
 
+_END_SECONDS = 45
+
 
 class ComputeKilled(base.Fault):
     """nova-compute is killed, as by the kernel when memory is short.
@@ -87,7 +89,10 @@ class LibvirtdAlone(LibvirtdRestarted):
         nova-compute is restarted after all if it hangs.
         """
         emulators.revive(stage)
-        if not stage.is_idle(stage.server):
+        for other in stage.others:
+            stage.wait_idle(_END_SECONDS, other.server)
+        everyone = [stage.server, *(one.server for one in stage.others)]
+        if not all(map(stage.is_idle, everyone)):
             self.remarks.append(f'nova-compute hung, {self._side}')
             super().recover(stage)
 

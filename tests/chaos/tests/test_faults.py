@@ -113,8 +113,11 @@ class FaultTest(base.TestCase):
     def test_nova_compute_is_restarted_where_it_hangs(self) -> None:
         self.patch_autospec(services.emulators, 'revive')
         kill = self.patch_autospec(services.processes, 'kill')
+        self.stage.others = [
+            Other(mock.sentinel.another, *room.hosts()),
+        ]
         for is_idle in (True, False):
-            self.stage.is_idle.return_value = is_idle
+            self.stage.is_idle.side_effect = [True, is_idle]
             fault = services.LibvirtdAlone('destination')
             fault.recover(self.stage)
             self.assertEqual(is_idle, fault.remarks == [])
