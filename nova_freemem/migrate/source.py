@@ -303,7 +303,7 @@ class SourceMigration:
             guest,
             self._engine.policy,
             bandwidth,
-            self._engine.release_rates.current,
+            self._engine.release_rates.of(self._guest.uuid, self._clock.now()),
         )
 
     def _write_journal(self, plan: Plan) -> None:
@@ -339,9 +339,17 @@ class SourceMigration:
         return state
 
     def _learn_rate(self, plan: Plan, release: Release) -> None:
+        rates = self._engine.release_rates
+        learn = (
+            rates.learn_during if plan.mode is Mode.DURING else rates.learn
+        )
         free_kib = min(release.released_kib, plan.free_kib)
-        self._engine.release_rates.learn(
-            free_kib, release.released_kib - free_kib, release.seconds
+        learn(
+            self._guest.uuid,
+            free_kib,
+            release.released_kib - free_kib,
+            release.seconds,
+            self._clock.now(),
         )
 
     def _state_after(self, state: Releasing, release: Release) -> State:
@@ -373,6 +381,8 @@ class SourceMigration:
                 release = self._watch.until_end(
                     now.plan, Phase.DURING_TRANSFER, requests
                 )
+                if now.plan.mode is Mode.DURING:
+                    self._learn_rate(now.plan, release)
                 now = self._state_after(now, release)
             if isinstance(now, Released) and not self._watch.hold(
                 now.plan, requests

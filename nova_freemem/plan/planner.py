@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import dataclasses
 import enum
 
@@ -27,6 +26,7 @@ from nova_freemem.plan.forecast import Forecast
 from nova_freemem.plan.forecast import Releasable
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.plan.release_rate import FIRST_GUESS
 from nova_freemem.plan.release_rate import ReleaseRate
 from nova_freemem.policy import Policy
 from nova_freemem.virt.memory_stats import MemoryStats
@@ -51,15 +51,6 @@ class Mode(enum.Enum):
     AUTO = 'auto'
 
 
-_FORECASTS: dict[
-    Mode, Callable[[Eligible, Releasable, Bandwidth, ReleaseRate], Forecast]
-] = {
-    Mode.BEFORE: forecasts.before_transfer,
-    Mode.DURING: forecasts.during_transfer,
-    Mode.AUTO: forecasts.shortest,
-}
-
-
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What is to be released from one guest.
@@ -78,6 +69,7 @@ class Plan:
     :ivar mode: when the transfer starts
     :ivar bandwidth: what the path is taken to carry
     :ivar source: name of the source that reported what is free
+    :ivar rate: how fast the guest is expected to give it up
     """
 
     original_kib: int
@@ -92,6 +84,7 @@ class Plan:
     mode: Mode
     bandwidth: Bandwidth
     source: str
+    rate: ReleaseRate = FIRST_GUESS
 
     @property
     def release_kib(self) -> int:
@@ -142,8 +135,11 @@ def make(
     releasable = _releasable(memory, guest, policy)
     if isinstance(releasable, Skip):
         return releasable
-    mode = Mode(policy.mode)
-    forecast = _FORECASTS[mode](guest, releasable, bandwidth, rate)
+    mode, forecast = _best(
+        Mode(policy.mode),
+        forecasts.before_transfer(guest, releasable, bandwidth, rate),
+        forecasts.during_transfer(guest, releasable, bandwidth, rate),
+    )
     too_little = _too_little(releasable, forecast, policy, bandwidth)
     if too_little is not None:
         return too_little
@@ -162,6 +158,7 @@ def make(
         mode=mode,
         bandwidth=bandwidth,
         source=memory.source,
+        rate=rate,
     )
 
 
@@ -230,6 +227,28 @@ def _most_promising_free_kib(
     if reclaim == 'cold':
         return min(free_kib, max(0, available_kib - page_cache_kib))
     return free_kib
+
+
+def _best(
+    allowed: Mode, before: Forecast, during: Forecast
+) -> tuple[Mode, Forecast]:
+    """Choose among the modes that the policy allows.
+
+    With ``auto`` a release begins before the transfer wherever that pays: how
+    fast this guest is, is seen then, and the transfer starts early where that
+    is better.
+
+    :returns: the mode, and what to expect of it
+    """
+    if allowed is Mode.BEFORE:
+        return Mode.BEFORE, before
+    if allowed is Mode.DURING or (during.pays and not before.pays):
+        return Mode.DURING, during
+    much_better = (
+        during.released_seconds
+        <= forecasts.GOOD_SHARE * before.released_seconds
+    )
+    return Mode.AUTO, during if much_better else before
 
 
 def _releasable(

@@ -209,7 +209,7 @@ def _transfer_had_better_start(
         plan.needed_kib,
         rate_kib_per_second,
         plan.bandwidth,
-        plan.original_kib,
+        plan.rate,
     )
 
 

@@ -224,6 +224,13 @@ class Cloud:
             backoffs.Backoff(),
         )
 
+    def know(self, rate: release_rates.ReleaseRate) -> None:
+        """Let the source have seen how fast its guests release."""
+        self.engines['source'] = dataclasses.replace(
+            self.engines['source'],
+            release_rates=release_rates.ReleaseRates(rate),
+        )
+
     def migrate(
         self,
         *,

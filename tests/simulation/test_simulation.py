@@ -22,7 +22,6 @@ import hypothesis
 from hypothesis import strategies
 
 from nova_freemem import exceptions
-from nova_freemem.plan import forecast
 from nova_freemem.plan import planner
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.release_rate import ReleaseRate
@@ -544,7 +543,6 @@ class PropertiesTest(SimulationTestCase):
             model,
             busy_bandwidth_share=1.0,
             busy_balloon_share=1.0,
-            look_kib_per_second=forecast.LOOK_KIB_PER_SECOND,
         )
         mbit = int(model.bandwidth_kib_per_second * 8 * 1024 / 10**6)
         plain = self.make_cloud(
@@ -561,8 +559,13 @@ class PropertiesTest(SimulationTestCase):
             migration_bandwidth_mbps=mbit,
             policy={'mode': 'auto'},
         )
-        cloud.engines['source'].release_rates.current = ReleaseRate(
-            model.inflate_kib_per_second, model.reclaim_kib_per_second
+        cloud.know(
+            ReleaseRate(
+                model.inflate_kib_per_second,
+                model.reclaim_kib_per_second,
+                model.busy_balloon_share,
+                model.look_kib_per_second,
+            )
         )
         ours = cloud.migrate()
         asking_seconds = min(

@@ -574,3 +574,27 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
         )
         self.assertEqual('dest', dest)
         self.assertAlmostEqual(100 * MIB, rate)
+
+    def test_how_fast_the_guest_is_is_learnt_before_and_during_a_transfer(
+        self,
+    ) -> None:
+        for mode, learnt in (
+            ('before', {'inflate_kib_per_second'}),
+            ('during', {'busy_share'}),
+        ):
+            world = self.make_world(mode=mode, busy_balloon_share=0.5)
+            guessed = world.engine.release_rates.of(world.source.uuid, 0.0)
+            world.prepare()
+            with world.transfer():
+                world.clock.wait(60)
+            now = world.engine.release_rates.of(
+                world.source.uuid, world.clock.now()
+            )
+            self.assertEqual(
+                learnt,
+                {
+                    field.name
+                    for field in dataclasses.fields(now)
+                    if getattr(now, field.name) != getattr(guessed, field.name)
+                },
+            )
