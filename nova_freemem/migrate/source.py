@@ -340,9 +340,7 @@ class SourceMigration:
 
     def _learn_rate(self, plan: Plan, release: Release) -> None:
         rates = self._engine.release_rates
-        learn = (
-            rates.learn_during if plan.mode is Mode.DURING else rates.learn
-        )
+        learn = rates.learn_during if plan.mode is Mode.DURING else rates.learn
         free_kib = min(release.released_kib, plan.free_kib)
         learn(
             self._guest.uuid,
