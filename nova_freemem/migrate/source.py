@@ -37,6 +37,7 @@ from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
 from nova_freemem.release.base import Release
@@ -165,12 +166,18 @@ class SourceMigration:
         :param dest: the destination's name
         :param state: what :meth:`prepare` returned
         """
+        rates = self._engine.release_rates
+        meter = TransferMeter(
+            rates.of(self._guest.uuid, self._clock.now()).look_kib_per_second
+        )
         tasks: list[transfer.Task] = [
             functools.partial(
-                transfer.learn_bandwidth,
+                transfer.measure,
                 self._guest,
                 dest,
+                meter,
                 self._engine.bandwidths,
+                rates,
                 self._clock,
             )
         ]
@@ -274,7 +281,7 @@ class SourceMigration:
         stats = self._guest.fresh_memory_stats(self._clock)
         if stats is None:
             return Skip(Reason.NO_BALLOON_DRIVER)
-        bandwidth = self._engine.bandwidths.to(dest)
+        bandwidth = self._engine.bandwidths.to(dest, self._clock.now())
         hopeless = planner.cannot_pay(
             stats, guest, self._engine.policy, bandwidth
         )

@@ -97,7 +97,8 @@ class Transfer:
         self._actual_kib = guest.actual_kib
         self._left_kib = float(guest.sendable_kib)
         self._to_look_at_kib = 0.0
-        guest.transferred_kib = 0.0
+        guest.transferred_kib = guest.looked_at_kib = 0.0
+        self._tell()
 
     @property
     def converged(self) -> bool:
@@ -132,11 +133,16 @@ class Transfer:
         sent_kib = min(self._left_kib, rate * seconds)
         self._left_kib -= sent_kib
         guest.transferred_kib += sent_kib
-        self._to_look_at_kib = max(
-            0.0,
-            self._to_look_at_kib
-            - model.look_kib_per_second * (seconds - sent_kib / rate),
+        looked_at_kib = min(
+            self._to_look_at_kib,
+            model.look_kib_per_second * (seconds - sent_kib / rate),
         )
+        self._to_look_at_kib -= looked_at_kib
+        guest.looked_at_kib += looked_at_kib
+        self._tell()
+
+    def _tell(self) -> None:
+        self._guest.remaining_kib = self._left_kib + self._to_look_at_kib
 
     def _see_balloon(self) -> None:
         released_kib = self._actual_kib - self._guest.actual_kib
@@ -267,6 +273,7 @@ class Cloud:
                     sent_kib = self.guest.transferred_kib
                     landed_at = self.clock.now()
                     self.guest.transferred_kib = self.transfer = None
+                    self.guest.remaining_kib = None
                     if succeeded:
                         self._landed_at_seconds = landed_at
                         self.guest.host = dest

@@ -204,7 +204,9 @@ class ScenarioTest(SimulationTestCase):
         cloud.migrate()
         self.assertAlmostEqual(
             MODEL.bandwidth_kib_per_second,
-            cloud.engines['source'].bandwidths.to('dest').kib_per_second,
+            cloud.engines['source']
+            .bandwidths.to('dest', cloud.clock.now())
+            .kib_per_second,
             delta=0.01 * MODEL.bandwidth_kib_per_second,
         )
 

@@ -63,7 +63,7 @@ class EngineTest(base.ConfTestCase):
 
     def test_a_configured_bandwidth_counts(self) -> None:
         rate = self.load('migration_bandwidth_mbps = 10000').bandwidths.to(
-            'dest'
+            'dest', 0.0
         )
         self.assertEqual(('10000 Mbit/s (configured)'), str(rate))
 

@@ -565,15 +565,18 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
 
     def test_what_the_path_carried_is_learnt(self) -> None:
         world = self.make_releasing(used_kib=4000 * MIB, touched_kib=0)
+        world.guest.remaining_kib = 1 * GIB
         with world.transfer():
-            for second in range(1, 10):
-                world.clock.wait(1)
-                world.guest.transferred_kib = second * 100 * MIB
-        ((dest, rate),) = (
+            for tenth in range(1, 20):
+                world.guest.transferred_kib = tenth * 10 * MIB
+                world.clock.wait(0.1)
+        ((dest, carried, _now),) = (
             call.args for call in world.engine.bandwidths.learn.call_args_list
         )
         self.assertEqual('dest', dest)
-        self.assertAlmostEqual(100 * MIB, rate)
+        self.assertAlmostEqual(
+            100 * MIB, carried.alone_kib_per_second, delta=MIB
+        )
 
     def test_how_fast_the_guest_is_is_learnt_before_and_during_a_transfer(
         self,
