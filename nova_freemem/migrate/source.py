@@ -33,6 +33,8 @@ from nova_freemem.migrate import transfer
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan import eligibility
 from nova_freemem.plan import planner
+from nova_freemem.plan.bandwidth import Bandwidth
+from nova_freemem.plan.bandwidth import Origin
 from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Reason
@@ -184,7 +186,7 @@ class SourceMigration:
         if isinstance(state, Skipped):
             self._reporter.skipped(state.skip)
         if isinstance(state, Releasing | Released):
-            tasks.append(functools.partial(self._watch_transfer, state))
+            tasks.append(functools.partial(self._watch_transfer, state, meter))
         self._transfer = transfer.TransferWatch(tasks)
         try:
             self._transfer.start()
@@ -333,6 +335,10 @@ class SourceMigration:
         releasing = Releasing(plan, self._clock.now())
         state: State = releasing
         self._watch.start(plan)
+        if plan.is_trial:
+            self._engine.release_rates.note_trial(
+                self._guest.uuid, self._clock.now()
+            )
         if plan.mode is not Mode.DURING:
             release = self._watch.until_end(
                 plan, Phase.BEFORE_TRANSFER, self.requests, deadline
@@ -377,14 +383,23 @@ class SourceMigration:
         )
 
     def _watch_transfer(
-        self, state: Releasing | Released, requests: Requests
+        self,
+        state: Releasing | Released,
+        meter: TransferMeter,
+        requests: Requests,
     ) -> None:
         """See, during the transfer, that the guest can do without."""
         now: State = state
         try:
             if isinstance(now, Releasing):
                 release = self._watch.until_end(
-                    now.plan, Phase.DURING_TRANSFER, requests
+                    now.plan,
+                    Phase.DURING_TRANSFER,
+                    requests,
+                    meter=meter,
+                )
+                now = Releasing(
+                    _as_seen(now.plan, meter), now.began_at_seconds
                 )
                 if now.plan.mode is Mode.DURING:
                     self._learn_rate(now.plan, release)
@@ -414,3 +429,13 @@ class SourceMigration:
     def _abandon(self) -> None:
         self.restore()
         self._release_event.close()
+
+
+def _as_seen(plan: Plan, meter: TransferMeter) -> Plan:
+    """Return a plan with the bandwidth that its transfer is seen to get."""
+    sending = meter.sending()
+    if sending is None:
+        return plan
+    return dataclasses.replace(
+        plan, bandwidth=Bandwidth(sending.kib_per_second, Origin.SEEN)
+    )

@@ -111,7 +111,7 @@ def measure(
     now = clock.now()
     bandwidths.learn(dest, meter.carried(), now)
     if meter.look_kib_per_second is not None:
-        rates.learn_look(guest.uuid, meter.look_kib_per_second, now)
+        rates.learn_look(meter.look_kib_per_second, now)
 
 
 def _read_until_end(

@@ -45,6 +45,7 @@ class Origin(enum.Enum):
     CONFIGURED = 'configured'
     MEASURED = 'measured in the last migrations there'
     ELSEWHERE = 'measured in the last migrations to other hosts'
+    SEEN = 'seen in this transfer'
     LIMITED = 'limited by live_migration_bandwidth'
     ASSUMED = 'assumed'
 

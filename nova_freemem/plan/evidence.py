@@ -73,6 +73,13 @@ class Evidence:
         )
         self._guests[guest] = _Seen(bounded, now_seconds)
 
+    def has(self, guest: str) -> bool:
+        """Return whether a guest has shown something.
+
+        :param guest: its UUID
+        """
+        return guest in self._guests
+
     def expected(self, guest: str, now_seconds: float) -> float:
         """Return what is to be expected of a guest.
 

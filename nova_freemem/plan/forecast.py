@@ -19,6 +19,7 @@ import dataclasses
 from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.eligibility import Eligible
 from nova_freemem.plan.release_rate import ReleaseRate
+from nova_freemem.plan.transfer_meter import Sending
 
 # A release that is not expected to shorten the migration by this much, in
 # seconds and as a share, is within what a forecast can be off.
@@ -29,6 +30,9 @@ LEAST_GAIN_SHARE = 0.1
 # destination, which takes 0.6 s; a release goes on meanwhile.
 START_SECONDS = 0.6
 
+# By then what a path carries, or how fast a guest gives up memory, is seen.
+TRIAL_SECONDS = 0.8
+
 # Of what a balloon takes during a transfer, the share that lies where the
 # transfer has not been yet; the rest lies anywhere (fitted to measured
 # migrations, see the manual's page on the simulation).
@@ -36,8 +40,8 @@ FAR_END_SHARE = 0.37
 
 # A transfer that starts early sends pages that would have been released soon:
 # two to four times the bytes. So it waits for the release unless that takes
-# 15 % longer.
-GOOD_SHARE = 0.87
+# a tenth longer.
+GOOD_SHARE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +114,7 @@ def before_transfer(
     releasable: Releasable,
     bandwidth: Bandwidth,
     rate: ReleaseRate,
+    deadline_seconds: float,
 ) -> Forecast:
     """Forecast a migration whose transfer waits for the release.
 
@@ -120,15 +125,24 @@ def before_transfer(
     :param releasable: what is to be released
     :param bandwidth: of the path
     :param rate: how fast the guest gives up memory
+    :param deadline_seconds: for how long the transfer waits at most
     """
     plain_seconds = guest.resident_kib / bandwidth.kib_per_second
     if _saves_nothing(plain_seconds, releasable, rate):
         return Forecast(plain_seconds, plain_seconds)
-    rest_kib = guest.resident_kib - releasable.saving_kib
+    nonresident_seconds = _nonresident_seconds(releasable, rate)
+    resident_seconds = _resident_seconds(releasable, rate)
+    in_time_seconds = min(
+        resident_seconds, max(0.0, deadline_seconds - nonresident_seconds)
+    )
+    rest_kib = (
+        guest.resident_kib
+        - releasable.saving_kib * in_time_seconds / resident_seconds
+    )
     return Forecast(
         plain_seconds,
-        _nonresident_seconds(releasable, rate)
-        + _resident_seconds(releasable, rate)
+        nonresident_seconds
+        + in_time_seconds
         + rest_kib / bandwidth.kib_per_second,
     )
 
@@ -178,12 +192,55 @@ def during_transfer(
     )
 
 
+def trial_seconds(rate: ReleaseRate) -> float:
+    """Return by how much a migration gets longer, at most, by a trial.
+
+    QEMU looks through what is released until the trial ends.
+
+    :param rate: how fast the guest is expected to give up memory
+    """
+    return (
+        TRIAL_SECONDS
+        * rate.inflate_kib_per_second
+        * rate.busy_share
+        / rate.look_kib_per_second
+    )
+
+
+def release_still_pays(
+    sending: Sending,
+    resident_kib: float,
+    nonresident_seconds: float,
+    look_kib_per_second: float,
+) -> bool:
+    """Return whether a release had better go on while a transfer runs.
+
+    What is released need not be sent, unless it has been; but QEMU looks
+    through it.
+
+    :param sending: the transfer as it is now
+    :param resident_kib: what the host holds of the guest's memory
+    :param nonresident_seconds: how long the guest will give up what the host
+                                does not hold, which saves nothing
+    :param look_kib_per_second: what QEMU looks through; never less than it
+                                sends, since it looks at that too
+    """
+    unsent_kib = min(sending.remaining_kib, resident_kib)
+    if nonresident_seconds * sending.kib_per_second >= unsent_kib:
+        return False
+    unsent_share = FAR_END_SHARE + (1 - FAR_END_SHARE) * (
+        unsent_kib / resident_kib
+    )
+    return unsent_share * look_kib_per_second > sending.kib_per_second
+
+
 def transfer_now_is_better(
     left_kib: float,
     needed_kib: float,
     rate_kib_per_second: float,
     bandwidth: Bandwidth,
     rate: ReleaseRate,
+    deadline_seconds: float,
 ) -> bool:
     """Return whether a transfer that waits for the release had better start.
 
@@ -195,9 +252,13 @@ def transfer_now_is_better(
     :param rate_kib_per_second: what the guest gives up, above 0
     :param bandwidth: of the path
     :param rate: what else is known of the host
+    :param deadline_seconds: for how long the transfer waits at most; what is
+                             not released by then is transferred
     """
+    release_seconds = min(left_kib / rate_kib_per_second, deadline_seconds)
+    late_kib = left_kib - release_seconds * rate_kib_per_second
     waiting_seconds = (
-        left_kib / rate_kib_per_second + needed_kib / bandwidth.kib_per_second
+        release_seconds + (late_kib + needed_kib) / bandwidth.kib_per_second
     )
     plain_seconds = (left_kib + needed_kib) / bandwidth.kib_per_second
     return waiting_seconds >= plain_seconds or (

@@ -41,6 +41,14 @@ ASSUMED_LOOK_KIB_PER_SECOND = 1.9 * 1024 * 1024
 LEAST_RELEASED_KIB = 128 * 1024
 LEAST_SECONDS = 0.5
 
+# What all guests have in common.
+_HOST = ''
+
+# What is skipped because guests release too slowly is tried, unless this guest
+# or so many others were seen to release within this time.
+FRESH_SECONDS = 600.0
+FRESH_GUESTS = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseRate:
@@ -51,12 +59,14 @@ class ReleaseRate:
     :ivar busy_share: what it gives up during a transfer, of that before one
     :ivar look_kib_per_second: memory given up during a transfer, which QEMU
                                looks through
+    :ivar is_fresh: whether this guest, or several others, showed it lately
     """
 
     inflate_kib_per_second: float = ASSUMED_INFLATE_KIB_PER_SECOND
     reclaim_kib_per_second: float = ASSUMED_RECLAIM_KIB_PER_SECOND
     busy_share: float = ASSUMED_BUSY_SHARE
     look_kib_per_second: float = ASSUMED_LOOK_KIB_PER_SECOND
+    is_fresh: bool = dataclasses.field(default=False, compare=False)
 
     def seconds(self, free_kib: float, cache_kib: float) -> float:
         """Forecast how long a release takes.
@@ -85,6 +95,7 @@ class ReleaseRates:
         self._reclaim = Evidence(first_guess.reclaim_kib_per_second)
         self._busy_share = Evidence(first_guess.busy_share)
         self._look = Evidence(first_guess.look_kib_per_second)
+        self._tried_at_seconds: dict[str, float] = {}
 
     def of(self, guest: str, now_seconds: float) -> ReleaseRate:
         """Return what to expect of a guest.
@@ -96,7 +107,8 @@ class ReleaseRates:
             self._inflate.expected(guest, now_seconds),
             self._reclaim.expected(guest, now_seconds),
             min(1.0, self._busy_share.expected(guest, now_seconds)),
-            self._look.expected(guest, now_seconds),
+            self._look.expected(_HOST, now_seconds),
+            self._is_fresh(guest, now_seconds),
         )
 
     def learn(
@@ -118,6 +130,7 @@ class ReleaseRates:
         :param seconds: how long that took
         :param now_seconds: monotonic
         """
+        self.note_trial(guest, now_seconds)
         if free_kib + cache_kib < LEAST_RELEASED_KIB or seconds <= 0:
             return
         at_least = (free_kib + cache_kib) / seconds
@@ -129,8 +142,13 @@ class ReleaseRates:
         elif cache_seconds >= LEAST_SECONDS:
             self._reclaim.add(guest, cache_kib / cache_seconds, now_seconds)
         else:
-            known = self._inflate.expected(guest, now_seconds)
-            self._inflate.add(guest, max(known, at_least), now_seconds)
+            for amount_kib, evidence in (
+                (free_kib, self._inflate),
+                (cache_kib, self._reclaim),
+            ):
+                if amount_kib >= LEAST_RELEASED_KIB:
+                    known = evidence.expected(guest, now_seconds)
+                    evidence.add(guest, max(known, at_least), now_seconds)
 
     def learn_during(
         self,
@@ -142,26 +160,60 @@ class ReleaseRates:
     ) -> None:
         """Learn from a release during a transfer.
 
+        Of a guest that has been seen before one it says how much slower it is
+        during one; of another, how fast it is.
+
         :param guest: the guest's UUID
         :param free_kib: free memory that was released
         :param cache_kib: page cache that was released
         :param seconds: how long that took
         :param now_seconds: monotonic
         """
-        if free_kib + cache_kib < LEAST_RELEASED_KIB or (
-            seconds < LEAST_SECONDS
-        ):
+        if free_kib + cache_kib < LEAST_RELEASED_KIB or seconds <= 0:
             return
-        alone = self.of(guest, now_seconds).seconds(free_kib, cache_kib)
-        self._busy_share.add(guest, alone / seconds, now_seconds)
+        expected = self.of(guest, now_seconds)
+        times = expected.seconds(free_kib, cache_kib) / seconds
+        is_known = self._inflate.has(guest) or self._reclaim.has(guest)
+        if seconds < LEAST_SECONDS:
+            times = max(1.0, times)
+        elif is_known and times <= 1:
+            self._busy_share.add(guest, times, now_seconds)
+            return
+        elif not is_known:
+            times /= expected.busy_share
+        # It is as fast as that; or faster than was known, if it was.
+        for amount_kib, rate, evidence in (
+            (free_kib, expected.inflate_kib_per_second, self._inflate),
+            (cache_kib, expected.reclaim_kib_per_second, self._reclaim),
+        ):
+            if amount_kib >= LEAST_RELEASED_KIB:
+                evidence.add(guest, rate * times, now_seconds)
 
-    def learn_look(
-        self, guest: str, kib_per_second: float, now_seconds: float
-    ) -> None:
+    def note_trial(self, guest: str, now_seconds: float) -> None:
+        """Note that it is seen how fast a guest releases.
+
+        :param guest: its UUID
+        :param now_seconds: monotonic
+        """
+        for name, at_seconds in list(self._tried_at_seconds.items()):
+            if now_seconds - at_seconds >= FRESH_SECONDS:
+                self._tried_at_seconds.pop(name, None)
+        self._tried_at_seconds[guest] = now_seconds
+
+    def _is_fresh(self, guest: str, now_seconds: float) -> bool:
+        lately = [
+            name
+            for name, at_seconds in list(self._tried_at_seconds.items())
+            if now_seconds - at_seconds < FRESH_SECONDS
+        ]
+        return guest in lately or len(lately) >= FRESH_GUESTS
+
+    def learn_look(self, kib_per_second: float, now_seconds: float) -> None:
         """Learn how fast QEMU found that memory need not be sent.
 
-        :param guest: the guest's UUID
+        That is the host's doing, whichever guest it was.
+
         :param kib_per_second: what it looked through in the best window
         :param now_seconds: monotonic
         """
-        self._look.add(guest, kib_per_second, now_seconds)
+        self._look.add(_HOST, kib_per_second, now_seconds)

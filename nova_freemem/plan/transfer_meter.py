@@ -68,6 +68,19 @@ class Carried:
     at_least_kib_per_second: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Sending:
+    """A transfer at this moment.
+
+    :ivar kib_per_second: what it gets of the path
+    :ivar remaining_kib: what is left to be looked at, and sent unless it is
+                         zero
+    """
+
+    kib_per_second: float
+    remaining_kib: float
+
+
 class TransferMeter:
     """Reads the bandwidth of a path off a transfer.
 
@@ -76,8 +89,8 @@ class TransferMeter:
     look for zero pages held it up.
 
     :ivar look_kib_per_second: what QEMU looked through in the best window,
-                               None where it mostly sent
-    :ivar remaining_kib: what is left to be sent, None where that is not known
+                               None where it mostly sent, and looked no faster
+                               than was expected
     """
 
     def __init__(self, look_kib_per_second: float) -> None:
@@ -86,7 +99,6 @@ class TransferMeter:
         :param look_kib_per_second: what QEMU is expected to look through
         """
         self.look_kib_per_second: float | None = None
-        self.remaining_kib: float | None = None
         self._expected_look = look_kib_per_second
         self._last: tuple[float, TransferProgress] | None = None
         self._windows: collections.deque[_Window] = collections.deque(
@@ -103,7 +115,6 @@ class TransferMeter:
         :param progress: what libvirt tells
         :param transfers: how many share the interface, this one included
         """
-        self.remaining_kib = progress.remaining_kib
         if self._last is not None:
             seconds = now_seconds - self._last[0]
             if seconds < LEAST_WINDOW_SECONDS:
@@ -111,9 +122,15 @@ class TransferMeter:
             self._judge(self._last[1], progress, seconds, transfers)
         self._last = now_seconds, progress
 
-    def now_kib_per_second(self) -> float | None:
-        """Return what this transfer gets of the path, None if not known."""
-        return self._rate(list(self._windows))
+    def sending(self) -> Sending | None:
+        """Return how the transfer is now, None where that is not known yet."""
+        kib_per_second = self._rate(list(self._windows))
+        if kib_per_second is None or self._last is None:
+            return None
+        remaining_kib = self._last[1].remaining_kib
+        if remaining_kib is None:
+            return None
+        return Sending(kib_per_second, remaining_kib)
 
     def carried(self) -> Carried:
         """Return what the path carried."""
@@ -144,13 +161,20 @@ class TransferMeter:
         self._at_least_kib_per_second = max(
             self._at_least_kib_per_second, sent_kib / seconds
         )
-        if not _is_held_up_by_nothing(before, after):
-            return
         zero_kib = max(0.0, (after.zero_kib or 0) - (before.zero_kib or 0))
-        if zero_kib > LEAST_LOOKED_TIMES * sent_kib:
-            self.look_kib_per_second = max(
-                self.look_kib_per_second or 0.0, zero_kib / seconds
-            )
+        is_full = _is_held_up_by_nothing(before, after)
+        # It looked at least so fast; just so fast, where it did little else
+        # and had enough to look at.
+        look = zero_kib / seconds
+        if look > (self.look_kib_per_second or self._expected_look) or (
+            self.look_kib_per_second is None
+            and is_full
+            and zero_kib > LEAST_LOOKED_TIMES * sent_kib
+            and (after.remaining_kib or 0) > zero_kib
+        ):
+            self.look_kib_per_second = look
+        if not is_full:
+            return
         sending_seconds = seconds - zero_kib / max(
             self._expected_look, self.look_kib_per_second or 0.0
         )

@@ -17,8 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nova_freemem.plan import forecast
+from nova_freemem.plan.eligibility import QEMU_OWN_KIB
 from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
+from nova_freemem.plan.transfer_meter import Sending
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Observation
 from nova_freemem.release.base import Phase
@@ -56,6 +58,7 @@ def end_reason(
     phase: Phase,
     request: Request | None,
     deadline_passed: bool,
+    sending: Sending | None = None,
 ) -> EndReason | None:
     """Decide whether a release goes on.
 
@@ -64,6 +67,7 @@ def end_reason(
     :param phase: whether the transfer waits for it
     :param request: what is asked of it, if anything
     :param deadline_passed: whether the time is up
+    :param sending: the transfer as it is now, None where that is not known
     :returns: why it ends, or None where it goes on
     """
     if request is Request.ABORT:
@@ -80,6 +84,13 @@ def end_reason(
         and _transfer_had_better_start(seen, plan)
     ):
         end = EndReason.NEARLY_DONE
+    if (
+        end is None
+        and sending is not None
+        and plan.goes_on_if_it_pays
+        and not _still_pays(seen, plan, sending)
+    ):
+        end = EndReason.NOT_WORTHWHILE
     if end is not None and _has_no_effect(seen, plan):
         return EndReason.NO_EFFECT
     return end
@@ -204,12 +215,43 @@ def _transfer_had_better_start(
     )
     if left_kib <= rate_kib_per_second * LEAD_SECONDS:
         return True
-    return rate_kib_per_second > 0 and forecast.transfer_now_is_better(
+    if rate_kib_per_second <= 0:
+        return False  # It is not helped by that.
+    return forecast.transfer_now_is_better(
         left_kib,
         plan.needed_kib,
         rate_kib_per_second,
         plan.bandwidth,
         plan.rate,
+        plan.deadline_seconds - (last.at_seconds - seen[0].at_seconds),
+    )
+
+
+def _still_pays(
+    seen: Sequence[Observation], plan: Plan, sending: Sending
+) -> bool:
+    """Return whether the rest of a release shortens the transfer.
+
+    The guest gives up nonresident memory first, at the rate that is seen.
+    """
+    first, last = seen[0], seen[-1]
+    earlier = _before(seen, RATE_SECONDS)
+    resident_kib = last.rss_kib - QEMU_OWN_KIB
+    if earlier is None or resident_kib <= 0:
+        return True
+    rate_kib_per_second = (earlier.actual_kib - last.actual_kib) / (
+        last.at_seconds - earlier.at_seconds
+    )
+    if rate_kib_per_second <= 0:
+        return True  # it may yet begin
+    nonresident_kib = plan.nonresident_kib - (
+        first.actual_kib - last.actual_kib
+    )
+    return forecast.release_still_pays(
+        sending,
+        resident_kib,
+        max(0, nonresident_kib) / rate_kib_per_second,
+        plan.rate.look_kib_per_second,
     )
 
 

@@ -19,6 +19,7 @@ import dataclasses
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.plan.planner import Plan
+from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release import base
 from nova_freemem.release import stop_rules
 from nova_freemem.release.base import EndReason
@@ -71,6 +72,7 @@ class Watch:
         phase: Phase,
         requests: Requests,
         deadline: clocks.Deadline | None = None,
+        meter: TransferMeter | None = None,
     ) -> base.Release:
         """Watch a release until it ends.
 
@@ -80,6 +82,7 @@ class Watch:
                          arrive here
         :param deadline: when to stop, keeping what was released by then;
                          None for none
+        :param meter: tells how the transfer is, None before it
         :returns: what was released; nothing moves any more, but for what is
                   restored
         :raises JournalGone: during the transfer, in which the journal cannot
@@ -98,6 +101,7 @@ class Watch:
                 phase,
                 requests.latest,
                 deadline is not None and deadline.passed(),
+                None if meter is None else meter.sending(),
             )
             if len(seen) > MOST_OBSERVATIONS:
                 del seen[2 : MOST_OBSERVATIONS // 2 : 2]

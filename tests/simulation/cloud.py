@@ -177,6 +177,7 @@ class Outcome:
 class Cloud:
     """One guest that is migrated between two hosts.
 
+    :ivar uuid: the guest's
     :ivar starved_seconds: the longest time in which the guest had less
                            available than its headroom, missed some of its
                            memory, and nobody was restoring it
@@ -193,8 +194,12 @@ class Cloud:
         *,
         migration_bandwidth_mbps: int = 1000,
         policy: dict[str, Any] | None = None,
+        interface_mbps: int | None = None,
+        knows: Cloud | None = None,
+        uuid: str = fakes.UUID,
         **behaviour: Any,
     ) -> None:
+        self.uuid = uuid
         self.clock = clock
         self.model = model
         self.guest = SimulatedGuest.of_model(
@@ -206,8 +211,11 @@ class Cloud:
             migration_bandwidth_mbps=migration_bandwidth_mbps, **(policy or {})
         )
         self.engines = {
-            host: self._make_engine() for host in ('source', 'dest')
+            host: self._make_engine(interface_mbps)
+            for host in ('source', 'dest')
         }
+        if knows is not None:
+            self.engines = knows.engines
         self.headroom_kib = self.policy.headroom_kib(memory_kib)
         self.starved_seconds = self._starving_seconds = 0.0
         self.back_seconds: float | None = None
@@ -215,7 +223,7 @@ class Cloud:
         self.transfer: Transfer | None = None
         self._journal = JournalWatch()
 
-    def _make_engine(self) -> engines.Engine:
+    def _make_engine(self, interface_mbps: int | None) -> engines.Engine:
         return engines.Engine(
             self.policy,
             (
@@ -224,7 +232,7 @@ class Cloud:
             ),
             balloon.Balloon(),
             bandwidths.Bandwidths(
-                self.policy.migration_bandwidth_mbps, lambda: None
+                self.policy.migration_bandwidth_mbps, lambda: interface_mbps
             ),
             release_rates.ReleaseRates(),
             backoffs.Backoff(),
@@ -248,7 +256,7 @@ class Cloud:
         host = self.guest.host
         dest = 'dest' if host == 'source' else 'source'
         migration = source.SourceMigration(
-            fakes.FakeGuest(self.guest, host),
+            fakes.FakeGuest(self.guest, host, self.uuid),
             self.engines[host],
             self.reporter,
             host,

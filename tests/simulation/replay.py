@@ -159,6 +159,7 @@ class Situation:
         rate_kib_per_second: float,
         bandwidth: Bandwidth,
         rate: ReleaseRate,
+        deadline_seconds: float,
     ) -> bool:
         """Decide as the plugin did when this was measured.
 

@@ -207,7 +207,7 @@ class ScenarioTest(SimulationTestCase):
             cloud.engines['source']
             .bandwidths.to('dest', cloud.clock.now())
             .kib_per_second,
-            delta=0.01 * MODEL.bandwidth_kib_per_second,
+            delta=0.02 * MODEL.bandwidth_kib_per_second,
         )
 
 

@@ -582,8 +582,8 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
         self,
     ) -> None:
         for mode, learnt in (
-            ('before', {'inflate_kib_per_second'}),
-            ('during', {'busy_share'}),
+            ('before', {'inflate_kib_per_second', 'is_fresh'}),
+            ('during', {'inflate_kib_per_second'}),
         ):
             world = self.make_world(mode=mode, busy_balloon_share=0.5)
             guessed = world.engine.release_rates.of(world.source.uuid, 0.0)

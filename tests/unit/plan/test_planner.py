@@ -37,7 +37,7 @@ from tests.simulation.fakes import MIB
 from tests.simulation.fakes import make_policy
 
 GIGABIT = Bandwidth.of_mbps(1000, Origin.CONFIGURED)
-RATE = ReleaseRate()
+RATE = ReleaseRate(is_fresh=True)
 FAST = Bandwidth.of_mbps(100_000, Origin.CONFIGURED)
 
 # What a guest of 4 GiB keeps by default.
@@ -199,6 +199,90 @@ class ModeTest(base.TestCase):
             )
 
 
+class UnknownTest(base.TestCase):
+    """What is not known is seen, where that costs little."""
+
+    assumed = Bandwidth.of_mbps(1000, Origin.ASSUMED)
+    slow = ReleaseRate(inflate_kib_per_second=1 * MIB)
+
+    def test_where_the_bandwidth_is_assumed_the_transfer_starts_at_once(
+        self,
+    ) -> None:
+        plan = make(3 * GIB, bandwidth=self.assumed)
+        self.assertEqual(Mode.DURING, plan.mode)
+        self.assertTrue(plan.goes_on_if_it_pays)
+        self.assertFalse(plan.is_trial)
+        for origin in (Origin.MEASURED, Origin.ELSEWHERE, Origin.LIMITED):
+            plan = make(
+                3 * GIB,
+                bandwidth=Bandwidth.of_mbps(1000, origin),
+                rate=ReleaseRate(busy_share=0.3),
+            )
+            self.assertEqual(Mode.AUTO, plan.mode)
+
+    def test_where_the_operator_says_when_it_is_done_then(self) -> None:
+        for mode in (Mode.BEFORE, Mode.DURING):
+            plan = make(3 * GIB, bandwidth=self.assumed, mode=mode.value)
+            self.assertEqual(mode, plan.mode)
+            self.assertFalse(plan.goes_on_if_it_pays)
+
+    def test_a_guest_too_slow_is_tried_before_a_long_transfer(self) -> None:
+        plan = make(3 * GIB, rate=self.slow)
+        self.assertEqual(Mode.AUTO, plan.mode)
+        self.assertTrue(plan.is_trial)
+
+    def test_it_is_tried_during_a_shorter_one(self) -> None:
+        bandwidth = Bandwidth.of_mbps(10_000, Origin.MEASURED)
+        plan = make(3 * GIB, rate=self.slow, bandwidth=bandwidth)
+        self.assertEqual(Mode.DURING, plan.mode)
+        self.assertTrue(plan.is_trial)
+
+    def test_it_is_not_tried_where_that_could_cost_too_much(self) -> None:
+        """QEMU would look for half a second through what was released."""
+        rate = ReleaseRate(look_kib_per_second=600 * MIB)
+        bandwidth = Bandwidth.of_mbps(10_000, Origin.MEASURED)
+        self.assertIsInstance(
+            make(3 * GIB, rate=rate, bandwidth=bandwidth), Skip
+        )
+
+    def test_it_is_not_tried_where_that_was_seen_lately(self) -> None:
+        rate = dataclasses.replace(self.slow, is_fresh=True)
+        self.assertIsInstance(make(3 * GIB, rate=rate), Skip)
+
+    def test_it_is_not_tried_where_it_could_not_pay_at_all(self) -> None:
+        self.assertIsInstance(
+            make(3 * GIB, resident_kib=900 * MIB, rate=self.slow), Skip
+        )
+        self.assertIsInstance(
+            make(3 * GIB, bandwidth=FAST, rate=self.slow, min_saving_mib=4096),
+            Skip,
+        )
+
+    def test_what_is_late_is_transferred(self) -> None:
+        """Of 30 s of releasing, 10 may be waited for."""
+        rate = ReleaseRate(100 * MIB, is_fresh=True)
+        plain_seconds = 4 * GIB / GIGABIT.kib_per_second
+        in_time, late = (
+            plain_seconds
+            - make(
+                3 * GIB, rate=rate, mode='before', deadline_seconds=seconds
+            ).expected_saving_seconds
+            for seconds in (120, 10)
+        )
+        plan = make(3 * GIB, rate=rate, mode='before')
+        self.assertAlmostEqual(
+            10 + (4 * GIB - 1000 * MIB) / GIGABIT.kib_per_second,
+            late,
+            delta=0.1,
+        )
+        self.assertAlmostEqual(
+            plan.release_kib / (100 * MIB)
+            + (4 * GIB - plan.release_kib) / GIGABIT.kib_per_second,
+            in_time,
+            delta=0.1,
+        )
+
+
 class ForecastTest(base.TestCase):
     """The scenarios of the benchmark, as the plan sees them."""
 
@@ -345,12 +429,12 @@ class ForecastTest(base.TestCase):
         at_path_rate = GIGABIT.kib_per_second * 0.9
         self.assertTrue(
             forecast.transfer_now_is_better(
-                1 * GIB, 3 * GIB, at_path_rate, GIGABIT, RATE
+                1 * GIB, 3 * GIB, at_path_rate, GIGABIT, RATE, 120
             )
         )
         self.assertFalse(
             forecast.transfer_now_is_better(
-                1 * GIB, 3 * GIB, 10 * at_path_rate, GIGABIT, RATE
+                1 * GIB, 3 * GIB, 10 * at_path_rate, GIGABIT, RATE, 120
             )
         )
 
@@ -401,7 +485,7 @@ class ForecastTest(base.TestCase):
         self.assert_skipped(make(3 * GIB, bandwidth=FAST))
 
     def test_a_slow_guest_may_not_be_worthwhile(self) -> None:
-        slow = ReleaseRate(inflate_kib_per_second=10 * MIB)
+        slow = ReleaseRate(inflate_kib_per_second=10 * MIB, is_fresh=True)
         self.assertIsInstance(make(3 * GIB), planner.Plan)
         self.assert_skipped(make(3 * GIB, rate=slow))
 

@@ -62,6 +62,7 @@ class ReleaseRatesTest(base.TestCase):
     ) -> None:
         self.learn(10 * GIB, 1 * GIB, 1.0)
         self.assertEqual(11 * GIB, self.rate().inflate_kib_per_second)
+        self.assertEqual(11 * GIB, self.rate().reclaim_kib_per_second)
 
     def test_a_release_within_a_moment_was_at_least_so_fast(self) -> None:
         self.learn(2 * GIB, 0, 0.2)
@@ -86,18 +87,69 @@ class ReleaseRatesTest(base.TestCase):
         self.assertEqual(GUESS, self.rate('another'))
 
     def test_how_much_slower_it_is_during_a_transfer_is_learnt(self) -> None:
-        seconds = self.rate().seconds(1 * GIB, 0)
-        self.rates.learn_during('guest', 1 * GIB, 0, 2 * seconds, 0.0)
+        self.learn(1 * GIB, 0, 1.0)
+        self.rates.learn_during('guest', 1 * GIB, 0, 2.0, 0.0)
         self.assertAlmostEqual(0.5, self.rate().busy_share)
-        self.rates.learn_during('guest', 1 * GIB, 0, seconds / 2, 0.0)
-        self.assertEqual(1.0, self.rate().busy_share)
+        self.assertEqual(1 * GIB, self.rate().inflate_kib_per_second)
+
+    def test_how_fast_a_new_guest_is_is_learnt_during_a_transfer_too(
+        self,
+    ) -> None:
+        self.rates.learn_during('guest', 1 * GIB, 0, 10.0, 0.0)
+        self.assertAlmostEqual(
+            0.1 * GIB / GUESS.busy_share,
+            self.rate().inflate_kib_per_second,
+            delta=1,
+        )
+        self.assertEqual(GUESS.busy_share, self.rate().busy_share)
+
+    def test_a_guest_faster_during_a_transfer_than_was_known_is_faster(
+        self,
+    ) -> None:
+        self.learn(3 * GIB, 0, 3 * GIB / GUESS.inflate_kib_per_second)
+        seconds = self.rate().seconds(3 * GIB, 2 * GIB)
+        self.rates.learn_during('guest', 3 * GIB, 2 * GIB, seconds / 4, 0.0)
+        self.assertAlmostEqual(
+            4 * GUESS.inflate_kib_per_second,
+            self.rate().inflate_kib_per_second,
+        )
+        self.assertAlmostEqual(
+            4 * GUESS.reclaim_kib_per_second,
+            self.rate().reclaim_kib_per_second,
+        )
+        self.assertEqual(GUESS.busy_share, self.rate().busy_share)
 
     def test_a_small_release_during_a_transfer_teaches_nothing(self) -> None:
         self.rates.learn_during('guest', 100 * MIB, 0, 10.0, 0.0)
-        self.rates.learn_during('guest', 1 * GIB, 0, 0.1, 0.0)
+        self.rates.learn_during('guest', 1 * GIB, 0, 0.0, 0.0)
         self.assertEqual(GUESS, self.rate())
 
+    def test_one_within_a_moment_was_at_least_so_fast(self) -> None:
+        self.rates.learn_during('guest', 1 * GIB, 0, 0.25, 0.0)
+        self.assertAlmostEqual(
+            4 * GIB, self.rate().inflate_kib_per_second, delta=1
+        )
+        self.rates.learn_during('guest', 128 * MIB, 0, 0.4, 0.0)
+        self.assertAlmostEqual(
+            4 * GIB, self.rate().inflate_kib_per_second, delta=1
+        )
+
+    def test_a_rate_is_fresh_where_the_guest_or_several_others_showed_it(
+        self,
+    ) -> None:
+        self.assertFalse(self.rate().is_fresh)
+        self.learn(10 * MIB, 0, 10.0)
+        self.assertTrue(self.rate().is_fresh)
+        self.assertFalse(self.rate('new').is_fresh)
+        for number in range(release_rates.FRESH_GUESTS - 1):
+            self.rates.note_trial(f'guest {number}', 1.0)
+        self.assertTrue(self.rate('new').is_fresh)
+        later = release_rates.FRESH_SECONDS
+        self.assertFalse(self.rates.of('new', later).is_fresh)
+        self.assertFalse(self.rates.of('guest', later).is_fresh)
+        self.rates.note_trial('another', later + 1)
+        self.assertEqual(1, len(self.rates._tried_at_seconds))
+
     def test_how_fast_qemu_looks_is_learnt(self) -> None:
-        for guest in ('one', 'two'):
-            self.rates.learn_look(guest, 12 * GIB, 0.0)
+        self.rates.learn_look(12 * GIB, 0.0)
         self.assertEqual(12 * GIB, self.rate('new').look_kib_per_second)

@@ -76,8 +76,10 @@ class TransferMeterTest(base.TestCase):
     def test_a_path_that_is_full_tells_what_it_carries(self) -> None:
         self.send(3)
         self.assert_alone(PATH)
+        sending = self.meter.sending()
+        self.assertAlmostEqual(PATH, sending.kib_per_second, delta=1.0)
         self.assertAlmostEqual(
-            PATH, self.meter.now_kib_per_second(), delta=1.0
+            4 * GIB - 3 * PATH, sending.remaining_kib, delta=1.0
         )
 
     def test_a_transfer_of_half_a_second_tells_it(self) -> None:
@@ -87,7 +89,7 @@ class TransferMeterTest(base.TestCase):
     def test_within_its_first_tenths_it_does_not(self) -> None:
         self.send(0.3)
         self.assert_alone(None)
-        self.assertIsNone(self.meter.now_kib_per_second())
+        self.assertIsNone(self.meter.sending())
 
     def test_what_buffers_take_at_first_no_path_carries(self) -> None:
         self.go_on(0.1, 0.0, 0.0)
@@ -114,6 +116,7 @@ class TransferMeterTest(base.TestCase):
         self.remaining_kib = None
         self.send(3)
         self.assert_alone(None)
+        self.assertIsNone(self.meter.sending())
 
     def test_a_window_in_which_a_pass_ends_does_not_count(self) -> None:
         for _number in range(20):
@@ -170,7 +173,7 @@ class TransferMeterTest(base.TestCase):
             PATH, self.meter.carried().shared_kib_per_second, delta=1.0
         )
         self.assertAlmostEqual(
-            PATH / 30, self.meter.now_kib_per_second(), delta=1.0
+            PATH / 30, self.meter.sending().kib_per_second, delta=1.0
         )
 
     def test_figures_read_at_the_same_moment_are_one(self) -> None:
