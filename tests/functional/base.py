@@ -90,7 +90,7 @@ class LiveMigrationTestCase(base.ServersTestBase):
         self.useFixture(
             fixtures.MonkeyPatch(
                 f'{interfaces.__name__}.speed_mbps',
-                lambda address: None,
+                lambda _addresses, _connections: None,
             )
         )
         self.flags(
