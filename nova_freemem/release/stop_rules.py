@@ -117,19 +117,30 @@ def under_pressure(seen: Sequence[Observation], plan: Plan) -> bool:
     return last.actual_kib > smallest_kib + TOLERANCE_KIB
 
 
+def last_report(seen: Sequence[Observation]) -> list[Observation]:
+    """Return the observation that showed first what the guest last reported.
+
+    :param seen: all observations, oldest first
+    :returns: that one, or none where there are none
+    """
+    reported = list(seen[-1:])
+    for one in reversed(seen):
+        if one.available_kib != seen[-1].available_kib:
+            break
+        reported = [one]
+    return reported
+
+
 def _available_kib(seen: Sequence[Observation]) -> int | None:
     """Return what is left of what the guest reported as available.
 
     What it reported may be a statistics period old, or stale; what it has
     given up since is known.
     """
-    last = reported = seen[-1]
+    last = seen[-1]
     if last.available_kib is None:
         return None
-    for one in reversed(seen):
-        if one.available_kib != last.available_kib:
-            break
-        reported = one
+    (reported,) = last_report(seen)
     return last.available_kib - max(0, reported.actual_kib - last.actual_kib)
 
 

@@ -53,6 +53,9 @@ class Watch:
     guest: guests.Guest
     record: journal.Record
     clock: clocks.Clock
+    _seen: list[base.Observation] = dataclasses.field(
+        default_factory=list, init=False
+    )
 
     def start(self, plan: Plan) -> None:
         """Start to release, and do not wait.
@@ -89,9 +92,15 @@ class Watch:
                              be written: all memory has to be restored
         :raises FreememError: it could not be done
         """
-        seen = [
-            base.Observation(self.clock.now(), plan.original_kib, plan.rss_kib)
-        ]
+        # A release that goes on during the transfer is the same one: what the
+        # guest has given up since it last reported is known.
+        seen = self._seen
+        if not seen:
+            seen.append(
+                base.Observation(
+                    self.clock.now(), plan.original_kib, plan.rss_kib
+                )
+            )
         end = None
         while end is None:
             self.clock.wait(TICK_SECONDS, until=requests.arrived)
@@ -122,7 +131,7 @@ class Watch:
         :raises JournalGone: all memory has to be restored
         :raises FreememError: it could not be done
         """
-        seen: list[base.Observation] = []
+        seen = stop_rules.last_report(self._seen)
         while not self._observe(seen, Phase.DURING_TRANSFER):
             if stop_rules.under_pressure(seen, plan):
                 self.restore(plan)

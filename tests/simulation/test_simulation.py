@@ -291,6 +291,22 @@ class TroubleTest(SimulationTestCase):
             self.assert_well(cloud)
             self.assertEqual([EndReason.PRESSURE], cloud.reporter.ends)
 
+    def test_statistics_that_freeze_before_the_transfer_starts(self) -> None:
+        """What was given up before counts during the transfer as well."""
+        for seconds in (0.3, 0.5, 0.7):
+            cloud = self.make_cloud(
+                Load(2 * GIB, freed_kib=1 * GIB, hot_kib=800 * MIB), lies=5.0
+            )
+            cloud.know(ReleaseRate(busy_share=1.0, look_kib_per_second=GIB**2))
+            self.clock.after(
+                seconds,
+                lambda guest=cloud.guest: setattr(guest, 'frozen', True),
+            )
+            outcome = cloud.migrate()
+            self.assertLess(outcome.delay_seconds, 1.0)
+            self.assert_well(cloud)
+            self.assertEqual([EndReason.PRESSURE], cloud.reporter.ends)
+
     def test_without_an_answer_of_the_agent_the_statistics_are_used(
         self,
     ) -> None:
@@ -374,6 +390,7 @@ class TroubleTest(SimulationTestCase):
             self.assertFalse(
                 cloud.migrate(fails_after_seconds=tenths / 10).succeeded
             )
+            self.clock.wait(1)  # for the last batch of its balloon
             self.assert_well(cloud)
             self.assertEqual('source', cloud.guest.host)
 
@@ -468,6 +485,7 @@ class PropertiesTest(SimulationTestCase):
             load, size_kib, model, policy=policy, **behaviour
         )
         cloud.migrate(**fate)
+        self.clock.wait(1)  # for the last batch of its balloon
         self.assert_well(cloud)
 
     @hypothesis.settings(max_examples=200)
