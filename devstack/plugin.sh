@@ -12,35 +12,55 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 #
-# Install nova-freemem beside nova-compute and enable it there. DevStack
-# sources this file once for each of its phases. Hosts without nova-compute
-# are left as they are.
+# Install nova-freemem beside nova-compute and have nova-compute load it.
+# DevStack sources this file once for each of its phases, on the controller
+# and on each subnode. Where there is no nova-compute, or one with another
+# driver than libvirt's, nothing is installed and nothing is written.
 
-# nova-compute alone reads this folder, and besides the file DevStack
-# starts it with: that one, nova-cpu.conf, is made anew from nova.conf after
-# the last phase a plugin could write to it.
-FREEMEM_DROP_IN=$NOVA_CONF_DIR/nova-compute.conf.d/freemem.conf
+# DevStack clones a plugin into the folder of the name that local.conf gives
+# it.
+NOVA_FREEMEM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+function is_nova_freemem_wanted {
+    is_service_enabled n-cpu && [[ "$VIRT_DRIVER" == "libvirt" ]]
+}
 
 function install_nova_freemem {
-    setup_develop "$DEST/nova-freemem"
+    echo_summary "Installing nova-freemem"
+    setup_develop "$NOVA_FREEMEM_DIR"
 }
 
+# What an earlier run wrote goes first: DevStack's iniset removes nothing.
 function configure_nova_freemem {
-    mkdir -p "$(dirname "$FREEMEM_DROP_IN")"
-    iniset "$FREEMEM_DROP_IN" oslo_messaging_notifications driver freemem
-    iniset "$FREEMEM_DROP_IN" freemem enabled true
+    echo_summary "Configuring nova-freemem: $NOVA_FREEMEM_CONF"
+    cleanup_nova_freemem
+    sudo install -d -o "$STACK_USER" "$(dirname "$NOVA_FREEMEM_CONF")"
+    iniset "$NOVA_FREEMEM_CONF" oslo_messaging_notifications driver freemem
+    iniset "$NOVA_FREEMEM_CONF" freemem enabled "$NOVA_FREEMEM_ENABLED"
 }
 
+# unstack.sh leaves /etc/nova as it is. A folder with files of others stays.
 function cleanup_nova_freemem {
-    rm -f "$FREEMEM_DROP_IN"
+    local folder
+    folder=$(dirname "$NOVA_FREEMEM_CONF")
+    if [[ -d "$folder" ]]; then
+        sudo rm -f "$NOVA_FREEMEM_CONF"
+        sudo rmdir --ignore-fail-on-non-empty "$folder"
+    fi
 }
 
-if is_service_enabled n-cpu; then
-    if [[ "$1" == "stack" && "$2" == "install" ]]; then
+if [[ "$1" == "stack" && "$2" == "install" ]]; then
+    if is_nova_freemem_wanted; then
         install_nova_freemem
-    elif [[ "$1" == "stack" && "$2" == "post-config" ]]; then
-        configure_nova_freemem
-    elif [[ "$1" == "clean" ]]; then
-        cleanup_nova_freemem
+    else
+        echo_summary "No nova-compute with the libvirt driver here:" \
+            "nova-freemem is not installed"
     fi
+elif [[ "$1" == "stack" && "$2" == "post-config" ]]; then
+    if is_nova_freemem_wanted; then
+        configure_nova_freemem
+    fi
+elif [[ "$1" == "unstack" || "$1" == "clean" ]]; then
+    # Whatever local.conf says by now about services and drivers.
+    cleanup_nova_freemem
 fi

@@ -14,9 +14,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import dataclasses
+from typing import Any
 
 from oslo_config import cfg
+from oslo_config import types
 
 GROUP = 'freemem'
 
@@ -53,6 +56,7 @@ RECLAIMS = [
 OPTIONS = [
     cfg.BoolOpt(
         'enabled',
+        mutable=True,
         default=False,
         help='Release memory that guests do not need in their live '
         'migrations from this host. If false, nothing is released from them. '
@@ -68,12 +72,14 @@ OPTIONS = [
     ),
     cfg.StrOpt(
         'mode',
+        mutable=True,
         default='auto',
         choices=MODES,
         help='When memory is released, relative to the transfer.',
     ),
     cfg.StrOpt(
         'reclaim',
+        mutable=True,
         default='cold',
         choices=RECLAIMS,
         help='Which memory is released.',
@@ -86,6 +92,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'headroom_percent',
+        mutable=True,
         min=1,
         max=90,
         default=5,
@@ -96,6 +103,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'headroom_min_mib',
+        mutable=True,
         min=32,
         max=1024 * 1024,
         default=128,
@@ -104,6 +112,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'headroom_windows_mib',
+        mutable=True,
         min=32,
         max=1024 * 1024,
         default=1024,
@@ -113,6 +122,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'migration_bandwidth_mbps',
+        mutable=True,
         min=0,
         max=10**6,
         default=0,
@@ -124,6 +134,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'min_saving_mib',
+        mutable=True,
         min=1,
         max=1024 * 1024,
         default=64,
@@ -140,6 +151,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         'deadline_seconds',
+        mutable=True,
         min=2,
         max=LONGEST_DEADLINE_SECONDS,
         default=120,
@@ -163,11 +175,12 @@ OPTIONS = [
         default=4,
         help='How many guests are checked at the same time, and have '
         'outstanding memory restored. A check that libvirt or QEMU has not '
-        'answered for 10 s does not count towards this: up to 16 more are '
+        'answered for 10 s does not count towards this: up to 8 more are '
         'started in the place of such checks.',
     ),
     cfg.BoolOpt(
         'require_destination_trait',
+        mutable=True,
         default=True,
         help='Release memory only if the resource provider of the destination '
         'has the trait CUSTOM_NOVA_FREEMEM in Placement, by which a '
@@ -179,35 +192,116 @@ OPTIONS = [
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class WrongValue:
+    """What the value of an option is read as that is not valid.
+
+    :ivar text: the value as it stands in the configuration
+    :ivar problem: what is wrong, with the value and what is valid
+    """
+
+    text: str
+    problem: str
+
+    def __str__(self) -> str:
+        """Return the value as it stands in the configuration."""
+        return self.text
+
+
+class _Unreadable(WrongValue):
+    """A wrong value that overrides the one in the configuration."""
+
+
+class Lenient(types.ConfigType):
+    """A type that reads what another refuses as a :class:`WrongValue`.
+
+    Nova logs the values of all registered options as it starts and on
+    SIGHUP, and would end at one that cannot be read.
+    """
+
+    def __init__(self, strict: types.ConfigType) -> None:
+        """Initialize the type.
+
+        :param strict: says what is valid
+        """
+        super().__init__(type_name=strict.type_name)
+        self._strict = strict
+
+    def __call__(self, value: Any) -> Any:
+        """Return the value, or what is wrong with it."""
+        if isinstance(value, WrongValue):
+            return value
+        try:
+            valid = self._strict(value)
+        except ValueError as error:
+            return WrongValue(str(value), self._problem(value, error))
+        if valid is None:  # as an empty number is read
+            return WrongValue(str(value), self._problem(value, 'is empty'))
+        return valid
+
+    def _problem(self, value: Any, problem: object) -> str:
+        if isinstance(self._strict, types.Integer):
+            # oslo.config names one bound, and not the value beyond it.
+            return (
+                f'{str(value)[:40]!r} is not a whole number from '
+                f'{self._strict.min} to {self._strict.max}'
+            )
+        return str(problem)
+
+    def _formatter(self, value: Any) -> Any:
+        return self._strict._formatter(value)
+
+
+def _lenient(option: cfg.Opt) -> cfg.Opt:
+    lenient = copy.copy(option)
+    lenient.type = Lenient(option.type)
+    return lenient
+
+
+# To register the same ones again does no harm, and their copies would.
+_REGISTERED = [_lenient(option) for option in OPTIONS]
+
+
 def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Register the options.
+    """Register the options, so that no value of theirs can stop Nova.
 
-    :param conf: where to register them
+    The values are then the ones that the service's own options would have:
+    whatever its command line, files, directories, environment variables and
+    other sources are.
+
+    :param conf: the service's configuration; it may have been read already
     """
-    conf.register_opts(OPTIONS, group=GROUP)
+    conf.register_opts(_REGISTERED, group=GROUP)
+    # What cannot be read any more must not end Nova either.
+    conf.register_mutate_hook(_read_all)
 
 
-def read_apart(
-    conf: cfg.ConfigOpts, options: Sequence[cfg.Opt] = tuple(OPTIONS)
-) -> cfg.ConfigOpts:
-    """Read options of ``[freemem]`` without registering them with Nova.
+def read(conf: cfg.ConfigOpts, option: cfg.Opt) -> Any:
+    """Return the value of an option.
 
-    Nova logs the values of all registered options as it starts, and would
-    exit at a wrong one. So these are registered with Nova only after they
-    have been checked.
+    One that refers to an option that does not exist, as ``$name``, cannot be
+    read at all. It is overridden then, for Nova reads it as well, and would
+    end.
 
-    :param conf: the service's configuration, its files read
-    :param options: those to read
-    :returns: the same files read once more, with these options alone
+    :param conf: with the options registered
+    :param option: one of them
+    :returns: the value, or a :class:`WrongValue`
     """
-    apart = cfg.ConfigOpts()
-    apart.register_opts(options, group=GROUP)
-    apart(
-        [],
-        default_config_files=conf.config_file or [],
-        default_config_dirs=conf.config_dir or [],
-    )
-    return apart
+    try:
+        value = conf[GROUP][option.dest]
+        if isinstance(value, _Unreadable):
+            # It may have been corrected since.
+            conf.clear_override(option.dest, GROUP)
+            value = conf[GROUP][option.dest]
+    except Exception as error:  # whatever it is, Nova would meet it as well
+        value = _Unreadable('', f'cannot be read: {error}')
+        conf.set_override(option.dest, value, GROUP)
+    return value
+
+
+def _read_all(conf: cfg.ConfigOpts, _changes: object = None) -> None:
+    for option in OPTIONS:
+        read(conf, option)
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

@@ -18,25 +18,28 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import functools
-import threading
 from typing import Any
 
-from nova import exception
 import nova.conf
 from nova.virt import event as virtevent
 from nova.virt.libvirt import driver
 from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
+from nova_freemem import conf_files
 from nova_freemem import trait
-from nova_freemem.migrate import destination
+from nova_freemem.migrate import handover as handovers
 from nova_freemem.migrate import readiness
+from nova_freemem.migrate import shutdown
 from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.policy import Policy
 from nova_freemem.release.requests import Request
+from nova_freemem.release.requests import Requests
 from nova_freemem.report import event_queue
+from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
@@ -46,7 +49,7 @@ from nova_freemem.virt import host as hosts
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
-# Longer than the reconciler has a guest, unless libvirt keeps it; and time for
+# Longer than a check of a guest takes, unless libvirt keeps it; and time for
 # one that has landed, and is to leave again, to get its memory.
 LOCK_WAIT_SECONDS = 5.0
 
@@ -73,8 +76,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """
         super().__init__(virtapi, read_only, *args, **kwargs)
         self._engine = engine
+        self._handovers: dict[str, handovers.Handover] = {}
         self._migrations: dict[str, source.SourceMigration] = {}
         self._clock = clocks.Clock()
+        self._shutdown = shutdown.Shutdown(self._clock)
         self._events = event_queue.EventQueue(self._clock)
         self._destinations = readiness.Destinations(
             lambda *args, **kwargs: self.virtapi.reportclient.get(
@@ -82,10 +87,15 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             ),
             self._clock,
         )
-        self._locks = locks.Locks(self._clock)
+        # Not Nova's own connection: a few guests whose QEMU does not answer
+        # would keep all others, and Nova, from libvirtd.
+        connections = hosts.Connections(
+            lambda: self._host._connect(self._host._uri, False),
+            spare=engine.policy.restore_workers,
+        )
         self._reconciler = reconciler.Reconciler(
-            hosts.Host(lambda: self._host.get_connection()),
-            self._locks,
+            connections.host,
+            locks.Locks(self._clock),
             self._clock,
             engine.policy.reconcile_interval_seconds,
             engine.policy.restore_workers,
@@ -107,10 +117,18 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 'is false): memory of guests that arrive here is restored, '
                 'and none is released.'
             )
+        # What is only said must not keep nova-compute from starting.
+        with contextlib.suppress(Exception):
+            conf_files.warn(CONF, policy.enabled)
         self._reconciler.start()
+        CONF.register_mutate_hook(self._follow_options)
 
     def cleanup_host(self, host: str, *args: Any, **kwargs: Any) -> None:
-        """See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`."""
+        """Have guests get their memory before nova-compute ends.
+
+        See :meth:`nova.virt.driver.ComputeDriver.cleanup_host`.
+        """
+        self._shutdown.run()
         self._reconciler.stop()
         self._events.flush()
         super().cleanup_host(host, *args, **kwargs)
@@ -131,41 +149,39 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration`.
         """
-        with self._locked(instance.uuid) as locked:
-            migration = self._source_migration(
-                context, instance, dest, migrate_data, locked
-            )
-            if migration is None:
-                super().live_migration(
-                    context,
+        reporter = self._reporter(context, instance)
+        handover = handovers.Handover(
+            functools.partial(self._outgoing_migration, instance),
+            self._permits_post_copy(migrate_data),
+            reporter,
+            self._clock,
+        )
+        self._handovers[instance.uuid] = handover
+        try:
+            with self._held(instance.uuid) as hold:
+                migration = self._source_migration(
+                    reporter,
                     instance,
                     dest,
-                    post_method,
-                    recover_method,
-                    block_migration,
                     migrate_data,
-                    *args,
-                    **kwargs,
+                    hold,
+                    handover.requests,
                 )
-                return
-
-            def recover(*details: Any, **named: Any) -> None:
-                migration.fail()
-                recover_method(*details, **named)
-
-            self._migrations[instance.uuid] = migration
-            try:
-                state = migration.prepare(dest)
-                if isinstance(state, source.Cancelled):
-                    recover_method(
-                        context,
-                        instance,
-                        dest,
-                        migrate_data,
-                        migration_status='cancelled',
-                    )
-                    return
-                with migration.transfer(dest, state):
+                recover = recover_method
+                if migration is not None:
+                    recover = _restoring_first(migration, recover_method)
+                with self._prepared(
+                    instance, dest, migration, handover
+                ) as is_cancelled:
+                    if is_cancelled:
+                        recover_method(
+                            context,
+                            instance,
+                            dest,
+                            migrate_data,
+                            migration_status='cancelled',
+                        )
+                        return
                     super().live_migration(
                         context,
                         instance,
@@ -177,30 +193,42 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                         *args,
                         **kwargs,
                     )
-            finally:
-                self._migrations.pop(instance.uuid, None)
-                migration.restore()
+        finally:
+            self._handovers.pop(instance.uuid, None)
 
     def live_migration_abort(
         self, instance: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Abort a release that is under way, or Nova's transfer.
 
+        Before the transfer runs, it is held.
         See :meth:`nova.virt.driver.ComputeDriver.live_migration_abort`.
         """
-        if not self._submit(instance, Request.ABORT):
-            super().live_migration_abort(instance, *args, **kwargs)
+        self._submit(
+            instance,
+            Request.ABORT,
+            functools.partial(
+                super().live_migration_abort, instance, *args, **kwargs
+            ),
+        )
 
     def live_migration_force_complete(
         self, instance: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """End a release that is under way, or force Nova's transfer.
+        """End a release that is under way, and force Nova's transfer.
 
+        Before the transfer runs, it is held. Nova's own timeout action calls
+        this as well.
         See
         :meth:`nova.virt.driver.ComputeDriver.live_migration_force_complete`.
         """
-        if not self._submit(instance, Request.FORCE_COMPLETE):
-            super().live_migration_force_complete(instance, *args, **kwargs)
+        force = super().live_migration_force_complete
+
+        def restore_and_force() -> None:
+            self._restore_for_post_copy(instance)
+            force(instance, *args, **kwargs)
+
+        self._submit(instance, Request.FORCE_COMPLETE, restore_and_force)
 
     def post_live_migration_at_destination(
         self,
@@ -212,22 +240,20 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Restore memory, beside Nova's own steps after a landing.
+        """Have memory restored, beside Nova's own steps after a landing.
 
         Nova does not wait for it: until these steps are done, it takes the
         guest for one of the source's, and would delete it there.
         See :meth:`nova.virt.driver.ComputeDriver.
         post_live_migration_at_destination`.
         """
-        thread = threading.Thread(
-            target=self._restore_landed,
-            daemon=True,
-            args=(context, instance),
-            name='freemem-landed',
+        reporter = self._reporter(context, instance)
+        self._reconciler.restore(
+            instance.uuid,
+            reporter,
+            event=reporter.event(events.RESTORE),
+            during=self._shutdown.during(shutdown.Step()),
         )
-        # Without a thread, the reconciler restores it.
-        with contextlib.suppress(RuntimeError):
-            thread.start()
         super().post_live_migration_at_destination(
             context,
             instance,
@@ -261,8 +287,8 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """Have the reconciler see a guest as soon as it runs here.
 
         Nova's own steps after a landing begin a second or two later, and
-        never where the source failed meanwhile. They take over what is begun
-        here.
+        never where the source failed meanwhile. What is begun here they show
+        in the server's events.
         See :meth:`nova.virt.driver.ComputeDriver.emit_event`.
         """
         if (
@@ -273,78 +299,172 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         super().emit_event(event, *args, **kwargs)
 
     @contextlib.contextmanager
-    def _locked(self, uuid: str) -> Iterator[bool]:
-        """Keep the reconciler from a guest, and have it see it afterwards.
+    def _held(self, uuid: str) -> Iterator[reconciler.Hold | None]:
+        """Keep a guest from the reconciler, and have it see it afterwards.
 
         The events of the guest are shown by the end of this, if the message
         bus is well.
         """
         try:
-            with self._locks.hold(uuid, LOCK_WAIT_SECONDS) as locked:
-                yield locked
+            with self._reconciler.hold(uuid, LOCK_WAIT_SECONDS) as hold:
+                yield hold
         finally:
-            self._reconciler.notify(uuid)
             self._events.flush()
 
-    def _submit(self, instance: Any, request: Request) -> bool:
+    @contextlib.contextmanager
+    def _prepared(
+        self,
+        instance: Any,
+        dest: str,
+        migration: source.SourceMigration | None,
+        handover: handovers.Handover,
+    ) -> Iterator[bool]:
+        """Have done for a guest what is done before and beside its transfer.
+
+        :param migration: our part in it, None for none
+        :param handover: what is requested of it
+        :returns: whether it is cancelled and Nova has nothing to transfer,
+                  as a context manager, for the transfer
+        """
+        if migration is None:
+            if handover.requests.latest is Request.ABORT:
+                yield True
+                return
+            with handover.during_transfer():
+                yield False
+            return
+        with self._under_way(instance.uuid, migration):
+            state = migration.prepare(dest)
+            if isinstance(state, source.Cancelled):
+                yield True
+                return
+            with (
+                migration.transfer(dest, state),
+                handover.during_transfer(),
+            ):
+                yield False
+
+    @contextlib.contextmanager
+    def _under_way(
+        self, uuid: str, migration: source.SourceMigration
+    ) -> Iterator[None]:
+        """Have requests and a shutdown reach it; restore in the end."""
+        self._migrations[uuid] = migration
+        with self._shutdown.during(migration):
+            try:
+                yield
+            finally:
+                self._migrations.pop(uuid, None)
+                migration.restore()
+
+    def _submit(
+        self, instance: Any, request: Request, action: Callable[[], None]
+    ) -> None:
+        handover = self._handovers.get(instance.uuid)
+        if handover is None:
+            action()
+        else:
+            handover.submit(request, action)
+
+    def _restore_for_post_copy(self, instance: Any) -> None:
+        handover = self._handovers.get(instance.uuid)
         migration = self._migrations.get(instance.uuid)
-        return migration is not None and migration.requests.submit(request)
+        if migration is None or handover is None or not handover.post_copy:
+            return
+        migration.restore_for_post_copy()
+
+    def _permits_post_copy(self, migrate_data: Any) -> bool:
+        """Return whether Nova forces a migration by switching to post-copy."""
+        try:
+            return bool(
+                self._is_post_copy_enabled(
+                    self._get_migration_flags(migrate_data.block_migration)
+                )
+            )
+        except Exception:
+            return False  # Nova will say what it lacks.
+
+    def _outgoing_migration(self, instance: Any) -> guests.Outgoing:
+        try:
+            return self._guest(instance).outgoing_migration()
+        except Exception:
+            return guests.Outgoing.NONE  # It has left, or Nova will see.
 
     def _source_migration(
         self,
-        context: Any,
+        reporter: reporters.Reporter,
         instance: Any,
         dest: str,
         migrate_data: Any,
-        locked: bool,
+        hold: reconciler.Hold | None,
+        requests: Requests,
     ) -> source.SourceMigration | None:
-        reporter = self._reporter(context, instance)
-        if not locked:
+        if hold is None:
             reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
             return None
+        if self._shutdown.has_begun:
+            reporter.skipped(Skip(Reason.INTERRUPTED, Request.SHUTDOWN.value))
+            return None
+        engine = self._engine  # one policy for the whole migration
         try:
             return source.SourceMigration(
                 self._guest(instance),
-                self._engine,
+                engine,
                 reporter,
                 CONF.host,
                 migrate_data.migration.uuid,
                 instance.os_type,
                 self._clock,
+                functools.partial(hold.restore, reporter),
                 functools.partial(
                     self._destination_skip,
+                    engine.policy,
                     migrate_data.migration.dest_node or dest,
                 ),
+                requests,
+                instance.node,
             )
         except Exception as error:
             reporter.error('Looking up the guest', error)
             return None
 
-    def _destination_skip(self, node: str) -> Skip | None:
-        if not self._engine.policy.require_destination_trait:
+    def _destination_skip(self, policy: Policy, node: str) -> Skip | None:
+        if not policy.require_destination_trait:
             return None
         return self._destinations.skip(node)
 
-    def _restore_landed(self, context: Any, instance: Any) -> None:
-        context.update_store()  # The log shows which request it is.
-        reporter = self._reporter(context, instance)
-        with self._locked(instance.uuid) as locked:
-            if not locked:
-                return
-            try:
-                destination.restore_memory(
-                    self._guest(instance),
-                    reporter,
-                    self._clock,
-                    self._reconciler.hand_over(instance.uuid),
-                )
-            except exception.InstanceNotFound:
-                return  # It has ended, and needs no memory.
-            except Exception as error:
-                reporter.restore_failed(error)
+    def _follow_options(self, conf: Any, _changes: Any) -> None:
+        """Have the next migrations follow options that were changed.
+
+        Nova calls this on SIGHUP, once it has read its files again.
+        """
+        try:
+            policy = Policy.from_conf(conf)
+        except Exception as error:
+            LOG.error(
+                'nova_freemem does not follow its changed options: %s. Those '
+                'that it has followed so far stay in force. Correct this and '
+                'send SIGHUP again.',
+                error,
+            )
+            return
+        changes = policy.changes(self._engine.policy)
+        if changes:
+            self._engine = self._engine.with_policy(policy)
+            LOG.info('nova_freemem follows its changed options: %s.', changes)
 
     def _reporter(self, context: Any, instance: Any) -> reporters.Reporter:
         return reporters.Reporter(context, instance, CONF.host, self._events)
 
     def _guest(self, instance: Any) -> guests.Guest:
         return guests.Guest(self._host.get_guest(instance)._domain)
+
+
+def _restoring_first(
+    migration: source.SourceMigration, recover_method: Callable[..., None]
+) -> Callable[..., None]:
+    def recover(*args: Any, **kwargs: Any) -> None:
+        migration.fail()
+        recover_method(*args, **kwargs)
+
+    return recover

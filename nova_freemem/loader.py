@@ -42,14 +42,14 @@ def prepare(
     :raises FreememError: an option is wrong, or the plugin cannot work with
                           this Nova
     """
-    apart = freemem_conf.read_apart(conf)
+    freemem_conf.register_opts(conf)
     name = compute_driver or conf.compute_driver
     if name != STOCK_DRIVER:
         raise exceptions.NovaDiffers(
             differences=f'compute_driver is {name}, not {STOCK_DRIVER}'
         )
     engine = engines.Engine.from_conf(
-        apart,
+        conf,
         conf.libvirt.live_migration_inbound_addr or conf.my_ip,
         conf.libvirt.live_migration_bandwidth,
         # Nova has it from 33 on.
@@ -60,7 +60,6 @@ def prepare(
     from nova_freemem import driver
 
     check_nova(driver.FreememLibvirtDriver)
-    freemem_conf.register_opts(conf)
     return _in_place(
         functools.partial(driver.FreememLibvirtDriver, engine=engine)
     )
@@ -92,7 +91,20 @@ def check_nova(ours: type) -> None:
     differences = [
         *contract.overrides(ours, driver.LibvirtDriver),
         *contract.attribute(driver.LibvirtDriver, '_host'),
-        *contract.call(host.Host, 'get_connection', 'self'),
+        *contract.call(host.Host, '_connect', 'self', 'uri', 'read_only'),
+        *contract.attribute(host.Host, '_uri'),
+        *contract.call(
+            driver.LibvirtDriver,
+            '_get_migration_flags',
+            'self',
+            'is_block_migration',
+        ),
+        *contract.call(
+            driver.LibvirtDriver,
+            '_is_post_copy_enabled',
+            'self',
+            'migration_flags',
+        ),
         *contract.call(host.Host, 'get_guest', 'self', 'instance'),
         *contract.attribute(guest.Guest, '_domain'),
         *contract.members(

@@ -15,10 +15,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from oslo_config import cfg
-from oslo_config import types
 
 from nova_freemem import conf as freemem_conf
 from nova_freemem import exceptions
@@ -53,10 +51,16 @@ class Policy:
         :raises ConfigInvalid: a value is not valid, or two values contradict
                                each other
         """
+        # All are read before one is found wrong: see conf.read.
         values = {
-            option.dest: _value(conf, option)
+            option.dest: freemem_conf.read(conf, option)
             for option in freemem_conf.OPTIONS
         }
+        for name, value in values.items():
+            if isinstance(value, freemem_conf.WrongValue):
+                raise exceptions.ConfigInvalid(
+                    option=name, problem=value.problem
+                )
         values['acquire'] = tuple(values['acquire'])
         policy = cls(**values)
         if not policy.acquire:
@@ -84,29 +88,15 @@ class Policy:
             floor_mib = max(floor_mib, self.headroom_windows_mib)
         return max(total_kib * self.headroom_percent // 100, floor_mib * 1024)
 
+    def changes(self, before: Policy) -> str:
+        """Return what differs from another policy, for people.
 
-def _value(conf: cfg.ConfigOpts, option: cfg.Opt) -> Any:
-    """Return the value of an option.
-
-    :raises ConfigInvalid: it is not valid; the message names the option, the
-                           value and what is valid
-    """
-    try:
-        value = conf[freemem_conf.GROUP][option.dest]
-    except cfg.ConfigFileValueError as error:
-        problem = str(error).partition(' is not valid: ')[2] or str(error)
-    else:
-        # An empty number is read as None.
-        if value is not None:
-            return value
-        problem = 'is empty'
-    if isinstance(option.type, types.Integer):
-        # oslo.config names one bound, and not the value that is beyond it.
-        text = freemem_conf.read_apart(conf, [cfg.StrOpt(option.dest)])[
-            freemem_conf.GROUP
-        ][option.dest]
-        problem = (
-            f'{text[:40]!r} is not a whole number from {option.type.min} to '
-            f'{option.type.max}'
+        :param before: the other
+        :returns: such as ``enabled: False -> True``; empty if nothing does
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        return ', '.join(
+            f'{name}: {getattr(before, name)} -> {getattr(self, name)}'
+            for name in names
+            if getattr(before, name) != getattr(self, name)
         )
-    raise exceptions.ConfigInvalid(option=option.name, problem=problem)

@@ -27,6 +27,8 @@ from oslo_log import formatters
 from oslo_log import log
 from oslotest import base
 
+from nova_freemem import conf as freemem_conf
+
 # No example takes long, but a busy machine may; and nothing is remembered
 # from one run to the next, nor written into the tree.
 hypothesis.settings.register_profile(
@@ -113,4 +115,10 @@ class ConfTestCase(TestCase):
             group='libvirt',
         )
         conf([], default_config_files=[str(path)], default_config_dirs=[])
+        return conf
+
+    def registered(self, text: str) -> cfg.ConfigOpts:
+        """:returns: the same, with the plugin's options."""
+        conf = self.conf(text)
+        freemem_conf.register_opts(conf)
         return conf

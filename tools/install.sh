@@ -16,6 +16,7 @@
 #
 #   tools/install.sh venv   the virtual environment of every suite
 #   tools/install.sh lab    that, and the lab's Debian packages (root)
+#   tools/install.sh gate   the environment of Zuul's and Ansible's own checks
 #
 # The last line of standard output is the path of the environment; all
 # that is said on the way goes to standard error. What is downloaded stays
@@ -312,6 +313,30 @@ make_venv() {
     say "virtual environment made in $((SECONDS - started)) s"
 }
 
+# Nothing of it needs a compiler, or the headers of libvirt.
+gate_path() {
+    {
+        "$python" -VV
+        printf '%s\n' "$python"
+        cat "$root"/tests/gate/{constraints,requirements}.txt
+    } | sha256sum | cut -c 1-16 | sed "s|^|$cache/gate-|"
+}
+
+make_gate() {
+    local gate=$1 uv started=$SECONDS
+    say "making the environment of the gate's checks $gate"
+    uv=$(find_uv)
+    inherit_pip_settings "$uv"
+    export UV_CACHE_DIR=$cache/wheels-gate UV_PYTHON_DOWNLOADS=never
+    quietly "$log" "$uv" venv --clear --python "$python" "$gate"
+    quietly "$log" "$uv" pip install --python "$gate/bin/python" \
+        --constraints "$root/tests/gate/constraints.txt" \
+        --requirements "$root/tests/gate/requirements.txt"
+    touch "$gate/complete"
+    find "$cache" -maxdepth 1 -name 'gate-*' -mtime +30 -exec rm -rf {} +
+    say "environment of the gate's checks made in $((SECONDS - started)) s"
+}
+
 # Git refuses a clone of another user, as in a container, otherwise.
 trust_clone() {
     export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory \
@@ -344,11 +369,11 @@ refuse_full_disk() {
 
 install_main() {
     local what=${1:-} packages venv
-    [[ $# -eq 1 && $what =~ ^(venv|lab)$ ]] \
-        || refuse "usage: tools/install.sh venv|lab"
+    [[ $# -eq 1 && $what =~ ^(venv|lab|gate)$ ]] \
+        || refuse "usage: tools/install.sh venv|lab|gate"
     command -v apt-get >/dev/null || refuse \
         "no apt-get here: the packages to install are named in bindep.txt"
-    [[ $what == venv || $EUID -eq 0 ]] \
+    [[ $what != lab || $EUID -eq 0 ]] \
         || refuse "the lab's packages need root: sudo tools/install.sh lab"
     python=$(find_python)
     compgen -G "$cache/venv-*/complete" >/dev/null || refuse_full_disk
@@ -360,11 +385,16 @@ install_main() {
     }
     log=$cache/install.log
     mapfile -t packages < <(python_packages; header_packages)
-    [[ $what == venv ]] || packages+=("${lab_packages[@]}")
+    [[ $what != lab ]] || packages+=("${lab_packages[@]}")
     [[ ${#packages[@]} -eq 0 ]] || install_packages "${packages[@]}"
-    venv=$(venv_path)
-    [[ -e $venv/complete ]] || make_venv "$venv"
-    install_project "$venv"
+    if [[ $what == gate ]]; then
+        venv=$(gate_path)
+        [[ -e $venv/complete ]] || make_gate "$venv"
+    else
+        venv=$(venv_path)
+        [[ -e $venv/complete ]] || make_venv "$venv"
+        install_project "$venv"
+    fi
     touch "$venv"
     printf '%s\n' "$venv"
 }

@@ -27,7 +27,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 
 # lab, bench, chaos and fuzz are the tests of these harnesses, tests/*/tests.
-rootless_suites=(unit simulation lab bench chaos fuzz functional)
+rootless_suites=(unit simulation lab bench chaos fuzz gate functional)
 root_suites=(libvirt cloud)
 all_suites=("${rootless_suites[@]}" "${root_suites[@]}")
 

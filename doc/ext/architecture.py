@@ -77,14 +77,14 @@ def _source_steps() -> Iterator[str]:
         )
     yield svg.arrow([(x + 112, 161), (x + 124, 161)])
     yield svg.arrow([(x + 216, 161), (x + 228, 161)])
-    yield from _part(x + 20, 186, 300, 'restore/: if the migration fails')
+    yield from _part(x + 20, 186, 300, 'if the migration fails')
+    yield svg.arrow([(x + 92, 216), (x + 92, 226)])
 
 
 def _destination_steps() -> Iterator[str]:
     x = RIGHT
-    yield from _part(x + 20, 106, 300, 'migrate/destination')
-    yield svg.arrow([(x + 170, 136), (x + 170, 184)])
-    yield from _part(x + 20, 186, 300, '5 restore/', STEP)
+    yield from _part(x + 20, 106, 300, '5 restore what is outstanding', STEP)
+    yield svg.arrow([(x + 92, 136), (x + 92, 226)])
 
 
 def _between() -> Iterator[str]:

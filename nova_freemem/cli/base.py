@@ -26,6 +26,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
+from nova_freemem.restore import schedule
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 
@@ -114,7 +115,7 @@ class RestoringCommand(HostCommand):
         if (
             entry is None
             or stats is None
-            or not restorations.is_whole(stats.actual_kib, entry.original_kib)
+            or not schedule.is_whole(stats.actual_kib, entry.original_kib)
             or not entry.is_of_release_under_way(self.host.name(), now)
         ):
             return None
@@ -138,12 +139,21 @@ class RestoringCommand(HostCommand):
         :returns: the exit code
         """
         try:
-            result = restoration.watch(deadline.left_seconds())
+            seen = restoration.watch(deadline.left_seconds())
         except exceptions.FreememError as error:
             return not_restored(uuid, str(error))
-        if result is None:
+        result = seen.result
+        if seen.unreadable is not None:
+            return not_restored(
+                uuid, f'its journal entry cannot be read: {seen.unreadable}'
+            )
+        if seen.entry is None:
             print(f'{uuid}: restored already')
             return DONE
+        if result is None:
+            return not_restored(
+                uuid, f'the guest is {seen.situation.value}; try again later'
+            )
         if not result.complete:
             return not_restored(
                 uuid,

@@ -90,7 +90,7 @@ class Repair(base.RestoringCommand):
         journal.write(guest, entry)
         return self.watch(
             uuid,
-            restorations.Restoration(guest, entry, clock),
+            restorations.Restoration(guest, clock),
             clocks.Deadline(clock, parsed_args.wait_seconds),
         )
 

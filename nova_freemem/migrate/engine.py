@@ -98,6 +98,17 @@ class Engine:
             backoff=Backoff(),
         )
 
+    def with_policy(self, policy: Policy) -> Engine:
+        """Return one for the migrations that begin from now on.
+
+        What was learnt is shared. A migration that has begun keeps the engine
+        it began with.
+
+        :param policy: it may differ in options that are mutable
+        """
+        self.bandwidths.configure(policy.migration_bandwidth_mbps)
+        return dataclasses.replace(self, policy=policy)
+
 
 def _load(option: str, namespace: str, name: str) -> Any:
     def cannot_load(

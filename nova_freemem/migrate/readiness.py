@@ -28,6 +28,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import trait
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.report import request_id
 
 # The first microversion that filters providers by a required trait.
 _MICROVERSION = '1.18'
@@ -101,7 +102,7 @@ class Destinations:
                 # Nobody waits for it to end: Nova sets no timeout for
                 # Placement.
                 threading.Thread(
-                    target=self._look_up,
+                    target=request_id.kept(self._look_up),
                     args=(node, answer),
                     daemon=True,
                     name='freemem-placement',

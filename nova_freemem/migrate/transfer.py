@@ -16,10 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
-import functools
 import threading
-
-from oslo_context import context as oslo_context
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
@@ -28,6 +25,7 @@ from nova_freemem.plan.release_rate import ReleaseRates
 from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
+from nova_freemem.report import request_id
 from nova_freemem.virt import guest as guests
 
 # How often the figures of a transfer are read: while it is new, so that one
@@ -45,13 +43,15 @@ class TransferWatch:
     def __init__(self, tasks: Sequence[Task]) -> None:
         """Initialize the threads.
 
-        :param tasks: each is given the requests in which
-                      ``TRANSFER_ENDED`` arrives, and ends then
+        :param tasks: each is given the requests in which what is submitted
+                      arrives, and ``TRANSFER_ENDED``; it ends with that, and
+                      with ``SHUTDOWN``
         """
         self._mailboxes = [Requests() for _task in tasks]
+        self._stopped = False
         self._threads = [
             threading.Thread(
-                target=_in_request(task),
+                target=request_id.kept(task),
                 args=(requests,),
                 daemon=True,
                 name='freemem-transfer',
@@ -64,27 +64,27 @@ class TransferWatch:
         for thread in self._threads:
             thread.start()
 
+    def submit(self, request: Request) -> None:
+        """Submit a request to every task, and do not wait.
+
+        :param request: what to do
+        """
+        for requests in self._mailboxes:
+            requests.submit(request)
+
+    def is_unwatched(self) -> bool:
+        """Return whether the transfer goes on, and its tasks have ended."""
+        return not self._stopped and not any(
+            thread.is_alive() for thread in self._threads
+        )
+
     def stop(self) -> None:
         """End the tasks, and wait for that; again changes nothing."""
-        for requests in self._mailboxes:
-            requests.submit(Request.TRANSFER_ENDED)
+        self._stopped = True
+        self.submit(Request.TRANSFER_ENDED)
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
-
-
-def _in_request(task: Task) -> Task:
-    """Have a task's log lines show the request of the thread this runs in."""
-    request = oslo_context.get_current()
-    if request is None:
-        return task
-
-    @functools.wraps(task)
-    def run(requests: Requests) -> None:
-        request.update_store()
-        task(requests)
-
-    return run
 
 
 def measure(
@@ -104,7 +104,8 @@ def measure(
     :param bandwidths: what to teach of the path
     :param rates: what to teach of the host
     :param clock: for waits
-    :param requests: the end of the transfer arrives here
+    :param requests: the end of the transfer arrives here, or post-copy, in
+                     which QEMU sends what the guest asks for
     """
     with bandwidths.transferring():
         _read_until_end(guest, meter, bandwidths, clock, requests)

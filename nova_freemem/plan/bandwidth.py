@@ -132,6 +132,13 @@ class Bandwidths:
         self._paths: dict[str, _Path] = {}
         self._under_way: set[object] = set()
 
+    def configure(self, configured_mbps: int) -> None:
+        """Change what is configured; what was measured stays known.
+
+        :param configured_mbps: for all destinations, 0 for unknown
+        """
+        self._configured_mbps = configured_mbps
+
     @property
     def transfers(self) -> int:
         """How many transfers from this host are under way."""

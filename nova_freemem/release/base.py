@@ -41,16 +41,20 @@ class EndReason(enum.Enum):
     TRANSFER_ENDED = 'the transfer ended'
     NOT_OURS = 'somebody else moves the balloon'
     ABORTED = 'the migration was aborted'
+    SHUTDOWN = 'nova-compute is stopping'
     NO_EFFECT = 'the resident size does not fall'
     PRESSURE = 'the guest came under memory pressure'
+    POST_COPY = 'post-copy begins'
 
     @property
     def restores(self) -> bool:
         """Whether what was released is restored at once."""
         return self in (
             EndReason.ABORTED,
+            EndReason.SHUTDOWN,
             EndReason.NO_EFFECT,
             EndReason.PRESSURE,
+            EndReason.POST_COPY,
         )
 
 

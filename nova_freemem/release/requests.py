@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What can be asked of a release that is under way."""
+"""What can be asked of a migration before and while memory is out."""
 
 from __future__ import annotations
 
@@ -19,15 +19,28 @@ import threading
 
 
 class Request(enum.Enum):
-    """What a release is asked to do."""
+    """What a migration, or a watch of it, is asked to do."""
 
     ABORT = 'abort'
     FORCE_COMPLETE = 'force-complete'
+    POST_COPY = 'post-copy begins'
     TRANSFER_ENDED = 'transfer ended'
+    SHUTDOWN = 'nova-compute is stopping'
+
+
+# What counts of several requests: the operator's abort is always obeyed, and
+# a guest that nobody will watch any more is not released further.
+_RANKS = {
+    Request.FORCE_COMPLETE: 0,
+    Request.POST_COPY: 0,
+    Request.TRANSFER_ENDED: 0,
+    Request.SHUTDOWN: 1,
+    Request.ABORT: 2,
+}
 
 
 class Requests:
-    """The mailbox between whoever asks and a release.
+    """The mailbox between whoever asks and what is under way.
 
     :ivar latest: the request that counts, None before the first
     :ivar arrived: set once there is one
@@ -43,7 +56,7 @@ class Requests:
     def submit(self, request: Request) -> bool:
         """Submit a request.
 
-        An abort outranks a force-complete that came before it.
+        An abort outranks the others, and a shutdown those but the abort.
 
         :param request: what to do
         :returns: whether it was accepted; False once the mailbox is closed,
@@ -52,7 +65,7 @@ class Requests:
         with self._lock:
             if not self._open:
                 return False
-            if self.latest is not Request.ABORT:
+            if self.latest is None or _RANKS[request] >= _RANKS[self.latest]:
                 self.latest = request
             self.arrived.set()
             return True
@@ -60,8 +73,10 @@ class Requests:
     def close(self) -> Request | None:
         """Accept no more requests.
 
-        :returns: the request that counts, if there was one
+        :returns: the request that counts, if there was one; None once it is
+                  closed: it has been taken
         """
         with self._lock:
+            taken = self.latest if self._open else None
             self._open = False
-            return self.latest
+            return taken

@@ -72,8 +72,12 @@ def end_reason(
     """
     if request is Request.ABORT:
         return EndReason.ABORTED
+    if request is Request.SHUTDOWN:
+        return EndReason.SHUTDOWN
     if under_pressure(seen, plan):
         return EndReason.PRESSURE
+    if request is Request.POST_COPY:
+        return EndReason.POST_COPY
     if seen[-1].actual_kib < plan.target_kib - TOLERANCE_KIB:
         return EndReason.NOT_OURS
     end = _end_that_keeps(seen, plan, request, deadline_passed)

@@ -28,8 +28,15 @@ from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 
 TICK_SECONDS = 0.2
+
+# With which requests a guest gets its memory back in the midst of a transfer.
+_ENDS_OF_HOLD: dict[Request | None, EndReason] = {
+    Request.POST_COPY: EndReason.POST_COPY,
+    Request.SHUTDOWN: EndReason.SHUTDOWN,
+}
 
 # While memory is outstanding, the guest reports its statistics this often.
 STATS_PERIOD_SECONDS = 1
@@ -121,13 +128,13 @@ class Watch:
             )
         return _summary(end, seen, target_kib)
 
-    def hold(self, plan: Plan, requests: Requests) -> bool:
+    def hold(self, plan: Plan, requests: Requests) -> EndReason:
         """Watch a guest whose release has ended until its transfer ends.
 
         :param plan: what was released; its target is the release's
-        :param requests: the end of the transfer arrives here
-        :returns: False where the guest came under pressure and all its
-                  memory is restored
+        :param requests: the end of the transfer arrives here, post-copy, or a
+                         shutdown
+        :returns: why it ended; where that restores, all memory is restored
         :raises JournalGone: all memory has to be restored
         :raises FreememError: it could not be done
         """
@@ -135,12 +142,32 @@ class Watch:
         while not self._observe(seen, Phase.DURING_TRANSFER):
             if stop_rules.under_pressure(seen, plan):
                 self.restore(plan)
-                return False
+                return EndReason.PRESSURE
+            end = _ENDS_OF_HOLD.get(requests.latest)
+            if end is not None:
+                self.restore(plan)
+                return end
             if requests.latest is Request.TRANSFER_ENDED:
                 break
             del seen[1:-1]
             self.clock.wait(TICK_SECONDS, until=requests.arrived)
-        return True
+        return EndReason.TRANSFER_ENDED
+
+    def until_restored(self, plan: Plan, wait_seconds: float) -> None:
+        """Wait, during the transfer, until restored memory has arrived.
+
+        :param plan: what had been released
+        :param wait_seconds: how long at most
+        :raises FreememError: it cannot be observed
+        """
+        deadline = clocks.Deadline(self.clock, wait_seconds)
+        seen: list[base.Observation] = []
+        while not (
+            self._observe(seen, Phase.DURING_TRANSFER)
+            or seen[-1].actual_kib >= plan.original_kib - TOLERANCE_KIB
+            or deadline.passed()
+        ):
+            self.clock.wait(TICK_SECONDS)
 
     def restore(self, plan: Plan) -> None:
         """Restore all memory of the guest while its transfer runs.

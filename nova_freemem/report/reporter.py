@@ -24,9 +24,10 @@ from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.base import Release
+from nova_freemem.release.requests import Request
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
-from nova_freemem.restore.restoration import RestoreResult
+from nova_freemem.restore.schedule import RestoreResult
 
 LOG = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class GuestReporter:
         :param uuid: the instance's
         """
         self._uuid = uuid
+        self._about: dict[str, Any] = {'instance_uuid': uuid}
 
     def restored(self, result: RestoreResult) -> None:
         """Report how much of its memory the guest has.
@@ -63,7 +65,7 @@ class GuestReporter:
                     'before': result.before_kib,
                     'after': result.after_kib,
                 },
-                instance_uuid=self._uuid,
+                **self._about,
             )
             return
         LOG.warning(
@@ -75,7 +77,7 @@ class GuestReporter:
                 'original': result.original_kib,
                 'seconds': result.seconds,
             },
-            instance_uuid=self._uuid,
+            **self._about,
         )
 
     def restore_failed(self, error: Exception) -> None:
@@ -89,7 +91,7 @@ class GuestReporter:
             'again; to restore it by hand run "nova-freemem restore '
             '%(uuid)s" on this host.',
             {'error': error, 'uuid': self._uuid},
-            instance_uuid=self._uuid,
+            **self._about,
         )
 
     def restore_stuck(self, seconds: float) -> None:
@@ -103,7 +105,7 @@ class GuestReporter:
             'flavor says until they do. nova-compute continues with other '
             'guests.',
             {'seconds': seconds},
-            instance_uuid=self._uuid,
+            **self._about,
         )
 
     def journal_unreadable(self, error: Exception) -> None:
@@ -116,7 +118,7 @@ class GuestReporter:
             'Nothing is restored. To restore all memory its domain may have, '
             'run "nova-freemem repair %(uuid)s" on this host.',
             {'error': error, 'uuid': self._uuid},
-            instance_uuid=self._uuid,
+            **self._about,
         )
 
 
@@ -138,6 +140,8 @@ class Reporter(GuestReporter):
         :param queue: tells Nova of the events
         """
         super().__init__(instance.uuid)
+        # Whichever thread restores the guest, the log shows the request.
+        self._about['context'] = context
         self._instance = instance
         self._events = events.Events(context, instance, host, queue)
 
@@ -175,8 +179,7 @@ class Reporter(GuestReporter):
         if release.end.restores:
             LOG.info(
                 'Stopped releasing memory: %(end)s after %(released)d MiB in '
-                '%(seconds).1f s. All memory of the guest is restored and '
-                'the live migration transfers it.',
+                '%(seconds).1f s. All memory of the guest is restored.',
                 {
                     'end': release.end.value,
                     'released': release.released_kib // KIB_PER_MIB,
@@ -219,6 +222,42 @@ class Reporter(GuestReporter):
             "this host skip memory release for a while (see 'backing_off' in "
             'the operations guide).',
             {'original': plan.original_kib // KIB_PER_MIB},
+            instance=self._instance,
+        )
+
+    def restored_for_post_copy(self, plan: Plan) -> None:
+        """Report that all memory is restored before post-copy begins.
+
+        :param plan: what had been released
+        """
+        LOG.info(
+            'Post-copy begins: all %(original)d MiB of the guest are restored '
+            'before, because its memory cannot be changed in post-copy.',
+            {'original': plan.original_kib // KIB_PER_MIB},
+            instance=self._instance,
+        )
+
+    def shutdown_during_transfer(self, plan: Plan) -> None:
+        """Report that all memory was restored as nobody watches it any more.
+
+        :param plan: what had been released
+        """
+        LOG.info(
+            'nova-compute is stopping during the transfer: all %(original)d '
+            'MiB of the guest are restored.',
+            {'original': plan.original_kib // KIB_PER_MIB},
+            instance=self._instance,
+        )
+
+    def request_too_late(self, request: Request) -> None:
+        """Report that a request did not reach Nova's transfer.
+
+        :param request: what was requested
+        """
+        LOG.warning(
+            'The request to %(request)s the live migration came too late: '
+            'the transfer had ended.',
+            {'request': request.value},
             instance=self._instance,
         )
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import contextlib
 import dataclasses
 import datetime
 from typing import Any
@@ -50,11 +51,14 @@ class JournalEntry:
     """One journal entry.
 
     :ivar original_kib: memory the guest had, and is to have again
-    :ivar source: host that released it
+    :ivar source: host that released it, by the name that Nova has for it
     :ivar released_at: when it was released
     :ivar migration: UUID of Nova's migration it was released for
     :ivar stats_period_seconds: statistics period of the balloon driver
                                 before the release, and again afterwards
+    :ivar node: that host by the name that libvirt has for it, which the
+                commands know as well; None where an earlier nova-freemem
+                wrote the entry
     """
 
     original_kib: int
@@ -62,19 +66,22 @@ class JournalEntry:
     released_at: datetime.datetime
     migration: str
     stats_period_seconds: int
+    node: str | None = None
 
     def is_of_release_under_way(self, host: str, now_seconds: float) -> bool:
         """Return whether the release it was written for may be under way.
 
-        :param host: this host's name; of its domain part nothing counts,
-                     because Nova may know it by another
+        :param host: this host by the name that libvirt has for it; of its
+                     domain part nothing counts, because it depends on the
+                     resolver
         :param now_seconds: of the wall clock
         :returns: False where the guest has moved since, or the release has
                   ended by now
         """
         age_seconds = now_seconds - self.released_at.timestamp()
+        written_on = self.node or self.source
         return (
-            self.source.split('.')[0] == host.split('.')[0]
+            written_on.split('.')[0] == host.split('.')[0]
             and abs(age_seconds) < LONGEST_RELEASE_SECONDS
         )
 
@@ -95,6 +102,8 @@ class JournalEntry:
                 'stats_period_seconds': str(self.stats_period_seconds),
             },
         )
+        if self.node is not None:
+            element.set('node', self.node)
         return str(etree.tostring(element, encoding='unicode'))
 
     @classmethod
@@ -102,7 +111,7 @@ class JournalEntry:
         """Parse an entry.
 
         All attributes of this format must be present and valid; others are
-        ignored.
+        ignored, but for ``node``, which entries of this format may lack.
 
         :param text: the metadata element
         :returns: the entry
@@ -127,6 +136,8 @@ class JournalEntry:
             except (ValueError, OverflowError):
                 problem = 'not valid' if name in element.attrib else 'missing'
                 raise _unreadable(text, f'its {name} is {problem}') from None
+        with contextlib.suppress(ValueError):
+            values['node'] = _name(element.get('node'))
         return cls(**values)
 
 

@@ -12,9 +12,9 @@
 
 """One lock for each guest of this host.
 
-A migration, a landing and the reconciler write to the same journal entry and
-move the same balloon. Each of them holds the guest's lock meanwhile; two
-guests never wait for each other.
+A migration and the reconciler write to the same journal entry and move the
+same balloon. Each of them holds the guest's lock meanwhile; two guests never
+wait for each other.
 """
 
 from __future__ import annotations
@@ -24,6 +24,24 @@ import contextlib
 import threading
 
 from nova_freemem import clock as clocks
+
+
+class Lock:
+    """The lock of one guest, as one holder has it."""
+
+    def __init__(self, locks: Locks, uuid: str) -> None:
+        """Initialize a lock that is held.
+
+        :param locks: those it is one of
+        :param uuid: the instance
+        """
+        self._locks = locks
+        self._uuid = uuid
+        self.given_up = threading.Event()
+
+    def give_up(self) -> None:
+        """Hold it no longer; again changes nothing."""
+        self._locks.release(self._uuid, self)
 
 
 class Locks:
@@ -36,36 +54,45 @@ class Locks:
         """
         self._clock = clock
         self._lock = threading.Lock()
-        self._held: dict[str, threading.Event] = {}
+        self._held: dict[str, Lock] = {}
 
     @contextlib.contextmanager
-    def hold(self, uuid: str, wait_seconds: float = 0.0) -> Iterator[bool]:
+    def hold(
+        self, uuid: str, wait_seconds: float = 0.0
+    ) -> Iterator[Lock | None]:
         """Hold the lock of a guest, if it can be had.
 
         :param uuid: the instance
         :param wait_seconds: how long to wait for another holder
-        :returns: whether it is held, as a context manager; where it is not,
-                  the guest must not be touched
+        :returns: the lock, as a context manager; None where it is not held,
+                  and the guest must not be touched
         """
-        acquired = self._acquire(uuid, wait_seconds)
+        lock = self._acquire(uuid, wait_seconds)
         try:
-            yield acquired
+            yield lock
         finally:
-            if acquired:
-                self._release(uuid)
+            if lock is not None:
+                lock.give_up()
 
-    def _acquire(self, uuid: str, wait_seconds: float) -> bool:
+    def release(self, uuid: str, lock: Lock) -> None:
+        """Let others have the lock of a guest.
+
+        :param uuid: the instance
+        :param lock: what is given up; nothing if another holder has it by now
+        """
+        with self._lock:
+            if self._held.get(uuid) is lock:
+                del self._held[uuid]
+                lock.given_up.set()
+
+    def _acquire(self, uuid: str, wait_seconds: float) -> Lock | None:
         deadline = clocks.Deadline(self._clock, wait_seconds)
         while True:
             with self._lock:
-                released = self._held.get(uuid)
-                if released is None:
-                    self._held[uuid] = threading.Event()
-                    return True
+                other = self._held.get(uuid)
+                if other is None:
+                    lock = self._held[uuid] = Lock(self, uuid)
+                    return lock
             if deadline.passed():
-                return False
-            self._clock.wait(deadline.left_seconds(), until=released)
-
-    def _release(self, uuid: str) -> None:
-        with self._lock:
-            self._held.pop(uuid).set()
+                return None
+            self._clock.wait(deadline.left_seconds(), until=other.given_up)

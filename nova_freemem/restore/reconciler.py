@@ -10,16 +10,24 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Restores outstanding memory of guests on one host, after failures.
+"""Restores outstanding memory of guests on one host.
 
-One thread says which guest is checked when, and each check is done by one of
-a few workers. A check looks the domain up anew, takes moments, and waits for
-nothing but libvirt: one that does not return keeps its worker, and hinders no
-other guest. A guest whose lock is held elsewhere is not touched.
+Nothing else in nova-compute does: after a landing, a failed migration, an
+event and at each interval it is only told to look at a guest now. One thread
+says which guest is checked when, and each check is done by one of a few
+workers. A check is one step of a restoration: it looks the domain up anew,
+takes moments, and waits for nothing but libvirt. One that does not return
+keeps its worker and its connection to libvirt, and hinders no other guest.
+
+A guest is a migration's from the decision on what to release until the
+migration has it restored, and the reconciler's at all other times.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import math
 import threading
@@ -34,23 +42,68 @@ from nova_freemem.restore import locks
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.restore import schedule
 from nova_freemem.restore.schedule import Action
-from nova_freemem.restore.schedule import Seen
 from nova_freemem.restore.schedule import State
-from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 
 LOG = logging.getLogger(__name__)
+
+# Who had a guest restored is told what has come of it by then. The guest
+# stays the reconciler's.
+WAIT_SECONDS = 10.0
 
 # A check takes milliseconds. The worker of one that takes longer than this
 # is taken for stuck, and another one may be started in its place.
 STUCK_SECONDS = 10.0
 
-# So many are replaced at once. libvirtd has twenty workers for all clients,
-# and eventlet twenty native threads for all of nova-compute.
-MOST_STUCK = 16
+# So many are replaced at once. With the usual four beside them, eight of
+# libvirtd's twenty workers (max_workers) are left to Nova.
+MOST_STUCK = 8
 
 # The key of the check that lists the guests with journal entries.
 LIST = ''
+
+
+class _Client:
+    """Who had a guest restored, and is told what comes of it.
+
+    :ivar reporter: reports on the guest, in Nova's request
+    :ivar known: what a migration knows to be outstanding; None once the
+                 reconciler remembers it
+    :ivar until_seconds: when it is told at the latest, monotonic
+    :ivar ended: whether it was told
+    :ivar is_done: whether nothing is outstanding here any more
+    """
+
+    def __init__(
+        self,
+        reporter: reporters.GuestReporter,
+        until_seconds: float,
+        known: journal.JournalEntry | None = None,
+        event: contextlib.AbstractContextManager[None] | None = None,
+        during: contextlib.AbstractContextManager[None] | None = None,
+    ) -> None:
+        self.reporter = reporter
+        self.until_seconds = until_seconds
+        self.known = known
+        self.ended = threading.Event()
+        self.is_done = False
+        self._event = event
+        self._shown = contextlib.ExitStack()
+        if during is not None:
+            self._shown.enter_context(during)
+
+    def begin(self) -> None:
+        """Show that memory is outstanding; again changes nothing."""
+        if self._event is not None and not self.ended.is_set():
+            self._shown.enter_context(self._event)
+            self._event = None
+
+    def end(self, is_done: bool) -> None:
+        """Tell it, once."""
+        if not self.ended.is_set():
+            self.is_done = is_done
+            self._shown.close()
+            self.ended.set()
 
 
 @dataclasses.dataclass
@@ -62,6 +115,7 @@ class _Check:
     :ivar ended_at_seconds: when the last one ended, monotonic
     :ivar notified: whether another one was asked for meanwhile
     :ivar reported: whether it was reported to be stuck
+    :ivar clients: who had the guest restored and was not told yet
     """
 
     state: State = dataclasses.field(default_factory=State)
@@ -69,6 +123,7 @@ class _Check:
     ended_at_seconds: float = -math.inf
     notified: bool = False
     reported: bool = False
+    clients: list[_Client] = dataclasses.field(default_factory=list)
 
     @property
     def stuck_at_seconds(self) -> float:
@@ -78,12 +133,47 @@ class _Check:
         return self.began_at_seconds + STUCK_SECONDS
 
 
+class Hold:
+    """A guest that a migration has, and nobody else touches."""
+
+    def __init__(
+        self, reconciler: Reconciler, uuid: str, lock: locks.Lock
+    ) -> None:
+        """Initialize the hold on a guest.
+
+        :param reconciler: whose it is otherwise
+        :param uuid: the instance
+        :param lock: its lock
+        """
+        self._reconciler = reconciler
+        self._uuid = uuid
+        self._lock = lock
+
+    def restore(
+        self,
+        reporter: reporters.GuestReporter,
+        known: journal.JournalEntry | None,
+    ) -> bool:
+        """Give the guest up, have it restored, and wait for that.
+
+        Touch it no more afterwards. It waits for ``WAIT_SECONDS`` at most;
+        what takes longer goes on.
+
+        :param reporter: reports on the guest
+        :param known: what the migration knows to be outstanding, if it does;
+                      written again where it is gone
+        :returns: whether nothing is outstanding here any more
+        """
+        self._lock.give_up()
+        return self._reconciler.restore_and_wait(self._uuid, reporter, known)
+
+
 class Reconciler:
-    """Checks the guests of one host, and those it is notified of."""
+    """Restores the guests of one host."""
 
     def __init__(
         self,
-        host: hosts.Host,
+        host: Callable[[], contextlib.AbstractContextManager[hosts.Host]],
         locks: locks.Locks,
         clock: clocks.Clock,
         interval_seconds: float,
@@ -91,7 +181,7 @@ class Reconciler:
     ) -> None:
         """Initialize the reconciler.
 
-        :param host: this host
+        :param host: lends this host to one worker
         :param locks: of its guests
         :param clock: for all waits
         :param interval_seconds: how often all guests are checked
@@ -103,11 +193,11 @@ class Reconciler:
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._workers = workers
-        # Guards the checks and who was notified; nobody waits while it is
-        # held.
+        # Guards all of the following; nobody waits while it is held.
         self._lock = threading.Lock()
         self._checks = {LIST: _Check()}
-        self._notified: set[str] = set()
+        self._notified: dict[str, list[_Client]] = {}
+        self._running = False
         self._wake = threading.Event()
         self._stopped = False
         self._failing = False
@@ -117,9 +207,11 @@ class Reconciler:
         thread = threading.Thread(
             target=self._run, daemon=True, name='freemem-reconcile'
         )
+        self._running = True
         try:
             thread.start()
         except RuntimeError as error:
+            self._running = False
             LOG.error(
                 'The reconciler could not start: %s. Outstanding memory of '
                 'guests on this host is not restored automatically; run '
@@ -138,23 +230,80 @@ class Reconciler:
         :param uuid: the instance: it started to run here, or its lock was
                      released
         """
-        with self._lock:
-            self._notified.add(uuid)
-        self._wake.set()
+        self._notify(uuid)
 
-    def hand_over(self, uuid: str) -> restorations.Begun | None:
-        """Hand a guest over to the caller, who holds its lock.
+    def restore(
+        self,
+        uuid: str,
+        reporter: reporters.GuestReporter,
+        event: contextlib.AbstractContextManager[None],
+        during: contextlib.AbstractContextManager[None],
+    ) -> None:
+        """Have a guest restored soon, and reported on; returns at once.
 
         :param uuid: the instance
-        :returns: the restoration that was begun, if any
+        :param reporter: reports on it
+        :param event: entered once memory is seen to be outstanding, and left
+                      once it is restored, or after ``WAIT_SECONDS``
+        :param during: entered at once, and left with the event, or where
+                       nothing is outstanding
         """
-        with self._lock:
-            check = self._checks.get(uuid)
-            if check is None:
-                return None
-            begun = check.state.begun
-            check.state = dataclasses.replace(check.state, begun=None)
-            return begun
+        until_seconds = self._clock.now() + WAIT_SECONDS
+        self._notify(
+            uuid,
+            _Client(reporter, until_seconds, event=event, during=during),
+        )
+
+    def restore_and_wait(
+        self,
+        uuid: str,
+        reporter: reporters.GuestReporter,
+        known: journal.JournalEntry | None,
+    ) -> bool:
+        """Have a guest restored whose lock the caller does not hold.
+
+        See :meth:`Hold.restore`. Where no thread has the guests checked, as
+        nova-compute ends for one, this is done by the caller.
+
+        :param uuid: the instance
+        :param reporter: reports on it
+        :param known: what is known to be outstanding, if anything
+        """
+        until_seconds = self._clock.now() + WAIT_SECONDS
+        deadline = clocks.Deadline(
+            self._clock, WAIT_SECONDS + 2 * schedule.SHORTEST_SECONDS
+        )
+        client = _Client(reporter, until_seconds, known)
+        self._notify(uuid, client)
+        if self._running:
+            self._clock.wait(WAIT_SECONDS, until=client.ended)
+        if self._running or client.is_done:
+            return client.is_done
+        if client.ended.is_set():  # as the thread ended
+            client = _Client(reporter, until_seconds, known)
+            self._notify(uuid, client)
+        while not client.ended.is_set() and not deadline.passed():
+            self._check_now(uuid, deadline)
+        return client.is_done
+
+    @contextlib.contextmanager
+    def hold(self, uuid: str, wait_seconds: float) -> Iterator[Hold | None]:
+        """Keep a guest for a migration, and have it checked afterwards.
+
+        :param uuid: the instance
+        :param wait_seconds: how long to wait for its restoration to end, if
+                             somebody had it restored, and for its lock
+        :returns: the hold, as a context manager; None where the guest must
+                  not be touched
+        """
+        deadline = clocks.Deadline(self._clock, wait_seconds)
+        for client in self._clients(uuid):
+            self._clock.wait(deadline.left_seconds(), until=client.ended)
+        try:
+            with self._locks.hold(uuid, deadline.left_seconds()) as lock:
+                yield None if lock is None else Hold(self, uuid, lock)
+        finally:
+            self.notify(uuid)
 
     def remembered(self) -> dict[str, State]:
         """Return what is remembered of guests, by the UUID of the guest."""
@@ -165,7 +314,30 @@ class Reconciler:
                 if uuid != LIST
             }
 
+    def _notify(self, uuid: str, *clients: _Client) -> None:
+        with self._lock:
+            self._notified.setdefault(uuid, []).extend(clients)
+        self._wake.set()
+
+    def _clients(self, uuid: str) -> list[_Client]:
+        with self._lock:
+            check = self._checks.get(uuid)
+            clients = [] if check is None else check.clients
+            return [*self._notified.get(uuid, []), *clients]
+
     def _run(self) -> None:
+        try:
+            self._run_until_stopped()
+        finally:
+            with self._lock:
+                self._running = False
+                uuids = {*self._checks, *self._notified}
+            # Nobody tells them any more.
+            for uuid in uuids:
+                for client in self._clients(uuid):
+                    client.end(False)
+
+    def _run_until_stopped(self) -> None:
         while True:
             self._wake.clear()
             if self._stopped:  # set before the event was cleared
@@ -184,7 +356,9 @@ class Reconciler:
         now = self._clock.now()
         with self._lock:
             while self._notified:
-                check = self._checks.setdefault(self._notified.pop(), _Check())
+                uuid, clients = self._notified.popitem()
+                check = self._checks.setdefault(uuid, _Check())
+                check.clients += clients
                 check.notified = check.began_at_seconds is not None
                 if not check.notified:
                     check.state = schedule.notified(
@@ -205,8 +379,13 @@ class Reconciler:
                 self._report_failure(
                     f'libvirt has not answered for {STUCK_SECONDS:.0f} s'
                 )
-            else:
-                reporters.GuestReporter(uuid).restore_stuck(STUCK_SECONDS)
+                continue
+            with self._lock:
+                clients, check.clients = check.clients, []
+            reporter = _reporter(uuid, clients)
+            reporter.restore_stuck(STUCK_SECONDS)
+            for client in clients:
+                client.end(False)
 
     def _start_due(self) -> None:
         now = self._clock.now()
@@ -218,7 +397,11 @@ class Reconciler:
                     if check.began_at_seconds is None
                     and check.state.due_at_seconds <= now
                 ),
-                key=lambda item: item[1].state.due_at_seconds,
+                # Those first for whom somebody waits.
+                key=lambda item: (
+                    not item[1].clients,
+                    item[1].state.due_at_seconds,
+                ),
             )
         for uuid, check in due:
             if not self._has_room(now):
@@ -228,7 +411,7 @@ class Reconciler:
                     continue  # forgotten meanwhile, as it has no entry
                 check.began_at_seconds = now
             worker = threading.Thread(
-                target=self._work,
+                target=self._work_unless_stopped,
                 args=(uuid, check),
                 daemon=True,
                 name='freemem-restore',
@@ -266,20 +449,55 @@ class Reconciler:
                     times.append(check.stuck_at_seconds)
         return max(0.0, min(times) - now)
 
+    def _check_now(self, uuid: str, deadline: clocks.Deadline) -> None:
+        """Check one guest where no thread does, once that is due."""
+        self._take_notified()
+        now = self._clock.now()
+        with self._lock:
+            check = self._checks.get(uuid)
+            is_due = (
+                check is not None
+                and check.began_at_seconds is None
+                and check.state.due_at_seconds <= now
+            )
+            if check is not None and is_due:
+                check.began_at_seconds = now
+        if check is not None and is_due:
+            self._work(uuid, check)
+        else:
+            self._clock.wait(
+                min(deadline.left_seconds(), schedule.SHORTEST_SECONDS)
+            )
+
+    def _work_unless_stopped(self, uuid: str, check: _Check) -> None:
+        if self._stopped:
+            self._end(uuid, check, self._postponed(check.state))
+        else:
+            self._work(uuid, check)
+
     def _work(self, uuid: str, check: _Check) -> None:
         """Do one check, in a worker."""
-        following: State | None = schedule.postponed(
-            check.state, self._clock.now(), self._interval_seconds
-        )
+        with self._lock:
+            clients = list(check.clients)
+            state = check.state
+            for client in clients:
+                if client.known is not None:
+                    state = dataclasses.replace(state, known=client.known)
+                client.known = None
+        following: State | None = self._postponed(state)
         try:
-            if not self._stopped:
-                following = (
-                    self._list_guests()
-                    if uuid == LIST
-                    else self._check(uuid, check.state)
-                )
+            following = (
+                self._list_guests()
+                if uuid == LIST
+                else self._check(uuid, state, clients)
+            )
         finally:
             self._end(uuid, check, following)
+
+    def _postponed(self, state: State) -> State:
+        return schedule.postponed(
+            state, self._clock.now(), self._interval_seconds
+        )
 
     def _end(self, uuid: str, check: _Check, following: State | None) -> None:
         """Remember what came of a check; due again in the future only."""
@@ -287,13 +505,23 @@ class Reconciler:
         with self._lock:
             check.reported = check.reported and check.stuck_at_seconds <= now
             check.began_at_seconds, check.ended_at_seconds = None, now
+            check.clients = [
+                client for client in check.clients if not client.ended.is_set()
+            ]
             state = following or State()
             if check.notified:
                 state = schedule.notified(state, now, now)
             elif following is None:
                 del self._checks[uuid]
             check.notified = False
-            check.state = schedule.later_than(state, now)
+            due_at_seconds = min(
+                state.due_at_seconds,
+                *(client.until_seconds for client in check.clients),
+                math.inf,
+            )
+            check.state = schedule.later_than(
+                dataclasses.replace(state, due_at_seconds=due_at_seconds), now
+            )
         self._wake.set()
 
     def _list_guests(self) -> State:
@@ -301,7 +529,8 @@ class Reconciler:
         began_at_seconds = self._clock.now()
         following = State(began_at_seconds + self._interval_seconds)
         try:
-            entries = self._host.journal_entries()
+            with self._host() as host:
+                entries = host.journal_entries()
         except Exception as error:
             self._report_failure(error)
             return following
@@ -313,6 +542,8 @@ class Reconciler:
                 check = self._checks[uuid]
                 if (
                     check.began_at_seconds is None
+                    and not check.clients
+                    and check.state.known is None
                     and -math.inf < check.ended_at_seconds < began_at_seconds
                 ):
                     del self._checks[uuid]
@@ -328,88 +559,92 @@ class Reconciler:
             )
         self._failing = True
 
-    def _check(self, uuid: str, state: State) -> State | None:
+    def _check(
+        self, uuid: str, state: State, clients: list[_Client]
+    ) -> State | None:
         """Check one guest, unless its lock is held.
 
         :returns: what to remember, None where nothing is
         """
-        with self._locks.hold(uuid) as held:
-            if not held:  # its holder notifies us
-                return schedule.postponed(
-                    state, self._clock.now(), self._interval_seconds
-                )
-            reporter = reporters.GuestReporter(uuid)
+        reporter = _reporter(uuid, clients)
+        with self._locks.hold(uuid) as lock:
+            if lock is None:  # its holder notifies us
+                _end(self._late(clients), False)
+                return self._postponed(state)
             try:
-                return self._restore(self._host.guest(uuid), state, reporter)
+                with self._host() as host:
+                    step = restorations.take_step(
+                        host.guest(uuid),
+                        state,
+                        self._clock,
+                        self._interval_seconds,
+                        watched=bool(clients),
+                    )
             except exceptions.DomainGone:
+                _end(clients, True)
                 return None
             except Exception as error:
                 following = schedule.failed(
                     state, self._clock.now(), self._interval_seconds
                 )
-                if schedule.is_reported(following, self._interval_seconds):
+                late = self._late(clients)
+                if late or schedule.is_reported(
+                    following, self._interval_seconds
+                ):
                     reporter.restore_failed(error)
+                _end(late, False)
                 return following
+        self._report(step, reporter, clients)
+        return step.following
 
-    def _restore(
+    def _report(
         self,
-        guest: guests.Guest,
-        state: State,
+        step: restorations.Step,
         reporter: reporters.GuestReporter,
-    ) -> State | None:
-        """Look at a guest, and do what is due.
-
-        :returns: what to remember, None where nothing is
-        """
-        seen, restoration = self._look(guest, state)
-        action, following = schedule.decide(
-            state, seen, self._clock.now(), self._interval_seconds
-        )
-        if action is Action.FORGET:
-            return None
+        clients: list[_Client],
+    ) -> None:
+        """Report what came of a step, and tell those who are to know."""
+        seen = step.seen
         if seen.unreadable is not None:
-            if action is Action.REPORT:
+            if step.action is Action.REPORT:
                 reporter.journal_unreadable(seen.unreadable)
-            return following
-        if seen.entry is not None and action is Action.BEGIN:
-            begun = restorations.Restoration(guest, seen.entry, self._clock)
-            return dataclasses.replace(following, begun=begun.begun)
-        if restoration is None or seen.result is None:
-            return following
-        if action is Action.FINISH:
-            if restoration.is_current():
-                restoration.finish()
-                reporter.restored(seen.result)
-                return None
-        elif action is Action.REPORT:
+            _end(clients, False)
+            return
+        if step.action is Action.FORGET:
+            _end(clients, True)
+            return
+        for client in clients:
+            client.begin()
+        late = self._late(clients)
+        if seen.result is None:
+            if late:
+                reporter.restore_failed(
+                    exceptions.DomainBusy(
+                        doing='restore memory',
+                        error=f'the guest is {seen.situation.value}',
+                        code='none',
+                    )
+                )
+        elif step.following is None or late or step.action is Action.REPORT:
             reporter.restored(seen.result)
-        elif action is Action.NUDGE:
-            restoration.request_less()
-        elif action is Action.REQUEST:
-            restoration.request()
-        return following
+        if step.following is None:
+            _end(clients, True)
+        _end(late, False)
 
-    def _look(
-        self, guest: guests.Guest, state: State
-    ) -> tuple[Seen, restorations.Restoration | None]:
-        """Look at a guest, and continue the restoration that was begun."""
-        try:
-            entry = journal.read(guest)
-        except exceptions.OperationInvalid:
-            return Seen(), None  # It is off.
-        except exceptions.JournalUnreadable as error:
-            return Seen(unreadable=error), None
-        if entry is None:
-            return Seen(), None
-        situation = guest.situation()
-        begun = state.begun
-        if (
-            situation is not guests.Situation.RUNNING
-            or begun is None
-            or begun.entry != entry
-        ):
-            return Seen(entry, situation), None
-        restoration = restorations.Restoration(
-            guest, entry, self._clock, begun
-        )
-        return Seen(entry, situation, restoration.look()), restoration
+    def _late(self, clients: list[_Client]) -> list[_Client]:
+        """Return those who are to be told now."""
+        now = self._clock.now()
+        return [
+            client
+            for client in clients
+            if client.until_seconds <= now and not client.ended.is_set()
+        ]
+
+
+def _reporter(uuid: str, clients: list[_Client]) -> reporters.GuestReporter:
+    return clients[0].reporter if clients else reporters.GuestReporter(uuid)
+
+
+def _end(clients: list[_Client], is_done: bool) -> None:
+    for client in clients:
+        client.end(is_done)

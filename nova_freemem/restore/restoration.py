@@ -10,7 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Restore the memory of one guest, and see that it arrives."""
+"""Restore the memory of one guest, step by step.
+
+What a step does is decided by :mod:`nova_freemem.restore.schedule`. None of
+them waits, but for libvirt.
+"""
 
 from __future__ import annotations
 
@@ -19,220 +23,191 @@ import dataclasses
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
+from nova_freemem.restore import schedule
+from nova_freemem.restore.schedule import Action
+from nova_freemem.restore.schedule import Begun
+from nova_freemem.restore.schedule import RestoreResult
+from nova_freemem.restore.schedule import Seen
+from nova_freemem.restore.schedule import State
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
-from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 
-POLL_SECONDS = 0.1
-NUDGE_INTERVAL_SECONDS = 5.0
-
-# The guest gets a target this much smaller for a moment, so that its driver
-# has something to do and to report; it starts within milliseconds. A guest
-# that has reached that target is not taken for one that has all its memory.
-NUDGE_KIB = 2 * TOLERANCE_KIB
-NUDGE_SECONDS = 0.5
+# For who restores a guest without a reconciler: no pause is longer.
+INTERVAL_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
-class RestoreResult:
-    """How much of the memory of a guest was restored.
+class Step:
+    """One look at a guest, and what was done for it.
 
-    :ivar original_kib: memory the guest is to have
-    :ivar before_kib: memory it had when the first request was made
-    :ivar after_kib: memory it had, also by libvirt's XML, at the last check
-    :ivar seconds: from the first request to the last check
+    :ivar seen: what it looked like
+    :ivar action: what was done
+    :ivar following: what to remember; None where there is nothing left to do
     """
 
-    original_kib: int
-    before_kib: int
-    after_kib: int
-    seconds: float
-
-    @property
-    def complete(self) -> bool:
-        """Whether the guest has all its memory, up to the tolerance."""
-        return is_whole(self.after_kib, self.original_kib)
+    seen: Seen
+    action: Action
+    following: State | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Begun:
-    """What is to be known of a restoration in order to continue it.
+def take_step(
+    guest: guests.Guest,
+    state: State,
+    clock: clocks.Clock,
+    interval_seconds: float,
+    watched: bool,
+) -> Step:
+    """Look at a guest, and do what is due.
 
-    :ivar entry: the journal entry
-    :ivar before_kib: memory the guest had when the first request was made
-    :ivar at_seconds: when that was, monotonic
+    :param guest: the guest
+    :param state: what is remembered of it
+    :param clock: tells the time
+    :param interval_seconds: how often all guests are checked
+    :param watched: whether somebody wants to know soon what comes of it
+    :returns: what was seen and done
+    :raises LibvirtError: libvirt failed; remember what
+                          :func:`schedule.failed` returns
     """
-
-    entry: journal.JournalEntry
-    before_kib: int
-    at_seconds: float
+    seen = _look(guest, state, clock)
+    action, following = schedule.decide(
+        state, seen, clock.now(), interval_seconds, watched
+    )
+    if action is Action.FORGET:
+        return Step(seen, action, None)
+    if seen.entry is None:
+        return Step(seen, action, following)
+    if action is Action.BEGIN:
+        begun = _begin(guest, seen.entry, seen.is_lost, clock)
+        following = dataclasses.replace(following, begun=begun)
+    elif action is Action.NUDGE:
+        guest.set_balloon_kib(seen.entry.original_kib - schedule.NUDGE_KIB)
+    elif action is Action.REQUEST:
+        _request(guest, seen.entry)
+    elif action is Action.FINISH:
+        if journal.read(guest) != seen.entry:  # somebody else has written
+            return Step(seen, Action.NOTHING, following)
+        _finish(guest, seen.entry)
+        return Step(seen, action, None)
+    return Step(seen, action, following)
 
 
 class Restoration:
-    """The restore of one guest's memory, from the request to its end."""
+    """The restore of one guest where there is no reconciler to do it.
 
-    def __init__(
-        self,
-        guest: guests.Guest,
-        entry: journal.JournalEntry,
-        clock: clocks.Clock,
-        begun: Begun | None = None,
-    ) -> None:
-        """Initialize the restoration and request the memory.
+    :ivar seen: the guest, at the last look
+    """
+
+    seen: Seen
+
+    def __init__(self, guest: guests.Guest, clock: clocks.Clock) -> None:
+        """Initialize the restoration, and begin with it.
 
         The balloon starts to deflate.
 
-        :param guest: the guest, where no migration is under way
-        :param entry: its journal entry
+        :param guest: the guest
         :param clock: for waits
-        :param begun: the restoration of this entry to continue; nothing is
-                      requested then
-        :raises LibvirtError: the request failed
+        :raises LibvirtError: it could not begin
         """
         self._guest = guest
         self._clock = clock
-        self.entry = entry
-        if begun is not None:
-            self.begun = begun
-            return
-        now_seconds = clock.now()
-        self.begun = Begun(entry, self._actual_kib(), now_seconds)
-        self.request()
+        self._state: State | None = State()
+        self._step(self._state)
 
-    def is_current(self) -> bool:
-        """Return whether the journal entry is still the one restored here.
+    def watch(self, wait_seconds: float) -> Seen:
+        """Take the steps that are due, until all memory has arrived.
 
-        :returns: False where the entry was erased or replaced meanwhile:
-                  then this restoration is over
-        :raises LibvirtError: the entry could not be read
-        """
-        try:
-            return journal.read(self._guest) == self.entry
-        except exceptions.JournalUnreadable:
-            return False
-
-    def request(self) -> None:
-        """Request all memory, now and in the persistent definition.
-
-        :raises LibvirtError: the request failed
-        """
-        self._guest.set_balloon_kib(self.entry.original_kib, definition=True)
-
-    def request_less(self) -> None:
-        """Request a little less than all memory: the first half of a nudge.
-
-        :raises LibvirtError: the request failed
-        """
-        self._guest.set_balloon_kib(self.entry.original_kib - NUDGE_KIB)
-
-    def nudge(self) -> None:
-        """Request a little less, then all memory; takes half a second.
-
-        A guest that was rebooted with its balloon inflated has all its
-        memory, and nobody notices: its driver sees no difference to act on,
-        and QEMU still shows what the driver before it reported. The nudge
-        makes the driver report. It also makes up for an event that libvirt
-        missed.
-
-        :raises LibvirtError: the request failed
-        """
-        self.request_less()
-        self._clock.wait(NUDGE_SECONDS)
-        self.request()
-
-    def check(self) -> RestoreResult | None:
-        """Check how much has arrived; erase the entry once all has.
-
-        :returns: the result so far; None where the entry is not current any
-                  more
-        :raises LibvirtError: the check failed
-        """
-        result = self.look()
-        if not self.is_current():
-            return None
-        if result.complete:
-            self.finish()
-        return result
-
-    def look(self) -> RestoreResult:
-        """Return how much has arrived; the entry may not be current.
-
-        :raises LibvirtError: it could not be read
-        """
-        return RestoreResult(
-            self.entry.original_kib,
-            self.begun.before_kib,
-            self._arrived_kib(),
-            self._clock.now() - self.begun.at_seconds,
-        )
-
-    def finish(self) -> None:
-        """Set the statistics period back, and erase the entry.
-
-        :raises LibvirtError: one of them failed; the entry is still there
-        """
-        self._guest.set_stats_period_seconds(
-            self.entry.stats_period_seconds, definition=True
-        )
-        journal.erase(self._guest)
-
-    def watch(self, wait_seconds: float) -> RestoreResult | None:
-        """Check until all has arrived, with a nudge from time to time.
-
-        :param wait_seconds: how long to watch, 0 for one check
-        :returns: as :meth:`check` does; may be called again
-        :raises LibvirtError: a check or a nudge failed
+        :param wait_seconds: how long at most, 0 for one step
+        :returns: the guest at the last of them; may be called again
+        :raises LibvirtError: a step failed
         """
         deadline = clocks.Deadline(self._clock, wait_seconds)
-        nudge = clocks.Deadline(self._clock, NUDGE_INTERVAL_SECONDS)
-        while True:
-            result = self.check()
-            if result is None or result.complete or deadline.passed():
-                return result
-            if nudge.passed():
-                self.nudge()
-                nudge = clocks.Deadline(self._clock, NUDGE_INTERVAL_SECONDS)
-            self._clock.wait(POLL_SECONDS)
+        while self._state is not None:
+            self._clock.wait(
+                max(
+                    0.0,
+                    min(
+                        self._state.due_at_seconds - self._clock.now(),
+                        deadline.left_seconds(),
+                    ),
+                )
+            )
+            self._step(self._state)
+            if deadline.passed():
+                break
+        return self.seen
 
-    def _arrived_kib(self) -> int:
-        """Return the memory of the guest, by libvirt's XML as well.
-
-        The definition at its next destination is made from that XML.
-        """
-        actual_kib = self._actual_kib()
-        if not is_whole(actual_kib, self.entry.original_kib):
-            return actual_kib
-        return min(
-            actual_kib,
-            domain_xml.current_memory_kib(self._guest.xml()),
+    def _step(self, state: State) -> None:
+        step = take_step(
+            self._guest, state, self._clock, INTERVAL_SECONDS, watched=True
         )
-
-    def _actual_kib(self) -> int:
-        balloon = self._guest.memory_stats()
-        return 0 if balloon is None else balloon.actual_kib
+        self.seen, self._state = step.seen, step.following
 
 
-def is_whole(actual_kib: int, original_kib: int) -> bool:
-    """Return whether a guest has all its memory, up to the tolerance.
-
-    :param actual_kib: what it has; nothing is never all
-    :param original_kib: what it is to have
-    """
-    return actual_kib >= max(1, original_kib - TOLERANCE_KIB)
-
-
-def begin(guest: guests.Guest, clock: clocks.Clock) -> Restoration | None:
-    """Start restoring outstanding memory of a guest.
-
-    :param guest: the guest, where no migration is under way
-    :param clock: for waits
-    :returns: the restoration to watch, or None where no memory is
-              outstanding, or the guest is off
-    :raises JournalUnreadable: there is an entry that cannot be read
-    :raises LibvirtError: the request failed
-    """
+def _look(guest: guests.Guest, state: State, clock: clocks.Clock) -> Seen:
+    """Look at a guest, and at the restoration that was begun."""
     try:
         entry = journal.read(guest)
     except exceptions.OperationInvalid:
-        return None  # It is off; Nova starts guests with all their memory.
-    return None if entry is None else Restoration(guest, entry, clock)
+        return Seen()  # It is off; Nova starts guests with all their memory.
+    except exceptions.JournalUnreadable as error:
+        return Seen(unreadable=error)
+    is_lost = entry is None
+    entry = entry or state.known
+    if entry is None:
+        return Seen()
+    situation = guest.situation()
+    begun = state.begun
+    result = None
+    if (
+        situation is guests.Situation.RUNNING
+        and begun is not None
+        and begun.entry == entry
+        and not is_lost
+    ):
+        result = RestoreResult(
+            entry.original_kib,
+            begun.before_kib,
+            _arrived_kib(guest, entry),
+            clock.now() - begun.at_seconds,
+        )
+    return Seen(entry, is_lost, situation, result)
+
+
+def _begin(
+    guest: guests.Guest,
+    entry: journal.JournalEntry,
+    is_lost: bool,
+    clock: clocks.Clock,
+) -> Begun:
+    if is_lost:
+        journal.write(guest, entry)
+    begun = Begun(entry, _actual_kib(guest), clock.now())
+    _request(guest, entry)
+    return begun
+
+
+def _request(guest: guests.Guest, entry: journal.JournalEntry) -> None:
+    """Request all memory, now and in the persistent definition."""
+    guest.set_balloon_kib(entry.original_kib, definition=True)
+
+
+def _finish(guest: guests.Guest, entry: journal.JournalEntry) -> None:
+    """Set the statistics period back, and erase the entry."""
+    guest.set_stats_period_seconds(entry.stats_period_seconds, definition=True)
+    journal.erase(guest)
+
+
+def _arrived_kib(guest: guests.Guest, entry: journal.JournalEntry) -> int:
+    """Return the memory of a guest, by libvirt's XML as well.
+
+    The definition at its next destination is made from that XML.
+    """
+    actual_kib = _actual_kib(guest)
+    if not schedule.is_whole(actual_kib, entry.original_kib):
+        return actual_kib
+    return min(actual_kib, domain_xml.current_memory_kib(guest.xml()))
+
+
+def _actual_kib(guest: guests.Guest) -> int:
+    balloon = guest.memory_stats()
+    return 0 if balloon is None else balloon.actual_kib

@@ -12,9 +12,9 @@
 
 """What is done for a guest with outstanding memory, and when: pure.
 
-A check looks at the guest, :func:`decide` says what is done and what is
+A step looks at the guest, :func:`decide` says what is done and what is
 remembered, and :func:`failed` and :func:`notified` what is remembered after
-an error and an event. Whatever happens, the next check is in the future.
+an error and an event. Whatever happens, the next step is in the future.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import math
 
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
-from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 
 # A guest is checked this often at most, whatever it does and whoever asks.
 SHORTEST_SECONDS = 0.1
@@ -39,9 +39,22 @@ LONGEST_SECONDS = 3600.0
 SLOWER = 2
 MOST_ATTEMPTS = 64
 
-# After a landing, Nova's own steps take over a restoration that was begun
-# here, and show it in the server's events. They begin a second or two later.
-LANDING_SECONDS = 5.0
+# A guest that has all its memory is seen to have it later by this share of
+# the time it took, within these bounds, if somebody watches.
+WATCHED_SHARE = 0.1
+WATCHED_LONGEST_SECONDS = 1.0
+
+# A guest that has not got its memory by then is nudged. Where nobody watches,
+# it is not looked at before: after a landing Nova's own steps begin a second
+# or two later, and then what was begun is shown in the server's events.
+NUDGE_INTERVAL_SECONDS = 5.0
+
+# A nudge: the guest gets a target this much smaller for a moment, so that its
+# driver has something to do and to report; it starts within milliseconds. A
+# guest that has reached that target is not taken for one that has all its
+# memory.
+NUDGE_KIB = 2 * TOLERANCE_KIB
+NUDGE_SECONDS = 0.5
 
 # The effect of a nudge is seen by then.
 NUDGED_SECONDS = 1.0
@@ -63,7 +76,13 @@ class Action(enum.Enum):
 
 
 class Nudge(enum.Enum):
-    """Whether the guest was nudged since its last attempt."""
+    """Whether the guest was nudged since its last attempt.
+
+    A guest that was rebooted with its balloon inflated has all its memory,
+    and nobody notices: its driver sees no difference to act on, and QEMU
+    still shows what the driver before it reported. The nudge makes the driver
+    report. It also makes up for an event that libvirt missed.
+    """
 
     NOT_YET = 'not yet'
     HALF = 'a little less was requested'
@@ -71,10 +90,47 @@ class Nudge(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
-    """What a check saw of a guest.
+class RestoreResult:
+    """How much of the memory of a guest was restored.
 
-    :ivar entry: its journal entry, None where there is none to restore
+    :ivar original_kib: memory the guest is to have
+    :ivar before_kib: memory it had when the first request was made
+    :ivar after_kib: memory it had, also by libvirt's XML, at the last look
+    :ivar seconds: from the first request to the last look
+    """
+
+    original_kib: int
+    before_kib: int
+    after_kib: int
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether the guest has all its memory, up to the tolerance."""
+        return is_whole(self.after_kib, self.original_kib)
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """What is to be known of a restoration in order to continue it.
+
+    :ivar entry: the journal entry
+    :ivar before_kib: memory the guest had when the first request was made
+    :ivar at_seconds: when that was, monotonic
+    """
+
+    entry: journal.JournalEntry
+    before_kib: int
+    at_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What a step saw of a guest.
+
+    :ivar entry: its journal entry, or the one that is known to be lost; None
+                 where there is none to restore
+    :ivar is_lost: whether the entry is to be written again
     :ivar situation: what the guest is doing, where there is an entry
     :ivar result: what has arrived of the restoration begun for this entry;
                   None where none was begun, or the guest is not running
@@ -82,27 +138,42 @@ class Seen:
     """
 
     entry: journal.JournalEntry | None = None
+    is_lost: bool = False
     situation: guests.Situation = guests.Situation.RUNNING
-    result: restorations.RestoreResult | None = None
+    result: RestoreResult | None = None
     unreadable: exceptions.JournalUnreadable | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What is remembered of a guest between two checks.
+    """What is remembered of a guest between two steps.
 
-    :ivar due_at_seconds: when it is checked next, monotonic
+    :ivar due_at_seconds: when the next one is due, monotonic
     :ivar attempts: those that have not succeeded
     :ivar begun: the restoration under way
     :ivar nudge: how far the nudge of this attempt is
+    :ivar nudge_at_seconds: it is not nudged before, monotonic
     :ivar unreadable: what was reported of an entry that cannot be read
+    :ivar known: an entry that a migration knows to be true, whether it is in
+                 the journal or not; None once its restoration has begun
     """
 
     due_at_seconds: float = 0.0
     attempts: int = 0
-    begun: restorations.Begun | None = None
+    begun: Begun | None = None
     nudge: Nudge = Nudge.NOT_YET
+    nudge_at_seconds: float = 0.0
     unreadable: str | None = None
+    known: journal.JournalEntry | None = None
+
+
+def is_whole(actual_kib: int, original_kib: int) -> bool:
+    """Return whether a guest has all its memory, up to the tolerance.
+
+    :param actual_kib: what it has; nothing is never all
+    :param original_kib: what it is to have
+    """
+    return actual_kib >= max(1, original_kib - TOLERANCE_KIB)
 
 
 def pause_seconds(attempts: int, interval_seconds: float) -> float:
@@ -125,7 +196,11 @@ def pause_seconds(attempts: int, interval_seconds: float) -> float:
 
 
 def decide(
-    state: State, seen: Seen, now_seconds: float, interval_seconds: float
+    state: State,
+    seen: Seen,
+    now_seconds: float,
+    interval_seconds: float,
+    watched: bool = False,
 ) -> tuple[Action, State]:
     """Decide what is done for a guest.
 
@@ -133,6 +208,7 @@ def decide(
     :param seen: what it looks like
     :param now_seconds: monotonic
     :param interval_seconds: how often all guests are checked
+    :param watched: whether somebody wants to know soon what comes of it
     :returns: what to do, and what to remember once it is done
     """
     if seen.unreadable is not None:
@@ -140,7 +216,11 @@ def decide(
         is_new = problem != state.unreadable
         return (
             Action.REPORT if is_new else Action.NOTHING,
-            State(now_seconds + interval_seconds, unreadable=problem),
+            State(
+                now_seconds + interval_seconds,
+                unreadable=problem,
+                known=state.known,
+            ),
         )
     if seen.entry is None:
         return Action.FORGET, State()
@@ -149,24 +229,67 @@ def decide(
             state, seen.situation, now_seconds, interval_seconds
         )
     if seen.result is None:
-        return Action.BEGIN, State(now_seconds + LANDING_SECONDS, 1)
-    if seen.result.complete:
-        return Action.FINISH, later_than(state, now_seconds)
-    if state.nudge is Nudge.NOT_YET:
-        return Action.NUDGE, dataclasses.replace(
-            state,
-            nudge=Nudge.HALF,
-            due_at_seconds=now_seconds + restorations.NUDGE_SECONDS,
+        begun = State(
+            attempts=1, nudge_at_seconds=now_seconds + NUDGE_INTERVAL_SECONDS
         )
+        return Action.BEGIN, _look_again(begun, 0.0, now_seconds, watched)
+    if seen.result.complete and state.nudge is not Nudge.HALF:
+        return Action.FINISH, later_than(state, now_seconds)
+    return _go_on(state, seen.result, now_seconds, interval_seconds, watched)
+
+
+def _go_on(
+    state: State,
+    result: RestoreResult,
+    now_seconds: float,
+    interval_seconds: float,
+    watched: bool,
+) -> tuple[Action, State]:
+    """Decide what is done for a guest that lacks some of its memory."""
     if state.nudge is Nudge.HALF:
         return Action.REQUEST, dataclasses.replace(
             state,
             nudge=Nudge.DONE,
             due_at_seconds=now_seconds + NUDGED_SECONDS,
         )
-    following = failed(state, now_seconds, interval_seconds)
-    is_late = is_reported(following, interval_seconds)
-    return Action.REPORT if is_late else Action.NOTHING, following
+    if state.nudge is Nudge.NOT_YET and now_seconds >= state.nudge_at_seconds:
+        return Action.NUDGE, dataclasses.replace(
+            state,
+            nudge=Nudge.HALF,
+            due_at_seconds=now_seconds + NUDGE_SECONDS,
+        )
+    if state.nudge is Nudge.DONE:
+        if not watched:
+            following = failed(state, now_seconds, interval_seconds)
+            is_late = is_reported(following, interval_seconds)
+            return Action.REPORT if is_late else Action.NOTHING, following
+        state = dataclasses.replace(
+            state,
+            nudge=Nudge.NOT_YET,
+            nudge_at_seconds=now_seconds + NUDGE_INTERVAL_SECONDS,
+        )
+    return Action.NOTHING, _look_again(
+        state, result.seconds, now_seconds, watched
+    )
+
+
+def _look_again(
+    state: State, seconds: float, now_seconds: float, watched: bool
+) -> State:
+    """Return what is remembered of a guest that takes its memory.
+
+    :param seconds: for how long it has
+    """
+    due_at_seconds = state.nudge_at_seconds
+    if watched:
+        pause_seconds = min(
+            WATCHED_LONGEST_SECONDS,
+            max(SHORTEST_SECONDS, WATCHED_SHARE * seconds),
+        )
+        due_at_seconds = min(due_at_seconds, now_seconds + pause_seconds)
+    return later_than(
+        dataclasses.replace(state, due_at_seconds=due_at_seconds), now_seconds
+    )
 
 
 def failed(state: State, now_seconds: float, interval_seconds: float) -> State:
@@ -180,7 +303,7 @@ def failed(state: State, now_seconds: float, interval_seconds: float) -> State:
     return dataclasses.replace(
         state,
         attempts=attempts,
-        nudge=Nudge.NOT_YET,
+        nudge=_nudge_of_next(state),
         due_at_seconds=now_seconds + pause_seconds(attempts, interval_seconds),
     )
 
@@ -210,7 +333,7 @@ def notified(
     anew = dataclasses.replace(
         state,
         attempts=min(state.attempts, 1),
-        nudge=Nudge.NOT_YET,
+        nudge=_nudge_of_next(state),
         due_at_seconds=now_seconds,
     )
     return later_than(anew, checked_at_seconds)
@@ -219,7 +342,7 @@ def notified(
 def postponed(
     state: State, now_seconds: float, interval_seconds: float
 ) -> State:
-    """Return what is remembered of a guest that was not checked.
+    """Return what is remembered of a guest that was not looked at.
 
     :param state: what was remembered
     :param now_seconds: monotonic
@@ -228,7 +351,9 @@ def postponed(
     return State(
         now_seconds + interval_seconds,
         begun=state.begun,
+        nudge=_nudge_of_next(state),
         unreadable=state.unreadable,
+        known=state.known,
     )
 
 
@@ -244,6 +369,14 @@ def later_than(state: State, checked_at_seconds: float) -> State:
             state.due_at_seconds, checked_at_seconds + SHORTEST_SECONDS
         ),
     )
+
+
+def _nudge_of_next(state: State) -> Nudge:
+    """Return how far the nudge of the next attempt is.
+
+    What was not requested again has to be, whatever comes in between.
+    """
+    return Nudge.HALF if state.nudge is Nudge.HALF else Nudge.NOT_YET
 
 
 def _not_running(

@@ -54,6 +54,10 @@ FRESH_STATS_POLL_SECONDS = 0.005
 # source need not ask again what was asked a moment before.
 FRESH_STATS_LAST_SECONDS = 0.1
 
+# QEMU answers a request to its monitor within milliseconds. One that has not
+# answered another's for so long is not asked in addition.
+OCCUPIED_MILLISECONDS = 1000
+
 # Why a domain is paused, or runs, while its memory is being transferred.
 _PAUSED_IN_FLIGHT = (
     'VIR_DOMAIN_PAUSED_MIGRATION',
@@ -66,6 +70,9 @@ _RUNNING_IN_FLIGHT = (
     'VIR_DOMAIN_RUNNING_POSTCOPY_FAILED',
 )
 
+# Other jobs of a domain, a backup for one, are no migration.
+_MIGRATION_OUT = libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
+
 
 class Situation(enum.Enum):
     """Whether memory of a guest can be restored; the value is for people."""
@@ -73,6 +80,15 @@ class Situation(enum.Enum):
     RUNNING = 'running'
     PAUSED = 'paused'
     HAS_JOB = 'migrating or in another job'
+
+
+class Outgoing(enum.Enum):
+    """How far a migration away from this host is, as libvirt shows it."""
+
+    NONE = 'not under way'
+    STARTING = 'QEMU is being started at the destination'
+    COPYING_DISKS = 'disks are being copied'
+    SENDING_MEMORY = 'memory is being sent'
 
 
 class Guest:
@@ -83,7 +99,7 @@ class Guest:
 
         :param handle: a ``libvirt.virDomain``, or Nova's proxy of one
         """
-        self._handle = handle
+        self._handle = tpool.own(handle)
         self._fresh: tuple[MemoryStats, float] | None = None
 
     @property
@@ -98,6 +114,9 @@ class Guest:
 
     def situation(self) -> Situation:
         """Return whether the guest is running, paused, or has a job.
+
+        A QEMU that has not answered somebody's request for a second is one
+        that has a job.
 
         :raises DomainBusy: its job blocks the query; raised after 30 s
         """
@@ -114,7 +133,7 @@ class Guest:
             if hasattr(libvirt, name)
         ]:
             return Situation.HAS_JOB
-        if self._has_job():
+        if self._is_occupied() or self._has_job():
             return Situation.HAS_JOB
         return Situation.RUNNING if running else Situation.PAUSED
 
@@ -122,7 +141,7 @@ class Guest:
         """See that libvirt's calls that change something do not wait.
 
         A job that libvirt does not show as one, such as a call to a QEMU that
-        does not answer, is not seen here.
+        does not answer, is seen here once it has lasted for a second.
 
         :raises DomainBusy: another job holds the domain
         """
@@ -132,6 +151,18 @@ class Guest:
                 error='another job holds it',
                 code='none',
             )
+
+    def _is_occupied(self) -> bool:
+        """Return whether a request to QEMU's monitor is not answered.
+
+        libvirt knows without a job, and without QEMU.
+        """
+        with translated('read the state of the monitor'):
+            state, _details, milliseconds = self._handle.controlInfo()
+        return bool(
+            state == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED
+            and milliseconds >= OCCUPIED_MILLISECONDS
+        )
 
     def _has_job(self) -> bool:
         try:
@@ -308,6 +339,23 @@ class Guest:
         """
         with translated('read the job statistics'):
             return TransferProgress.from_libvirt(self._handle.jobStats())
+
+    def outgoing_migration(self) -> Outgoing:
+        """Return how far a migration away from this host is.
+
+        :raises LibvirtError: it could not be read
+        """
+        with translated('read the job statistics'):
+            stats = self._handle.jobStats()
+        if stats['type'] == libvirt.VIR_DOMAIN_JOB_NONE or (
+            stats.get('operation', _MIGRATION_OUT) != _MIGRATION_OUT
+        ):
+            return Outgoing.NONE
+        if validation.amount(stats.get('memory_processed')):
+            return Outgoing.SENDING_MEMORY
+        if validation.amount(stats.get('disk_processed')):
+            return Outgoing.COPYING_DISKS
+        return Outgoing.STARTING
 
     def agent_command(self, command: str, timeout_seconds: int) -> str:
         """Send one command to the QEMU guest agent.

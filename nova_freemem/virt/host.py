@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
+import threading
 from typing import Any
 
 import libvirt
@@ -56,7 +58,7 @@ class Host:
         :raises LibvirtError: it could not be read
         """
         with translated('read the name of the host'):
-            return str(self._connect().getHostname())
+            return str(tpool.own(self._connect()).getHostname())
 
     def journal_entries(self) -> dict[str, str]:
         """Read the journal entries of all active guests.
@@ -77,7 +79,59 @@ class Host:
         :raises DomainGone: it is not on this host
         """
         with translated('find the domain'):
-            return guests.Guest(self._connect().lookupByUUIDString(uuid))
+            connection = tpool.own(self._connect())
+            return guests.Guest(connection.lookupByUUIDString(uuid))
+
+
+class Connections:
+    """Connections to one libvirtd, each lent to one user at a time.
+
+    libvirtd works on five requests of a connection at a time, and reads no
+    other, not even one that it could answer at once, while they wait for
+    QEMU (max_client_requests). A user whose request is not answered keeps
+    its connection, and others get another one.
+    """
+
+    def __init__(self, connect: Callable[[], Any], spare: int) -> None:
+        """Initialize it with no connection.
+
+        :param connect: returns a new ``libvirt.virConnect``, or Nova's proxy
+                        of one
+        :param spare: how many connections are kept open that nobody uses
+        """
+        self._connect = connect
+        self._spare = spare
+        self._lock = threading.Lock()
+        self._idle: list[Any] = []
+
+    @contextlib.contextmanager
+    def host(self) -> Iterator[Host]:
+        """Lend a connection that is alive.
+
+        :returns: the host, over this connection, as a context manager
+        :raises LibvirtError: the connection failed
+        """
+        connection = self._take()
+        try:
+            yield Host(lambda: connection)
+        finally:
+            with self._lock:
+                if len(self._idle) < self._spare:
+                    self._idle.append(connection)
+
+    def _take(self) -> Any:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    break
+                connection = self._idle.pop()
+            try:
+                connection.getLibVersion()
+            except libvirt.libvirtError:
+                continue  # libvirtd was restarted.
+            return connection
+        with translated('connect'):
+            return tpool.own(self._connect())
 
 
 def _entries(connection: Any) -> dict[str, str]:

@@ -30,17 +30,23 @@ from oslo_config import cfg
 
 from nova_freemem import clock as clocks
 from nova_freemem import conf as freemem_conf
-from nova_freemem.migrate import destination
 from nova_freemem.migrate import source
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.report import event_queue
+from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
-from nova_freemem.restore import restoration as restorations
+from nova_freemem.restore import locks
+from nova_freemem.restore import reconciler
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt import host as hosts
 from tests.bench import matrix
 from tests.bench.migration import Migration
+from tests.lab import host as lab_host
 from tests.lab import layout
 from tests.lab import steps
+
+# Longer than a run takes.
+RECONCILE_INTERVAL_SECONDS = 3600
 
 
 class Method(abc.ABC):
@@ -92,7 +98,7 @@ class Freemem(Method):
         super().__init__()
         self._engine = engine
         self._clock = clocks.Clock()
-        self._begun: restorations.Begun | None = None
+        self._restorer: reconciler.Reconciler | None = None
 
     def at_source(self, migration: Migration) -> None:
         """Release before or during the transfer, and transfer the rest."""
@@ -104,6 +110,11 @@ class Freemem(Method):
             migration.domain.UUIDString(),
             None,
             self._clock,
+            functools.partial(
+                self._restorer_at(migration.source).restore_and_wait,
+                migration.domain.UUIDString(),
+                Reporter(),
+            ),
         )
         dest = migration.destination.layout.hostname
         with reported_to(self.told):
@@ -118,23 +129,27 @@ class Freemem(Method):
 
     def landed(self, migration: Migration) -> None:
         """Begin to restore, as upon Nova's event of a resumed guest."""
-        try:
-            restoration = restorations.begin(
-                guests.Guest(migration.arrived()), self._clock
-            )
-            self._begun = None if restoration is None else restoration.begun
-        except Exception as error:
-            self.told.append(f'Could not begin to restore memory: {error}')
+        self._restorer = self._restorer_at(migration.destination)
+        self._restorer.start()
+        self._restorer.notify(migration.domain.UUIDString())
 
     def at_destination(self, migration: Migration) -> None:
         """Restore, as the driver does after Nova's steps at the landing."""
+        uuid, reporter = migration.domain.UUIDString(), Reporter()
+        restorer = self._restorer or self._restorer_at(migration.destination)
         with reported_to(self.told):
-            destination.restore_memory(
-                guests.Guest(migration.arrived()),
-                Reporter(),
-                self._clock,
-                self._begun,
-            )
+            restorer.restore(uuid, reporter, reporter.event(events.RESTORE))
+            with restorer.hold(uuid, 2 * reconciler.WAIT_SECONDS):
+                restorer.stop()
+
+    def _restorer_at(self, host: lab_host.Host) -> reconciler.Reconciler:
+        return reconciler.Reconciler(
+            hosts.Connections(host.libvirt, 1).host,
+            locks.Locks(self._clock),
+            self._clock,
+            RECONCILE_INTERVAL_SECONDS,
+            workers=1,
+        )
 
 
 class Reporter(reporters.Reporter):

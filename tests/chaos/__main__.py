@@ -147,7 +147,25 @@ def _show_record(record: Record) -> None:
         f' {dict(nova.allocations)}'
     )
     refused = [f'refused: {record.refused}'] if record.refused else []
-    for line in (*refused, *judged.wrong, *record.warnings):
+    noted = [
+        f'below headroom for {one.below_seconds:.1f} s, least available'
+        f' {one.least_available_kib >> 10} MiB'
+        for one in record.headrooms
+    ]
+    others = [
+        f'another guest, from {one.source}{" (stopped)" * one.stopped}: on'
+        f' {", ".join(one.runs_on)}, migration {one.nova.migration}, whole'
+        f' after {one.whole_seconds} s'
+        for one in record.others
+    ]
+    for line in (
+        *refused,
+        *record.remarks,
+        *others,
+        *noted,
+        *judged.wrong,
+        *record.warnings,
+    ):
         _print(f'           {line}')
 
 

@@ -30,6 +30,7 @@ from tests.chaos import record
 from tests.chaos import stage as stages
 from tests.lab import guest as lab_guest
 from tests.lab import layout
+from tests.lab import servers
 from tests.lab import witness
 
 # The lines of a traceback name no request.
@@ -72,9 +73,11 @@ def _oom_kills(guest: lab_guest.Guest) -> int:
     return int(figures['oom_kill'])
 
 
-def has_journal_entry(stage: stages.Stage) -> bool:
-    """Tell whether the guest has a journal entry, where it runs."""
-    for _, handle in stage.running():
+def has_journal_entry(
+    stage: stages.Stage, server: servers.Server | None = None
+) -> bool:
+    """Tell whether a guest has a journal entry, where it runs."""
+    for _, handle in stage.running(server):
         with contextlib.suppress(exceptions.FreememError):
             if guests.Guest(handle).read_metadata() is not None:
                 return True

@@ -17,8 +17,10 @@ How each is injected and recovered from stands in the package ``faults``.
 """
 
 from collections.abc import Collection
+from collections.abc import Mapping
 import dataclasses
 import enum
+from typing import Any
 
 from tests.chaos.phases import Phase
 
@@ -49,6 +51,9 @@ class Kind:
     :param end: how Nova ends the migration.
     :param effect: what it does to the guest ...
     :param effect_phases: ... in these phases; nothing in others.
+    :param several: whether other guests migrate at the same time.
+    :param lets_restore: whether a guest that has landed is to be whole while
+        the fault lasts.
     """
 
     name: str
@@ -57,6 +62,8 @@ class Kind:
     end: End = End.COMPLETES
     effect: Effect = Effect.NONE
     effect_phases: Collection[Phase] = tuple(Phase)
+    several: bool = False
+    lets_restore: bool = False
 
     def effect_in(self, phase: Phase) -> Effect:
         """Return what it does to a guest in a phase."""
@@ -67,6 +74,9 @@ _FROM_POST_COPY = tuple(one for one in Phase if one >= Phase.POST_COPY)
 # Each host has a part of the guest's memory: if libvirtd loses track of the
 # migration, both stay paused.
 _IN_POST_COPY = (Phase.POST_COPY,)
+
+# What Nova does with a server at its owner's or the operator's request.
+_OF_SERVER: Mapping[str, Any] = {'end': End.ANY, 'effect': Effect.RESTART}
 
 _ALL = (
     Kind('compute-source', 'nova-compute killed, source', end=End.ANY),
@@ -137,6 +147,111 @@ _ALL = (
     Kind('guest-clock', "the guest's clock jumps by years"),
     # Nova measures the time of a migration by that clock.
     Kind('host-clock', "the source's clock jumps by an hour", end=End.ANY),
+    Kind(
+        'libvirtd-alone-source',
+        'libvirtd alone restarted, source',
+        end=End.ANY,
+        effect=Effect.RESTART,
+        effect_phases=_IN_POST_COPY,
+    ),
+    Kind(
+        'libvirtd-alone-destination',
+        'libvirtd alone restarted, destination',
+        end=End.ANY,
+        effect=Effect.RESTART,
+        effect_phases=_IN_POST_COPY,
+    ),
+    Kind(
+        'broker-stalled',
+        'RabbitMQ does not answer for 60 s',
+        seconds=60,
+        end=End.ANY,
+        lets_restore=True,
+    ),
+    Kind(
+        'placement-down',
+        'Placement down for 30 s',
+        seconds=30,
+        end=End.ANY,
+        lets_restore=True,
+    ),
+    Kind('restore-command', 'nova-freemem restore --all'),
+    Kind('repair-command', 'nova-freemem repair'),
+    Kind('plugin-disabled', 'plugin disabled, destination', end=End.ANY),
+    Kind('plugin-removed', 'plugin removed, destination', end=End.ANY),
+    Kind(
+        'plugin-newer',
+        'plugin of another journal format, destination',
+        end=End.ANY,
+    ),
+    Kind('hard-reboot', 'server rebooted hard', **_OF_SERVER),
+    Kind('resize', 'server resized', **_OF_SERVER),
+    Kind('rebuild', 'server rebuilt', **_OF_SERVER),
+    Kind('rescue', 'server rescued', **_OF_SERVER),
+    Kind('suspend', 'server suspended', end=End.ANY),
+    Kind('shelve', 'server shelved', **_OF_SERVER),
+    Kind('snapshot', 'snapshot of the server', end=End.ANY),
+    Kind('evacuate', 'server evacuated', **_OF_SERVER),
+    # With three other guests.
+    Kind(
+        'others-qemu-source',
+        "another guest's QEMU stopped, source",
+        seconds=45,
+        end=End.ANY,
+        several=True,
+        lets_restore=True,
+    ),
+    Kind(
+        'others-qemu-destination',
+        "another guest's QEMU stopped, destination",
+        seconds=45,
+        end=End.ANY,
+        several=True,
+        lets_restore=True,
+    ),
+    Kind(
+        'several-libvirtd-destination',
+        'libvirtd alone restarted, destination; four guests',
+        end=End.ANY,
+        several=True,
+    ),
+    Kind(
+        'several-libvirtd-source',
+        'libvirtd alone restarted, source; four guests',
+        end=End.ANY,
+        several=True,
+    ),
+    Kind(
+        'several-compute-source',
+        'nova-compute killed, source; four guests',
+        end=End.ANY,
+        several=True,
+    ),
+    Kind(
+        'several-compute-destination',
+        'nova-compute killed, destination; four guests',
+        end=End.ANY,
+        several=True,
+    ),
+    Kind(
+        'several-broker-stalled',
+        'RabbitMQ does not answer for 60 s; four guests',
+        seconds=60,
+        end=End.ANY,
+        several=True,
+        lets_restore=True,
+    ),
+    Kind(
+        'several-restore-command',
+        'nova-freemem restore --all; four guests',
+        several=True,
+    ),
+    Kind(
+        'several-abort',
+        'migration of one of four guests aborted',
+        end=End.CLEAN,
+        several=True,
+    ),
 )
 
 #: All of them by name, in the order of the table.

@@ -48,6 +48,7 @@ _FIRST_PHASES = (
     Phase.RESTORING,
     Phase.ACQUIRING,
     Phase.BEFORE,
+    Phase.OUTSIDE,
     Phase.POST_COPY,  # Last: the computes are restarted for it.
 )
 
@@ -93,7 +94,7 @@ def cells(
         phases.PHASES if chosen_phases is None else chosen_phases
     )
     wanted_faults = set(kinds.KINDS if faults is None else faults)
-    return [
+    found = [
         cell
         for phase in _FIRST_PHASES
         if phase in wanted_phases
@@ -101,6 +102,14 @@ def cells(
         if fault in wanted_faults
         and (cell := Cell(phase, fault)) not in left_out()
     ]
+    # Those with several guests together: the others are booted once.
+    return sorted(
+        found, key=lambda cell: (_is_in_post_copy(cell), cell.kind.several)
+    )
+
+
+def _is_in_post_copy(cell: Cell) -> bool:
+    return cell.phase is Phase.POST_COPY
 
 
 #: The phases of a migration without the plugin, each with those of one with
@@ -125,6 +134,7 @@ WITHOUT_PLUGIN: Mapping[Phase, frozenset[Phase]] = types.MappingProxyType(
                 Phase.TRANSFER,
             }
         ),
+        Phase.OUTSIDE: frozenset({Phase.OUTSIDE}),
         Phase.POST_COPY: frozenset({Phase.POST_COPY}),
         Phase.SWITCH_OVER: frozenset({Phase.SWITCH_OVER}),
         Phase.LANDED: frozenset(

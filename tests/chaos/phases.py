@@ -51,6 +51,8 @@ class Phase(enum.IntEnum):
     RESTORING = 9
     RESTORED = 10
     OVER = 11
+    #: No migration is in progress, and memory is outstanding.
+    OUTSIDE = 12
 
     @property
     def word(self) -> str:

@@ -20,6 +20,7 @@ import dataclasses
 from tests.chaos import phases
 from tests.chaos.matrix import Cell
 from tests.chaos.phases import Phase
+from tests.lab import guest as lab_guest
 from tests.lab import witness
 
 
@@ -56,6 +57,31 @@ class Nova:
 
 
 @dataclasses.dataclass(frozen=True)
+class Other:
+    """Another guest that migrated at the same time, as it went.
+
+    :param source: the host it was on; it was to go to the other one.
+    :param stopped: whether it is the one whose QEMU was stopped.
+    :param whole_seconds: from the fault until it was whole for good, 0 where
+        it was by then; None where it never was.
+    :param headroom: what it noted of its available memory; None where it has
+        booted since.
+
+    The rest is as in :class:`Record`.
+    """
+
+    source: str
+    stopped: bool
+    runs_on: tuple[str, ...]
+    journal_entry: bool
+    before: Account
+    after: Account | None
+    nova: Nova
+    whole_seconds: float | None
+    headroom: lab_guest.Headroom | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Record:
     """One cell, as it went.
 
@@ -78,6 +104,10 @@ class Record:
     :param timeout_seconds: how long that was waited for after both hosts had
         recovered.
     :param warnings: the plugin's warnings and errors.
+    :param headroom: what the guest noted of its available memory from before
+        the migration until it was whole; None where it has booted since.
+    :param others: other guests that migrated at the same time.
+    :param remarks: what else was done to recover from the fault.
     """
 
     phase: str
@@ -98,11 +128,20 @@ class Record:
     whole_seconds: float | None
     timeout_seconds: float
     warnings: tuple[str, ...]
+    headroom: lab_guest.Headroom | None = None
+    others: tuple[Other, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def cell(self) -> Cell:
         """Where it belongs."""
         return Cell(phases.BY_WORD[self.phase], self.fault)
+
+    @property
+    def headrooms(self) -> list[lab_guest.Headroom]:
+        """What all guests noted that have not booted since."""
+        guests: tuple[Record | Other, ...] = (self, *self.others)
+        return [one.headroom for one in guests if one.headroom is not None]
 
     @property
     def phases_met(self) -> set[Phase]:

@@ -58,6 +58,8 @@ def stage(plugin: bool) -> Iterator[Stage]:
         made.boot()
         yield made
         made.clear()
+        for other in list(made.others):
+            made.dismiss(other)
         made.unconfigure()
         if stays:
             made.start_computes()
@@ -92,6 +94,11 @@ def _run_one(cell: Cell, on: Stage) -> record.Record | record.Inconclusive:
     try:
         on.configure(post_copy=cell.phase is Phase.POST_COPY)
         on.start_computes()
+        if cell.kind.several:
+            on.gather()
+        else:
+            for other in list(on.others):
+                on.dismiss(other)
         found = runner.run(cell, on)
     except _ERRORS as error:
         why = str(error)

@@ -11,11 +11,14 @@
 # under the License.
 
 
-"""The cloud, one guest and where it is: what faults are injected into."""
+"""The cloud, its guests and where they are: what faults are injected into."""
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import functools
+import os
+import pathlib
 
 import libvirt
 from openstack import exceptions as sdk_exceptions
@@ -34,7 +37,16 @@ from tests.lab.observation import State
 
 SERVER = 'freemem-chaos'
 HELD_MIB, REWRITTEN_PAGES_PER_SECOND = 32, 100
+
+#: The others, where a cell has several guests: how many begin on the host of
+#: the first, how many on the other host, and their memory.
+LEAVING, COMING = 2, 1
+OTHER_MEMORY_MIB = 384
+_OTHER = 'freemem-chaos-other'
+
 _GUEST_SECONDS = 90
+# Programs that nova-compute calls, in the place of this machine's.
+_PROGRAMS = pathlib.Path(__file__).parent / 'faults' / 'bin'
 _REACH_SECONDS = 10
 _OUT_OF_REACH = (
     libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
@@ -45,23 +57,44 @@ _OUT_OF_REACH = (
 #: How often the computes look at all of their guests.
 RECONCILE_SECONDS = 10
 # Release before the transfer: in the other modes some of the phases are one.
+# Nova lets one guest at a time leave a host, unless told otherwise, and a
+# migration takes processors of both hosts.
 _SETTINGS = f"""\
+[DEFAULT]
+max_concurrent_live_migrations = {1 + LEAVING}
+cpu_allocation_ratio = 16
 [freemem]
 mode = before
 reconcile_interval_seconds = {RECONCILE_SECONDS}
 """
+#: The file that disables the plugin: read after the one that enables it.
+SWITCHED_OFF = 'switched-off'
 _POST_COPY = """\
 [libvirt]
 live_migration_permit_post_copy = true
 """
 
 
+@dataclasses.dataclass
+class Other:
+    """Another guest, and where it is before its migration.
+
+    :ivar is_stopped: whether its QEMU has been stopped by the fault.
+    """
+
+    server: servers.Server
+    source: lab_host.Host
+    destination: lab_host.Host
+    is_stopped: bool = False
+
+
 class Stage:
-    """The cloud with one guest.
+    """The cloud with one guest, and others where a cell has several.
 
     :ivar server: the guest's server.
     :ivar source: the host the guest is on before its migration.
     :ivar destination: the other one.
+    :ivar others: the other guests.
     """
 
     def __init__(self, cloud: lab_cloud.Cloud) -> None:
@@ -69,6 +102,7 @@ class Stage:
         self.source, self.destination = room.hosts()
         self.watch: observer.Observer | None = None
         self._server: servers.Server | None = None
+        self.others: list[Other] = []
 
     @property
     def server(self) -> servers.Server:
@@ -104,20 +138,48 @@ class Stage:
     def clear(self) -> None:
         """Remove the guest, whatever Nova thinks of it."""
         for server in self.cloud.servers():
-            if server.name != SERVER:
-                continue
-            for domain in self.domains(server.id):
-                with contextlib.suppress(libvirt.libvirtError):
-                    if domain.isActive():
-                        domain.destroy()
-            self.cloud.delete(server)
-            for domain in self.domains(server.id):
-                with contextlib.suppress(libvirt.libvirtError):
-                    if domain.isActive():
-                        domain.destroy()
-                    domain.undefine()
+            if server.name == SERVER:
+                self._remove(server)
         self._server = None
         self._free_allocations()
+
+    def gather(self) -> None:
+        """Have as many other guests as there are to be; boot those missing.
+
+        Those that are there stay where the migrations before have left them.
+        """
+        for host, count in (
+            (self.source, LEAVING),
+            (self.destination, COMING),
+        ):
+            for _ in range(min(count, LEAVING + COMING - len(self.others))):
+                self._boot_other(host)
+
+    def _boot_other(self, host: lab_host.Host) -> None:
+        server = self.cloud.boot(
+            _OTHER, OTHER_MEMORY_MIB, reporting=False, host=host.name
+        )
+        (there,) = (one for one in room.hosts() if one.name != host.name)
+        self.others.append(Other(server, host, there))
+        self.guest(server).hold(HELD_MIB, REWRITTEN_PAGES_PER_SECOND)
+
+    def dismiss(self, other: Other) -> None:
+        """Remove one of the other guests."""
+        self.others.remove(other)
+        self._remove(other.server)
+        self._free_allocations()
+
+    def _remove(self, server: servers.Server) -> None:
+        for domain in self.domains(server.id):
+            with contextlib.suppress(libvirt.libvirtError):
+                if domain.isActive():
+                    domain.destroy()
+        self.cloud.delete(server)
+        for domain in self.domains(server.id):
+            with contextlib.suppress(libvirt.libvirtError):
+                if domain.isActive():
+                    domain.destroy()
+                domain.undefine()
 
     def _free_allocations(self) -> None:
         """Delete allocations in Placement that nobody uses.
@@ -143,24 +205,30 @@ class Stage:
                 found.append(host.libvirt().lookupByUUIDString(uuid))
         return found
 
-    def runs_on(self) -> list[lab_host.Host]:
-        """Find the hosts the guest runs on."""
-        return [host for host, _ in self.running()]
+    def runs_on(
+        self, server: servers.Server | None = None
+    ) -> list[lab_host.Host]:
+        """Find the hosts a guest runs on."""
+        return [host for host, _ in self.running(server)]
 
-    def guest(self) -> lab_guest.Guest:
-        """Reach into the guest, where it runs.
+    def guest(self, server: servers.Server | None = None) -> lab_guest.Guest:
+        """Reach into a guest, where it runs.
 
+        :param server: its server; None for the first guest's, as elsewhere.
         :raises LabError: it does not.
         """
-        for _, domain in self.running():
+        for _, domain in self.running(server):
             return lab_guest.Guest(domain)
         raise steps.LabError('find the guest', 'it runs on no host')
 
-    def running(self) -> Iterator[tuple[lab_host.Host, libvirt.virDomain]]:
-        """Find the guest; a paused half of a broken migration is none."""
+    def running(
+        self, server: servers.Server | None = None
+    ) -> Iterator[tuple[lab_host.Host, libvirt.virDomain]]:
+        """Find a guest; a paused half of a broken migration is none."""
+        uuid = (server or self.server).id
         for host in room.hosts():
             with contextlib.suppress(libvirt.libvirtError):
-                domain = host.libvirt().lookupByUUIDString(self.server.id)
+                domain = host.libvirt().lookupByUUIDString(uuid)
                 if observer.state(domain, arrives=True) is State.RUNNING:
                     yield host, domain
 
@@ -195,12 +263,14 @@ class Stage:
 
         steps.wait_for(ask, 'the guest agent', _REACH_SECONDS, 0.02)
 
-    def wait_answering(self) -> lab_guest.Guest:
-        """Wait until the guest answers, wherever it runs."""
+    def wait_answering(
+        self, server: servers.Server | None = None
+    ) -> lab_guest.Guest:
+        """Wait until a guest answers, wherever it runs."""
 
         def answers() -> lab_guest.Guest | None:
             try:
-                guest = self.guest()
+                guest = self.guest(server)
                 guest.ask('guest-ping', timeout_seconds=2)
             except (steps.LabError, libvirt.libvirtError):
                 return None
@@ -211,19 +281,22 @@ class Stage:
         )
         return found
 
-    def wait_idle(self, seconds: float) -> None:
-        """Wait until Nova does nothing with the server, if it ever does."""
+    def wait_idle(
+        self, seconds: float, server: servers.Server | None = None
+    ) -> None:
+        """Wait until Nova does nothing with a server, if it ever does."""
         with contextlib.suppress(TimeoutError):
             steps.wait_for(
-                self._is_idle,
+                functools.partial(self.is_idle, server or self.server),
                 'the end of what Nova does',
                 seconds,
                 every_seconds=0.5,
             )
 
-    def _is_idle(self) -> bool:
+    def is_idle(self, server: servers.Server) -> bool:
+        """Tell whether Nova does nothing with a server."""
         try:
-            server = self.cloud.get(self.server)
+            server = self.cloud.get(server)
         except sdk_exceptions.NotFoundException:
             return True
         except sdk_exceptions.SDKException:
@@ -240,13 +313,16 @@ class Stage:
         :param post_copy: whether Nova may use it.
         """
         for one in self.cloud.computes:
+            one.environment['PATH'] = f'{_PROGRAMS}:{os.environ["PATH"]}'
             one.set_lines('faults', _SETTINGS)
             one.set_lines('post-copy', _POST_COPY if post_copy else '')
+            one.set_lines(SWITCHED_OFF, '')
 
     def unconfigure(self) -> None:
         """Have the computes as they were, from their next start on."""
         for one in self.cloud.computes:
-            for name in ('faults', 'post-copy'):
+            one.environment.pop('PATH', None)
+            for name in ('faults', 'post-copy', SWITCHED_OFF):
                 one.set_lines(name, '')
 
     def start_computes(self) -> None:
@@ -257,13 +333,20 @@ class Stage:
                 for one in self.cloud.computes
             )
         )
+        # Nova refuses this of a host that was evacuated and is not up yet.
+        api = self.cloud.api.compute
+        for service in api.services(binary='nova-compute'):
+            if service.is_forced_down:
+                api.update_service_forced_down(service.id, forced=False)
 
     def set_link(self, mbit: int | None) -> None:
         """Limit the link, or do not."""
         network.set_link(mbit)
 
     def turn(self) -> None:
-        """Have the guest's host be the source."""
-        (where,) = self.runs_on()
-        if where.name != self.source.name:
-            self.source, self.destination = self.destination, self.source
+        """Have the hosts that the guests are on be their sources."""
+        everyone: tuple[Stage | Other, ...] = (self, *self.others)
+        for one in everyone:
+            (where,) = self.runs_on(one.server)
+            if where.name != one.source.name:
+                one.source, one.destination = one.destination, one.source

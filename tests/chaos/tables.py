@@ -108,12 +108,50 @@ def for_manual(findings: Findings) -> str:
         summary(findings),
         'Outcome, and seconds from the fault until the guest was whole:',
         tabulate.tabulate(rows, headings, tablefmt='rst'),
+        _headrooms(findings),
         'Left out, because',
         '\n'.join(notes),
         'Found on:',
         '\n'.join(machine),
     )
     return '\n\n'.join(parts) + '\n'
+
+
+def _headrooms(findings: Findings) -> str:
+    """Tell for how long guests were below their headroom."""
+    noted = [one for one in findings.records if one.headrooms]
+    below = [
+        (
+            max(one.below_seconds for one in record.headrooms),
+            min(one.least_available_kib for one in record.headrooms) // 1024,
+            record.cell,
+        )
+        for record in noted
+    ]
+    rows = [
+        [cell.kind.about, cell.phase.word, f'{seconds:.1f}', mib]
+        for seconds, mib, cell in sorted(below, reverse=True)
+        if seconds
+    ]
+    text = (
+        f'Available memory was noted by the guests of {len(noted)} cells. In'
+        f' {len(noted) - len(rows)} of them it was never less than the'
+        ' headroom.'
+    )
+    if not rows:
+        return text
+    headings = (
+        'fault',
+        'phase',
+        'seconds below headroom',
+        'least available, MiB',
+    )
+    table = tabulate.tabulate(
+        rows, headings, tablefmt='rst', disable_numparse=True
+    )
+    return (
+        f'{text} In the others, with the longest time of any guest:\n\n{table}'
+    )
 
 
 def for_soak(result: Soak) -> str:
@@ -152,6 +190,7 @@ def _outcome(record: Record, findings: Findings) -> str:
         )
         if is_so
     ]
+    remarks += [f' ({remark})' for remark in record.remarks]
     whole = record.whole_seconds
     seconds = '' if whole is None else f' {whole:.1f} s'
     return f'{judged.went}{seconds}{"".join(remarks)}'

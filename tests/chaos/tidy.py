@@ -14,9 +14,13 @@
 """What is done between two cells."""
 
 from nova_freemem.virt import guest as guests
+from tests.chaos import stage as stages
+from tests.chaos import verdict
+from tests.chaos.record import Other as Ended
 from tests.chaos.record import Record
 from tests.chaos.stage import Stage
 from tests.lab import room
+from tests.lab import servers
 from tests.lab import steps
 from tests.lab import unreported
 
@@ -33,18 +37,47 @@ def up(stage: Stage, found: Record | None) -> None:
     stage.watch = None
     stage.set_link(room.LINK_MBIT)
     stage.start_computes()
+    _replace_others(stage, found)
     if found is None or not _is_reusable(stage, found):
         with steps.step('replace the guest'):
             stage.boot()
+        stage.turn()
         return
     _restore(stage, found)
-    api = stage.cloud.api
-    server = stage.cloud.get(stage.server)
-    if server.status != 'ACTIVE' or server.task_state:
-        api.compute.reset_server_state(server.id, 'active')
+    _activate(stage, stage.server)
     stage.turn()
     # A fault that takes memory ends by itself, later on a busy machine.
     stage.guest().do('sh', '-c', 'while pidof dirty; do sleep 0.2; done')
+
+
+def _replace_others(stage: Stage, found: Record | None) -> None:
+    """Remove those of the other guests that are not as they were before."""
+    others = list(stage.others)
+    ended = found.others if found else [None] * len(others)
+    for other, one in zip(others, ended, strict=True):
+        if one is None or not _is_as_before(stage, other, one):
+            stage.dismiss(other)
+            continue
+        _activate(stage, other.server)
+
+
+def _is_as_before(stage: Stage, other: stages.Other, ended: Ended) -> bool:
+    hostname = {host.name: host.layout.hostname for host in room.hosts()}
+    return (
+        ended.after is not None
+        and not list(verdict.differences(ended.before, ended.after))
+        and ended.after.boot_id == ended.before.boot_id
+        and [hostname[name] for name in ended.runs_on] == [ended.nova.host]
+        and not ended.journal_entry
+        and len(ended.nova.allocations) == 1
+        and len(stage.domains(other.server.id)) == 1
+    )
+
+
+def _activate(stage: Stage, server: servers.Server) -> None:
+    now = stage.cloud.get(server)
+    if now.status != 'ACTIVE' or now.task_state:
+        stage.cloud.api.compute.reset_server_state(now.id, 'active')
 
 
 def _is_reusable(stage: Stage, found: Record) -> bool:

@@ -23,6 +23,7 @@ from tests.chaos.kinds import Effect
 from tests.chaos.kinds import End
 from tests.chaos.phases import Phase
 from tests.chaos.record import Account
+from tests.chaos.record import Other
 from tests.chaos.record import Record
 from tests.lab import witness
 
@@ -101,7 +102,11 @@ def _losses(record: Record) -> Iterator[str]:
         return
     yield from _guest(record, effect)
     yield from _memory(record)
+    yield from _meanwhile(record)
     yield from _migration(record, effect)
+    for other in record.others:
+        for loss in _losses_of_other(record, other):
+            yield f'another guest, from {other.source}: {loss}'
 
 
 def _missed(record: Record) -> bool:
@@ -158,7 +163,7 @@ def _leftovers(record: Record) -> Iterator[str]:
         yield f'Placement keeps {mib} MiB for the {who.partition(" ")[0]}'
 
 
-def _guest(record: Record, effect: Effect) -> Iterator[str]:
+def _guest(record: Record | Other, effect: Effect) -> Iterator[str]:
     """Find what is wrong with the guest itself."""
     after = record.after
     if after is None:
@@ -176,15 +181,46 @@ def _guest(record: Record, effect: Effect) -> Iterator[str]:
 
 def _memory(record: Record) -> Iterator[str]:
     """Find memory that is outstanding, and a journal entry that is left."""
+    yield from _outstanding(record, record.timeout_seconds)
+
+
+def _outstanding(
+    record: Record | Other, timeout_seconds: float
+) -> Iterator[str]:
     if record.after is not None:
         yield from differences(record.before, record.after)
     if record.journal_entry:
         yield 'its journal entry is still there'
     if record.whole_seconds is None:
         yield (
-            f'it was not whole {record.timeout_seconds:.0f} s after both'
+            f'it was not whole {timeout_seconds:.0f} s after both'
             ' hosts had recovered'
         )
+
+
+def _meanwhile(record: Record) -> Iterator[str]:
+    """Find a guest that had landed and waited for the end of the fault."""
+    if (
+        record.cell.kind.lets_restore
+        and record.cell.phase >= Phase.LANDED
+        and (record.whole_seconds or 0) > record.cell.kind.seconds
+    ):
+        yield (
+            'it was not whole until the end of the fault, which does not'
+            ' concern it'
+        )
+
+
+def _losses_of_other(record: Record, other: Other) -> Iterator[str]:
+    """Find what a fault has cost another guest, which it did not meet."""
+    yield from _guest(other, Effect.NONE)
+    yield from _outstanding(other, record.timeout_seconds)
+    if record.cell.kind.end is End.ANY:
+        return
+    if other.nova.migration != 'completed':
+        yield f'the migration is {other.nova.migration}, not completed'
+    if len(other.nova.allocations) != 1:
+        yield f'Placement has {len(other.nova.allocations)} allocations for it'
 
 
 def differences(before: Account, after: Account) -> Iterator[str]:
@@ -210,7 +246,8 @@ def _migration(record: Record, effect: Effect) -> Iterator[str]:
     if nova.task is not None:
         yield f'Nova has not finished: {nova.task}'
     if end is End.COMPLETES:
-        if nova.migration != 'completed':
+        is_migrated = record.cell.phase is not Phase.OUTSIDE
+        if is_migrated and nova.migration != 'completed':
             yield f'the migration is {nova.migration}, not completed'
         if nova.status != 'ACTIVE':
             yield f'the server is {nova.status}'

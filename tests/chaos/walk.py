@@ -26,10 +26,15 @@ def steps(seed: int, cells: Sequence[Cell]) -> Iterator[Cell]:
 
     :param seed: the same number chooses the same cells.
     :param cells: what to choose from. Those in post-copy are left out:
-        nova-compute would have to be restarted for each of them.
+        nova-compute would have to be restarted for each of them. So are those
+        with several guests: the others would have to be booted.
     """
     chooser = random.Random(seed)
-    choice = [cell for cell in cells if cell.phase is not Phase.POST_COPY]
+    choice = [
+        cell
+        for cell in cells
+        if cell.phase is not Phase.POST_COPY and not cell.kind.several
+    ]
     choice.sort()
     while True:
         chooser.shuffle(choice)

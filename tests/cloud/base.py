@@ -65,12 +65,14 @@ class CloudTestCase(unittest.TestCase):
         memory_mib: int,
         freed_mib: int,
         host: lab_host.Host | None = None,
+        held_mib: int = _HELD_MIB,
     ) -> servers.Server:
         """Boot a server that has used memory, and freed most of it.
 
         :param memory_mib: the server's memory.
         :param freed_mib: how much of it was dirtied and is free.
         :param host: where; else the source.
+        :param held_mib: how much it uses.
         """
         number = len(self.cloud.servers()) + 1
         name = self.id().rpartition('.')[2].replace('_', '-')
@@ -82,7 +84,7 @@ class CloudTestCase(unittest.TestCase):
         )
         self.addCleanup(self.cloud.delete, server)
         guest = self.cloud.guest(server)
-        guest.hold(_HELD_MIB)
+        guest.hold(held_mib)
         guest.fill_dirty(freed_mib)
         return server
 
@@ -105,6 +107,23 @@ class CloudTestCase(unittest.TestCase):
         """Read the journal entry of a server's domain, where it is now."""
         handle = self.cloud.guest(server).domain
         return guests.Guest(handle).read_metadata()
+
+    def traits(self, host: lab_host.Host) -> dict[str, Any]:
+        """Read what ``openstack resource provider trait list`` shows.
+
+        :returns: the traits of a host, and the generation they are of.
+        """
+        url = self.traits_url(host)
+        answer = self.cloud.api.placement.get(url, microversion='1.6')
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def traits_url(self, host: lab_host.Host) -> str:
+        """Where Placement has the traits of a host."""
+        (provider,) = self.cloud.api.placement.resource_providers(
+            name=host.layout.hostname
+        )
+        return f'/resource_providers/{provider.id}/traits'
 
     def log_of(self, host: lab_host.Host, server: servers.Server) -> list[str]:
         """Read what a host's nova-compute logged of a server."""

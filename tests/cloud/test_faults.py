@@ -77,5 +77,13 @@ class FaultDuringMigration(base.CloudTestCase):
     def test_libvirtd_restarts_at_the_source_during_the_transfer(self) -> None:
         self.assert_nothing_lost(Phase.TRANSFER, 'libvirtd-source')
 
+    def test_the_operator_restores_memory_while_it_is_released(self) -> None:
+        self.assert_nothing_lost(Phase.RELEASING, 'restore-command')
+
+    def test_the_server_is_suspended_while_memory_is_outstanding(
+        self,
+    ) -> None:
+        self.assert_nothing_lost(Phase.OUTSIDE, 'suspend')
+
     def test_nova_compute_is_killed_once_the_guest_has_landed(self) -> None:
         self.assert_nothing_lost(Phase.LANDED, 'compute-destination')

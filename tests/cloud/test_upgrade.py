@@ -32,6 +32,14 @@ def _command(
     return host.run([settings.program('nova-freemem'), *words], check=check)
 
 
+class HostsWithThePlugin(base.CloudTestCase):
+    """Both restore the memory of guests that arrive."""
+
+    def test_they_say_so_in_placement(self) -> None:
+        for host in (self.source, self.destination):
+            self.assertIn(trait.TRAIT, self.traits(host)['traits'])
+
+
 class DestinationTestCase(base.CloudTestCase):
     """The source has the plugin, and the destination has not."""
 
@@ -56,16 +64,13 @@ class DestinationWithoutTheTrait(DestinationTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        placement = self.cloud.api.placement
-        (provider,) = placement.resource_providers(
-            name=self.destination.layout.hostname
-        )
-        url = f'/resource_providers/{provider.id}/traits'
-        known = placement.get(url, microversion='1.6').json()
+        known = self.traits(self.destination)
         known['traits'] = [
             one for one in known['traits'] if one != trait.TRAIT
         ]
-        changed = placement.put(url, json=known, microversion='1.6')
+        changed = self.cloud.api.placement.put(
+            self.traits_url(self.destination), json=known, microversion='1.6'
+        )
         self.assertEqual(200, changed.status_code, changed.text)
         self.server = self.boot_used(memory_mib=768, freed_mib=400)
         self.before = self.question(self.server)

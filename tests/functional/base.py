@@ -29,14 +29,20 @@ from typing import ClassVar
 
 import fixtures
 from lxml import etree
+import nova.conf
 from nova.tests.fixtures import libvirt as nova_fake
 from nova.tests.functional.libvirt import base
+from nova.virt.libvirt import host as nova_host
+from oslo_log import log as logging
 
 from nova_freemem import clock
 from nova_freemem.virt import interfaces
 from tests.functional import fakedomain
 from tests.functional import fakelibvirt
 from tests.functional import surroundings
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
 
 NOVA_SERIES = int(metadata.version('nova').partition('.')[0])
 
@@ -76,6 +82,9 @@ class LiveMigrationTestCase(base.ServersTestBase):
     #: The operator's drop-in file, on both hosts.
     CONFIGURATION = ENABLED
 
+    #: How nova-compute is told to read it.
+    FILE: type[surroundings.OperatorsFile] = surroundings.OperatorsFile
+
     #: What the plugin waits by.
     CLOCK: type[clock.Clock] = surroundings.PassingClock
 
@@ -84,7 +93,7 @@ class LiveMigrationTestCase(base.ServersTestBase):
 
     def setUp(self) -> None:
         self.useFixture(surroundings.StockNova())
-        self.file = surroundings.OperatorsFile(self.CONFIGURATION)
+        self.file = self.FILE(self.CONFIGURATION)
         self.useFixture(self.file)
         self.useFixture(
             fixtures.MonkeyPatch(f'{clock.__name__}.Clock', self.CLOCK)
@@ -102,6 +111,13 @@ class LiveMigrationTestCase(base.ServersTestBase):
         )
         super().setUp()
         self.useFixture(fakelibvirt.FakeLibvirt())
+        # Nova's fixtures stand in for the connection it already has.
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                f'{nova_host.__name__}.Host._connect',
+                lambda host, uri, read_only: host.get_connection(),
+            )
+        )
         # Nova's fixtures run all hosts in one process: CONF.host is the
         # name of the last one started.
         self.destination = self.start_host('destination')
@@ -114,14 +130,30 @@ class LiveMigrationTestCase(base.ServersTestBase):
 
         :returns: its libvirtd
         """
+        CONF.reload_config_files()  # as a process of its own would
         self.start_compute(hostname=name)
         self._end_with_the_test(name)
         return fakelibvirt.Connection.hosts[name]
 
     def restart_host(self, name: str) -> None:
         """Start a nova-compute anew; its libvirtd and its guests run on."""
+        CONF.reload_config_files()
         self.restart_compute_service(name)
         self._end_with_the_test(name)
+
+    def reload(self, text: str) -> None:
+        """Have the operator change the file and send SIGHUP.
+
+        What oslo.service then does to a nova-compute.
+
+        :param text: the file
+        """
+        self.file.write(text)
+        CONF.mutate_config_files()
+        for compute in self.computes.values():
+            compute.reset()
+        # It does so before it goes on, unless configured otherwise.
+        CONF.log_opt_values(LOG, logging.DEBUG)
 
     def _end_with_the_test(self, name: str) -> None:
         driver = self.computes[name].driver
@@ -172,7 +204,16 @@ class LiveMigrationTestCase(base.ServersTestBase):
         :param host: where the server is
         """
         self.wait_for((migration, vm_state, None, host), self._look)
-        self.wait_for([], lambda: threads('freemem-landed'))
+        self.wait_for([], self._hosts_that_restore)
+
+    def _hosts_that_restore(self) -> list[str]:
+        """The hosts that have been asked to restore it, and have not yet."""
+        return [
+            name
+            for name, compute in self.computes.items()
+            if hasattr(compute.driver, '_reconciler')
+            and compute.driver._reconciler._clients(self.server['id'])
+        ]
 
     def wait_for(self, expected: Any, look: Callable[[], Any]) -> None:
         """Look until what is expected is seen."""

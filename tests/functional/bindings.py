@@ -29,6 +29,8 @@ for _name, _code in (
     ('VIR_ERR_NO_DOMAIN_METADATA', 80),
     ('VIR_ERR_AGENT_COMMAND_TIMEOUT', 112),
     ('VIR_ERR_AGENT_COMMAND_FAILED', 113),
+    ('VIR_DOMAIN_CONTROL_OCCUPIED', 2),
+    ('VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT', 5),
 ):
     if not hasattr(nova_fake, _name):
         setattr(nova_fake, _name, _code)

@@ -61,8 +61,13 @@ class Domain(fakedefinition.DefinedDomain):
         self._reports = 0
         self._sample = self._told() if self.period_seconds else {}
         self._job_type = nova_fake.VIR_DOMAIN_JOB_NONE
+        self._sent_bytes = 0
         #: Set when somebody has cancelled the migration under way.
         self.cancelled = threading.Event()
+        #: Set when it was forced to complete: paused, or in post-copy.
+        self.forced = threading.Event()
+        #: How it was forced, and what memory the guest had then.
+        self.forced_by: list[tuple[str, int]] = []
 
     # The guest agent
 
@@ -212,6 +217,7 @@ class Domain(fakedefinition.DefinedDomain):
                 'VIR_ERR_SYSTEM_ERROR',
                 f"unable to connect to server at '{host}:16509'",
             )
+        self._connection.before_job(self)
         with self._job():
             self._connection.transfer(self)
             if self.cancelled.is_set():
@@ -227,6 +233,7 @@ class Domain(fakedefinition.DefinedDomain):
     @contextlib.contextmanager
     def _job(self) -> Iterator[None]:
         self.cancelled.clear()
+        self._sent_bytes = 4096 if self._connection.sends_at_once else 0
         self._job_type = nova_fake.VIR_DOMAIN_JOB_UNBOUNDED
         try:
             yield
@@ -250,7 +257,41 @@ class Domain(fakedefinition.DefinedDomain):
         self.cancelled.set()
         return 0
 
+    def controlInfo(self, flags: int = 0) -> list[int]:
+        """See ``libvirt.virDomain.controlInfo``: QEMU answers at once."""
+        return [0, 0, 0]
+
     def jobStats(self, flags: int = 0) -> dict[str, int]:
-        """The type of the job under way."""
+        """The job under way, which is a migration to another host."""
         self._must_exist()
-        return {'type': self._job_type}
+        if self._job_type == nova_fake.VIR_DOMAIN_JOB_NONE:
+            return {'type': self._job_type}
+        return {
+            'type': self._job_type,
+            'operation': nova_fake.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
+            'memory_processed': self._sent_bytes,
+        }
+
+    def send(self) -> None:
+        """Have the transfer send its first page."""
+        self._sent_bytes = 4096
+
+    def migrateStartPostCopy(self, flags: int = 0) -> int:
+        """Switch the migration under way to post-copy."""
+        if not self._sent_bytes:
+            raise error(
+                'VIR_ERR_INTERNAL_ERROR',
+                "internal error: unable to execute QEMU command 'migrate-"
+                "start-postcopy': Enable postcopy with migrate_set_capability "
+                'before the start of migration',
+            )
+        self.forced_by.append(('post-copy', self.guest.actual_kib))
+        self.forced.set()
+        return 0
+
+    def suspend(self) -> None:
+        """Pause the guest."""
+        super().suspend()
+        if self._job_type != nova_fake.VIR_DOMAIN_JOB_NONE:
+            self.forced_by.append(('pause', self.guest.actual_kib))
+            self.forced.set()

@@ -37,9 +37,6 @@ class CapturedGuest(SimulatedGuest):
     """A Linux guest which has used its memory and freed most of it.
 
     Its balloon moves by a quarter of its memory from one look to the next.
-
-    :ivar has_stopped: set when its balloon has come to where it stops
-                       inflating
     """
 
     def __init__(self, memory_kib: int) -> None:
@@ -59,7 +56,6 @@ class CapturedGuest(SimulatedGuest):
             deflate_kib_per_second=memory_kib // 4,
             agent=SimulatedAgent(polls=1),
         )
-        self.has_stopped = threading.Event()
         self._lock = threading.Lock()
 
     def check(self) -> None:
@@ -67,8 +63,6 @@ class CapturedGuest(SimulatedGuest):
         with self._lock:
             self.clock.wait(1)
             super().check()
-            if self.actual_kib <= self.inflates_down_to_kib:
-                self.has_stopped.set()
 
     def file(self, path: str) -> str | None:
         """:returns: the captured table, with amounts of now."""

@@ -39,6 +39,10 @@ class Connection(nova_fake.Connection):
         self.hosts[self.hostname] = self
         #: The transfer of a migration that leaves this host: it may raise.
         self.transfer: Transfer = lambda domain: None
+        #: Whether a migration sends its first page as soon as it begins.
+        self.sends_at_once = True
+        #: What happens as Nova asks for a migration, before there is a job.
+        self.before_job: Transfer = lambda domain: None
         #: Each call about a domain's memory, agent or metadata, in order:
         #: its name and arguments.
         self.calls: list[tuple[Any, ...]] = []

@@ -43,33 +43,56 @@ class OperatorsFile(fixtures.Fixture):
         self.text = text
 
     def _setUp(self) -> None:
-        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
-        self._path = folder / 'freemem.conf'
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self._path = self.folder / 'freemem.conf'
         self.write(self.text)
         parse_args = config.parse_args
 
-        def with_the_file(argv: list[str], **kwargs: Any) -> None:
+        def with_the_file(_argv: list[str], **kwargs: Any) -> None:
             kwargs['default_config_files'] = [str(self._path)]
-            parse_args(argv, **kwargs)
+            parse_args(['nova-compute', *self.arguments()], **kwargs)
 
         self.useFixture(
             fixtures.MonkeyPatch('nova.config.parse_args', with_the_file)
         )
 
+    def arguments(self) -> list[str]:
+        """:returns: the command line, on which no file is named."""
+        return []
+
     def write(self, text: str) -> None:
         """Have a nova-compute that starts from now on read something else.
-
-        What it reads of ``[freemem]``: Nova's own options stay.
 
         :param text: the file
         """
         self._path.write_text(textwrap.dedent(text))
 
 
+class Directories(OperatorsFile):
+    """Several directories, and the operator's file after them."""
+
+    #: What the directories say; the file is to win over them all.
+    OTHERWISE = '[freemem]\nenabled = false\nheadroom_percent = 90\n'
+
+    def arguments(self) -> list[str]:
+        """:returns: a command line that names them all."""
+        arguments = []
+        for number in range(5):
+            folder = self.folder / f'{number}.d'
+            folder.mkdir(exist_ok=True)
+            (folder / '10.conf').write_text(self.OTHERWISE)
+            arguments += ['--config-dir', str(folder)]
+        return [*arguments, '--config-file', str(self._path)]
+
+
 class StockNova(fixtures.Fixture):
     """Nova's own loader and driver; what replaces them ends with this."""
 
     def _setUp(self) -> None:
+        # Drivers of tests before would follow the options of this one.
+        self.useFixture(
+            fixtures.MonkeyPatch('nova.conf.CONF._mutate_hooks', set())
+        )
         for place, stock in (
             (f'{virt_driver.__name__}.load_compute_driver', LOAD),
             (f'{virt_libvirt.__name__}.LibvirtDriver', DRIVER),

@@ -111,6 +111,38 @@ class Disabled(base.LiveMigrationTestCase):
         self.assertEqual([], self.log_lines('ERROR', 'plugin'))
 
 
+class EnabledInAFileThatIsNotRead(base.LiveMigrationTestCase):
+    CONFIGURATION = """
+    [oslo_messaging_notifications]
+    driver = freemem
+    """
+
+    def test_the_operator_is_told_once(self) -> None:
+        other = self.file.folder / 'other.conf'
+        other.write_text('[freemem]\nenabled = true\n')
+        self.restart_host('source')
+        self.flags(host='source')
+        self.migrate()
+        self.assertIn('compute_freemem_skip_disabled_by_host', self.events())
+        (line,) = self.log_lines('WARNING', 'conf_files')
+        self.assertIn(f'{other}, which nova-compute does not read', line)
+
+
+class EnabledByTheEnvironment(base.LiveMigrationTestCase):
+    CONFIGURATION = base.DISABLED
+
+    def setUp(self) -> None:
+        self.useFixture(
+            fixtures.EnvironmentVariable('OS_FREEMEM__ENABLED', 'true')
+        )
+        super().setUp()
+
+    def test_memory_is_released(self) -> None:
+        self.migrate()
+        self.assertIn('compute_freemem_release', self.events())
+        self.assert_whole(self.destination)
+
+
 class DisabledDestination(base.LiveMigrationTestCase):
     def start_host(self, name: str) -> fakelibvirt.Connection:
         """Start a nova-compute, enabled at the source alone."""
@@ -118,6 +150,9 @@ class DisabledDestination(base.LiveMigrationTestCase):
         return super().start_host(name)
 
     def test_guest_gets_its_memory_there(self) -> None:
+        disabled, enabled = self.log_lines('INFO', 'driver')
+        self.assertIn('not enabled', disabled)
+        self.assertIn('is enabled', enabled)
         self.migrate()
         self.assertIn('compute_freemem_release', self.events())
         self.assertIn('compute_freemem_restore', self.events())

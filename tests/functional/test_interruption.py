@@ -13,6 +13,7 @@
 """Live migrations that fail, are aborted or forced: memory is restored."""
 
 import threading
+import time
 
 from nova_freemem import clock
 from tests.functional import base
@@ -95,19 +96,51 @@ class ErrorInThePlugin(base.LiveMigrationTestCase):
         self.assertEqual({'Success'}, set(self.events().values()))
 
 
-class RequestDuringTheRelease(base.LiveMigrationTestCase):
-    """The guest stops half-way, and the operator does not wait for it."""
+class TransferForever(base.LiveMigrationTestCase):
+    """A transfer that ends no sooner than somebody requests it."""
 
     CLOCK = clock.Clock
+
+    #: How Nova forces a transfer, and what the guest then has.
+    FORCED_BY = ('pause', 'what is left')
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.transfers: list[fakedomain.Domain] = []
+        self.source.transfer = self.transfer_forever
+        self.source.sends_at_once = False
+
+    def transfer_forever(self, domain: fakedomain.Domain) -> None:
+        """Start QEMU at the destination, then send."""
+        self.transfers.append(domain)
+        time.sleep(1)
+        domain.send()
+        patience = time.monotonic() + base.PATIENCE_SECONDS
+        while not (domain.forced.is_set() or domain.cancelled.is_set()):
+            self.assertLess(time.monotonic(), patience)
+            time.sleep(0.05)
+
+    def assert_forced_once(self) -> None:
+        """Nova forced it, and the guest is whole where it has landed."""
+        self.see('completed', 'active', 'destination')
+        ((how, memory_kib),) = self.transfers[0].forced_by
+        has_all = memory_kib == base.MEMORY_KIB
+        self.assertEqual(
+            self.FORCED_BY, (how, 'all' if has_all else 'what is left')
+        )
+        self.assert_whole(self.destination)
+
+
+class RequestDuringTheRelease(TransferForever):
+    """The guest is slow to release, and the operator does not wait."""
+
     CONFIGURATION = base.ENABLED + 'mode = before\n'
 
     def setUp(self) -> None:
         super().setUp()
-        self.guest.inflates_down_to_kib = base.MEMORY_KIB // 2
-        self.transfers: list[fakedomain.Domain] = []
-        self.source.transfer = self.transfers.append
+        self.guest.inflate_kib_per_second = base.MEMORY_KIB // 256
         self.ask_to_migrate()
-        self.assertTrue(self.guest.has_stopped.wait(base.PATIENCE_SECONDS))
+        self.wait_for(True, lambda: self.guest.actual_kib < base.MEMORY_KIB)
 
     def test_abort_leaves_the_server_where_it_was(self) -> None:
         self.api.api_delete(self.migration_url())
@@ -116,9 +149,79 @@ class RequestDuringTheRelease(base.LiveMigrationTestCase):
         self.assert_no_allocation_at_the_destination()
         self.assert_whole(self.source)
 
-    def test_force_complete_migrates_with_what_was_released(self) -> None:
+    def test_force_complete_forces_the_transfer_as_well(self) -> None:
         self.api.api_post(
             f'{self.migration_url()}/action', {'force_complete': None}
         )
-        self.see('completed', 'active', 'destination')
+        self.assert_forced_once()
+
+
+class RequestDuringTheReleaseWithPostCopy(RequestDuringTheRelease):
+    """Nova forces a transfer by switching it to post-copy."""
+
+    CONFIGURATION = (
+        RequestDuringTheRelease.CONFIGURATION
+        + '[libvirt]\nlive_migration_permit_post_copy = true\n'
+    )
+    FORCED_BY = ('post-copy', 'all')
+
+
+class TimeoutAction(TransferForever):
+    """Nova itself switches to post-copy what takes too long."""
+
+    CONFIGURATION = (
+        RequestDuringTheReleaseWithPostCopy.CONFIGURATION
+        + 'live_migration_completion_timeout = 1\n'
+        + 'live_migration_timeout_action = force_complete\n'
+    )
+    FORCED_BY = RequestDuringTheReleaseWithPostCopy.FORCED_BY
+
+    def test_the_guest_has_its_memory_before_post_copy(self) -> None:
+        self.ask_to_migrate()
+        self.assert_forced_once()
+        self.assertLess(self.guest.least_kib, base.MEMORY_KIB)
+
+
+class RequestBeforeTheTransferRuns(base.LiveMigrationTestCase):
+    """The release is over, and libvirt has no job yet."""
+
+    CONFIGURATION = base.ENABLED
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.source.transfer = self.transfer
+
+    def transfer(self, domain: fakedomain.Domain) -> None:
+        """End no sooner than somebody requests it."""
+        if not domain.forced.wait(2):
+            domain.cancelled.wait(base.PATIENCE_SECONDS)
+
+    def test_abort_is_not_lost(self) -> None:
+        self.source.before_job = lambda domain: self.api.api_delete(
+            self.migration_url()
+        )
+        self.ask_to_migrate()
+        self.see(*base.FAILED, 'source')
+        self.assertIn('Success', self.abort_results())
+        self.assert_no_allocation_at_the_destination()
+        self.assert_whole(self.source)
+
+    def abort_results(self) -> list[str]:
+        """What the abort came to, in the server's events."""
+        return [
+            event['result']
+            for action in self.api.get_instance_actions(self.server['id'])
+            for event in self.api.get_instance_action_details(
+                self.server['id'], action['request_id']
+            )['events']
+            if event['event'] == 'compute_live_migration_abort'
+        ]
+
+    def test_force_complete_is_not_lost(self) -> None:
+        self.source.before_job = lambda domain: self.api.api_post(
+            f'{self.migration_url()}/action', {'force_complete': None}
+        )
+        domain = self.domain_at(self.source)
+        self.migrate()
+        self.assertEqual(1, len(domain.forced_by))
         self.assert_whole(self.destination)

@@ -17,7 +17,7 @@ from typing import ClassVar
 import fixtures
 
 from nova_freemem import clock
-from nova_freemem.migrate import restore_step
+from nova_freemem.restore import reconciler
 from tests.functional import base
 from tests.functional import fakedomain
 from tests.simulation.guest import NO_LIMIT_KIB
@@ -134,7 +134,7 @@ class GuestWhoseBalloonDeflatesSlowly(WatchedTransferTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.useFixture(
-            fixtures.MonkeyPatch(f'{restore_step.__name__}.WAIT_SECONDS', 0.1)
+            fixtures.MonkeyPatch(f'{reconciler.__name__}.WAIT_SECONDS', 0.1)
         )
         self.guest.deflates_up_to_kib = 0
 

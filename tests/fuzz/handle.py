@@ -88,6 +88,10 @@ class Handle:
             0,
         ]
 
+    def controlInfo(self) -> list[int]:
+        self._need_guest()
+        return [libvirt.VIR_DOMAIN_CONTROL_OK, 0, 0]
+
     def XMLDesc(self, flags: int) -> str:
         return self.xml
 
@@ -143,6 +147,22 @@ class Handle:
     def _need_guest(self) -> None:
         if not self.running:
             raise error(libvirt.VIR_ERR_OPERATION_INVALID, 'it is off')
+
+
+class Connection:
+    """Stands for a ``libvirt.virConnect`` to the host of one domain."""
+
+    def __init__(self, domain: Handle) -> None:
+        self._domain = domain
+
+    def getLibVersion(self) -> int:
+        return 11_003_000
+
+    def lookupByUUIDString(self, uuid: str) -> Handle:
+        return self._domain
+
+    def listAllDomains(self, flags: int) -> list[Handle]:
+        return [self._domain]
 
 
 @contextlib.contextmanager

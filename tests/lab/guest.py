@@ -27,6 +27,7 @@ from tests.lab import steps
 
 _BOOT_ID = '/proc/sys/kernel/random/boot_id'
 _HOLD_STATUS = '/run/hold'
+_HEADROOM_STATUS = '/run/headroom'
 _CACHE_FILE = '/data/cache'
 _AGENT_SECONDS = 10  # For one answer: an emulated guest can be slow.
 
@@ -59,6 +60,19 @@ class Held:
         """Make one of the program's status file."""
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: status[name] for name in names})
+
+
+@dataclasses.dataclass(frozen=True)
+class Headroom:
+    """How much memory a guest had available, as it saw it itself.
+
+    :param below_seconds: for how long it was less than its headroom, by its
+        own clock; its kernel's MemAvailable is read ten times a second.
+    :param least_available_kib: the least of them.
+    """
+
+    below_seconds: float
+    least_available_kib: int
 
 
 class Guest:
@@ -236,6 +250,26 @@ class Guest:
 
         what = f'a sweep of the memory held in {self._name}'
         return Held.from_status(steps.wait_for(swept, what, 60))
+
+    # --- whether it could do without what was released
+
+    def watch_headroom(self, mib: int) -> None:
+        """Have the guest note from now on when it is below its headroom.
+
+        :param mib: the available memory that it is to keep.
+        """
+        self.exec(['killall', 'headroom'])
+        self.do('headroom', str(mib), _HEADROOM_STATUS)
+
+    def headroom(self) -> Headroom | None:
+        """Read what the guest has noted; None if it has booted since."""
+        done = self.exec(['cat', _HEADROOM_STATUS])
+        if done.exit_code:
+            return None
+        status = dict(map(str.split, done.out.splitlines()))
+        return Headroom(
+            float(status['below_seconds']), int(status['least_available_kib'])
+        )
 
     def _hold_status(self) -> dict[str, int]:
         lines = self.do('cat', _HOLD_STATUS).splitlines()

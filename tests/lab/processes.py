@@ -253,6 +253,28 @@ def kill(pid_file: pathlib.Path) -> None:
         _signal(lambda: _session(pid), psutil.Process.kill, name, 10)
 
 
+def suspend(pid_file: pathlib.Path) -> None:
+    """Stop the process of a pid file and its session's rest; see resume().
+
+    Its connections stay open, and nobody answers.
+    """
+    _each_of_session(pid_file, psutil.Process.suspend)
+
+
+def resume(pid_file: pathlib.Path) -> None:
+    """Have what suspend() has stopped go on."""
+    _each_of_session(pid_file, psutil.Process.resume)
+
+
+def _each_of_session(
+    pid_file: pathlib.Path, do: Callable[[psutil.Process], None]
+) -> None:
+    pid = living_pid(pid_file)
+    for process in _session(pid) if pid is not None else ():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            do(process)
+
+
 def end_all(
     look: Callable[[], list[psutil.Process]],
     name: str,

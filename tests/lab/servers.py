@@ -179,6 +179,12 @@ class Servers:
         for running in self.api.compute.server_migrations(server.id):
             self.api.compute.abort_server_migration(running.id, server.id)
 
+    def force_migration(self, server: Server) -> None:
+        """Force the running migration to complete, as the command does."""
+        compute = self.api.compute
+        for running in compute.server_migrations(server.id):
+            compute.force_complete_server_migration(running.id, server.id)
+
     def openstack(self, arguments: Sequence[str]) -> str:
         """Run the real openstack command as the administrator.
 

@@ -86,7 +86,9 @@ class MigrationTest(base.RoomTestCase):
             self.assertIn(guests.METADATA_URI, arrived.XMLDesc(definition))
         destination = guests.Guest(arrived)
         self.assertEqual(entry, journal.read(destination))
-        restored = restorations.begin(destination, clocks.Clock()).watch(30)
+        seen = restorations.Restoration(destination, clocks.Clock()).watch(30)
+        restored = seen.result
+        assert restored is not None
         self.assertEqual(original_kib, restored.after_kib)
         self.assertEqual(original_kib, virt.persistent_memory_kib(arrived))
         for definition in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):

@@ -20,12 +20,14 @@ from nova_freemem import clock as clocks
 from nova_freemem import conf as freemem_conf
 from nova_freemem.acquire import base as acquire
 from nova_freemem.acquire.free_memory import FreeMemory
-from nova_freemem.migrate import destination
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import source
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
+from nova_freemem.restore import locks
+from nova_freemem.restore import reconciler
 from nova_freemem.virt import domain_xml
+from nova_freemem.virt import host as hosts
 from tests.lab import virt
 from tests.libvirt import base
 
@@ -116,6 +118,7 @@ class ReleaseTest(base.RoomTestCase):
             '2c1f8a6e-0000-4000-8000-000000000002',
             'linux',
             self.clock,
+            lambda known: self.fail(f'{known} is to be restored'),
         )
         state = migration.prepare('freemem-host2')
         self.reporter.skipped.assert_not_called()
@@ -126,7 +129,17 @@ class ReleaseTest(base.RoomTestCase):
     def restore(self) -> None:
         arrived = self.domain(GUEST)
         self.assertIsNotNone(journal.read(arrived))
-        destination.restore_memory(arrived, self.reporter, self.clock)
+        where, _ = virt.find(GUEST)
+        restorer = reconciler.Reconciler(
+            hosts.Connections(where.libvirt, 1).host,
+            locks.Locks(self.clock),
+            self.clock,
+            60,
+            1,
+        )
+        self.assertTrue(
+            restorer.restore_and_wait(arrived.uuid, self.reporter, None)
+        )
         self.reporter.restore_failed.assert_not_called()
         (result,) = self.reporter.restored.call_args.args
         self.assertEqual(MEMORY_MIB << 10, result.after_kib)

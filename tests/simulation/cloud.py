@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import functools
 from typing import Any
 
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
-from nova_freemem.migrate import destination
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import source
 from nova_freemem.plan import backoff as backoffs
@@ -31,7 +31,8 @@ from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.requests import Request
-from nova_freemem.restore import restoration as restorations
+from nova_freemem.restore import locks
+from nova_freemem.restore import reconciler
 from tests.simulation import fakes
 from tests.simulation.fake_clock import FakeClock
 from tests.simulation.guest import JournalWatch
@@ -64,6 +65,12 @@ class Reporter:
         self.ends.append(release.end)
 
     def pressure_during_transfer(self, plan: Any) -> None:
+        pass
+
+    def restored_for_post_copy(self, plan: Any) -> None:
+        pass
+
+    def request_too_late(self, request: Any) -> None:
         pass
 
     def restored(self, result: Any) -> None:
@@ -263,6 +270,11 @@ class Cloud:
             UUID,
             None,
             self.clock,
+            functools.partial(
+                self._restorer(host).restore_and_wait,
+                fakes.UUID,
+                self.reporter,
+            ),
         )
         if request is not None:
             self.clock.after(
@@ -285,9 +297,9 @@ class Cloud:
                     if succeeded:
                         self._landed_at_seconds = landed_at
                         self.guest.host = dest
-                        begun = self._resume(dest)
+                        restorer = self._resume(dest)
             if succeeded:
-                self._land(dest, begun)
+                self._land(restorer)
         finally:
             migration.restore()
         return Outcome(
@@ -313,17 +325,32 @@ class Cloud:
         self.transfer.send_rest()
         return True
 
-    def _resume(self, host: str) -> restorations.Begun | None:
-        restoration = restorations.begin(
-            fakes.FakeGuest(self.guest, host), self.clock
+    def _restorer(self, host: str) -> reconciler.Reconciler:
+        return reconciler.Reconciler(
+            fakes.FakeHost(fakes.FakeGuest(self.guest, host)).lend,
+            locks.Locks(self.clock),
+            self.clock,
+            self.policy.reconcile_interval_seconds,
+            self.policy.restore_workers,
         )
-        return None if restoration is None else restoration.begun
 
-    def _land(self, host: str, begun: restorations.Begun | None) -> None:
+    def _resume(self, host: str) -> reconciler.Reconciler:
+        restorer = self._restorer(host)
+        restorer.start()
+        restorer.notify(fakes.UUID)
+        return restorer
+
+    def _land(self, restorer: reconciler.Reconciler) -> None:
+        """Have the guest restored, and wait for it."""
         self.clock.wait(self.model.after_landing_seconds)
-        destination.restore_memory(
-            fakes.FakeGuest(self.guest, host), self.reporter, self.clock, begun
+        restorer.restore(
+            fakes.UUID,
+            self.reporter,
+            self.reporter.event('restore'),
+            contextlib.nullcontext(),
         )
+        with restorer.hold(fakes.UUID, 2 * reconciler.WAIT_SECONDS):
+            restorer.stop()
 
     def _step(self, seconds: float) -> None:
         if self.transfer is not None:

@@ -19,6 +19,8 @@ clock. The signatures are held against the real ones by a test.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -246,6 +248,14 @@ class FakeGuest:
             guest.transferred_kib, guest.remaining_kib, guest.looked_at_kib, 1
         )
 
+    @_call
+    def outgoing_migration(self) -> guests.Outgoing:
+        if self.guest.transferred_kib is None:
+            return guests.Outgoing.NONE
+        if self.guest.transferred_kib > 0:
+            return guests.Outgoing.SENDING_MEMORY
+        return guests.Outgoing.STARTING
+
     def _wait_for_qemu(self) -> None:
         """Wait for an answer, or until whoever waits has got one."""
         guest = self.guest
@@ -259,6 +269,7 @@ class FakeGuest:
                 raise libvirt_error(exceptions.DomainBusy, 'no answer')
             return
         guest.is_asked = True
+        guest.asked_at_seconds = guest.clock.now()
         guest.clock.wait(math.inf, until=guest.answers)
         guest.is_asked = False
 
@@ -292,7 +303,11 @@ class FakeGuest:
 
     @_call
     def situation(self) -> guests.Situation:
-        if self.guest.transferred_kib is not None:
+        if self.guest.transferred_kib is not None or (
+            self.guest.is_asked
+            and self.guest.clock.now() - self.guest.asked_at_seconds
+            >= guests.OCCUPIED_MILLISECONDS / 1000
+        ):
             return guests.Situation.HAS_JOB
         if not self.guest.running:
             return guests.Situation.PAUSED
@@ -318,6 +333,11 @@ class FakeHost:
         self.domains = {domain.uuid: domain for domain in domains}
         self.looks = 0
         self.fault: Exception | None = None
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[FakeHost]:
+        """Lend it, as ``nova_freemem.virt.host.Connections`` does."""
+        yield self
 
     def name(self) -> str:
         return 'host1.example.org'

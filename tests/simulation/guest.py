@@ -185,6 +185,7 @@ class SimulatedGuest:
         self.on_step: Callable[[float], None] = lambda _seconds: None
         self.answers: threading.Event | None = None
         self.is_asked = False
+        self.asked_at_seconds = 0.0
         self.balloon_moved = False
         self.short_kib = 0
         self.seen_at_seconds = self.clock.now()

@@ -353,8 +353,9 @@ class TroubleTest(SimulationTestCase):
             )
 
     def test_a_guest_with_outstanding_memory_is_skipped(self) -> None:
+        entry = self.older_entry()
         cloud = self.make_cloud(Load(500 * MIB, freed_kib=3 * GIB))
-        cloud.guest.metadata = self.older_entry()
+        cloud.guest.metadata = entry
         cloud.guest.actual_kib = cloud.guest.target_kib = 3 * GIB
         cloud.guest.touched_kib = 2 * GIB
         self.assertTrue(cloud.migrate().succeeded)

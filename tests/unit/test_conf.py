@@ -57,17 +57,8 @@ class ConfTest(base.ConfTestCase):
             )
 
     def test_nothing_is_enabled_unless_asked_for(self) -> None:
-        conf = self.conf('')
-        freemem_conf.register_opts(conf)
+        conf = self.registered('')
         self.assertFalse(conf.freemem.enabled)
 
     def test_registering_twice_does_no_harm(self) -> None:
-        conf = self.conf('')
-        freemem_conf.register_opts(conf)
-        freemem_conf.register_opts(conf)
-
-    def test_options_are_read_without_registering_them(self) -> None:
-        conf = self.conf('[freemem]\nheadroom_percent = 7\n')
-        apart = freemem_conf.read_apart(conf)
-        self.assertEqual(7, apart.freemem.headroom_percent)
-        self.assertRaises(cfg.NoSuchOptError, getattr, conf, 'freemem')
+        freemem_conf.register_opts(self.registered(''))

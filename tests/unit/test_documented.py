@@ -92,6 +92,21 @@ class OptionsTest(base.TestCase):
         for option in freemem_conf.OPTIONS:
             self.assertRegex(guide, rf'``{option.dest}( = \S+)?``')
 
+    def test_the_options_that_need_a_restart_are_named(self) -> None:
+        (named,) = re.findall(
+            r'^To change (.+?), restart nova-compute\.',
+            page('configuration/index.rst'),
+            re.MULTILINE | re.DOTALL,
+        )
+        self.assertEqual(
+            [
+                option.dest
+                for option in freemem_conf.OPTIONS
+                if not option.mutable
+            ],
+            re.findall(r'``(\w+)``', named),
+        )
+
     def test_no_option_is_described_that_there_is_not(self) -> None:
         known = {option.dest for option in freemem_conf.OPTIONS}
         for path in sorted(MANUAL.rglob('*.rst')):

@@ -13,6 +13,7 @@
 """Our part in the steps of Nova's live migration."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import datetime
@@ -21,7 +22,6 @@ from typing import Any
 from unittest import mock
 
 from nova import context
-from nova import exception
 from nova import objects
 from nova.compute import provider_tree
 import nova.conf
@@ -32,13 +32,15 @@ from nova.virt.libvirt import guest as nova_guest
 from nova.virt.libvirt import host as nova_host
 
 from nova_freemem import clock as clocks
+from nova_freemem import conf_files
 from nova_freemem import driver
 from nova_freemem import exceptions
+from nova_freemem import policy
 from nova_freemem import trait
 from nova_freemem.acquire import guest_agent
 from nova_freemem.migrate import engine as engines
+from nova_freemem.migrate import handover
 from nova_freemem.migrate import readiness
-from nova_freemem.migrate import restore_step
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
@@ -46,9 +48,9 @@ from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release import balloon
 from nova_freemem.release import watch
-from nova_freemem.release.requests import Request
 from nova_freemem.report import event_queue
 from nova_freemem.restore import journal
+from nova_freemem.restore import reconciler
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 from tests import base
@@ -106,7 +108,7 @@ class DriverTestCase(GuestTestCase):
             threading, 'Thread', side_effect=self.clock.thread
         )
         self.patch_autospec(clocks, 'Clock', return_value=self.clock)
-        self.patch_autospec(hosts, 'Host', side_effect=self.found)
+        self.patch_autospec(hosts, 'Connections', side_effect=self.found)
         self.destination_skip = self.patch_autospec(
             readiness.Destinations, 'skip', return_value=None
         )
@@ -117,15 +119,21 @@ class DriverTestCase(GuestTestCase):
             driver.FreememLibvirtDriver, '_guest', return_value=self.domain
         )
         self.context = context.RequestContext(is_admin=False)
-        self.instance = objects.Instance(uuid=UUID, os_type=None)
+        self.instance = objects.Instance(
+            uuid=UUID, os_type=None, node='source-node'
+        )
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData(
             migration=objects.Migration(uuid=UUID, dest_node='dest-node')
         )
         self.post, self.recover = mock.Mock(), mock.Mock()
 
-    def found(self, connect: Callable[[], Any]) -> fakes.FakeHost:
+    def found(self, connect: Callable[[], Any], spare: int) -> mock.Mock:
         self.connect = connect
-        return self.hypervisor
+        return mock.Mock(host=self.hypervisor.lend)
+
+    def hold(self) -> contextlib.AbstractContextManager[object]:
+        """Have the guest, as a migration or a check has it."""
+        return self.driver._reconciler._locks.hold(UUID)
 
     def events(self) -> list[str]:
         return [
@@ -181,6 +189,12 @@ class LiveMigrationTest(DriverTestCase):
         self.recover.assert_not_called()
         self.assertEqual(['compute_freemem_release'], self.events())
         self.assertEqual([], self.log_lines('ERROR'))
+
+    def test_the_journal_has_both_names_of_this_host(self) -> None:
+        self.migrate()
+        element = self.domain.called('write_metadata')[0][0]
+        entry = journal.JournalEntry.from_xml(element)
+        self.assertEqual(('source', 'source-node'), (entry.source, entry.node))
 
     def test_before_novas_rollback_the_memory_is_back(self) -> None:
         def fail(
@@ -252,8 +266,11 @@ class LiveMigrationTest(DriverTestCase):
 
     def test_requests_during_the_transfer_are_novas(self) -> None:
         def transfer(*_args: Any) -> None:
+            self.guest.transferred_kib = 1
+            self.clock.wait(handover.POLL_SECONDS)
             self.driver.live_migration_abort(self.instance)
             self.driver.live_migration_force_complete(self.instance)
+            self.guest.transferred_kib = None
 
         self.stock['live_migration'].side_effect = transfer
         self.migrate()
@@ -285,6 +302,7 @@ class LiveMigrationTest(DriverTestCase):
             with contextlib.suppress(ZeroDivisionError):
                 self.migrate()
             self.assertEqual({}, self.driver._migrations)
+            self.assertEqual({}, self.driver._handovers)
 
     def test_an_error_of_ours_leaves_the_migration_to_nova(self) -> None:
         self.find_domain.side_effect = ZeroDivisionError
@@ -308,7 +326,11 @@ class LiveMigrationTest(DriverTestCase):
         self.stock['live_migration'].assert_called_once()
 
     def test_a_fault_at_any_call_never_reaches_nova(self) -> None:
-        for request in (None, *Request):
+        for request in (
+            None,
+            self.driver.live_migration_abort,
+            self.driver.live_migration_force_complete,
+        ):
             for call in range(1, 60):
                 self.stock['live_migration'].reset_mock()
                 self.recover.reset_mock()
@@ -317,9 +339,7 @@ class LiveMigrationTest(DriverTestCase):
                 if request is not None:
                     self.clock.after(
                         3,
-                        lambda request=request: self.driver._submit(
-                            self.instance, request
-                        ),
+                        lambda request=request: request(self.instance),
                     )
                 self.migrate()
                 self.clock.wait(60)
@@ -389,7 +409,7 @@ class LiveMigrationTest(DriverTestCase):
         self.destination_skip.assert_not_called()
 
     def test_a_guest_that_is_being_restored_is_skipped(self) -> None:
-        with self.driver._locks.hold(UUID):
+        with self.hold():
             self.migrate()
         self.stock['live_migration'].assert_called_once_with(
             self.driver,
@@ -401,7 +421,10 @@ class LiveMigrationTest(DriverTestCase):
             True,
             self.migrate_data,
         )
-        self.assertEqual([], self.domain.calls)
+        self.assertLessEqual(
+            {name for name, *_args in self.domain.calls},
+            {'outgoing_migration'},
+        )
         self.assertEqual(
             ['compute_freemem_skip_outstanding_memory'], self.events()
         )
@@ -427,7 +450,84 @@ class LiveMigrationTest(DriverTestCase):
         self.assert_whole()
 
 
+class ChangedOptionsTest(DriverTestCase):
+    """An operator changes options, and sends SIGHUP."""
+
+    def follow(self, **options: Any) -> None:
+        """Have Nova say that it has read its files again."""
+        with mock.patch.object(
+            policy.Policy,
+            'from_conf',
+            autospec=True,
+            return_value=fakes.make_policy(**options),
+        ):
+            self.driver._follow_options('conf', {})
+
+    def fail(self, error: Exception) -> None:
+        """Have it say so where the options cannot be read."""
+        with mock.patch.object(
+            policy.Policy, 'from_conf', autospec=True, side_effect=error
+        ):
+            self.driver._follow_options('conf', {})
+
+    def test_a_migration_that_has_begun_goes_on_as_it_began(self) -> None:
+        self.destination_skip.side_effect = lambda *_args: self.follow(
+            enabled=False, require_destination_trait=False
+        )
+        self.migrate()
+        self.assertIn('compute_freemem_release', self.events())
+        self.assert_whole()
+
+    def test_the_next_one_follows_the_changed_options(self) -> None:
+        self.follow(enabled=False)
+        self.migrate()
+        self.assertEqual(
+            ['compute_freemem_skip_disabled_by_host'], self.events()
+        )
+
+    def test_what_has_changed_is_logged(self) -> None:
+        self.follow(mode='during', migration_bandwidth_mbps=7)
+        self.assertEqual(
+            [
+                'INFO nova_freemem follows its changed options: mode: before '
+                '-> during, migration_bandwidth_mbps: 1000 -> 7.'
+            ],
+            self.log_lines('INFO'),
+        )
+
+    def test_where_nothing_has_changed_nothing_is_said(self) -> None:
+        self.follow(mode='before', migration_bandwidth_mbps=1000)
+        self.assertEqual('', self.log.output)
+        self.assertIs(self.engine, self.driver._engine)
+
+    def test_an_error_leaves_the_options_in_force(self) -> None:
+        self.fail(
+            exceptions.ConfigInvalid(option='mode', problem='is not valid')
+        )
+        (line,) = self.log_lines('ERROR')
+        self.assertIn('changed options: [freemem] mode: is not valid.', line)
+        self.assertIs(self.engine, self.driver._engine)
+
+    def test_an_error_of_ours_does_not_stop_nova(self) -> None:
+        self.fail(ZeroDivisionError('of ours'))
+        (line,) = self.log_lines('ERROR')
+        self.assertIn('of ours', line)
+
+    def test_nova_tells_of_them_once_it_has_started(self) -> None:
+        hooks = self.patch_autospec(nova.conf.CONF, 'register_mutate_hook')
+        hooks.assert_not_called()
+        self.driver.init_host('source')
+        hooks.assert_called_once_with(self.driver._follow_options)
+
+
 class OtherMethodsTest(DriverTestCase):
+    def test_a_file_that_cannot_be_looked_at_does_not_stop_nova(self) -> None:
+        self.patch_autospec(
+            conf_files, 'find', side_effect=ZeroDivisionError('of ours')
+        )
+        self.driver.init_host('source')
+        self.assertEqual(1, len(self.log_lines('INFO')))
+
     def test_a_host_logs_that_it_is_enabled(self) -> None:
         self.driver.init_host('source')
         self.stock['init_host'].assert_called_once_with(self.driver, 'source')
@@ -534,17 +634,20 @@ class OtherMethodsTest(DriverTestCase):
 
     def migrate_away(self) -> None:
         """Have the guest shrunk and landed."""
+        self.driver.init_host('source')
         self.stock['live_migration'].side_effect = lambda *_a: setattr(
             self.guest, 'host', 'dest'
         )
         self.migrate()
         self.domain = fakes.FakeGuest(self.guest, 'dest')
         self.find_domain.return_value = self.domain
+        self.hypervisor.domains[UUID] = self.domain
 
     def test_an_error_of_ours_does_not_stop_a_landing(self) -> None:
-        self.find_domain.side_effect = ZeroDivisionError
+        self.driver.init_host('source')
+        self.hypervisor.fault = ZeroDivisionError()
         self.arrive()
-        self.clock.wait(1)
+        self.clock.wait(reconciler.WAIT_SECONDS + 1)
         name = 'post_live_migration_at_destination'
         self.assertEqual(1, self.stock[name].call_count)
         (line,) = self.log_lines('ERROR')
@@ -553,9 +656,8 @@ class OtherMethodsTest(DriverTestCase):
     def test_a_guest_that_ended_on_its_way_is_none_to_complain_of(
         self,
     ) -> None:
-        self.find_domain.side_effect = exception.InstanceNotFound(
-            instance_id=UUID
-        )
+        self.driver.init_host('source')
+        del self.hypervisor.domains[UUID]
         self.arrive()
         self.clock.wait(1)
         name = 'post_live_migration_at_destination'
@@ -569,17 +671,6 @@ class OtherMethodsTest(DriverTestCase):
         self.assertRaises(ZeroDivisionError, self.arrive)
         self.clock.wait(10)
         self.assert_whole()
-
-    def test_where_no_thread_starts_any_more_the_guest_lands_all_the_same(
-        self,
-    ) -> None:
-        self.migrate_away()
-        self.thread.side_effect = None
-        self.thread.return_value.start.side_effect = RuntimeError('no thread')
-        self.arrive()
-        name = 'post_live_migration_at_destination'
-        self.assertEqual(1, self.stock[name].call_count)
-        self.assertIsNotNone(self.guest.metadata)
 
 
 class LandedTest(DriverTestCase):
@@ -638,11 +729,6 @@ class LandedTest(DriverTestCase):
         self.clock.wait(50)
         self.assert_whole()
 
-    def test_what_a_hanging_reconciler_sees_to_is_left_to_it(self) -> None:
-        with self.driver._locks.hold(UUID):
-            self.arrive()
-        self.assertEqual([], self.domain.calls)
-
     def test_a_guest_that_leaves_again_at_once_leaves_without_it_too(
         self,
     ) -> None:
@@ -664,7 +750,7 @@ class LandedTest(DriverTestCase):
         self.assertEqual([('read_metadata',)], self.domain.calls)
 
     def test_a_guest_that_leaves_from_here_stays_released(self) -> None:
-        with self.driver._locks.hold(UUID):
+        with self.hold():
             self.emit()
         self.assertEqual([], self.domain.calls)
 
@@ -775,7 +861,7 @@ class BusOutageTest(DriverTestCase):
     def test_a_guest_that_is_being_restored_waits_for_its_lock_alone(
         self,
     ) -> None:
-        with self.driver._locks.hold(UUID):
+        with self.hold():
             self.migrate()
         self.assertEqual(driver.LOCK_WAIT_SECONDS, self.transfer_at_seconds)
 
@@ -818,7 +904,8 @@ class BusOutageTest(DriverTestCase):
         self.migrate()
         self.clock.wait(300)
         self.domain = fakes.FakeGuest(self.guest, 'dest')
-        self.find_domain.return_value = self.domain
+        self.hypervisor.domains[UUID] = self.domain
+        self.driver.init_host('dest')
         self.driver.post_live_migration_at_destination(
             self.context, self.instance, []
         )
@@ -864,7 +951,7 @@ class BusOutageTest(DriverTestCase):
         self.recover.assert_called_once()
         self.assertGreater(self.guest.missing_kib, 0)
         self.assertAlmostEqual(
-            restore_step.WAIT_SECONDS,
+            reconciler.WAIT_SECONDS,
             notified_at[0] - failed_at[0],
             delta=0.5,
         )
@@ -896,15 +983,91 @@ class ShutdownTest(DriverTestCase):
             told_at.append(self.clock.now())
 
         self.event_create.side_effect = slow
-        with self.driver._locks.hold(UUID):
+        with self.hold():
             self.migrate()
         self.assertEqual([], told_at)
         self.driver.cleanup_host('source')
         self.assertEqual([self.clock.now()], told_at)
 
+    def stop(self) -> None:
+        """Have nova-compute stop, within what Nova reserves for it."""
+        began_at = self.clock.now()
+        self.driver.cleanup_host('source')
+        self.seconds = self.clock.now() - began_at
+        self.stock['cleanup_host'].assert_called_once()
+        self.assertLess(self.seconds, 20)
+
+    def test_a_migration_that_releases_memory_is_cancelled_by_then(
+        self,
+    ) -> None:
+        self.clock.thread(self.migrate).start()
+        self.clock.wait(3)
+        self.assertGreater(self.guest.missing_kib, 0)
+        self.recover.side_effect = lambda *_a, **_k: self.assert_whole()
+        self.stop()
+        self.recover.assert_called_once_with(
+            self.context,
+            self.instance,
+            'dest',
+            self.migrate_data,
+            migration_status='cancelled',
+        )
+        self.stock['live_migration'].assert_not_called()
+        self.assert_whole()
+
+    def test_a_transfer_goes_on_with_the_guest_whole(self) -> None:
+        self.stock['live_migration'].side_effect = lambda *_a: self.clock.wait(
+            3600
+        )
+        self.clock.thread(self.migrate).start()
+        self.clock.wait(60)
+        self.assertGreater(self.guest.missing_kib, 3 * GIB)
+        self.stop()
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+        self.assertLess(self.seconds, 1)
+        self.recover.assert_not_called()
+        self.assertEqual([], self.log_lines('WARNING'))
+
+    def test_a_landing_is_waited_for(self) -> None:
+        self.driver.init_host('dest')
+        owe(self.guest)
+        self.driver.post_live_migration_at_destination(
+            self.context, self.instance, []
+        )
+        self.clock.wait(0)
+        self.stop()
+        self.assert_whole()
+
+    def test_a_guest_that_takes_long_is_left_to_the_next_start(self) -> None:
+        self.driver.init_host('dest')
+        owe(self.guest)
+        self.guest.deflate_kib_per_second = 100 * MIB  # for half a minute
+        self.driver.post_live_migration_at_destination(
+            self.context, self.instance, []
+        )
+        self.clock.wait(0)
+        self.stop()
+        (line,) = self.log_lines('WARNING')
+        self.assertIn('Restoring memory of the guest is slow', line)
+        self.assertIsNotNone(self.guest.metadata)
+
+    def test_nothing_is_released_any_more(self) -> None:
+        self.stop()
+        self.migrate()
+        self.assertEqual(['compute_freemem_skip_interrupted'], self.events())
+        self.stock['live_migration'].assert_called_once()
+        self.assertEqual([], self.domain.called('write_metadata'))
+
 
 class RequestIdTest(base.TestCase):
     """An operator looks for a request in the log of nova-compute."""
+
+    @contextlib.contextmanager
+    def lend_a_spoilt_one(self, _connections: object) -> Iterator[mock.Mock]:
+        host = mock.Mock(spec=hosts.Host)
+        host.journal_entries.return_value = {}
+        host.guest.return_value.read_metadata.return_value = 'not XML'
+        yield host
 
     def test_a_landing_is_logged_with_the_request(self) -> None:
         self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
@@ -912,20 +1075,22 @@ class RequestIdTest(base.TestCase):
             nova_driver.LibvirtDriver, 'post_live_migration_at_destination'
         )
         self.patch_autospec(
-            driver.FreememLibvirtDriver,
-            '_guest',
-            side_effect=ZeroDivisionError,
+            hosts.Connections, 'host', side_effect=self.lend_a_spoilt_one
         )
         log = self.useFixture(base.NovaLog())
-        ours = driver.FreememLibvirtDriver('api', engine=mock.Mock())
+        self.patch_autospec(nova_driver.LibvirtDriver, 'init_host')
+        ours = driver.FreememLibvirtDriver(
+            'api', engine=mock.Mock(policy=fakes.make_policy())
+        )
+        ours.init_host('dest')
+        self.addCleanup(ours._reconciler.stop)
         request = context.RequestContext(is_admin=False)
         ours.post_live_migration_at_destination(
             request, objects.Instance(uuid=UUID), []
         )
-        for thread in threading.enumerate():
-            if thread.name.startswith('freemem-'):
-                thread.join(60)
-        (line,) = log.lines('Could not restore memory of the guest')
+        with ours._reconciler.hold(UUID, 60):
+            pass
+        (line,) = log.lines('The journal entry of the guest cannot be read')
         self.assertIn(f'[None {request.request_id} ', line)
         self.assertIn(f'[instance: {UUID}]', line)
 
@@ -1052,9 +1217,14 @@ class DomainTest(base.TestCase):
         self.assertIs(mock.sentinel.handle, domain._handle)
         ours._host.get_guest.assert_called_once_with(instance)
 
-    def test_so_is_the_connection(self) -> None:
+    def test_its_memory_is_restored_by_a_connection_of_its_own(self) -> None:
         self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
-        ours = driver.FreememLibvirtDriver('api', engine=mock.Mock())
+        ours = driver.FreememLibvirtDriver(
+            'api', engine=mock.Mock(policy=fakes.make_policy())
+        )
         ours._host = mock.create_autospec(nova_host.Host, instance=True)
-        connection = ours._reconciler._host._connect()
-        self.assertIs(ours._host.get_connection.return_value, connection)
+        ours._host._uri = 'qemu:///system'
+        with ours._reconciler._host() as host:
+            self.assertIs(ours._host._connect.return_value, host._connect())
+        ours._host._connect.assert_called_once_with('qemu:///system', False)
+        ours._host.get_connection.assert_not_called()

@@ -143,14 +143,24 @@ class LoaderTest(base.ConfTestCase):
         self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
 
     def test_nova_can_log_its_options_though_ours_are_wrong(self) -> None:
-        for text in ('enabled = true', 'enabled = false', 'enabled = perhaps'):
+        for text in (
+            'enabled = true',
+            'enabled = false',
+            'enabled = perhaps',
+            'enabled = $perhaps',
+        ):
             conf = self.conf(f'[freemem]\n{text}\nheadroom_percent = 900\n')
             error = self.assertRaises(
                 exceptions.ConfigInvalid, loader.prepare, conf, None
             )
             self.assertIn('[freemem]', str(error))
-            conf.log_opt_values(logging.getLogger(__name__), logging.DEBUG)
-            self.assertRaises(cfg.NoSuchOptError, getattr, conf, 'freemem')
+            for _start_and_sighup in range(2):
+                conf.log_opt_values(logging.getLogger(__name__), logging.INFO)
+                conf.mutate_config_files()
+            self.assertTrue(conf.reload_config_files())
+            self.assertRegex(
+                self.log.output, r'freemem\.headroom_percent += 900\n'
+            )
 
     def test_nova_logs_our_options_where_they_are_right(self) -> None:
         conf = self.conf(ENABLED)
@@ -224,11 +234,11 @@ class NovaTest(base.ConfTestCase):
             )
 
     def test_each_private_method_is_looked_at(self) -> None:
-        def changed(self: Any, other: Any, more: Any) -> None: ...
+        def changed(self: Any, a: Any, b: Any, c: Any) -> None: ...
 
         for owner, name in (
             (nova_host.Host, 'get_guest'),
-            (nova_host.Host, 'get_connection'),
+            (nova_host.Host, '_connect'),
             (manager.ComputeManager, '_rollback_live_migration'),
         ):
             self.assertIn(

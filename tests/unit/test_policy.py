@@ -12,7 +12,6 @@
 
 """What the operator wrote, as one policy."""
 
-from nova_freemem import conf as freemem_conf
 from nova_freemem import exceptions
 from nova_freemem import policy
 from tests import base
@@ -23,9 +22,7 @@ from tests.simulation.fakes import MIB
 
 class PolicyTest(base.ConfTestCase):
     def read(self, text: str) -> policy.Policy:
-        return policy.Policy.from_conf(
-            freemem_conf.read_apart(self.conf(f'[freemem]\n{text}\n'))
-        )
+        return policy.Policy.from_conf(self.registered(f'[freemem]\n{text}\n'))
 
     def problem(self, text: str) -> str:
         return str(
@@ -133,6 +130,21 @@ class PolicyTest(base.ConfTestCase):
         problem = self.problem('enabled = maybe')
         self.assertIn('enabled', problem)
         self.assertIn('maybe', problem)
+
+    def test_a_value_that_refers_to_no_option(self) -> None:
+        self.assertEqual(
+            '[freemem] mode: cannot be read: no such option fastest in group '
+            '[DEFAULT]',
+            self.problem('mode = $fastest'),
+        )
+
+    def test_changes_are_told_option_by_option(self) -> None:
+        before = self.read('')
+        self.assertEqual('', before.changes(before))
+        self.assertEqual(
+            'enabled: False -> True, headroom_percent: 5 -> 7',
+            self.read('enabled = true\nheadroom_percent = 7').changes(before),
+        )
 
     def test_headroom_is_a_share_but_never_below_the_floor(self) -> None:
         headroom = fakes.make_policy(

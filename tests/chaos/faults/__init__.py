@@ -17,10 +17,13 @@ from collections.abc import Callable
 from collections.abc import Mapping
 import functools
 
+from tests.chaos.faults import commands
 from tests.chaos.faults import emulators
 from tests.chaos.faults import guests
 from tests.chaos.faults import hosts
+from tests.chaos.faults import operations
 from tests.chaos.faults import operators
+from tests.chaos.faults import plugins
 from tests.chaos.faults import services
 from tests.chaos.faults.base import Fault
 
@@ -34,18 +37,40 @@ MAKE: Mapping[str, Callable[[], Fault]] = {
         for name, make in (
             ('compute', services.ComputeKilled),
             ('libvirtd', services.LibvirtdRestarted),
+            ('libvirtd-alone', services.LibvirtdAlone),
             ('qemu', emulators.Killed),
             ('disk', hosts.DiskFull),
+            ('others-qemu', emulators.AnotherStopped),
+            ('several-compute', services.ComputeKilled),
+            ('several-libvirtd', services.LibvirtdAlone),
         )
     },
     'compute-both': functools.partial(services.ComputeKilled, *_BOTH),
     'link-interrupted': hosts.LinkCut,
     'link-cut': hosts.LinkCut,
     'broker': services.BrokerRestarted,
+    'broker-stalled': services.BrokerStalled,
+    'several-broker-stalled': services.BrokerStalled,
+    'placement-down': services.PlacementDown,
+    'restore-command': commands.Restore,
+    'several-restore-command': commands.Restore,
+    'repair-command': commands.Repair,
+    'plugin-disabled': plugins.Disabled,
+    'plugin-removed': plugins.Removed,
+    'plugin-newer': plugins.Newer,
+    'hard-reboot': operations.HardReboot,
+    'resize': operations.Resize,
+    'rebuild': operations.Rebuild,
+    'rescue': operations.Rescue,
+    'suspend': operations.Suspend,
+    'shelve': operations.Shelve,
+    'snapshot': operations.Snapshot,
+    'evacuate': operations.Evacuate,
     'host-clock': hosts.ClockJumped,
     'guest-paused': operators.Paused,
     'server-deleted': operators.Deleted,
     'abort': operators.Aborted,
+    'several-abort': operators.Aborted,
     'force-complete': operators.Forced,
     'balloon-moved': operators.BalloonMoved,
     **{

@@ -14,12 +14,22 @@
 """What a fault is."""
 
 import abc
+from collections.abc import Iterator
+import contextlib
+
+from openstack import exceptions as sdk_exceptions
 
 from tests.chaos.stage import Stage
 
 
 class Fault(abc.ABC):
-    """A fault; one object for each time it is injected."""
+    """A fault; one object for each time it is injected.
+
+    :ivar remarks: what else was done to recover from it, a few words each.
+    """
+
+    def __init__(self) -> None:
+        self.remarks: list[str] = []
 
     def prepare(self, stage: Stage) -> None:
         """Prepare the fault, so that injecting it takes no time."""
@@ -48,3 +58,12 @@ class Fault(abc.ABC):
 
 class Refusal(Exception):
     """Nova refused a request; nothing was done."""
+
+
+@contextlib.contextmanager
+def refusable() -> Iterator[None]:
+    """Make an error of Nova's API a refusal."""
+    try:
+        yield
+    except sdk_exceptions.HttpException as refusal:
+        raise Refusal(str(refusal.details or refusal)) from refusal

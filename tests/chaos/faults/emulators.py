@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The guest's QEMU is killed."""
+"""The QEMU of the guest, or of another one, is killed or stopped."""
 
 import contextlib
 import pathlib
@@ -36,26 +36,59 @@ class Killed(base.Fault):
     """
 
     def __init__(self, side: str) -> None:
+        super().__init__()
         self._side = side
 
     def inject(self, stage: Stage) -> None:
         """Kill the guest's QEMU on one host."""
-        _qemu(stage.host(self._side), stage.server.id).kill()
+        find(stage.host(self._side), stage.server.id).kill()
 
     def recover(self, stage: Stage) -> None:
         """Start the guest again, unless it runs."""
         revive(stage)
 
 
-def _qemu(host: lab_host.Host, uuid: str) -> psutil.Process:
-    """Find the process that runs a guest on one host."""
+class AnotherStopped(base.Fault):
+    """The QEMU of another guest is stopped, as by storage that hangs.
+
+    :param side: ``source`` or ``destination``.
+    """
+
+    def __init__(self, side: str) -> None:
+        super().__init__()
+        self._side = side
+        self._stopped: psutil.Process | None = None
+
+    def inject(self, stage: Stage) -> None:
+        """Stop the first that is on one host, or on its way there."""
+        host = stage.host(self._side)
+        for other in stage.others:
+            with contextlib.suppress(steps.LabError):
+                self._stopped = find(host, other.server.id)
+                self._stopped.suspend()
+                other.is_stopped = True
+                return
+        raise steps.LabError('stop QEMU', f'none runs on {host.name}')
+
+    def recover(self, stage: Stage) -> None:
+        """Have it go on."""
+        if self._stopped is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._stopped.resume()
+
+
+def find(host: lab_host.Host, uuid: str) -> psutil.Process:
+    """Find the process that runs a guest on one host.
+
+    :raises LabError: there is none.
+    """
     inside = _network(namespaces.pid_of(host.layout))
     for process in psutil.process_iter(['cmdline']):
         if uuid in (process.info['cmdline'] or []):
             with contextlib.suppress(OSError):
                 if _network(process.pid) == inside:
                     return process
-    raise steps.LabError('kill QEMU', f'none runs on {host.name}')
+    raise steps.LabError('find QEMU', f'none runs on {host.name}')
 
 
 def _network(pid: int | None) -> pathlib.Path:

@@ -65,6 +65,7 @@ class InGuest(base.Fault):
     """
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self._script = SCRIPTS[name]
         self._is_armed = False
 

@@ -27,6 +27,7 @@ from tests.lab import layout
 from tests.lab import network
 
 _CLOCK_SOURCE = pathlib.Path(__file__).with_name('clock.c')
+_PRELOAD, _OFFSET = 'LD_PRELOAD', 'FREEMEM_CLOCK_OFFSET'
 _HOUR_SECONDS = 3600
 _END_SECONDS = 60
 
@@ -69,6 +70,7 @@ class DiskFull(base.Fault):
     """
 
     def __init__(self, side: str) -> None:
+        super().__init__()
         self._side = side
 
     def inject(self, stage: Stage) -> None:
@@ -110,8 +112,8 @@ class ClockJumped(base.Fault):
         _restart(
             stage,
             {
-                'LD_PRELOAD': str(library()),
-                'FREEMEM_CLOCK_OFFSET': str(_offset_file()),
+                _PRELOAD: str(library()),
+                _OFFSET: str(_offset_file()),
             },
         )
 
@@ -157,6 +159,7 @@ def _set_offset(seconds: int) -> None:
 def _restart(stage: Stage, env: dict[str, str]) -> None:
     one: compute.Compute = stage.compute('source')
     one.stop()
-    one.environment.clear()
+    for name in (_PRELOAD, _OFFSET):
+        one.environment.pop(name, None)
     one.environment.update(env)
     stage.start_computes()

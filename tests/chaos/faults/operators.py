@@ -13,13 +13,11 @@
 
 """What people do meanwhile, through Nova's API or on a host."""
 
-from collections.abc import Iterator
 import contextlib
 import json
 
 import libvirt
 import libvirt_qemu
-from openstack import exceptions as sdk_exceptions
 from openstack.compute.v2 import server_migration
 
 from tests.chaos import arguments
@@ -68,7 +66,7 @@ class Deleted(base.Fault):
 
     def inject(self, stage: Stage) -> None:
         """Delete it."""
-        with _refusable():
+        with base.refusable():
             stage.cloud.api.compute.delete_server(stage.server.id)
 
     def recover(self, stage: Stage) -> None:
@@ -87,7 +85,7 @@ class Aborted(base.Fault):
 
     def inject(self, stage: Stage) -> None:
         """Abort the migration."""
-        with _refusable():
+        with base.refusable():
             for running in _migrations(stage):
                 stage.cloud.api.compute.abort_server_migration(
                     running.id, stage.server.id, ignore_missing=False
@@ -99,7 +97,7 @@ class Forced(base.Fault):
 
     def inject(self, stage: Stage) -> None:
         """Force the migration to complete."""
-        with _refusable():
+        with base.refusable():
             for running in _migrations(stage):
                 stage.cloud.api.compute.force_complete_server_migration(
                     running.id, stage.server.id
@@ -123,11 +121,3 @@ def _migrations(
     if not found:
         raise base.Refusal('Nova has no migration in progress')
     return found
-
-
-@contextlib.contextmanager
-def _refusable() -> Iterator[None]:
-    try:
-        yield
-    except sdk_exceptions.HttpException as refusal:
-        raise base.Refusal(str(refusal.details or refusal)) from refusal

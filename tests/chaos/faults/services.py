@@ -20,6 +20,8 @@ from tests.lab import layout
 from tests.lab import libvirtd
 from tests.lab import processes
 from tests.lab.services import broker
+from tests.lab.services import placement
+from tests.lab.services import service
 from tests.lab.services import settings
 
 
@@ -30,6 +32,7 @@ class ComputeKilled(base.Fault):
     """
 
     def __init__(self, *sides: str) -> None:
+        super().__init__()
         self._sides = sides
 
     def inject(self, stage: Stage) -> None:
@@ -49,6 +52,7 @@ class LibvirtdRestarted(base.Fault):
     """
 
     def __init__(self, side: str) -> None:
+        super().__init__()
         self._side = side
 
     def inject(self, stage: Stage) -> None:
@@ -68,15 +72,69 @@ class LibvirtdRestarted(base.Fault):
         emulators.revive(stage)
 
 
+class LibvirtdAlone(LibvirtdRestarted):
+    """libvirtd is killed and started; nova-compute is not restarted.
+
+    With native threads, as in Nova 34, nova-compute waits for itself for ever
+    if libvirtd ends while it deals with an event of a guest: the thread has
+    the lock of the connection, asks libvirt whether that is alive, and is
+    told then and there that it has been closed, which takes the same lock.
+    """
+
+    def recover(self, stage: Stage) -> None:
+        """Start a guest that was lost in post-copy again.
+
+        nova-compute is restarted after all if it hangs.
+        """
+        emulators.revive(stage)
+        if not stage.is_idle(stage.server):
+            self.remarks.append(f'nova-compute hung, {self._side}')
+            super().recover(stage)
+
+
 class BrokerRestarted(base.Fault):
     """RabbitMQ is killed, and started again."""
 
     def inject(self, stage: Stage) -> None:
         """Kill RabbitMQ."""
-        _, rabbit = broker.daemons(settings.Settings(layout.LAB))
-        processes.kill(rabbit.pid_file)
+        processes.kill(_broker().pid_file)
 
     def recover(self, stage: Stage) -> None:
         """Start it; wait until both nova-computes are up again."""
         broker.bring_up(settings.Settings(layout.LAB))
         stage.start_computes()
+
+
+class BrokerStalled(base.Fault):
+    """RabbitMQ's connections stay open, and it does not answer."""
+
+    def inject(self, stage: Stage) -> None:
+        """Stop its processes."""
+        processes.suspend(_broker().pid_file)
+
+    def recover(self, stage: Stage) -> None:
+        """Have them go on; wait until both nova-computes are up again."""
+        processes.resume(_broker().pid_file)
+        stage.start_computes()
+
+
+def _broker() -> processes.Daemon:
+    _, rabbit = broker.daemons(settings.Settings(layout.LAB))
+    return rabbit
+
+
+class PlacementDown(base.Fault):
+    """The API of Placement is killed, and started later."""
+
+    def inject(self, stage: Stage) -> None:
+        """Kill it."""
+        for daemon in self._service().daemons:
+            processes.kill(daemon.pid_file)
+
+    def recover(self, stage: Stage) -> None:
+        """Start it again."""
+        service.start(self._service())
+
+    @staticmethod
+    def _service() -> service.Service:
+        return placement.describe(settings.Settings(layout.LAB))

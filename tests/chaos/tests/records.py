@@ -19,6 +19,7 @@ import dataclasses
 from typing import Any
 
 from tests.chaos import record
+from tests.lab import guest as lab_guest
 
 WHOLE_KIB = 768 * 1024
 
@@ -60,12 +61,30 @@ _MOVED: dict[str, Any] = {
     'whole_seconds': 7.25,
     'timeout_seconds': 30.0,
     'warnings': (),
+    'headroom': lab_guest.Headroom(0.0, 150 * 1024),
+}
+
+_OTHER: dict[str, Any] = {
+    'source': 'host2',
+    'stopped': False,
+    'runs_on': ('host1',),
+    'journal_entry': False,
+    'before': BEFORE,
+    'after': BEFORE,
+    'nova': NOVA,
+    'whole_seconds': 3.5,
+    'headroom': None,
 }
 
 
 def moved(**figures: Any) -> record.Record:
     """:returns: a guest that moved whole, with some figures chosen."""
     return record.Record(**{**_MOVED, **figures})
+
+
+def other(**figures: Any) -> record.Other:
+    """:returns: another guest that moved whole, with some figures chosen."""
+    return record.Other(**{**_OTHER, **figures})
 
 
 def after(**figures: Any) -> record.Account:

@@ -39,6 +39,7 @@ from tests.chaos.matrix import Cell
 from tests.chaos.phases import Phase
 from tests.chaos.tests import records as chaos_records
 from tests.lab import errors
+from tests.lab import guest as lab_guest
 
 
 class MatrixTest(base.TestCase):
@@ -62,6 +63,15 @@ class MatrixTest(base.TestCase):
     def test_a_choice_of_phases_and_faults_is_what_is_run(self) -> None:
         chosen = matrix.cells([Phase.RELEASING, Phase.LANDED], ['qemu-source'])
         self.assertEqual([Cell(Phase.RELEASING, 'qemu-source')], chosen)
+
+    def test_cells_with_several_guests_are_run_together(self) -> None:
+        several = [
+            cell.kind.several
+            for cell in matrix.cells()
+            if cell.phase is not Phase.POST_COPY
+        ]
+        self.assertEqual(sorted(several), several)
+        self.assertIn(True, several)
 
     def test_post_copy_comes_last_for_its_computes_are_restarted(
         self,
@@ -89,10 +99,11 @@ class WalkTest(base.TestCase):
         self.assertEqual(first, again)
         self.assertNotEqual(first, other)
 
-    def test_it_runs_every_cell(self) -> None:
+    def test_it_runs_every_cell_with_one_guest(self) -> None:
         cells = matrix.cells([Phase.RELEASING])
+        alone = {cell for cell in cells if not cell.kind.several}
         walked = itertools.islice(walk.steps(1, cells), len(cells))
-        self.assertEqual(set(cells), set(walked))
+        self.assertEqual(alone, set(walked))
 
 
 @ddt.ddt
@@ -164,7 +175,7 @@ class FindingsTest(base.TestCase):
         self.file = folder / 'chaos.json'
         self.findings = (
             record.Findings({'QEMU': '10.0.2'})
-            .plus(chaos_records.moved())
+            .plus(chaos_records.moved(others=(chaos_records.other(),)))
             .plus(chaos_records.moved(phase='landed', journal_entry=True))
             .plus(record.Inconclusive('journaled', 'broker', 'it ended'))
             .plus(chaos_records.moved(phase='transfer', plugin=False))
@@ -228,6 +239,29 @@ class FindingsTest(base.TestCase):
         self.assertEqual(
             'inconclusive', rows['RabbitMQ restarted']['journaled']
         )
+
+    def test_the_manual_shows_who_was_below_its_headroom(self) -> None:
+        self.assertIn(
+            'guests of 2 cells. In 2 of them it was never less',
+            tables.for_manual(self.findings),
+        )
+        short = lab_guest.Headroom(2.5, 90 * 1024)
+        other = chaos_records.other(headroom=short)
+        text = tables.for_manual(
+            self.findings.plus(
+                chaos_records.moved(fault='several-abort', others=(other,))
+            )
+        )
+        self.assertIn('guests of 3 cells. In 2 of them', text)
+        self.assertRegex(text, r'four guests aborted +releasing +2\.5 +90\n')
+
+    def test_the_manual_says_what_else_was_done_to_recover(self) -> None:
+        text = tables.for_manual(
+            self.findings.plus(
+                chaos_records.moved(remarks=('nova-compute hung',))
+            )
+        )
+        self.assertIn('moved 7.2 s (nova-compute hung)', text)
 
     def test_the_manual_counts_the_cells(self) -> None:
         self.assertIn(

@@ -128,6 +128,63 @@ class VerdictTest(base.TestCase):
         judged = self.judge(**gone)
         self.assertEqual(2, len(judged.wrong), judged.wrong)
 
+    @ddt.unpack
+    @ddt.data(
+        ({'whole_seconds': None}, 'not whole 30 s after'),
+        ({'journal_entry': True}, 'journal entry is still there'),
+        ({'after': after(checksum=18)}, 'the checksum'),
+        ({'after': after(boot_id='second')}, 'the guest was restarted'),
+        ({'after': None}, 'does not answer'),
+        ({'nova': nova(migration='error')}, 'the migration is error'),
+    )
+    def test_what_another_guest_has_lost_counts(
+        self, figures: dict[str, Any], why: str
+    ) -> None:
+        cell: dict[str, Any] = {
+            'fault': 'several-abort',
+            'runs_on': ('host1',),
+            'nova': nova(migration='cancelled'),
+        }
+        others = (chaos_records.other(), chaos_records.other(**figures))
+        judged = self.judge(**cell, others=others)
+        self.assertEqual('lost', judged.word)
+        (wrong,) = judged.wrong
+        self.assertIn('another guest, from host2: ', wrong)
+        self.assertIn(why, wrong)
+        judged = self.judge(**cell, others=others[:1])
+        self.assertEqual('whole', judged.word)
+
+    def test_a_guest_does_not_wait_for_a_fault_that_is_not_its_own(
+        self,
+    ) -> None:
+        landed: dict[str, Any] = {
+            'fault': 'others-qemu-destination',
+            'phase': 'landed',
+            'injected_in': ('landed', 'landed'),
+        }
+        meanwhile = self.judge(**landed, whole_seconds=12.0)
+        self.assertEqual('whole', meanwhile.word)
+        afterwards = self.judge(**landed, whole_seconds=47.0)
+        self.assertIn('until the end of the fault', *afterwards.wrong)
+
+    def test_an_operation_that_nova_refused_left_the_guest_whole(
+        self,
+    ) -> None:
+        refused = self.judge(fault='rebuild', refused='it is migrating')
+        self.assertEqual('whole', refused.word)
+        outside: dict[str, Any] = {
+            'phase': 'outside',
+            'injected_in': ('outside', 'outside'),
+            'runs_on': ('host1',),
+            'nova': nova(migration=None),
+        }
+        restored = self.judge(fault='restore-command', **outside)
+        self.assertEqual('whole', restored.word)
+        again = after(boot_id='second')
+        for fault, word in (('rebuild', 'whole'), ('suspend', 'lost')):
+            judged = self.judge(fault=fault, after=again, **outside)
+            self.assertEqual(word, judged.word)
+
     def test_what_is_lost_without_the_plugin_too_is_shown_as_that(
         self,
     ) -> None:

@@ -17,6 +17,7 @@ Its balloon statistics and its agent lie. It stalls, resizes its balloon as it
 likes and shuts itself down.
 """
 
+import functools
 import math
 import threading
 import types
@@ -26,7 +27,6 @@ from unittest import mock
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
 from nova_freemem.migrate import engine as engines
-from nova_freemem.migrate import restore_step
 from nova_freemem.migrate import source
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
@@ -37,7 +37,11 @@ from nova_freemem.release import watch
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
+from nova_freemem.restore import locks
+from nova_freemem.restore import reconciler
+from nova_freemem.restore import schedule
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt import host as hosts
 from nova_freemem.virt import memory_stats
 from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import handle
@@ -60,7 +64,7 @@ TRANSFER_SECONDS = 5.0
 # Beyond the deadline: the agent command that is in progress when it passes,
 # and closing a file; or restoring memory that the guest is slow to take.
 LATE_SECONDS = max(
-    agent.LATE_SECONDS, watch.TICK_SECONDS + restore_step.WAIT_SECONDS + 0.3
+    agent.LATE_SECONDS, watch.TICK_SECONDS + reconciler.WAIT_SECONDS + 0.3
 )
 
 _SEPARATOR = b'\x1f'
@@ -176,19 +180,31 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
         release_rates.ReleaseRates(),
         backoffs.Backoff(),
     )
+    reporter = reporters.Reporter(
+        None,
+        types.SimpleNamespace(uuid=host.UUIDString()),
+        'source',
+        event_queue.EventQueue(clock),
+    )
+    restorer = reconciler.Reconciler(
+        hosts.Connections(lambda: handle.Connection(host), 1).host,
+        locks.Locks(clock),
+        clock,
+        policy.reconcile_interval_seconds,
+        policy.restore_workers,
+    )
+    restorer.start()
     migration = source.SourceMigration(
         guests.Guest(host),
         engine,
-        reporters.Reporter(
-            None,
-            types.SimpleNamespace(uuid=host.UUIDString()),
-            'source',
-            event_queue.EventQueue(clock),
-        ),
+        reporter,
         'source',
         '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2',
         None,
         clock,
+        functools.partial(
+            restorer.restore_and_wait, host.UUIDString(), reporter
+        ),
     )
     started_at = clock.now()
     state = migration.prepare('dest')
@@ -203,7 +219,8 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
     ended_at = clock.now()
     migration.restore()
     seconds = clock.now() - ended_at
-    assert seconds <= restore_step.WAIT_SECONDS + 0.3, f'{seconds:.1f} s'
+    assert seconds <= reconciler.WAIT_SECONDS + 0.3, f'{seconds:.1f} s'
+    restorer.stop()
 
 
 def _check_event(event: events.Event) -> None:
@@ -218,4 +235,6 @@ def _check_targets(host: handle.Handle) -> None:
     for target_kib in host.targets_kib:
         assert floor_kib <= target_kib <= MEMORY_KIB, target_kib
     if host.targets_kib and host.running:
-        assert host.targets_kib[-1] == MEMORY_KIB, 'it stays shrunk'
+        # It may have ended between the two halves of a nudge.
+        least_kib = MEMORY_KIB - schedule.NUDGE_KIB
+        assert host.targets_kib[-1] >= least_kib, 'it stays shrunk'

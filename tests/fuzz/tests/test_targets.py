@@ -35,6 +35,7 @@ from nova_freemem.plan import eligibility
 from nova_freemem.plan import planner
 from nova_freemem.release import balloon
 from nova_freemem.restore import journal
+from nova_freemem.restore import reconciler
 from nova_freemem.virt import guest as guests
 from tests import base
 from tests.fuzz import __main__ as command
@@ -149,7 +150,9 @@ class OracleTest(base.TestCase):
         self.assert_found('migration')
 
     def test_a_guest_that_stays_shrunk(self) -> None:
-        self.patch(journal, 'read', lambda _domain: None)
+        self.patch(
+            reconciler.Reconciler, 'restore_and_wait', lambda *_args: True
+        )
         self.assert_found('migration')
 
     def test_an_agent_that_is_waited_for_too_long(self) -> None:

@@ -23,6 +23,7 @@ import psutil
 from tests import base
 from tests.lab import layout
 from tests.lab import processes
+from tests.lab import steps
 
 _FOREVER = ('sleep', '60')
 
@@ -81,6 +82,24 @@ class DaemonTest(base.TestCase):
             pass
         daemon.stop()
         self.assertFalse(daemon.alive)
+
+    def test_a_suspended_process_and_its_children_go_on_later(self) -> None:
+        daemon = self.daemon('sh', '-c', 'sleep 60 & echo $!; wait')
+        daemon.start()
+        child = None
+        while not child:
+            child = daemon.log.read_text()
+        for do, states in (
+            (processes.suspend, {psutil.STATUS_STOPPED}),
+            (processes.resume, {psutil.STATUS_SLEEPING}),
+        ):
+            do(daemon.pid_file)
+            both = (daemon.pid, int(child))
+            steps.wait_for(
+                lambda: {_state(pid) for pid in both} == states,  # noqa: B023
+                f'{states}',
+                10,
+            )
 
     def test_a_process_that_ends_early_is_reported_with_its_log(self) -> None:
         daemon = dataclasses.replace(

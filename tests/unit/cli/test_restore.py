@@ -127,13 +127,14 @@ class RestoreTest(base.CommandTestCase):
         self.assertEqual(f'{UUID}: restored already\n', self.out)
 
     def add_guest_before_its_release(
-        self, source: str, age_seconds: float
+        self, source: str, age_seconds: float, node: str | None = None
     ) -> fakes.SimulatedGuest:
         """:returns: a guest that has all its memory, and an entry."""
         guest = self.add_guest()
         guest.actual_kib = guest.target_kib = guest.definition_kib = 4 * GIB
         guest.metadata = fakes.make_entry(
             source=source,
+            node=node,
             released_at=datetime.datetime.fromtimestamp(
                 self.clock.wall() - age_seconds, datetime.UTC
             ),
@@ -152,6 +153,13 @@ class RestoreTest(base.CommandTestCase):
             line,
         )
         self.assertIn('is kept', line)
+
+    def test_so_it_is_where_nova_has_another_name_for_the_host(self) -> None:
+        guest = self.add_guest_before_its_release('compute-7', 60, 'host1')
+        entry = guest.metadata
+        self.assertEqual(0, self.run_command('restore', '--all'))
+        self.assertEqual(entry, guest.metadata)
+        self.assertIn('is kept', self.out)
 
     def test_a_whole_guest_that_landed_here_has_its_entry_erased(self) -> None:
         guest = self.add_guest_before_its_release('host2', 60)

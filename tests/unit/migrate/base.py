@@ -21,7 +21,6 @@ from unittest import mock
 
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
-from nova_freemem.migrate import destination
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import source
 from nova_freemem.plan import backoff as backoffs
@@ -99,6 +98,7 @@ class World:
 
     def start_again(self, os_type: str | None = None) -> None:
         """Let the guest be migrated, once more."""
+        self.reconciler = self.make_reconciler(self.source)
         self.migration = source.SourceMigration(
             self.source,
             self.engine,
@@ -107,17 +107,24 @@ class World:
             UUID,
             os_type,
             self.clock,
+            functools.partial(
+                self.reconciler.restore_and_wait, fakes.UUID, self.reporter
+            ),
         )
 
-    def start_compute(self, host: str) -> reconciler.Reconciler:
-        """Let nova-compute start on a host, with its reconciler."""
-        restorer = reconciler.Reconciler(
-            fakes.FakeHost(fakes.FakeGuest(self.guest, host)),
+    def make_reconciler(self, guest: fakes.FakeGuest) -> reconciler.Reconciler:
+        """:returns: that of a guest's host; whoever waits does its work."""
+        return reconciler.Reconciler(
+            fakes.FakeHost(guest).lend,
             locks.Locks(self.clock),
             self.clock,
             self.engine.policy.reconcile_interval_seconds,
             self.engine.policy.restore_workers,
         )
+
+    def start_compute(self, host: str) -> reconciler.Reconciler:
+        """Let nova-compute start on a host, with its reconciler."""
+        restorer = self.make_reconciler(fakes.FakeGuest(self.guest, host))
         restorer.start()
         return restorer
 
@@ -146,7 +153,9 @@ class World:
     def land(self) -> None:
         """Let the guest land, and its memory be restored."""
         self.guest.host = 'dest'
-        destination.restore_memory(self.destination, self.reporter, self.clock)
+        self.make_reconciler(self.destination).restore_and_wait(
+            fakes.UUID, self.reporter, None
+        )
 
     def is_whole(self) -> bool:
         """:returns: whether the guest has all, and the journal is empty."""

@@ -23,17 +23,17 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from nova_freemem.migrate import restore_step
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release.requests import Request
+from nova_freemem.restore import reconciler
 from tests.simulation.fakes import MIB
 from tests.unit.migrate import base as migrate_base
 
 DOC = pathlib.Path(__file__).parents[3] / 'doc' / 'source'
 
 DEADLINE_SECONDS = 10
-# One such call, and what a restore waits for a job and for the guest.
-ADDED_SECONDS = 30 + restore_step.JOB_WAIT_SECONDS + restore_step.WAIT_SECONDS
+# One such call, and what a migration waits for the guest to be restored.
+ADDED_SECONDS = 30 + reconciler.WAIT_SECONDS
 # Ticks, and what the agent takes.
 NOISE_SECONDS = 0.5
 
@@ -66,6 +66,8 @@ class StuckJobTest(migrate_base.MigrationTestCase):
             ),
         )
         world.start_again()
+        world.reconciler.start()
+        self.addCleanup(world.reconciler.stop)
         calls = Calls(last, lambda: self.set_job(world, shown, True))
         world.source.calls = calls
         if request is not None:

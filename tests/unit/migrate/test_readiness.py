@@ -13,10 +13,14 @@
 """Whether a destination restores memory, asked of a Placement."""
 
 import dataclasses
+import logging
 import threading
 import time
 from typing import Any
 from unittest import mock
+
+from oslo_context import context
+from oslo_context import fixture as context_fixture
 
 from nova_freemem.migrate import readiness
 from nova_freemem.plan.reasons import Reason
@@ -105,6 +109,20 @@ class DestinationsTest(base.TestCase):
         self.providers = []
         self.clock.wait(301)
         self.assertIsNotNone(self.destinations.skip('dest'))
+
+    def test_what_goes_wrong_is_logged_with_novas_request(self) -> None:
+        log = self.useFixture(base.NovaLog())
+        request = context.RequestContext()
+        self.addCleanup(context_fixture.ClearRequestContext().setUp)
+
+        def fail(_url: str, version: str) -> Response:
+            logging.getLogger(readiness.__name__).warning('Placement is down')
+            raise OSError('connection refused')
+
+        self.get.side_effect = fail
+        self.assertIsNotNone(self.destinations.skip('dest'))
+        (line,) = log.lines('Placement is down')
+        self.assertIn(f'[None {request.request_id} ', line)
 
     def test_what_is_known_of_old_destinations_is_forgotten(self) -> None:
         for number in range(100):

@@ -19,7 +19,6 @@ from typing import Any
 import testtools
 
 from nova_freemem import exceptions
-from nova_freemem.migrate import restore_step
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
@@ -27,6 +26,7 @@ from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
 from nova_freemem.release.requests import Request
 from nova_freemem.restore import journal
+from nova_freemem.restore import reconciler
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
@@ -184,16 +184,22 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         self.assertEqual([], world.source.called('set_balloon_kib'))
         self.assertEqual([], world.source.called('write_metadata'))
 
-    def test_an_abort_at_any_moment_is_obeyed_or_passed_on(self) -> None:
+    def test_an_abort_at_any_moment_is_obeyed_or_left_for_the_transfer(
+        self,
+    ) -> None:
         for tenths in range(0, 120, 3):
             world = self.make_world()
             world.request_after(tenths / 10, Request.ABORT)
             goes_on = world.prepare()
-            world.clock.wait(60)
             self.assertEqual(
                 not goes_on, Request.ABORT in world.accepted_requests
             )
-            if not goes_on:
+            if goes_on:
+                world.clock.wait(60)
+                self.assertEqual(
+                    Request.ABORT, world.migration.requests.close()
+                )
+            else:
                 self.assertTrue(world.is_whole())
 
     def test_force_complete_keeps_what_was_released_and_transfers(
@@ -205,6 +211,44 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         self.assertEqual([EndReason.FORCE_COMPLETE], world.ends())
         self.assertGreater(world.guest.missing_kib, 1000 * MIB)
         self.assertIsNotNone(world.guest.metadata)
+
+    def test_a_shutdown_restores_everything_and_cancels_the_migration(
+        self,
+    ) -> None:
+        world = self.make_world()
+        world.clock.after(3, world.migration.shut_down)
+        started_at = world.clock.now()
+        self.assertFalse(world.prepare())
+        self.assertEqual([EndReason.SHUTDOWN], world.ends())
+        self.assertTrue(world.is_whole())
+        self.assertFalse(world.migration.is_settled())
+        self.assertLess(world.clock.now() - started_at, 10)
+
+    def test_a_shutdown_before_a_release_leaves_the_migration_to_nova(
+        self,
+    ) -> None:
+        world = self.make_world(agent=fakes.SimulatedAgent(latency_seconds=2))
+        world.clock.after(1, world.migration.shut_down)
+        self.assertTrue(world.prepare())
+        self.assertEqual([], world.source.called('write_metadata'))
+        with world.transfer():
+            world.clock.wait(0)
+            self.assertTrue(world.migration.is_settled())
+        self.assertEqual([Reason.INTERRUPTED], world.reasons())
+
+    def test_a_shutdown_at_any_moment_leaves_the_guest_whole(self) -> None:
+        for mode in ('before', 'auto', 'during'):
+            for tenths in range(0, 120, 3):
+                world = self.make_world(mode=mode)
+                world.clock.after(tenths / 10, world.migration.shut_down)
+                if world.prepare():
+                    with world.transfer():
+                        world.clock.wait(20)
+                        self.assertTrue(world.migration.is_settled())
+                        world.guest.check()
+                        self.assertEqual(0, world.guest.missing_kib)
+                    world.land()
+                self.assertTrue(world.is_whole(), (mode, tenths))
 
     def test_a_guest_that_stops_half_way_keeps_a_partial_gain(self) -> None:
         world = self.make_world(inflates_down_to_kib=2 * GIB)
@@ -242,7 +286,7 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         self.assertFalse(world.prepare())
         world.migration.restore()
         self.assertAlmostEqual(
-            3 + restore_step.WAIT_SECONDS,
+            3 + reconciler.WAIT_SECONDS,
             world.clock.now() - started_at,
             delta=0.3,
         )
@@ -501,6 +545,46 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
             )
             world.land()
             self.assertTrue(world.is_whole())
+
+    def test_a_shutdown_restores_the_guest_and_the_transfer_goes_on(
+        self,
+    ) -> None:
+        for seconds in (2, 20):
+            world = self.make_releasing()
+            with world.transfer():
+                world.clock.wait(seconds)
+                self.assertFalse(world.migration.is_settled())
+                world.migration.shut_down()
+                world.clock.wait(1)
+                self.assertTrue(world.migration.is_settled())
+                self.assertEqual(4 * GIB, world.guest.target_kib)
+                # The destination will see that it is whole.
+                self.assertIsNotNone(world.guest.metadata)
+            self.assertFalse(world.migration.is_settled())
+            self.assertEqual(
+                seconds == 20, world.reporter.shutdown_during_transfer.called
+            )
+            world.land()
+            self.assertTrue(world.is_whole())
+
+    def test_a_shutdown_as_the_transfer_starts_is_not_missed(self) -> None:
+        world = self.make_releasing()
+        world.migration.shut_down()
+        with world.transfer():
+            world.clock.wait(1)
+            self.assertEqual(4 * GIB, world.guest.target_kib)
+
+    def test_after_a_shutdown_nobody_backs_off(self) -> None:
+        world = self.make_releasing()
+        with world.transfer():
+            world.clock.wait(20)
+            world.migration.shut_down()
+        world.migration.restore()
+        world.start_again()
+        self.assertTrue(world.prepare())
+        with world.transfer():
+            pass
+        self.assertNotIn(Reason.BACKING_OFF, world.reasons())
 
     def test_after_pressure_the_next_release_is_skipped(self) -> None:
         world = self.make_releasing()

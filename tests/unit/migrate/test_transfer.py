@@ -59,6 +59,18 @@ class TransferWatchTest(base.TestCase):
         watch.stop()
         self.assertEqual([Request.TRANSFER_ENDED], self.seen)
 
+    def test_a_shutdown_ends_the_tasks_and_not_the_transfer(self) -> None:
+        watch = transfer.TransferWatch([self.task, self.task])
+        watch.start()
+        self.assertFalse(watch.is_unwatched())
+        watch.submit(Request.SHUTDOWN)
+        for thread in watch._threads:
+            thread.join()
+        self.assertTrue(watch.is_unwatched())
+        watch.stop()
+        self.assertFalse(watch.is_unwatched())
+        self.assertEqual([Request.SHUTDOWN] * 2, self.seen)
+
     def test_what_never_started_can_be_stopped(self) -> None:
         transfer.TransferWatch([self.task]).stop()
         self.assertEqual([], self.seen)

@@ -29,17 +29,25 @@ class RequestsTest(base.TestCase):
         self.assertTrue(requests.arrived.is_set())
         self.assertEqual(Request.FORCE_COMPLETE, requests.close())
 
-    def test_an_abort_outranks_a_force_complete_whoever_was_first(
-        self,
-    ) -> None:
-        for given in (
+    def test_one_outranks_another_whoever_was_first(self) -> None:
+        for counts, other in (
             (Request.ABORT, Request.FORCE_COMPLETE),
-            (Request.FORCE_COMPLETE, Request.ABORT),
+            (Request.ABORT, Request.SHUTDOWN),
+            (Request.SHUTDOWN, Request.FORCE_COMPLETE),
+            (Request.SHUTDOWN, Request.TRANSFER_ENDED),
         ):
-            requests = Requests()
-            for request in given:
-                self.assertTrue(requests.submit(request))
-            self.assertEqual(Request.ABORT, requests.close())
+            for given in ((counts, other), (other, counts)):
+                requests = Requests()
+                for request in given:
+                    self.assertTrue(requests.submit(request))
+                self.assertEqual(counts, requests.close())
+
+    def test_a_request_is_taken_once(self) -> None:
+        requests = Requests()
+        requests.submit(Request.ABORT)
+        self.assertEqual(
+            [Request.ABORT, None], [requests.close(), requests.close()]
+        )
 
     def test_a_request_that_comes_late_is_for_the_transfer(self) -> None:
         requests = Requests()

@@ -148,17 +148,22 @@ class EndReasonTest(base.TestCase):
             ),
         )
 
-    def test_an_abort_outranks_everything(self) -> None:
-        for released_mib in (0, 3072, 3500, -500):
-            self.assertEqual(
-                EndReason.ABORTED,
-                end_reason(
-                    0,
-                    released_mib,
-                    request=Request.ABORT,
-                    deadline_passed=True,
-                ),
-            )
+    def test_an_abort_and_a_shutdown_outrank_everything(self) -> None:
+        for request, end in (
+            (Request.ABORT, EndReason.ABORTED),
+            (Request.SHUTDOWN, EndReason.SHUTDOWN),
+        ):
+            self.assertTrue(end.restores)
+            for released_mib in (0, 3072, 3500, -500):
+                self.assertEqual(
+                    end,
+                    end_reason(
+                        0,
+                        released_mib,
+                        request=request,
+                        deadline_passed=True,
+                    ),
+                )
 
     def test_a_balloon_that_somebody_else_moves_is_noticed(self) -> None:
         self.assertEqual(EndReason.NOT_OURS, end_reason(0, 3073.1))
@@ -198,9 +203,22 @@ class EndReasonTest(base.TestCase):
             end_reason(0, 400, request=Request.TRANSFER_ENDED),
         )
 
+    def test_it_ends_with_post_copy_even_where_it_has_all(self) -> None:
+        for released in (400, 3072):
+            self.assertEqual(
+                EndReason.POST_COPY,
+                end_reason(0, released, request=Request.POST_COPY),
+            )
+
     def test_what_restores_at_once(self) -> None:
         self.assertEqual(
-            {EndReason.ABORTED, EndReason.NO_EFFECT, EndReason.PRESSURE},
+            {
+                EndReason.ABORTED,
+                EndReason.SHUTDOWN,
+                EndReason.NO_EFFECT,
+                EndReason.PRESSURE,
+                EndReason.POST_COPY,
+            },
             {end for end in EndReason if end.restores},
         )
 

@@ -330,7 +330,7 @@ class HoldTest(DuringTransferTestCase):
         self.domain.calls.clear()
         self.started_at = self.clock.now()
 
-    def hold(self) -> bool:
+    def hold(self) -> EndReason:
         return self.watch.hold(self.plan, self.requests)
 
     def seconds(self) -> float:
@@ -338,14 +338,21 @@ class HoldTest(DuringTransferTestCase):
 
     def test_a_guest_that_can_do_without_is_held(self) -> None:
         self.end_transfer_after(20.05)
-        self.assertTrue(self.hold())
+        self.assertEqual(EndReason.TRANSFER_ENDED, self.hold())
         self.assertAlmostEqual(20.05, self.seconds())
         self.assertEqual([], self.domain.called('steer_balloon_kib'))
 
     def test_a_guest_under_pressure_is_restored_at_once(self) -> None:
         self.clock.after(7, lambda: setattr(self.guest, 'used_kib', 1 * GIB))
-        self.assertFalse(self.hold())
+        self.assertEqual(EndReason.PRESSURE, self.hold())
         self.assertAlmostEqual(7, self.seconds(), delta=watch.TICK_SECONDS)
+        self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
+
+    def test_a_guest_nobody_will_watch_is_restored_at_once(self) -> None:
+        self.clock.after(7, lambda: self.requests.submit(Request.SHUTDOWN))
+        self.end_transfer_after(20)
+        self.assertEqual(EndReason.SHUTDOWN, self.hold())
+        self.assertEqual(7, self.seconds())
         self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
 
     def test_a_guest_that_swaps_out_a_little_is_under_pressure(
@@ -355,11 +362,11 @@ class HoldTest(DuringTransferTestCase):
         self.clock.after(
             3, lambda: self.guest.tells.update(swapped_out_kib=1001)
         )
-        self.assertFalse(self.hold())
+        self.assertEqual(EndReason.PRESSURE, self.hold())
 
     def test_a_guest_that_grows_by_itself_is_under_pressure(self) -> None:
         self.clock.after(3, lambda: setattr(self.guest, 'target_kib', 2 * GIB))
-        self.assertFalse(self.hold())
+        self.assertEqual(EndReason.PRESSURE, self.hold())
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
     def test_an_entry_that_is_gone_ends_it(self) -> None:
@@ -368,19 +375,43 @@ class HoldTest(DuringTransferTestCase):
         self.assertRaises(exceptions.JournalGone, self.hold)
         self.assertEqual(0, self.seconds())
 
+    def test_before_post_copy_a_guest_is_restored_at_once(self) -> None:
+        self.clock.after(7, lambda: self.requests.submit(Request.POST_COPY))
+        self.assertEqual(EndReason.POST_COPY, self.hold())
+        self.assertAlmostEqual(7, self.seconds())
+        self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
+
+    def test_it_is_waited_until_restored_memory_has_arrived(self) -> None:
+        self.guest.deflate_kib_per_second = 2 * GIB
+        self.watch.restore(self.plan)
+        self.watch.until_restored(self.plan, 60)
+        self.assertAlmostEqual(1.5, self.seconds(), delta=0.5)
+        self.assertEqual(0, self.guest.missing_kib)
+
+    def test_a_guest_that_is_slow_is_not_waited_for(self) -> None:
+        self.guest.deflate_kib_per_second = 1 * MIB
+        self.watch.restore(self.plan)
+        self.watch.until_restored(self.plan, 2)
+        self.assertAlmostEqual(2, self.seconds(), delta=watch.TICK_SECONDS)
+
+    def test_one_that_has_left_is_not_waited_for(self) -> None:
+        self.guest.host = 'dest'
+        self.watch.until_restored(self.plan, 60)
+        self.assertEqual(0, self.seconds())
+
     def test_a_guest_that_leaves_is_watched_no_longer(self) -> None:
         self.clock.after(3, lambda: setattr(self.guest, 'host', 'dest'))
-        self.assertTrue(self.hold())
+        self.assertEqual(EndReason.TRANSFER_ENDED, self.hold())
         self.assertLess(self.seconds(), 3.5)
 
     def test_a_guest_that_had_left_before_is_not_watched_at_all(self) -> None:
         self.guest.host = 'dest'
-        self.assertTrue(self.hold())
+        self.assertEqual(EndReason.TRANSFER_ENDED, self.hold())
         self.assertEqual(0, self.seconds())
 
     def test_a_long_transfer_takes_no_more_to_watch_than_a_short_one(
         self,
     ) -> None:
         self.end_transfer_after(3600)
-        self.assertTrue(self.hold())
+        self.assertEqual(EndReason.TRANSFER_ENDED, self.hold())
         self.assertLess(len(self.domain.calls), 20_000)

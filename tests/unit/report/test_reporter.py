@@ -94,7 +94,17 @@ class ReportTest(base.TestCase):
             [
                 'INFO Stopped releasing memory: the resident size does not '
                 'fall after 1024 MiB in 3.0 s. All memory of the guest is '
-                'restored and the live migration transfers it.'
+                'restored.'
+            ],
+            self.log.output.splitlines(),
+        )
+
+    def test_one_line_about_a_shutdown_during_the_transfer(self) -> None:
+        self.reporter.shutdown_during_transfer(self.plan)
+        self.assertEqual(
+            [
+                'INFO nova-compute is stopping during the transfer: all 4096 '
+                'MiB of the guest are restored.'
             ],
             self.log.output.splitlines(),
         )

@@ -80,7 +80,7 @@ def main():
     """
     connection, clock = connect(), clocks.Clock()
     restorer = reconciler.Reconciler(
-        hosts.Host(lambda: connection),
+        hosts.Connections(lambda: connection, 1).host,
         locks.Locks(clock),
         clock,
         3600,

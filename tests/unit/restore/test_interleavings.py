@@ -18,6 +18,7 @@ meet wherever one of them waits.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
 import datetime
 import threading
@@ -29,7 +30,6 @@ from hypothesis import stateful
 from hypothesis import strategies
 
 from nova_freemem import exceptions
-from nova_freemem.migrate import destination
 from nova_freemem.migrate import source
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.release.requests import Request
@@ -44,6 +44,7 @@ from tests.simulation.fakes import GIB
 from tests.unit.migrate import base as migrate_base
 
 INTERVAL_SECONDS = 60
+MIGRATION = 'a migration under way'
 LOCK_WAIT_SECONDS = 5.0
 HOSTS = strategies.sampled_from(['source', 'dest'])
 GUESTS = strategies.sampled_from(['one', 'other'])
@@ -57,8 +58,10 @@ class Killed(BaseException):
 class Handle(fakes.FakeGuest):
     """A guest as one process has it of one libvirtd.
 
-    :ivar process: raises where the process was killed
-    :ivar libvirtd: which one it was looked up at
+    Its calls raise where the process was killed, or the libvirtd that it was
+    looked up at was restarted.
+
+    :ivar given_up: whether the migration that has it gave the guest up
     """
 
     def __init__(
@@ -67,11 +70,14 @@ class Handle(fakes.FakeGuest):
         super().__init__(guest, compute.host, guest.uuid)
         self._compute = compute
         self._libvirtd = compute.cloud.libvirtds[compute.host]
+        self.given_up = False
 
     def __getattribute__(self, name: str) -> Any:
         member = super().__getattribute__(name)
         if name in CALLS:
             self._compute.check_alive()
+            if self.given_up and name in CHANGES:
+                self._compute.cloud.clashes.append((name, self.uuid))
             libvirtds = self._compute.cloud.libvirtds
             if self._libvirtd != libvirtds[self._compute.host]:
                 raise fakes.libvirt_error(
@@ -87,27 +93,46 @@ CALLS = {
 }
 
 
+CHANGES = {
+    'set_balloon_kib',
+    'steer_balloon_kib',
+    'set_stats_period_seconds',
+    'write_metadata',
+    'erase_metadata',
+}
+
+
 class Compute:
     """One process: a nova-compute with its reconciler, or a command.
 
     It stands for the host as well, as the reconciler sees it.
 
     :ivar checked_at: when each guest was looked up
+    :ivar held: the guests that are a migration's
     """
 
     def __init__(self, cloud: 'Interleavings', host: str) -> None:
         self.cloud = cloud
         self.host = host
         self.alive = True
-        self.locks = locks.Locks(cloud.clock)
         self.checked_at: dict[str, list[float]] = {}
+        self.held: set[str] = set()
         self.reconciler = reconciler.Reconciler(
-            self, self.locks, cloud.clock, INTERVAL_SECONDS, workers=1
+            self.lend,
+            locks.Locks(cloud.clock),
+            cloud.clock,
+            INTERVAL_SECONDS,
+            workers=1,
         )
 
     def check_alive(self) -> None:
         if not self.alive:
             raise Killed
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator['Compute']:
+        self.check_alive()
+        yield self
 
     def journal_entries(self) -> dict[str, str]:
         self.check_alive()
@@ -118,20 +143,14 @@ class Compute:
         }
 
     def guest(self, uuid: str) -> Handle:
+        """Look a guest up; the reconciler does for each step."""
         self.check_alive()
+        if uuid in self.held:
+            self.cloud.clashes.append(('looked up', uuid))
         self.checked_at.setdefault(uuid, []).append(self.cloud.clock.now())
         if self.cloud.guests[uuid].host != self.host:
             raise fakes.libvirt_error(exceptions.DomainGone, 'no domain')
         return Handle(self, self.cloud.guests[uuid])
-
-    @contextlib.contextmanager
-    def locked(self, uuid: str) -> Any:
-        """Hold a guest's lock as the driver does."""
-        try:
-            with self.locks.hold(uuid, LOCK_WAIT_SECONDS) as held:
-                yield held
-        finally:
-            self.reconciler.notify(uuid)
 
 
 class Interleavings(stateful.RuleBasedStateMachine):
@@ -151,6 +170,9 @@ class Interleavings(stateful.RuleBasedStateMachine):
             self.guests[uuid] = guest
         self.libvirtds = {'source': 0, 'dest': 0}
         self.moving: set[str] = set()
+        self.staying: dict[str, Compute] = {}
+        # Their assertions would be one more error that nova-compute survives.
+        self.clashes: list[tuple[str, str]] = []
         self.erased: set[str] = set()
         self.reporter, paths = migrate_base.make_stand_ins()
         paths.to.return_value = bandwidths.Bandwidth.of_mbps(
@@ -202,6 +224,8 @@ class Interleavings(stateful.RuleBasedStateMachine):
             if not guest.missing_kib:  # it has used all, and freed it again
                 guest.touched_kib = guest.free_kib
             self.moving.add(uuid)
+            if not lands:
+                self.staying[uuid] = self.computes[guest.host]
             self.begin(self._migrate, uuid, lands, request)
         self.clock.wait(wait)
 
@@ -212,17 +236,30 @@ class Interleavings(stateful.RuleBasedStateMachine):
         compute = self.computes[guest.host]
         dest = 'dest' if guest.host == 'source' else 'source'
         try:
-            with compute.locked(uuid) as held:
-                if not held:
+            with compute.reconciler.hold(uuid, LOCK_WAIT_SECONDS) as hold:
+                if hold is None:
                     return
+                handle = compute.guest(uuid)
+                compute.held.add(uuid)
+
+                def give_up(known: journal.JournalEntry | None) -> bool:
+                    compute.held.discard(uuid)
+                    handle.given_up = True
+                    hindered = self.is_hindered(guest)
+                    is_done = hold.restore(self.reporter, known)
+                    if not (is_done or hindered or self.is_hindered(guest)):
+                        self.clashes.append(('waited for', uuid))
+                    return is_done
+
                 migration = source.SourceMigration(
-                    compute.guest(uuid),
+                    handle,
                     self.engine,
                     self.reporter,
                     compute.host,
-                    'uuid',
+                    MIGRATION,
                     None,
                     self.clock,
+                    give_up,
                 )
                 if request is not None:
                     self.clock.after(
@@ -237,8 +274,19 @@ class Interleavings(stateful.RuleBasedStateMachine):
                         self._transfer(guest, dest if lands else None)
                 finally:
                     migration.restore()
+                    compute.held.discard(uuid)
         finally:
             self.moving.discard(uuid)
+            self.staying.pop(uuid, None)
+
+    def is_hindered(self, guest: fakes.SimulatedGuest) -> bool:
+        """:returns: whether it may not get its memory within seconds."""
+        answers = self.guests['one'].answers
+        return (
+            guest.deflates_up_to_kib < guest.memory_kib
+            or not self.computes[guest.host].alive
+            or (answers is not None and not answers.is_set())
+        )
 
     def _transfer(self, guest: fakes.SimulatedGuest, dest: str | None) -> None:
         guest.transferred_kib = 0.0
@@ -253,17 +301,12 @@ class Interleavings(stateful.RuleBasedStateMachine):
 
     def _land(self, compute: Compute, uuid: str) -> None:
         self.clock.wait(0.5)
-        with (
-            contextlib.suppress(exceptions.FreememError),
-            compute.locked(uuid) as held,
-        ):
-            if held:
-                destination.restore_memory(
-                    compute.guest(uuid),
-                    self.reporter,
-                    self.clock,
-                    compute.reconciler.hand_over(uuid),
-                )
+        compute.reconciler.restore(
+            uuid,
+            self.reporter,
+            contextlib.nullcontext(),
+            contextlib.nullcontext(),
+        )
 
     @stateful.rule(uuid=GUESTS)
     def an_event_tells_of_the_guest(self, uuid: str) -> None:
@@ -284,7 +327,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
             guest = command.guest(uuid)
             entry = journal.read(guest)
             if entry and guest.situation() is Situation.RUNNING:
-                restorations.Restoration(guest, entry, self.clock).watch(60)
+                restorations.Restoration(guest, self.clock).watch(60)
 
     @stateful.rule(uuid=GUESTS, wait=SECONDS)
     def command_repair(self, uuid: str, wait: float) -> None:
@@ -312,7 +355,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
                 10,
             )
             journal.write(guest, entry)
-            restorations.Restoration(guest, entry, self.clock).watch(60)
+            restorations.Restoration(guest, self.clock).watch(60)
 
     @stateful.rule(uuid=GUESTS)
     def virsh_spoils_the_entry(self, uuid: str) -> None:
@@ -328,6 +371,23 @@ class Interleavings(stateful.RuleBasedStateMachine):
             guest.target_kib = guest.definition_kib = guest.memory_kib
             guest.stats_period_seconds = 10
             guest.definition_stats_period_seconds = 10
+            guest.metadata = None
+            self.erased.add(uuid)
+
+    @stateful.rule(uuid=GUESTS)
+    def nova_loses_the_entry(self, uuid: str) -> None:
+        """Have the domain defined anew, of a guest that does not leave.
+
+        Only the migration that wrote the entry knows it.
+        """
+        guest = self.guests[uuid]
+        guest.check()
+        if (
+            uuid in self.staying
+            and self.staying[uuid].alive
+            and guest.metadata is not None
+            and f'migration="{MIGRATION}"' in guest.metadata
+        ):
             guest.metadata = None
             self.erased.add(uuid)
 
@@ -362,6 +422,8 @@ class Interleavings(stateful.RuleBasedStateMachine):
 
     @stateful.rule(host=HOSTS)
     def nova_compute_is_killed_and_started(self, host: str) -> None:
+        if any(self.guests[uuid].host == host for uuid in self.erased):
+            return  # It may be the only one that knows the entry.
         self.computes[host].alive = False
         self.computes[host].reconciler.stop()
         self.computes[host] = Compute(self, host)
@@ -409,6 +471,10 @@ class Interleavings(stateful.RuleBasedStateMachine):
             for times in compute.checked_at.values():
                 for at, later in zip(times, times[15:], strict=False):
                     assert later - at >= 1.0, times
+
+    @stateful.invariant()
+    def a_guest_has_one_owner(self) -> None:
+        assert not self.clashes, self.clashes
 
     @stateful.invariant()
     def nothing_of_ours_has_failed(self) -> None:

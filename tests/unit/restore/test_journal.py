@@ -12,6 +12,7 @@
 
 """Outstanding memory is recorded, and read by the host that has the guest."""
 
+import dataclasses
 import datetime
 import time
 
@@ -55,6 +56,19 @@ class JournalTest(GuestTestCase):
     def test_an_entry_is_read_as_it_was_written(self) -> None:
         journal.write(self.domain, OUTSTANDING)
         self.assertEqual(ENTRY, self.guest.metadata)
+        self.assertEqual(OUTSTANDING, journal.read(self.domain))
+
+    def test_a_host_has_a_second_name_in_it(self) -> None:
+        entry = dataclasses.replace(OUTSTANDING, node='host1.example.org')
+        journal.write(self.domain, entry)
+        self.assertEqual(
+            ENTRY.replace('/>', ' node="host1.example.org"/>'),
+            self.guest.metadata,
+        )
+        self.assertEqual(entry, journal.read(self.domain))
+
+    def test_a_second_name_that_is_none_is_ignored(self) -> None:
+        self.guest.metadata = ENTRY.replace('/>', ' node="\x7f"/>')
         self.assertEqual(OUTSTANDING, journal.read(self.domain))
 
     def test_without_an_entry_no_memory_is_outstanding(self) -> None:
@@ -113,6 +127,17 @@ class ReleaseUnderWayTest(base.TestCase):
             self.assertTrue(self.is_under_way(host, 0))
         self.assertTrue(self.is_under_way('host1', 3659))
         self.assertFalse(self.is_under_way('host1', 3660))
+
+    def test_libvirts_name_of_the_host_counts_where_the_entry_has_it(
+        self,
+    ) -> None:
+        for source, node, is_ours in (
+            ('compute-7', 'host1.example.org', True),
+            ('host1', 'host2', False),
+        ):
+            entry = dataclasses.replace(OUTSTANDING, source=source, node=node)
+            now = entry.released_at.timestamp()
+            self.assertIs(is_ours, entry.is_of_release_under_way('host1', now))
 
     def test_an_entry_from_another_host_has_come_with_its_guest(self) -> None:
         self.assertFalse(self.is_under_way('host10', 1))
@@ -290,6 +315,8 @@ class UnreadableTest(base.TestCase):
         ),
         migration=strategies.uuids().map(str),
         stats_period_seconds=strategies.integers(0, 1 << 30),
+        node=strategies.none()
+        | strategies.from_regex(r'[a-zA-Z0-9_.-]{1,255}', fullmatch=True),
     )
     def test_any_entry_survives_the_round_trip(self, **values: object) -> None:
         entry = journal.JournalEntry(**values)

@@ -23,7 +23,6 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies
 
-from nova_freemem.migrate import destination
 from nova_freemem.release.requests import Request
 from tests.simulation import fake_clock
 from tests.simulation import fakes
@@ -172,9 +171,7 @@ class DestinationKilledTest(KilledTestCase):
             world.guest.host = 'dest'
             world.destination.calls_left = calls
             try:
-                destination.restore_memory(
-                    world.destination, world.reporter, world.clock
-                )
+                world.land()
                 alive = True
             except Killed:
                 pass

@@ -12,6 +12,8 @@
 
 """One at a time works on a guest."""
 
+import contextlib
+
 import testtools
 
 from nova_freemem.restore import locks
@@ -28,9 +30,10 @@ class LocksTest(base.TestCase):
     def test_a_lock_has_one_holder(self) -> None:
         with self.locks.hold('a') as first:
             with self.locks.hold('a') as second:
-                self.assertEqual((True, False), (first, second))
+                self.assertIsNotNone(first)
+                self.assertIsNone(second)
             with self.locks.hold('a') as third:
-                self.assertFalse(third)
+                self.assertIsNone(third)
         with self.locks.hold('a') as afterwards:
             self.assertTrue(afterwards)
 
@@ -61,7 +64,7 @@ class LocksTest(base.TestCase):
 
         def take(name: str) -> None:
             with self.locks.hold('a', 60) as ours:
-                turns.append((name, ours, self.clock.now() - 1000))
+                turns.append((name, ours is not None, self.clock.now() - 1000))
                 self.clock.wait(10)
 
         threads = [self.clock.thread(take, (name,)) for name in 'xyz']
@@ -73,6 +76,26 @@ class LocksTest(base.TestCase):
             {(True, 0.0), (True, 10.0), (True, 20.0)},
             {turn[1:] for turn in turns},
         )
+
+    def test_a_lock_that_is_given_up_is_the_next_holders(self) -> None:
+        with self.locks.hold('a') as first:
+            first.give_up()
+            with self.locks.hold('a') as second:
+                first.give_up()
+                with self.locks.hold('a') as third:
+                    self.assertIsNotNone(second)
+                    self.assertIsNone(third)
+            second.give_up()
+
+    def test_the_end_of_a_hold_takes_nothing_from_the_next_holder(
+        self,
+    ) -> None:
+        with contextlib.ExitStack() as stack:
+            with self.locks.hold('a') as first:
+                first.give_up()
+                self.assertIsNotNone(stack.enter_context(self.locks.hold('a')))
+            with self.locks.hold('a') as third:
+                self.assertIsNone(third)
 
     def test_an_exception_releases_the_lock(self) -> None:
         with (

@@ -12,15 +12,18 @@
 
 """Outstanding memory of guests is found and restored."""
 
+from collections.abc import Iterator
+import contextlib
 import datetime
 import threading
 from typing import Any
+from unittest import mock
 
 from nova_freemem import exceptions
+from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
-from nova_freemem.restore import restoration as restorations
 from nova_freemem.restore import schedule
 from tests import base
 from tests.simulation import fakes
@@ -49,9 +52,13 @@ class ReconcilerTestCase(base.TestCase):
             threading, 'Thread', side_effect=self.clock.thread
         )
         self.host = fakes.FakeHost()
+        self.make_reconciler()
+
+    def make_reconciler(self) -> None:
+        """Have a nova-compute that has not started yet."""
         self.locks = locks.Locks(self.clock)
         self.reconciler = reconciler.Reconciler(
-            self.host, self.locks, self.clock, INTERVAL_SECONDS, WORKERS
+            self.host.lend, self.locks, self.clock, INTERVAL_SECONDS, WORKERS
         )
 
     def add_guest(
@@ -145,31 +152,361 @@ class StartTest(ReconcilerTestCase):
         )
 
 
-class LandingTest(ReconcilerTestCase):
-    """A guest that runs again here, and has its memory in a moment."""
+class ClientTestCase(ReconcilerTestCase):
+    """Somebody has a guest restored, and is told what comes of it.
+
+    :ivar event: when the event began and ended, and which were shown
+    """
+
+    def make_reconciler(self) -> None:
+        super().make_reconciler()
+        self.reporter = mock.create_autospec(
+            reporters.GuestReporter, instance=True
+        )
+        self.event: list[float] = []
+
+    def start_anew(self) -> None:
+        """Have a nova-compute that has started."""
+        self.make_reconciler()
+        self.reconciler.start()
+        self.clock.wait(1)
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        self.event.append(self.clock.now())
+        yield
+        self.event.append(self.clock.now())
+
+    def land(self, uuid: str = fakes.UUID) -> None:
+        self.reconciler.restore(
+            uuid, self.reporter, self.shown(), contextlib.nullcontext()
+        )
+
+    def result(self) -> schedule.RestoreResult:
+        """:returns: what was reported, once."""
+        self.reporter.restored.assert_called_once()
+        result = self.reporter.restored.call_args.args[0]
+        assert isinstance(result, schedule.RestoreResult)
+        return result
+
+
+class LandingTest(ClientTestCase):
+    """A guest lands: it runs, and a second later come Nova's own steps."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.reconciler.start()
-        self.clock.wait(1)
-        self.guest = self.add_guest(deflate_kib_per_second=100.0 * GIB)
+        self.start_anew()
+
+    def resume(self, **behaviour: Any) -> fakes.SimulatedGuest:
+        guest = self.add_guest(**behaviour)
         self.reconciler.notify(fakes.UUID)
-        self.clock.wait(2)
-        self.guest.check()
+        self.clock.wait(1)
+        return guest
 
-    def test_novas_own_steps_take_over_what_was_begun(self) -> None:
-        self.assertEqual(0, self.guest.missing_kib)
-        self.assertIsNotNone(self.guest.metadata)
-        begun = self.reconciler.hand_over(fakes.UUID)
-        restoration = restorations.Restoration(
-            self.host.domains[fakes.UUID], begun.entry, self.clock, begun
+    def test_what_began_as_it_resumed_is_shown_in_its_events(self) -> None:
+        guest = self.resume(deflate_kib_per_second=100.0 * GIB)
+        guest.check()
+        self.assertEqual(0, guest.missing_kib)
+        self.assertIsNotNone(guest.metadata)
+        landed_at = self.clock.now()
+        self.land()
+        self.assertEqual(landed_at, self.clock.now())
+        self.clock.wait(1)
+        self.assert_restored(guest)
+        self.assertEqual(1, self.calls('set_balloon_kib'))
+        self.assertEqual([landed_at, landed_at], self.event)
+        self.assertAlmostEqual(1, self.result().seconds, delta=0.1)
+
+    def test_the_event_ends_when_the_memory_is_back(self) -> None:
+        guest = self.resume()
+        self.land()
+        self.clock.wait(5)
+        self.assert_restored(guest)
+        began_at, ended_at = self.event
+        self.assertAlmostEqual(3072 / 1200 - 1, ended_at - began_at, delta=0.7)
+
+    def test_it_is_restored_where_novas_own_steps_never_come(self) -> None:
+        guest = self.resume()
+        self.clock.wait(schedule.NUDGE_INTERVAL_SECONDS)
+        self.assert_restored(guest)
+
+    def test_without_an_event_of_libvirt_it_is_restored_at_once(self) -> None:
+        guest = self.add_guest()
+        self.land()
+        self.clock.wait(0.01)
+        self.assertEqual(4 * GIB, guest.target_kib)
+        self.clock.wait(4)
+        self.assert_restored(guest)
+
+    def test_what_was_begun_at_an_earlier_landing_is_begun_anew(self) -> None:
+        guest = self.resume(deflate_kib_per_second=10 * MIB)
+        guest.deflate_kib_per_second = 1200 * MIB
+        guest.metadata = fakes.make_entry(migration='another').to_xml()
+        self.land()
+        self.clock.wait(4)
+        self.assert_restored(guest)
+        self.assertEqual(2, self.calls('set_balloon_kib'))
+
+    def test_a_slow_guest_is_reported_after_ten_seconds_and_restored(
+        self,
+    ) -> None:
+        guest = self.resume(deflate_kib_per_second=100 * MIB)
+        self.land()
+        self.clock.wait(reconciler.WAIT_SECONDS + 0.2)
+        self.assertFalse(self.result().complete)
+        began_at, ended_at = self.event
+        self.assertAlmostEqual(
+            reconciler.WAIT_SECONDS, ended_at - began_at, delta=0.2
         )
-        self.assertTrue(restoration.watch(0).complete)
-        self.assert_restored(self.guest)
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assert_restored(guest)
 
-    def test_it_is_completed_here_where_they_never_come(self) -> None:
-        self.clock.wait(schedule.LANDING_SECONDS)
-        self.assert_restored(self.guest)
+    def test_a_guest_without_an_entry_lands_as_ever(self) -> None:
+        self.add_guest(outstanding=False)
+        self.land()
+        self.clock.wait(5)
+        self.assertEqual(
+            [('read_metadata',)], self.host.domains[fakes.UUID].calls
+        )
+        self.assertEqual(([], []), (self.event, self.reporter.mock_calls))
+
+    def test_a_guest_that_ended_on_its_way_is_none_to_complain_of(
+        self,
+    ) -> None:
+        self.land('never seen')
+        self.clock.wait(20)
+        self.assertEqual(([], []), (self.event, self.reporter.mock_calls))
+        self.assertEqual({}, self.reconciler.remembered())
+
+    def test_an_unreadable_entry_is_reported_in_its_request(self) -> None:
+        guest = self.add_guest()
+        guest.metadata = 'not XML'
+        self.land()
+        self.clock.wait(20)
+        self.reporter.journal_unreadable.assert_called_once()
+        self.assertEqual([], self.event)
+        self.assertEqual([], self.log_lines('ERROR'))
+
+    def test_an_error_that_passes_is_not_reported(self) -> None:
+        for call in range(1, 8):
+            self.start_anew()
+            guest = self.add_guest()
+            self.host.domains[fakes.UUID].fault_at[call] = fakes.libvirt_error(
+                exceptions.LibvirtError, 'no'
+            )
+            self.land()
+            self.clock.wait(8)
+            self.assert_restored(guest)
+            self.reporter.restore_failed.assert_not_called()
+            self.assertTrue(self.result().complete)
+
+    def test_an_error_that_stays_is_reported_once_and_tried_on(self) -> None:
+        guest = self.add_guest()
+        refuse = fakes.libvirt_error(exceptions.TargetRefused, 'above max')
+        with mock.patch.object(
+            self.host.domains[fakes.UUID], 'set_balloon_kib', autospec=True
+        ) as set_balloon_kib:
+            set_balloon_kib.side_effect = refuse
+            self.land()
+            self.clock.wait(11)
+            self.reporter.restore_failed.assert_called_once_with(refuse)
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assert_restored(guest)
+
+    def test_a_job_that_does_not_end_is_reported(self) -> None:
+        self.add_guest().transferred_kib = 7
+        self.land()
+        self.clock.wait(11)
+        (error,) = self.reporter.restore_failed.call_args.args
+        self.assertIn('the guest is migrating or in another job', str(error))
+        self.assertEqual(2, len(self.event))
+
+    def test_a_stuck_guest_is_reported_once_and_its_event_ends(self) -> None:
+        guest = self.resume(deflate_kib_per_second=100 * MIB)
+        self.land()
+        self.clock.wait(1)
+        guest.answers = threading.Event()
+        self.clock.wait(20)
+        self.reporter.restore_stuck.assert_called_once_with(
+            reconciler.STUCK_SECONDS
+        )
+        self.assertEqual(2, len(self.event))
+        guest.answers.set()
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assert_restored(guest)
+        self.assertEqual([], self.log_lines('WARNING'))
+
+    def test_what_was_stuck_from_the_start_is_not_shown_later(self) -> None:
+        guest = self.add_guest(deflate_kib_per_second=100 * MIB)
+        guest.answers = threading.Event()
+        self.land()
+        self.clock.wait(20)
+        self.reporter.restore_stuck.assert_called_once()
+        guest.answers.set()
+        self.clock.wait(1)
+        self.assertEqual([], self.event)
+        self.reporter.restored.assert_not_called()
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assert_restored(guest)
+
+    def test_a_guest_that_is_to_leave_again_gets_its_memory_first(
+        self,
+    ) -> None:
+        guest = self.resume()
+        self.land()
+        with self.reconciler.hold(fakes.UUID, 5) as hold:
+            self.assertIsNotNone(hold)
+            self.assert_restored(guest)
+        self.assertEqual(2, len(self.event))
+
+    def test_one_that_is_too_slow_for_that_leaves_without(self) -> None:
+        guest = self.resume(deflate_kib_per_second=100 * MIB)
+        self.land()
+        landed_at = self.clock.now()
+        with self.reconciler.hold(fakes.UUID, 5) as hold:
+            self.assertIsNotNone(hold)
+            self.assertEqual(5, self.clock.now() - landed_at)
+            calls = list(self.host.domains[fakes.UUID].calls)
+            self.clock.wait(30)
+            self.assertEqual(calls, self.host.domains[fakes.UUID].calls)
+        self.assertEqual(2, len(self.event))
+        self.reporter.restore_failed.assert_not_called()
+        self.assertIsNotNone(guest.metadata)
+
+    def test_one_that_nobody_waits_for_is_not_waited_for(self) -> None:
+        self.resume(deflate_kib_per_second=100 * MIB)
+        before = self.clock.now()
+        with self.reconciler.hold(fakes.UUID, 5) as hold:
+            self.assertIsNotNone(hold)
+            self.assertEqual(before, self.clock.now())
+
+
+class SourceTest(ClientTestCase):
+    """A migration has failed, and has its guest restored at the source."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_anew()
+
+    def fail(
+        self, known: journal.JournalEntry | None = None
+    ) -> tuple[bool, float]:
+        """:returns: whether the guest is restored, and after how long."""
+        with self.reconciler.hold(fakes.UUID, 5) as hold:
+            assert hold is not None
+            began_at = self.clock.now()
+            is_done = hold.restore(self.reporter, known)
+            return is_done, self.clock.now() - began_at
+
+    def test_its_memory_is_back_when_nova_rolls_back(self) -> None:
+        guest = self.add_guest()
+        is_done, seconds = self.fail()
+        self.assertTrue(is_done)
+        self.assert_restored(guest)
+        self.assertAlmostEqual(3072 / 1200, seconds, delta=0.7)
+        self.assertTrue(self.result().complete)
+
+    def test_a_slow_guest_is_waited_for_ten_seconds_and_goes_on(self) -> None:
+        guest = self.add_guest(deflate_kib_per_second=100 * MIB)
+        self.assertEqual((False, reconciler.WAIT_SECONDS), self.fail())
+        self.clock.wait(0.2)
+        self.assertFalse(self.result().complete)
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assert_restored(guest)
+
+    def test_a_hung_guest_is_waited_for_ten_seconds(self) -> None:
+        guest = self.add_guest()
+        guest.answers = threading.Event()
+        self.assertEqual((False, reconciler.WAIT_SECONDS), self.fail())
+        self.clock.wait(1)
+        self.reporter.restore_stuck.assert_called_once()
+        guest.answers.set()
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assert_restored(guest)
+
+    def test_the_job_of_the_transfer_lasts_a_moment_longer(self) -> None:
+        guest = self.add_guest()
+        guest.transferred_kib = 7
+        self.clock.after(0.5, lambda: setattr(guest, 'transferred_kib', None))
+        is_done, _seconds = self.fail()
+        self.assertTrue(is_done)
+        self.assert_restored(guest)
+        self.reporter.restore_failed.assert_not_called()
+
+    def test_a_guest_that_has_left_is_done_with(self) -> None:
+        self.add_guest().host = 'dest'
+        self.assertEqual((True, 0.0), self.fail())
+        self.assertEqual([], self.reporter.mock_calls)
+
+    def test_what_the_journal_has_lost_the_migration_knows(self) -> None:
+        guest = self.add_guest()
+        entry, guest.metadata = guest.metadata, None
+        assert entry is not None
+        is_done, _seconds = self.fail(journal.JournalEntry.from_xml(entry))
+        self.assertTrue(is_done)
+        self.assert_restored(guest)
+
+    def test_what_it_knows_is_not_lost_with_its_patience(self) -> None:
+        guest = self.add_guest()
+        entry, guest.metadata = guest.metadata, None
+        assert entry is not None
+        guest.transferred_kib = 7
+        is_done, _seconds = self.fail(journal.JournalEntry.from_xml(entry))
+        self.assertFalse(is_done)
+        self.clock.wait(10 * INTERVAL_SECONDS)
+        self.assertIsNone(guest.metadata)
+        guest.transferred_kib = None
+        self.clock.wait(INTERVAL_SECONDS + 6)
+        self.assert_restored(guest)
+        self.assertEqual({}, self.reconciler.remembered())
+
+    def test_what_was_erased_after_it_began_is_not_written_again(self) -> None:
+        guest = self.add_guest(deflate_kib_per_second=100 * MIB)
+        assert guest.metadata is not None
+        entry = journal.JournalEntry.from_xml(guest.metadata)
+        self.clock.after(5, lambda: setattr(guest, 'metadata', None))
+        is_done, seconds = self.fail(entry)
+        self.assertTrue(is_done)
+        self.assertLess(seconds, 7)
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assertIsNone(guest.metadata)
+
+    def test_after_it_gave_the_guest_up_nothing_is_touched_twice(self) -> None:
+        self.add_guest()
+        with self.reconciler.hold(fakes.UUID, 5) as hold:
+            assert hold is not None
+            hold.restore(self.reporter, None)
+            self.assertTrue(hold.restore(self.reporter, None))
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assertEqual(1, self.calls('set_balloon_kib'))
+        self.assertEqual(1, self.calls('erase_metadata'))
+        self.reporter.restored.assert_called_once()
+
+    def test_as_nova_compute_ends_it_does_the_work_itself(self) -> None:
+        for stops_after_seconds in (-1, 0, 0.05, 1, 2):
+            self.start_anew()
+            guest = self.add_guest()
+            if stops_after_seconds < 0:
+                self.reconciler.stop()
+                self.clock.wait(1)
+            else:
+                self.clock.after(stops_after_seconds, self.reconciler.stop)
+            is_done, seconds = self.fail()
+            self.assertTrue(is_done, stops_after_seconds)
+            self.assertLess(seconds, 4)
+            self.assert_restored(guest)
+            self.assertTrue(self.result().complete)
+
+    def test_without_any_thread_it_does_the_work_itself(self) -> None:
+        self.thread.side_effect = None
+        self.thread.return_value.start.side_effect = RuntimeError('no thread')
+        self.start_anew()
+        guest = self.add_guest(deflate_kib_per_second=100 * MIB)
+        is_done, seconds = self.fail()
+        self.assertFalse(is_done)
+        self.assertAlmostEqual(reconciler.WAIT_SECONDS, seconds, delta=0.2)
+        self.assertFalse(self.result().complete)
+        self.assertEqual(4 * GIB, guest.target_kib)
 
 
 class IntervalTest(ReconcilerTestCase):
@@ -353,16 +690,6 @@ class NotifyTest(ReconcilerTestCase):
         self.reconciler.notify(fakes.UUID)
         self.clock.wait(210)
         self.assert_restored(guest)
-
-    def test_what_was_begun_is_handed_over_once(self) -> None:
-        self.add_guest()
-        self.reconciler.notify(fakes.UUID)
-        self.clock.wait(0.01)
-        self.assertIsInstance(
-            self.reconciler.hand_over(fakes.UUID), restorations.Begun
-        )
-        self.assertIsNone(self.reconciler.hand_over(fakes.UUID))
-        self.assertIsNone(self.reconciler.hand_over('never seen'))
 
 
 class UnableTest(ReconcilerTestCase):
@@ -623,18 +950,28 @@ class HungGuestTest(ReconcilerTestCase):
         self.start()
         self.clock.wait(600)
         self.reconciler.stop()
-        self.reconciler = reconciler.Reconciler(
-            self.host,
-            locks.Locks(self.clock),
-            self.clock,
-            INTERVAL_SECONDS,
-            WORKERS,
-        )
+        self.make_reconciler()
         guests = self.add_guests(3)
         self.reconciler.start()
         self.clock.wait(INTERVAL_SECONDS)
         for guest in guests:
             self.assert_restored(guest)
+
+    def test_who_waits_for_a_guest_comes_first(self) -> None:
+        self.start()
+        self.clock.wait(1)
+        self.add_hung_guests(WORKERS)
+        for number in range(WORKERS):
+            self.reconciler.notify(f'hung {number}')
+        guest = self.add_guest()
+        self.reconciler.restore(
+            fakes.UUID,
+            mock.create_autospec(reporters.GuestReporter, instance=True),
+            contextlib.nullcontext(),
+            contextlib.nullcontext(),
+        )
+        self.clock.wait(0.01)
+        self.assertEqual(4 * GIB, guest.target_kib)
 
     def test_no_more_threads_are_lost_than_libvirtd_can_spare(self) -> None:
         self.add_hung_guests(50)
@@ -667,17 +1004,43 @@ class HungGuestTest(ReconcilerTestCase):
     ) -> None:
         for number in range(440):
             self.add_guest(f'whole {number}', outstanding=False)
-        guests = self.add_guests(55)
+        guests = self.add_guests(20)
         self.add_hung_guests(5)
         self.start()
-        self.clock.wait(INTERVAL_SECONDS)
+        self.clock.wait(reconciler.STUCK_SECONDS + 1)
+        reporter = mock.create_autospec(reporters.GuestReporter, instance=True)
+        waited: list[tuple[bool, float]] = []
+
+        def fail(uuid: str) -> None:
+            began_at = self.clock.now()
+            is_done = self.reconciler.restore_and_wait(uuid, reporter, None)
+            waited.append((is_done, self.clock.now() - began_at))
+
+        for number in range(15):
+            guests.append(self.add_guest(f'failed {number}'))
+            self.clock.thread(fail, (f'failed {number}',)).start()
+        for number in range(20):
+            uuid = f'landed {number}'
+            guests.append(self.add_guest(uuid))
+            self.reconciler.notify(uuid)
+            self.reconciler.restore(
+                uuid,
+                reporter,
+                contextlib.nullcontext(),
+                contextlib.nullcontext(),
+            )
+        self.clock.wait(reconciler.WAIT_SECONDS)
+        self.assertEqual([True] * 15, [is_done for is_done, _ in waited])
+        self.assertLess(max(seconds for _, seconds in waited), 4)
+        self.assertEqual(35, reporter.restored.call_count)
+        self.clock.wait(INTERVAL_SECONDS - 21)
         for guest in guests:
             self.assert_restored(guest)
         self.assertLessEqual(self.most_threads, 1 + WORKERS + 5)
         self.assertEqual(5, len(self.log_lines('WARNING')))
         self.assertEqual(5, len(self.reconciler.remembered()))
         for domain in self.host.domains.values():
-            self.assertLess(len(domain.calls), 40)
+            self.assertLess(len(domain.calls), 150)
 
     def test_without_threads_guests_are_restored_all_the_same(self) -> None:
         guests = self.add_guests(2)

@@ -12,12 +12,14 @@
 
 """Restoring memory, and seeing that it arrives."""
 
-import dataclasses
 import datetime
+from unittest import mock
 
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
+from nova_freemem.restore import schedule
+from nova_freemem.virt import guest as guests
 from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 from tests.simulation import fakes
 from tests.simulation.base import GuestTestCase
@@ -44,37 +46,50 @@ class RestorationTest(GuestTestCase):
         self.guest.definition_kib = 1 * GIB
         self.domain.calls.clear()
 
+    def begin(self) -> restorations.Restoration:
+        return restorations.Restoration(self.domain, self.clock)
+
+    def watch(
+        self, restoration: restorations.Restoration, wait_seconds: float
+    ) -> schedule.RestoreResult:
+        """:returns: what had arrived at the last look."""
+        result = restoration.watch(wait_seconds).result
+        assert result is not None
+        return result
+
     def test_a_guest_without_outstanding_memory_is_not_touched(self) -> None:
         self.guest.metadata = None
-        self.assertIsNone(restorations.begin(self.domain, self.clock))
+        self.assertEqual(schedule.Seen(), self.begin().watch(10))
         self.assertEqual([('read_metadata',)], self.domain.calls)
 
     def test_memory_is_requested_live_and_in_the_definition_at_once(
         self,
     ) -> None:
         started_at = self.clock.now()
-        restorations.begin(self.domain, self.clock)
+        self.begin()
         self.assertEqual(4 * GIB, self.guest.target_kib)
         self.assertEqual(4 * GIB, self.guest.definition_kib)
         self.assertEqual(started_at, self.clock.now())
 
     def test_once_all_has_arrived_the_entry_is_erased(self) -> None:
-        result = restorations.begin(self.domain, self.clock).watch(10)
+        result = self.watch(self.begin(), 10)
         self.assertEqual(4 * GIB, result.after_kib)
         self.assertEqual(1 * GIB, result.before_kib)
         self.assertTrue(result.complete)
         self.assertAlmostEqual(
-            3072 / 1200, result.seconds, delta=restorations.POLL_SECONDS
+            3072 / 1200,
+            result.seconds,
+            delta=schedule.WATCHED_SHARE * 3072 / 1200,
         )
         self.assertIsNone(self.guest.metadata)
 
     def test_the_statistics_period_is_as_before(self) -> None:
-        restorations.begin(self.domain, self.clock).watch(10)
+        self.begin().watch(10)
         self.assertEqual(10, self.guest.stats_period_seconds)
         self.assertEqual(10, self.guest.definition_stats_period_seconds)
 
     def test_the_entry_stays_until_the_period_is_as_before(self) -> None:
-        restoration = restorations.begin(self.domain, self.clock)
+        restoration = self.begin()
         self.clock.wait(60)
         self.domain.fault_at[len(self.domain.calls) + 2] = fakes.libvirt_error(
             exceptions.DomainBusy, 'busy'
@@ -83,28 +98,55 @@ class RestorationTest(GuestTestCase):
         self.assertIsNotNone(self.guest.metadata)
 
     def test_an_entry_erased_by_another_ends_it(self) -> None:
-        restoration = restorations.begin(self.domain, self.clock)
+        restoration = self.begin()
         self.clock.after(1, lambda: setattr(self.guest, 'metadata', None))
-        self.assertIsNone(restoration.watch(60))
+        self.assertIsNone(restoration.watch(60).entry)
         self.assertEqual([], self.domain.called('erase_metadata'))
 
-    def test_a_newer_entry_is_not_erased(self) -> None:
-        restoration = restorations.begin(self.domain, self.clock)
+    def test_an_entry_written_at_the_last_moment_is_not_erased(self) -> None:
+        restoration = self.begin()
         self.clock.wait(60)
-        for entry in (
-            '<outstanding format="2"/>',
-            dataclasses.replace(
-                restoration.entry, migration='another'
-            ).to_xml(),
-        ):
-            self.guest.metadata = entry
-            self.assertFalse(restoration.is_current())
-            self.assertIsNone(restoration.check())
-            self.assertEqual(entry, self.guest.metadata)
+        read, entries = self.domain.read_metadata, []
+        newer = fakes.make_entry(migration='another').to_xml()
+
+        def read_and_write() -> str | None:
+            entries.append(read())
+            self.guest.metadata = newer
+            return entries[-1]
+
+        self.patch(self.domain, 'read_metadata', read_and_write)
+        restoration.watch(0)
+        self.assertNotEqual(newer, entries[0])
+        self.assertEqual(newer, self.guest.metadata)
+        self.assertEqual([], self.domain.called('erase_metadata'))
+
+    def test_a_newer_entry_is_restored_in_its_turn(self) -> None:
+        restoration = self.begin()
+        self.guest.metadata = fakes.make_entry(original_kib=3 * GIB).to_xml()
+        self.assertEqual(3 * GIB, self.watch(restoration, 10).original_kib)
+        self.assertEqual(3 * GIB, self.guest.target_kib)
+        self.assertIsNone(self.guest.metadata)
+
+    def test_a_guest_is_whole_only_after_the_second_half_of_a_nudge(
+        self,
+    ) -> None:
+        self.guest.deflate_kib_per_second = 600 * MIB
+        targets_kib = []
+        restoration = self.begin()
+        erase = self.domain.erase_metadata
+
+        def keep_target() -> None:
+            targets_kib.append(self.guest.target_kib)
+            erase()
+
+        self.patch(self.domain, 'erase_metadata', keep_target)
+        self.watch(restoration, 10)
+        self.assertEqual(2, len(self.domain.called('set_balloon_kib')[1:]))
+        self.assertEqual([4 * GIB], targets_kib)
 
     def test_a_driver_that_stops_a_little_short_ends_it(self) -> None:
         self.guest.deflates_up_to_kib = 4 * GIB - 4
-        result = restorations.begin(self.domain, self.clock).watch(10)
+        result = self.watch(self.begin(), 10)
         self.assertTrue(result.complete)
         self.assertLessEqual(result.after_kib, 4 * GIB - 4)
         self.assertIsNone(self.guest.metadata)
@@ -115,7 +157,7 @@ class RestorationTest(GuestTestCase):
         self,
     ) -> None:
         self.guest.deflates_up_to_kib = 4 * GIB - TOLERANCE_KIB - 1
-        result = restorations.begin(self.domain, self.clock).watch(10)
+        result = self.watch(self.begin(), 10)
         self.assertFalse(result.complete)
         self.assertEqual(4 * GIB - TOLERANCE_KIB - 1, result.after_kib)
         self.assertIsNotNone(self.guest.metadata)
@@ -123,39 +165,39 @@ class RestorationTest(GuestTestCase):
 
     def test_a_slow_guest_is_watched_no_longer_than_requested(self) -> None:
         self.guest.deflate_kib_per_second = 1 * MIB
-        result = restorations.begin(self.domain, self.clock).watch(10)
+        result = self.watch(self.begin(), 10)
         self.assertFalse(result.complete)
-        self.assertAlmostEqual(
-            10, result.seconds, delta=restorations.POLL_SECONDS
-        )
+        self.assertEqual(10, result.seconds)
 
     def test_a_late_guest_can_be_watched_again(self) -> None:
         self.guest.deflate_kib_per_second = 100 * MIB
-        restoration = restorations.begin(self.domain, self.clock)
-        self.assertFalse(restoration.watch(10).complete)
-        result = restoration.watch(3600)
+        restoration = self.begin()
+        self.assertFalse(self.watch(restoration, 10).complete)
+        result = self.watch(restoration, 3600)
         self.assertTrue(result.complete)
         self.assertEqual(1 * GIB, result.before_kib)
         self.assertAlmostEqual(
-            30.72, result.seconds, delta=restorations.POLL_SECONDS
+            30.72,
+            result.seconds,
+            delta=schedule.WATCHED_LONGEST_SECONDS,
         )
         self.assertIsNone(self.guest.metadata)
 
     def test_a_request_that_got_lost_is_repeated(self) -> None:
-        restoration = restorations.begin(self.domain, self.clock)
+        restoration = self.begin()
         self.guest.target_kib = 1 * GIB
-        self.assertTrue(restoration.watch(60).complete)
-        all_kib, less_kib = 4 * GIB, 4 * GIB - restorations.NUDGE_KIB
+        self.assertTrue(self.watch(restoration, 60).complete)
+        all_kib, less_kib = 4 * GIB, 4 * GIB - schedule.NUDGE_KIB
         self.assertEqual(
             [all_kib, less_kib, all_kib],
             [call[0] for call in self.domain.called('set_balloon_kib')],
         )
 
     def test_a_rebooted_guest_is_made_to_report(self) -> None:
-        restoration = restorations.begin(self.domain, self.clock)
+        restoration = self.begin()
         self.guest.start_anew()
-        self.assertFalse(restoration.watch(1).complete)
-        result = restoration.watch(10)
+        self.assertFalse(self.watch(restoration, 1).complete)
+        result = self.watch(restoration, 10)
         self.assertTrue(result.complete)
         self.assertEqual(4 * GIB, self.guest.target_kib)
         self.assertEqual(4 * GIB, self.guest.definition_kib)
@@ -166,52 +208,49 @@ class RestorationTest(GuestTestCase):
     ) -> None:
         missed = self.domain.xml()
         describe = self.patch_autospec(self.domain, 'xml', return_value=missed)
-        restoration = restorations.begin(self.domain, self.clock)
-        self.assertFalse(restoration.watch(4).complete)
+        restoration = self.begin()
+        self.assertFalse(self.watch(restoration, 4).complete)
         self.assertIsNotNone(self.guest.metadata)
         missed.find('currentMemory').text = str(4 * GIB)
-        self.assertTrue(restoration.watch(4).complete)
+        self.assertTrue(self.watch(restoration, 4).complete)
         self.assertGreater(describe.call_count, 1)
 
     def test_one_check_takes_no_time(self) -> None:
-        restoration = restorations.begin(self.domain, self.clock)
+        restoration = self.begin()
         started_at = self.clock.now()
-        self.assertFalse(restoration.watch(0).complete)
+        self.assertFalse(self.watch(restoration, 0).complete)
         self.assertEqual(started_at, self.clock.now())
 
     def test_a_balloon_that_vanished_never_counts_as_complete(self) -> None:
         for original_kib in (4 * GIB, TOLERANCE_KIB):
             self.assertFalse(
-                restorations.RestoreResult(original_kib, 0, 0, 1).complete
+                schedule.RestoreResult(original_kib, 0, 0, 1).complete
             )
 
     def test_an_unreadable_entry_is_not_acted_on(self) -> None:
         self.guest.metadata = '<outstanding format="2" original_kib="1"/>'
-        self.assertRaises(
-            exceptions.JournalUnreadable,
-            restorations.begin,
-            self.domain,
-            self.clock,
-        )
+        self.assertIsNotNone(self.begin().seen.unreadable)
         self.assertEqual(1 * GIB, self.guest.target_kib)
         self.assertIsNotNone(self.guest.metadata)
+
+    def test_a_guest_that_is_paused_or_has_a_job_is_not_touched(self) -> None:
+        for attribute, value in (('running', False), ('transferred_kib', 7)):
+            with mock.patch.object(self.guest, attribute, value):
+                seen = self.begin().watch(10)
+            self.assertIsNot(guests.Situation.RUNNING, seen.situation)
+            self.assertEqual([], self.domain.called('set_balloon_kib'))
 
     def test_a_guest_that_is_off_needs_nothing(self) -> None:
         self.domain.fault_at[1] = fakes.libvirt_error(
             exceptions.OperationInvalid, 'domain is not running'
         )
-        self.assertIsNone(restorations.begin(self.domain, self.clock))
+        self.assertEqual(schedule.Seen(), self.begin().seen)
 
     def test_a_balloon_that_cannot_be_set_is_an_error(self) -> None:
-        self.domain.fault_at[3] = fakes.libvirt_error(
+        self.domain.fault_at[4] = fakes.libvirt_error(
             exceptions.OperationInvalid, 'no balloon'
         )
-        self.assertRaises(
-            exceptions.OperationInvalid,
-            restorations.begin,
-            self.domain,
-            self.clock,
-        )
+        self.assertRaises(exceptions.OperationInvalid, self.begin)
 
     def test_an_error_of_libvirt_keeps_the_entry(self) -> None:
         for call in (1, 2, 3, 4, 5, 6, 7):
@@ -221,6 +260,6 @@ class RestorationTest(GuestTestCase):
             )
             self.assertRaises(
                 exceptions.DomainBusy,
-                lambda: restorations.begin(self.domain, self.clock).watch(60),
+                lambda: self.begin().watch(60),
             )
             self.assertIsNotNone(self.guest.metadata)

@@ -21,7 +21,6 @@ from hypothesis import strategies
 
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
-from nova_freemem.restore import restoration as restorations
 from nova_freemem.restore import schedule
 from nova_freemem.restore.schedule import Action
 from nova_freemem.restore.schedule import Nudge
@@ -35,13 +34,15 @@ INTERVAL_SECONDS = 60.0
 ENTRY = journal.JournalEntry(
     4096, 'source', datetime.datetime.now(datetime.UTC), 'uuid', 10
 )
-BEGUN = restorations.Begun(ENTRY, 1024, NOW)
-WHOLE = restorations.RestoreResult(4096, 1024, 4096, 1.0)
+BEGUN = schedule.Begun(ENTRY, 1024, NOW)
+WHOLE = schedule.RestoreResult(4096, 1024, 4096, 1.0)
 SHORT = dataclasses.replace(WHOLE, after_kib=2048)
 
 
-def decide(state: State, seen: Seen) -> tuple[Action, State]:
-    return schedule.decide(state, seen, NOW, INTERVAL_SECONDS)
+def decide(
+    state: State, seen: Seen, *, now: float = NOW, watched: bool = False
+) -> tuple[Action, State]:
+    return schedule.decide(state, seen, now, INTERVAL_SECONDS, watched)
 
 
 class DecideTest(base.TestCase):
@@ -51,11 +52,57 @@ class DecideTest(base.TestCase):
     def test_a_running_guest_gets_its_memory_at_once(self) -> None:
         action, state = decide(State(), Seen(ENTRY))
         self.assertIs(Action.BEGIN, action)
-        self.assertEqual(NOW + schedule.LANDING_SECONDS, state.due_at_seconds)
+        self.assertEqual(
+            NOW + schedule.NUDGE_INTERVAL_SECONDS, state.due_at_seconds
+        )
+
+    def test_one_that_is_watched_is_looked_at_all_the_time(self) -> None:
+        _action, state = decide(State(), Seen(ENTRY), watched=True)
+        state = dataclasses.replace(state, begun=BEGUN)
+        pauses, now = [], NOW
+        while state.due_at_seconds < NOW + schedule.NUDGE_INTERVAL_SECONDS:
+            pauses.append(round(state.due_at_seconds - now, 2))
+            now = state.due_at_seconds
+            seen = Seen(
+                ENTRY, result=dataclasses.replace(SHORT, seconds=now - NOW)
+            )
+            action, state = decide(state, seen, now=now, watched=True)
+            self.assertIs(Action.NOTHING, action)
+        self.assertEqual([0.1] * 10 + [0.11, 0.12, 0.13], pauses[1:14])
+        self.assertGreater(pauses[-1], 0.4)
+        self.assertLess(len(pauses), 30)
+
+    def test_one_that_is_watched_is_nudged_again_and_again(self) -> None:
+        state, nudges = State(attempts=1, begun=BEGUN), []
+        while (now := state.due_at_seconds) < 30:
+            seen = Seen(ENTRY, result=dataclasses.replace(SHORT, seconds=now))
+            action, state = decide(state, seen, now=now, watched=True)
+            if action is Action.NUDGE:
+                nudges.append(now)
+        self.assertEqual([0.0, 6.5, 13.0, 19.5, 26.0], nudges)
+        self.assertEqual(1, state.attempts)
+
+    def test_what_is_known_is_kept_until_it_is_restored(self) -> None:
+        state = State(known=ENTRY)
+        for seen in (
+            Seen(ENTRY, is_lost=True, situation=Situation.HAS_JOB),
+            Seen(ENTRY, is_lost=True, situation=Situation.PAUSED),
+            Seen(
+                unreadable=exceptions.JournalUnreadable(entry='', problem='')
+            ),
+        ):
+            _action, state = decide(state, seen)
+            self.assertIs(ENTRY, state.known)
+        state = schedule.failed(state, NOW, INTERVAL_SECONDS)
+        state = schedule.notified(state, NOW, NOW)
+        state = schedule.postponed(state, NOW, INTERVAL_SECONDS)
+        action, following = decide(state, Seen(ENTRY, is_lost=True))
+        self.assertIs(ENTRY, state.known)
+        self.assertEqual((Action.BEGIN, None), (action, following.known))
 
     def test_a_guest_with_a_job_or_paused_is_not_touched(self) -> None:
         for situation in (Situation.HAS_JOB, Situation.PAUSED):
-            action, _state = decide(State(), Seen(ENTRY, situation))
+            action, _state = decide(State(), Seen(ENTRY, situation=situation))
             self.assertIs(Action.NOTHING, action)
 
     def test_a_guest_with_a_job_is_checked_again_within_the_interval(
@@ -63,7 +110,9 @@ class DecideTest(base.TestCase):
     ) -> None:
         state, dues = State(), []
         for _time in range(20):
-            _action, state = decide(state, Seen(ENTRY, Situation.HAS_JOB))
+            _action, state = decide(
+                state, Seen(ENTRY, situation=Situation.HAS_JOB)
+            )
             dues.append(round(state.due_at_seconds - NOW, 1))
         self.assertEqual([0.1, 0.2, 0.4], dues[:3])
         self.assertEqual(60.0, dues[-1])
@@ -72,16 +121,31 @@ class DecideTest(base.TestCase):
         state = State(attempts=7, nudge=Nudge.DONE, begun=BEGUN)
         self.assertEqual(
             State(NOW + INTERVAL_SECONDS, begun=BEGUN),
-            decide(state, Seen(ENTRY, Situation.PAUSED))[1],
+            decide(state, Seen(ENTRY, situation=Situation.PAUSED))[1],
         )
 
     def test_a_whole_guest_is_finished_whatever_was_tried(self) -> None:
-        for nudge in Nudge:
+        for nudge in (Nudge.NOT_YET, Nudge.DONE):
             action, state = decide(
                 State(attempts=7, nudge=nudge), Seen(ENTRY, result=WHOLE)
             )
             self.assertIs(Action.FINISH, action)
             self.assertGreater(state.due_at_seconds, NOW)
+
+    def test_whatever_comes_between_the_halves_of_a_nudge_the_second_does(
+        self,
+    ) -> None:
+        half = State(attempts=3, begun=BEGUN, nudge=Nudge.HALF)
+        for state in (
+            half,
+            schedule.failed(half, NOW, INTERVAL_SECONDS),
+            schedule.notified(half, NOW, NOW),
+            schedule.postponed(half, NOW, INTERVAL_SECONDS),
+            decide(half, Seen(ENTRY, situation=Situation.PAUSED))[1],
+        ):
+            for result in (SHORT, WHOLE):
+                action, _state = decide(state, Seen(ENTRY, result=result))
+                self.assertIs(Action.REQUEST, action)
 
     def test_a_late_guest_is_nudged_in_two_steps(self) -> None:
         state, actions, dues = State(attempts=1, begun=BEGUN), [], []
@@ -161,6 +225,9 @@ STATES = strategies.builds(
     attempts=strategies.integers(0, schedule.MOST_ATTEMPTS),
     begun=strategies.sampled_from([None, BEGUN]),
     nudge=strategies.sampled_from(Nudge),
+    nudge_at_seconds=strategies.sampled_from(
+        [0.0, NOW, NOW + 0.01, NOW + 5.0]
+    ),
     unreadable=strategies.sampled_from([None, 'not XML']),
 )
 
@@ -177,12 +244,13 @@ class NeverInThePastTest(base.TestCase):
             [None, exceptions.JournalUnreadable(entry='', problem='')]
         ),
         interval_seconds=strategies.integers(5, 3600),
+        watched=strategies.booleans(),
     )
     def test_after_whatever_was_seen_there_is_a_pause(
-        self, state: State, interval_seconds: int, **seen: Any
+        self, state: State, interval_seconds: int, watched: bool, **seen: Any
     ) -> None:
         action, following = schedule.decide(
-            state, Seen(**seen), NOW, interval_seconds
+            state, Seen(**seen), NOW, interval_seconds, watched
         )
         if action is not Action.FORGET:
             self.assert_later(following)

@@ -23,6 +23,7 @@ from lxml import etree
 from nova_freemem import exceptions
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt.guest import Outgoing
 from nova_freemem.virt.guest import Situation
 from nova_freemem.virt.transfer_progress import TransferProgress
 from tests import base
@@ -64,6 +65,11 @@ class GuestTestCase(base.TestCase):
         self.handle = make_handle()
         self.handle.reset_mock(return_value=True, side_effect=True)
         self.handle.XMLDesc.return_value = fakes.DOMAIN_XML
+        self.handle.controlInfo.return_value = [
+            libvirt.VIR_DOMAIN_CONTROL_OK,
+            0,
+            0,
+        ]
         self.guest = guests.Guest(self.handle)
 
 
@@ -115,6 +121,30 @@ class CallsTest(GuestTestCase):
             self.handle.state.return_value = [state, reason]
             self.assertIs(Situation.HAS_JOB, self.guest.situation())
         self.handle.jobStats.assert_not_called()
+
+    def test_it_has_a_job_while_qemu_answers_nobody(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.handle.jobStats.return_value = {'type': 0}
+        self.handle.controlInfo.return_value = [
+            libvirt.VIR_DOMAIN_CONTROL_OCCUPIED,
+            0,
+            guests.OCCUPIED_MILLISECONDS,
+        ]
+        self.assertIs(Situation.HAS_JOB, self.guest.situation())
+        self.handle.jobStats.assert_not_called()
+
+    def test_a_question_that_qemu_is_answering_is_no_job(self) -> None:
+        self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.handle.jobStats.return_value = {'type': 0}
+        for state, milliseconds in (
+            (
+                libvirt.VIR_DOMAIN_CONTROL_OCCUPIED,
+                guests.OCCUPIED_MILLISECONDS - 1,
+            ),
+            (libvirt.VIR_DOMAIN_CONTROL_JOB, 60_000),
+        ):
+            self.handle.controlInfo.return_value = [state, 0, milliseconds]
+            self.assertIs(Situation.RUNNING, self.guest.situation())
 
     def test_what_would_wait_for_a_job_is_not_begun(self) -> None:
         self.handle.state.return_value = [libvirt.VIR_DOMAIN_RUNNING, 1]
@@ -240,6 +270,53 @@ class CallsTest(GuestTestCase):
     def test_where_there_is_no_job_nothing_was_sent(self) -> None:
         self.handle.jobStats.return_value = {'type': 0}
         self.assertIsNone(self.guest.transfer_progress())
+
+
+class OutgoingMigrationTest(GuestTestCase):
+    """What libvirt 11.3 answers while a guest leaves."""
+
+    def outgoing(self, **stats: object) -> Outgoing:
+        self.handle.jobStats.return_value = stats
+        return self.guest.outgoing_migration()
+
+    def test_no_job_is_no_migration(self) -> None:
+        self.assertEqual(Outgoing.NONE, self.outgoing(type=0))
+
+    def test_it_is_starting_until_something_is_sent(self) -> None:
+        for stats in (
+            {},
+            {'memory_processed': 0, 'disk_processed': 0},
+            {'memory_processed': 'much'},
+        ):
+            self.assertEqual(
+                Outgoing.STARTING, self.outgoing(type=2, operation=5, **stats)
+            )
+
+    def test_disks_come_first(self) -> None:
+        self.assertEqual(
+            Outgoing.COPYING_DISKS,
+            self.outgoing(
+                type=2, operation=5, memory_processed=0, disk_processed=1
+            ),
+        )
+
+    def test_memory_is_being_sent(self) -> None:
+        self.assertEqual(
+            Outgoing.SENDING_MEMORY,
+            self.outgoing(
+                type=2, operation=5, memory_processed=1, disk_processed=1
+            ),
+        )
+
+    def test_another_job_is_no_migration(self) -> None:
+        backup = libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
+        self.assertEqual(
+            Outgoing.NONE,
+            self.outgoing(type=2, operation=backup, disk_processed=1),
+        )
+
+    def test_a_libvirt_that_does_not_say_which_job_is_believed(self) -> None:
+        self.assertEqual(Outgoing.STARTING, self.outgoing(type=2))
 
 
 class SteerBalloonTest(GuestTestCase):
@@ -438,6 +515,7 @@ class ErrorsTest(GuestTestCase):
             lambda: self.guest.set_balloon_kib(1024),
             lambda: self.guest.set_stats_period_seconds(1),
             self.guest.transfer_progress,
+            self.guest.outgoing_migration,
         ):
             self.assertRaises(exceptions.DomainGone, call)
 

@@ -15,6 +15,7 @@
 It keeps domains and their metadata as the others do.
 """
 
+import contextlib
 import time
 from unittest import mock
 
@@ -119,3 +120,67 @@ class HostTest(base.TestCase):
         )
         self.assertIn('connect to test:///no/such/file', str(error))
         self.assertNotIn('\n', str(error))
+
+
+class ConnectionsTest(base.TestCase):
+    """Each user has a connection of its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.opened: list[mock.Mock] = []
+        self.connections = hosts.Connections(self.open, spare=2)
+
+    def open(self) -> mock.Mock:
+        self.opened.append(mock.create_autospec(libvirt.virConnect))
+        return self.opened[-1]
+
+    def use(self, users: int) -> list[object]:
+        """:returns: the connections of so many users at a time."""
+        with contextlib.ExitStack() as stack:
+            lent = [
+                stack.enter_context(self.connections.host())
+                for _user in range(users)
+            ]
+            return [host._connect() for host in lent]
+
+    def test_users_at_the_same_time_share_none(self) -> None:
+        self.assertEqual(self.opened, self.use(5))
+
+    def test_users_one_after_the_other_share_one(self) -> None:
+        for _time in range(10):
+            self.assertEqual(self.opened, self.use(1))
+        self.assertEqual(1, len(self.opened))
+
+    def test_no_more_are_kept_than_are_used(self) -> None:
+        self.use(5)
+        self.use(3)
+        self.assertEqual(6, len(self.opened))
+
+    def test_after_an_error_it_is_kept_all_the_same(self) -> None:
+        with contextlib.suppress(ZeroDivisionError), self.connections.host():
+            raise ZeroDivisionError
+        self.use(1)
+        self.assertEqual(1, len(self.opened))
+
+    def test_one_whose_libvirtd_was_restarted_is_replaced(self) -> None:
+        self.use(2)
+        for connection in self.opened:
+            connection.getLibVersion.side_effect = test_guest.libvirt_error(
+                libvirt.VIR_ERR_INTERNAL_ERROR, 'client socket is closed'
+            )
+        (connection,) = self.use(1)
+        self.assertIs(self.opened[2], connection)
+
+    def test_a_libvirtd_that_is_down_is_an_error(self) -> None:
+        connections = hosts.Connections(
+            mock.Mock(
+                side_effect=test_guest.libvirt_error(
+                    libvirt.VIR_ERR_NO_CONNECT, 'connection refused'
+                )
+            ),
+            spare=2,
+        )
+        error = self.assertRaises(
+            exceptions.LibvirtError, connections.host().__enter__
+        )
+        self.assertIn('connection refused', str(error))

@@ -1,0 +1,105 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Many live migrations at the same time, of guests whose agents are silent."""
+
+import importlib
+import threading
+from typing import Any
+
+from tests.functional import base
+from tests.functional import fakedomain
+
+SILENT = 10
+
+
+class SilentAgents(base.LiveMigrationTestCase):
+    """Ten guests wait for their agents, and ten others are transferred.
+
+    On eventlet that is as many native threads as its pool has.
+    """
+
+    CONFIGURATION = f"""{base.ENABLED}
+[DEFAULT]
+max_concurrent_live_migrations = {SILENT + 1}
+ram_allocation_ratio = 16
+cpu_allocation_ratio = 16
+[quota]
+instances = -1
+cores = -1
+ram = -1
+"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        native = threading
+        if base.NOVA_SERIES < 34:
+            eventlet = importlib.import_module('eventlet')
+            pool = importlib.import_module('eventlet.tpool')
+            native = eventlet.patcher.original('threading')
+        self.timed_out = native.Event()
+        self.transferred = native.Event()
+        self.addCleanup(self.timed_out.set)
+        self.addCleanup(self.transferred.set)
+        self.asked: set[str] = set()
+        flavor_id = self._create_flavor(
+            memory_mb=base.MEMORY_KIB // 1024, vcpu=1, disk=0, ephemeral=0
+        )
+        self.silent = [
+            self._create_server(
+                host='source',
+                networks='none',
+                image_uuid=self.server['image']['id'],
+                flavor_id=flavor_id,
+            )
+            for _ in range(SILENT)
+        ]
+        for server in self.silent:
+            domain = self.source.lookupByUUIDString(server['id'])
+            domain.agent_command = self._hang(server['id'])
+        if base.NOVA_SERIES < 34:
+            for _ in range(SILENT):
+                eventlet.spawn(pool.execute, self.transferred.wait)
+
+    def _hang(self, uuid: str) -> Any:
+        def agent_command(command: str, timeout: int) -> str:
+            self.asked.add(uuid)
+            self.timed_out.wait()
+            raise fakedomain.HUNG
+
+        return agent_command
+
+    def hosts(self) -> set[str]:
+        """:returns: where the guests with silent agents are."""
+        return {
+            self.api.get_server(server['id'])['OS-EXT-SRV-ATTR:host']
+            for server in self.silent
+        }
+
+    def test_nobody_waits_for_the_agent_of_another(self) -> None:
+        for server in self.silent:
+            self.api.post_server_action(
+                server['id'],
+                {'os-migrateLive': {'host': None, 'block_migration': 'auto'}},
+            )
+        self.wait_for(SILENT, lambda: len(self.asked))
+        self.migrate()
+        self.assert_whole(self.destination)
+        self.assertEqual({'source'}, self.hosts())
+        self.timed_out.set()
+        self.wait_for({'destination'}, self.hosts)
+        self.transferred.set()
+        self.wait_for([], lambda: base.threads('freemem-landed'))
+        for server in self.silent:
+            guest = self.destination.lookupByUUIDString(server['id']).guest
+            self.assertLess(guest.least_kib, base.MEMORY_KIB)
+            self.assertEqual(base.MEMORY_KIB, guest.actual_kib)
