@@ -33,6 +33,10 @@ START_SECONDS = 0.6
 # By then what a path carries, or how fast a guest gives up memory, is seen.
 TRIAL_SECONDS = 0.8
 
+# By how much QEMU must look through memory faster than it sends it, for what it
+# looks through to save more than a forecast can be off.
+CLEAR_TIMES = 1.25
+
 # Of what a balloon takes during a transfer, the share that lies where the
 # transfer has not been yet; the rest lies anywhere (fitted to measured
 # migrations, see the manual's page on the simulation).
@@ -231,7 +235,10 @@ def release_still_pays(
     unsent_share = FAR_END_SHARE + (1 - FAR_END_SHARE) * (
         unsent_kib / resident_kib
     )
-    return unsent_share * look_kib_per_second > sending.kib_per_second
+    return (
+        unsent_share * look_kib_per_second
+        > CLEAR_TIMES * sending.kib_per_second
+    )
 
 
 def transfer_now_is_better(
@@ -257,14 +264,19 @@ def transfer_now_is_better(
     """
     release_seconds = min(left_kib / rate_kib_per_second, deadline_seconds)
     late_kib = left_kib - release_seconds * rate_kib_per_second
+    # While QEMU is started, the release goes on in either case.
     waiting_seconds = (
-        release_seconds + (late_kib + needed_kib) / bandwidth.kib_per_second
+        max(START_SECONDS, release_seconds)
+        + (late_kib + needed_kib) / bandwidth.kib_per_second
     )
-    plain_seconds = (left_kib + needed_kib) / bandwidth.kib_per_second
+    plain_seconds = (
+        START_SECONDS + (left_kib + needed_kib) / bandwidth.kib_per_second
+    )
     return waiting_seconds >= plain_seconds or (
         GOOD_SHARE * waiting_seconds
-        >= overlapping_seconds(
-            left_kib,
+        >= START_SECONDS
+        + overlapping_seconds(
+            max(0.0, left_kib - rate_kib_per_second * START_SECONDS),
             needed_kib,
             rate_kib_per_second * rate.busy_share,
             bandwidth,

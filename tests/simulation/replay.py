@@ -29,6 +29,7 @@ from nova_freemem.plan import forecast
 from nova_freemem.plan.bandwidth import KIB_PER_SECOND_PER_MBPS
 from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.release_rate import ReleaseRate
+from nova_freemem.release import stop_rules
 from tests.simulation.cloud import Cloud
 from tests.simulation.fake_clock import FakeClock
 from tests.simulation.guest import Load
@@ -122,6 +123,7 @@ class Situation:
             mock.patch.object(
                 forecast, 'transfer_now_is_better', self._had_started
             ),
+            mock.patch.object(stop_rules, 'LEAST_NEEDED_SHARE', 1.0),
         ):
             cloud = Cloud(
                 clock,
