@@ -33,8 +33,8 @@ START_SECONDS = 0.6
 # By then what a path carries, or how fast a guest gives up memory, is seen.
 TRIAL_SECONDS = 0.8
 
-# By how much QEMU must look through memory faster than it sends it, for what it
-# looks through to save more than a forecast can be off.
+# How many times faster QEMU must look through memory than it sends it, for
+# that to save more than a forecast can be off.
 CLEAR_TIMES = 1.25
 
 # Of what a balloon takes during a transfer, the share that lies where the

@@ -42,8 +42,8 @@ STALL_KIB = 8 * 1024
 LEAD_SECONDS = 1.0
 RATE_SECONDS = 0.5
 
-# Of what a guest needs, much can be zeros, which are not sent: 45 % were in the
-# benchmark's guests.
+# Of what a guest needs, much can be zeros, which are not sent: 45 % were in
+# the benchmark's guests.
 LEAST_NEEDED_SHARE = 0.5
 
 # How far the least resident size of a plan can be off: what QEMU has for
