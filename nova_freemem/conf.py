@@ -128,9 +128,9 @@ OPTIONS = [
         default=0,
         help='Bandwidth of the migration network for one migration, in '
         'Mbit/s (10^6 bits a second). With 0 the bandwidth is the one seen '
-        'in the last migrations to the same host, or else the speed of the '
-        'interface that has the address live_migration_inbound_addr or '
-        'my_ip, or else 1000.',
+        'in the last migrations to the same host, or else in those to other '
+        'hosts. It is never taken to be more than [libvirt] '
+        'live_migration_bandwidth, if that is set.',
     ),
     cfg.IntOpt(
         'min_saving_mib',

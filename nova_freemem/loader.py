@@ -49,7 +49,11 @@ def prepare(
             differences=f'compute_driver is {name}, not {STOCK_DRIVER}'
         )
     engine = engines.Engine.from_conf(
-        conf, conf.libvirt.live_migration_inbound_addr or conf.my_ip
+        conf,
+        conf.libvirt.live_migration_inbound_addr or conf.my_ip,
+        conf.libvirt.live_migration_bandwidth,
+        # Nova has it from 33 on.
+        getattr(conf.libvirt, 'live_migration_parallel_connections', 1),
     )
     # Here, not on entering the context: an error of ours is still told apart
     # from one of Nova's.

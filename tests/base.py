@@ -106,8 +106,13 @@ class ConfTestCase(TestCase):
         conf = cfg.ConfigOpts()
         conf.register_opt(cfg.StrOpt('compute_driver', default=compute_driver))
         conf.register_opt(cfg.StrOpt('my_ip', default='192.0.2.1'))
-        conf.register_opt(
-            cfg.StrOpt('live_migration_inbound_addr'), group='libvirt'
+        conf.register_opts(
+            [
+                cfg.StrOpt('live_migration_inbound_addr'),
+                cfg.IntOpt('live_migration_bandwidth', default=0),
+                cfg.IntOpt('live_migration_parallel_connections', default=1),
+            ],
+            group='libvirt',
         )
         conf([], default_config_files=[str(path)], default_config_dirs=[])
         return conf

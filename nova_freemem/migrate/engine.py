@@ -56,11 +56,21 @@ class Engine:
     backoff: Backoff
 
     @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts, address: str) -> Engine:
+    def from_conf(
+        cls,
+        conf: cfg.ConfigOpts,
+        address: str,
+        most_mib_per_second: int = 0,
+        connections: int = 1,
+    ) -> Engine:
         """Load what ``[freemem]`` names.
 
         :param conf: with the options registered
-        :param address: this host's own on the migration network
+        :param address: this host's own on the migration network, or its name
+                        there
+        :param most_mib_per_second: what Nova lets QEMU send for one
+                                    migration, 0 for no limit
+        :param connections: that QEMU sends over for one migration
         :returns: the engine
         :raises ConfigInvalid: a value is out of bounds, or an extension is
                                not installed or cannot be loaded
@@ -77,7 +87,12 @@ class Engine:
             releaser=_load('release', RELEASE_NAMESPACE, policy.release)(),
             bandwidths=Bandwidths(
                 policy.migration_bandwidth_mbps,
-                functools.partial(interfaces.speed_mbps, address),
+                functools.partial(
+                    interfaces.speed_mbps,
+                    interfaces.resolved(address),
+                    connections,
+                ),
+                most_mib_per_second,
             ),
             release_rates=ReleaseRates(),
             backoff=Backoff(),

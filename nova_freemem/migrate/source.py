@@ -34,10 +34,13 @@ from nova_freemem.migrate import transfer
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan import eligibility
 from nova_freemem.plan import planner
+from nova_freemem.plan.bandwidth import Bandwidth
+from nova_freemem.plan.bandwidth import Origin
 from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
 from nova_freemem.release.base import Release
@@ -189,19 +192,25 @@ class SourceMigration(shutdown.Step):
         :param dest: the destination's name
         :param state: what :meth:`prepare` returned
         """
+        rates = self._engine.release_rates
+        meter = TransferMeter(
+            rates.of(self._guest.uuid, self._clock.now()).look_kib_per_second
+        )
         tasks: list[transfer.Task] = [
             functools.partial(
-                transfer.learn_bandwidth,
+                transfer.measure,
                 self._guest,
                 dest,
+                meter,
                 self._engine.bandwidths,
+                rates,
                 self._clock,
             )
         ]
         if isinstance(state, Skipped):
             self._reporter.skipped(state.skip)
         if isinstance(state, Releasing | Released):
-            tasks.append(functools.partial(self._watch_transfer, state))
+            tasks.append(functools.partial(self._watch_transfer, state, meter))
         else:
             self._watch_ended.set()
         self._transfer = transfer.TransferWatch(tasks)
@@ -337,7 +346,7 @@ class SourceMigration(shutdown.Step):
         stats = self._guest.fresh_memory_stats(self._clock)
         if stats is None:
             return Skip(Reason.NO_BALLOON_DRIVER)
-        bandwidth = self._engine.bandwidths.to(dest)
+        bandwidth = self._engine.bandwidths.to(dest, self._clock.now())
         hopeless = planner.cannot_pay(
             stats, guest, self._engine.policy, bandwidth
         )
@@ -366,7 +375,7 @@ class SourceMigration(shutdown.Step):
             guest,
             self._engine.policy,
             bandwidth,
-            self._engine.release_rates.current,
+            self._engine.release_rates.of(self._guest.uuid, self._clock.now()),
         )
 
     def _write_journal(self, plan: Plan) -> None:
@@ -390,6 +399,10 @@ class SourceMigration(shutdown.Step):
         releasing = Releasing(plan, self._clock.now())
         state: State = releasing
         self._watch.start(plan)
+        if plan.is_trial:
+            self._engine.release_rates.note_trial(
+                self._guest.uuid, self._clock.now()
+            )
         if plan.mode is not Mode.DURING:
             release = self._watch.until_end(
                 plan, Phase.BEFORE_TRANSFER, self.requests, deadline
@@ -403,9 +416,15 @@ class SourceMigration(shutdown.Step):
         return state
 
     def _learn_rate(self, plan: Plan, release: Release) -> None:
+        rates = self._engine.release_rates
+        learn = rates.learn_during if plan.mode is Mode.DURING else rates.learn
         free_kib = min(release.released_kib, plan.free_kib)
-        self._engine.release_rates.learn(
-            free_kib, release.released_kib - free_kib, release.seconds
+        learn(
+            self._guest.uuid,
+            free_kib,
+            release.released_kib - free_kib,
+            release.seconds,
+            self._clock.now(),
         )
 
     def _state_after(self, state: Releasing, release: Release) -> State:
@@ -428,7 +447,10 @@ class SourceMigration(shutdown.Step):
         )
 
     def _watch_transfer(
-        self, state: Releasing | Released, requests: Requests
+        self,
+        state: Releasing | Released,
+        meter: TransferMeter,
+        requests: Requests,
     ) -> None:
         """See, during the transfer, that the guest can do without."""
         now: State = state
@@ -436,8 +458,16 @@ class SourceMigration(shutdown.Step):
         try:
             if isinstance(now, Releasing):
                 release = self._watch.until_end(
-                    now.plan, Phase.DURING_TRANSFER, requests
+                    now.plan,
+                    Phase.DURING_TRANSFER,
+                    requests,
+                    meter=meter,
                 )
+                now = Releasing(
+                    _as_seen(now.plan, meter), now.began_at_seconds
+                )
+                if now.plan.mode is Mode.DURING:
+                    self._learn_rate(now.plan, release)
                 end = release.end
                 now = self._state_after(now, release)
             if isinstance(now, Released):
@@ -474,3 +504,13 @@ class SourceMigration(shutdown.Step):
     def _abandon(self) -> None:
         self.restore()
         self._release_event.close()
+
+
+def _as_seen(plan: Plan, meter: TransferMeter) -> Plan:
+    """Return a plan with the bandwidth that its transfer is seen to get."""
+    sending = meter.sending()
+    if sending is None:
+        return plan
+    return dataclasses.replace(
+        plan, bandwidth=Bandwidth(sending.kib_per_second, Origin.SEEN)
+    )

@@ -21,16 +21,18 @@ import threading
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.plan.bandwidth import Bandwidths
+from nova_freemem.plan.release_rate import ReleaseRates
+from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
 from nova_freemem.report import request_id
 from nova_freemem.virt import guest as guests
 
-# A window short enough to lie within a transfer, long enough to tell what
-# the path carries.
+# How often the figures of a transfer are read: while it is new, so that one
+# that is over in half a second tells as well, and later.
+SHORT_WINDOW_SECONDS = 0.1
 WINDOW_SECONDS = 1.0
-# Less than this is a transfer that had nothing to send.
-LEAST_KIB_PER_SECOND = 1024
+NEW_SECONDS = 5.0
 
 Task = Callable[[Requests], None]
 
@@ -85,38 +87,57 @@ class TransferWatch:
                 thread.join()
 
 
-def learn_bandwidth(
+def measure(
     guest: guests.Guest,
     dest: str,
+    meter: TransferMeter,
     bandwidths: Bandwidths,
+    rates: ReleaseRates,
     clock: clocks.Clock,
     requests: Requests,
 ) -> None:
-    """Learn what the path carried in the best second of a transfer.
+    """Measure what a transfer tells of its path and of this host, and learn.
 
     :param guest: the guest that is being transferred
     :param dest: the destination's name
-    :param bandwidths: what to teach
+    :param meter: takes in the figures
+    :param bandwidths: what to teach of the path
+    :param rates: what to teach of the host
     :param clock: for waits
     :param requests: the end of the transfer arrives here, or post-copy, in
                      which QEMU sends what the guest asks for
     """
-    best_kib_per_second = 0.0
-    before: tuple[float, float] | None = None
+    with bandwidths.transferring():
+        _read_until_end(guest, meter, bandwidths, clock, requests)
+    now = clock.now()
+    bandwidths.learn(dest, meter.carried(), now)
+    if meter.look_kib_per_second is not None:
+        rates.learn_look(meter.look_kib_per_second, now)
+
+
+def _read_until_end(
+    guest: guests.Guest,
+    meter: TransferMeter,
+    bandwidths: Bandwidths,
+    clock: clocks.Clock,
+    requests: Requests,
+) -> None:
+    has_begun = False
+    new_until_seconds = clock.now() + NEW_SECONDS
     while requests.latest is None:
-        clock.wait(WINDOW_SECONDS, until=requests.arrived)
+        is_new = clock.now() < new_until_seconds
+        clock.wait(
+            SHORT_WINDOW_SECONDS if is_new else WINDOW_SECONDS,
+            until=requests.arrived,
+        )
         try:
-            sent_kib = guest.transferred_kib()
+            progress = guest.transfer_progress()
         except exceptions.LibvirtError:
-            break
-        now = clock.now()
-        if sent_kib is None:
+            return
+        if progress is None:
             continue
-        if before is not None and now - before[0] >= WINDOW_SECONDS / 2:
-            best_kib_per_second = max(
-                best_kib_per_second,
-                (sent_kib - before[1]) / (now - before[0]),
-            )
-        before = (now, sent_kib)
-    if best_kib_per_second > LEAST_KIB_PER_SECOND:
-        bandwidths.learn(dest, best_kib_per_second)
+        if progress.sent_kib and not has_begun:
+            # It began when memory did: libvirt copies disks before.
+            has_begun = True
+            new_until_seconds = clock.now() + NEW_SECONDS
+        meter.add(clock.now(), progress, bandwidths.transfers)

@@ -15,17 +15,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import enum
+import math
+import statistics
+
+from nova_freemem.plan.transfer_meter import Carried
 
 KIB_PER_SECOND_PER_MBPS = 1000 * 1000 / 8 / 1024
+KIB_PER_SECOND_PER_MIB_PER_SECOND = 1024
 
+# Until a transfer has been seen. It says no more than that a release may pay;
+# whether it does is decided when the transfer is seen to fill its path.
 ASSUMED_MBPS = 1000
 
-# A transfer that is cut short, or throttled by what the guest writes, says
-# less of the path than one that fills it: the last few count, the latest
-# most.
+# The last few transfers count, the latest most; none that was this long ago.
 NEWEST_SHARE = 0.5
+FORGOTTEN_SECONDS = 24 * 3600.0
 
 # Many more than a host migrates guests to.
 MOST_DESTINATIONS = 1000
@@ -36,7 +44,9 @@ class Origin(enum.Enum):
 
     CONFIGURED = 'configured'
     MEASURED = 'measured in the last migrations there'
-    INTERFACE = 'speed of the interface'
+    ELSEWHERE = 'measured in the last migrations to other hosts'
+    SEEN = 'seen in this transfer'
+    LIMITED = 'limited by live_migration_bandwidth'
     ASSUMED = 'assumed'
 
 
@@ -60,12 +70,40 @@ class Bandwidth:
         """
         return cls(mbps * KIB_PER_SECOND_PER_MBPS, origin)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is more than an assumption."""
+        return self.origin is not Origin.ASSUMED
+
     def __str__(self) -> str:
         """Return it in Mbit/s, with its origin."""
         return (
             f'{self.kib_per_second / KIB_PER_SECOND_PER_MBPS:.0f} Mbit/s '
             f'({self.origin.value})'
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Path:
+    """What was measured on the way to one destination; KiB a second.
+
+    :ivar alone: what one transfer got, None where none was alone
+    :ivar shared: what several got together, None where none shared it
+    :ivar at_least: what one sent, whether it filled the path or not
+    :ivar at_seconds: when that was, monotonic
+    """
+
+    alone: float | None
+    shared: float | None
+    at_least: float
+    at_seconds: float
+
+    def share(self, transfers: int) -> float | None:
+        """Return what one of so many transfers gets."""
+        if self.shared is None:
+            return None if self.alone is None else self.alone / transfers
+        share = self.shared / transfers
+        return share if self.alone is None else min(self.alone, share)
 
 
 class Bandwidths:
@@ -75,6 +113,7 @@ class Bandwidths:
         self,
         configured_mbps: int,
         interface_speed_mbps: Callable[[], int | None],
+        most_mib_per_second: int = 0,
     ) -> None:
         """Initialize it with what is configured.
 
@@ -82,10 +121,16 @@ class Bandwidths:
         :param interface_speed_mbps: reads the speed of the interface of the
                                      migration network, None where it does
                                      not tell
+        :param most_mib_per_second: what Nova lets QEMU send for one
+                                    migration, 0 for no limit
         """
         self._configured_mbps = configured_mbps
         self._interface_speed_mbps = interface_speed_mbps
-        self._measured: dict[str, float] = {}
+        self._most_kib_per_second = (
+            most_mib_per_second * KIB_PER_SECOND_PER_MIB_PER_SECOND or math.inf
+        )
+        self._paths: dict[str, _Path] = {}
+        self._under_way: set[object] = set()
 
     def configure(self, configured_mbps: int) -> None:
         """Change what is configured; what was measured stays known.
@@ -94,34 +139,104 @@ class Bandwidths:
         """
         self._configured_mbps = configured_mbps
 
-    def to(self, dest: str) -> Bandwidth:
-        """Return what a migration can expect.
+    @property
+    def transfers(self) -> int:
+        """How many transfers from this host are under way."""
+        return len(self._under_way)
+
+    @contextlib.contextmanager
+    def transferring(self) -> Iterator[None]:
+        """Count a transfer for as long as it is under way."""
+        one = object()
+        self._under_way.add(one)
+        try:
+            yield
+        finally:
+            self._under_way.discard(one)
+
+    def to(self, dest: str, now_seconds: float) -> Bandwidth:
+        """Return what a migration can expect that starts now.
 
         :param dest: the destination's name
+        :param now_seconds: monotonic
         :returns: the best that is known
         """
         if self._configured_mbps:
-            return Bandwidth.of_mbps(self._configured_mbps, Origin.CONFIGURED)
-        measured_kib_per_second = self._measured.get(dest)
-        if measured_kib_per_second is not None:
-            return Bandwidth(measured_kib_per_second, Origin.MEASURED)
-        speed_mbps = self._interface_speed_mbps()
-        if speed_mbps is not None:
-            return Bandwidth.of_mbps(speed_mbps, Origin.INTERFACE)
-        return Bandwidth.of_mbps(ASSUMED_MBPS, Origin.ASSUMED)
+            configured = Bandwidth.of_mbps(
+                self._configured_mbps, Origin.CONFIGURED
+            )
+            return self._limited(configured)
+        paths = {
+            name: path
+            for name, path in list(self._paths.items())
+            if now_seconds - path.at_seconds < FORGOTTEN_SECONDS
+        }
+        transfers = self.transfers + 1
+        if dest in paths:
+            share = paths[dest].share(transfers)
+            if share is not None:
+                return self._limited(Bandwidth(share, Origin.MEASURED))
+        others = [
+            share
+            for path in paths.values()
+            if (share := path.share(transfers)) is not None
+        ]
+        if others:
+            return self._limited(
+                Bandwidth(statistics.median(others), Origin.ELSEWHERE)
+            )
+        return self._assumed(
+            max((path.at_least for path in paths.values()), default=0.0)
+        )
 
-    def learn(self, dest: str, kib_per_second: float) -> None:
+    def learn(self, dest: str, carried: Carried, now_seconds: float) -> None:
         """Learn from a transfer.
 
         :param dest: the destination's name
-        :param kib_per_second: what it carried while it filled the path
+        :param carried: what its path carried
+        :param now_seconds: monotonic
         """
-        before = self._measured.get(dest)
+        before = self._paths.get(dest)
         if before is None:
-            before = kib_per_second
-            for oldest in list(self._measured):
-                if len(self._measured) >= MOST_DESTINATIONS:
-                    self._measured.pop(oldest, None)
-        self._measured[dest] = (
-            NEWEST_SHARE * kib_per_second + (1 - NEWEST_SHARE) * before
+            for oldest in list(self._paths):
+                if len(self._paths) >= MOST_DESTINATIONS:
+                    self._paths.pop(oldest, None)
+        if (
+            before is None
+            or now_seconds - before.at_seconds >= FORGOTTEN_SECONDS
+        ):
+            before = _Path(None, None, 0.0, now_seconds)
+        self._paths[dest] = _Path(
+            _mixed(before.alone, carried.alone_kib_per_second),
+            _mixed(before.shared, carried.shared_kib_per_second),
+            max(before.at_least, carried.at_least_kib_per_second),
+            now_seconds,
         )
+
+    def _assumed(self, at_least_kib_per_second: float) -> Bandwidth:
+        """Return an assumption, within the bounds that are known."""
+        assumed = Bandwidth.of_mbps(ASSUMED_MBPS, Origin.ASSUMED)
+        if self._most_kib_per_second <= assumed.kib_per_second:
+            return Bandwidth(self._most_kib_per_second, Origin.LIMITED)
+        kib_per_second = max(assumed.kib_per_second, at_least_kib_per_second)
+        speed_mbps = self._interface_speed_mbps()
+        if speed_mbps is not None:
+            kib_per_second = min(
+                kib_per_second, speed_mbps * KIB_PER_SECOND_PER_MBPS
+            )
+        return self._limited(Bandwidth(kib_per_second, Origin.ASSUMED))
+
+    def _limited(self, bandwidth: Bandwidth) -> Bandwidth:
+        """Return a bandwidth, no higher than what Nova lets QEMU send."""
+        if bandwidth.kib_per_second <= self._most_kib_per_second:
+            return bandwidth
+        return Bandwidth(
+            self._most_kib_per_second,
+            Origin.LIMITED if bandwidth.is_known else Origin.ASSUMED,
+        )
+
+
+def _mixed(before: float | None, newest: float | None) -> float | None:
+    if before is None or newest is None:
+        return before if newest is None else newest
+    return NEWEST_SHARE * newest + (1 - NEWEST_SHARE) * before

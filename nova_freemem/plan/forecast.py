@@ -19,24 +19,33 @@ import dataclasses
 from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.eligibility import Eligible
 from nova_freemem.plan.release_rate import ReleaseRate
+from nova_freemem.plan.transfer_meter import Sending
 
 # A release that is not expected to shorten the migration by this much, in
 # seconds and as a share, is within what a forecast can be off.
 LEAST_GAIN_SECONDS = 0.3
 LEAST_GAIN_SHARE = 0.1
 
-# What QEMU looks through of a guest in a second, KiB, to find pages that need
-# not be sent. Where balloon and path have shortened the queue from both ends
-# it does so once more, for what the balloon has written to. Measured under
-# TCG: 2.2 s for 4 GiB.
-LOOK_KIB_PER_SECOND = 1.9 * 1024 * 1024
+# Between the request for a transfer and its first byte QEMU is started at the
+# destination, which takes 0.6 s; a release goes on meanwhile.
+START_SECONDS = 0.6
+
+# By then what a path carries, or how fast a guest gives up memory, is seen.
+TRIAL_SECONDS = 0.8
+
+# How many times faster QEMU must look through memory than it sends it, for
+# that to save more than a forecast can be off.
+CLEAR_TIMES = 1.25
+
+# Of what a balloon takes during a transfer, the share that lies where the
+# transfer has not been yet; the rest lies anywhere (fitted to measured
+# migrations, see the manual's page on the simulation).
+FAR_END_SHARE = 0.37
 
 # A transfer that starts early sends pages that would have been released soon:
-# two to four times the bytes. It has to be forecast to save a quarter of the
-# time. (Freed memory at 450 MiB/s: as quick either way, and a quarter of the
-# bytes if it waits. Cold page cache at 250 MiB/s: a fifth quicker if it does
-# not.)
-GOOD_SHARE = 0.75
+# two to four times the bytes. So it waits for the release unless that takes
+# a tenth longer.
+GOOD_SHARE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +118,7 @@ def before_transfer(
     releasable: Releasable,
     bandwidth: Bandwidth,
     rate: ReleaseRate,
+    deadline_seconds: float,
 ) -> Forecast:
     """Forecast a migration whose transfer waits for the release.
 
@@ -119,15 +129,24 @@ def before_transfer(
     :param releasable: what is to be released
     :param bandwidth: of the path
     :param rate: how fast the guest gives up memory
+    :param deadline_seconds: for how long the transfer waits at most
     """
     plain_seconds = guest.resident_kib / bandwidth.kib_per_second
     if _saves_nothing(plain_seconds, releasable, rate):
         return Forecast(plain_seconds, plain_seconds)
-    rest_kib = guest.resident_kib - releasable.saving_kib
+    nonresident_seconds = _nonresident_seconds(releasable, rate)
+    resident_seconds = _resident_seconds(releasable, rate)
+    in_time_seconds = min(
+        resident_seconds, max(0.0, deadline_seconds - nonresident_seconds)
+    )
+    rest_kib = (
+        guest.resident_kib
+        - releasable.saving_kib * in_time_seconds / resident_seconds
+    )
     return Forecast(
         plain_seconds,
-        _nonresident_seconds(releasable, rate)
-        + _resident_seconds(releasable, rate)
+        nonresident_seconds
+        + in_time_seconds
         + rest_kib / bandwidth.kib_per_second,
     )
 
@@ -151,47 +170,75 @@ def during_transfer(
     plain_seconds = guest.resident_kib / bandwidth.kib_per_second
     if _saves_nothing(plain_seconds, releasable, rate):
         return Forecast(plain_seconds, plain_seconds)
-    nonresident_seconds = _nonresident_seconds(releasable, rate)
+    ahead_seconds = _nonresident_seconds(releasable, rate) - START_SECONDS
+    nonresident_seconds = max(0.0, ahead_seconds) / rate.busy_share
+    rate_kib_per_second = releasable.saving_kib / _resident_seconds(
+        releasable, rate
+    )
+    left_kib = releasable.saving_kib + min(
+        0.0, ahead_seconds * rate_kib_per_second
+    )
     rest_kib = guest.resident_kib - releasable.saving_kib
     sent_meanwhile_kib = bandwidth.kib_per_second * nonresident_seconds
     return Forecast(
         plain_seconds,
         nonresident_seconds
+        + max(0.0, ahead_seconds)
+        * rate.inflate_kib_per_second
+        / rate.look_kib_per_second
         + overlapping_seconds(
-            releasable.saving_kib,
+            max(0.0, left_kib),
             max(0.0, rest_kib - sent_meanwhile_kib),
-            releasable.saving_kib / _resident_seconds(releasable, rate),
+            rate_kib_per_second * rate.busy_share,
             bandwidth,
-            guest.original_kib,
+            rate.look_kib_per_second,
         ),
     )
 
 
-def shortest(
-    guest: Eligible,
-    releasable: Releasable,
-    bandwidth: Bandwidth,
-    rate: ReleaseRate,
-) -> Forecast:
-    """Forecast a migration whose transfer starts when that is best.
+def trial_seconds(rate: ReleaseRate) -> float:
+    """Return by how much a migration gets longer, at most, by a trial.
 
-    :param guest: what the host knows of the guest
-    :param releasable: what is to be released
-    :param bandwidth: of the path
-    :param rate: how fast the guest gives up memory
+    QEMU looks through what is released until the trial ends.
+
+    :param rate: how fast the guest is expected to give up memory
     """
-    before = before_transfer(guest, releasable, bandwidth, rate)
-    if before.released_seconds == before.plain_seconds:
-        return before
-    if transfer_now_is_better(
-        releasable.saving_kib,
-        guest.resident_kib - releasable.saving_kib,
-        releasable.saving_kib / _resident_seconds(releasable, rate),
-        bandwidth,
-        guest.original_kib,
-    ):
-        return during_transfer(guest, releasable, bandwidth, rate)
-    return before
+    return (
+        TRIAL_SECONDS
+        * rate.inflate_kib_per_second
+        * rate.busy_share
+        / rate.look_kib_per_second
+    )
+
+
+def release_still_pays(
+    sending: Sending,
+    resident_kib: float,
+    nonresident_seconds: float,
+    look_kib_per_second: float,
+) -> bool:
+    """Return whether a release had better go on while a transfer runs.
+
+    What is released need not be sent, unless it has been; but QEMU looks
+    through it.
+
+    :param sending: the transfer as it is now
+    :param resident_kib: what the host holds of the guest's memory
+    :param nonresident_seconds: how long the guest will give up what the host
+                                does not hold, which saves nothing
+    :param look_kib_per_second: what QEMU looks through; never less than it
+                                sends, since it looks at that too
+    """
+    unsent_kib = min(sending.remaining_kib, resident_kib)
+    if nonresident_seconds * sending.kib_per_second >= unsent_kib:
+        return False
+    unsent_share = FAR_END_SHARE + (1 - FAR_END_SHARE) * (
+        unsent_kib / resident_kib
+    )
+    return (
+        unsent_share * look_kib_per_second
+        > CLEAR_TIMES * sending.kib_per_second
+    )
 
 
 def transfer_now_is_better(
@@ -199,7 +246,8 @@ def transfer_now_is_better(
     needed_kib: float,
     rate_kib_per_second: float,
     bandwidth: Bandwidth,
-    memory_kib: int,
+    rate: ReleaseRate,
+    deadline_seconds: float,
 ) -> bool:
     """Return whether a transfer that waits for the release had better start.
 
@@ -210,16 +258,29 @@ def transfer_now_is_better(
     :param needed_kib: what has to be transferred in any case
     :param rate_kib_per_second: what the guest gives up, above 0
     :param bandwidth: of the path
-    :param memory_kib: the guest's memory
+    :param rate: what else is known of the host
+    :param deadline_seconds: for how long the transfer waits at most; what is
+                             not released by then is transferred
     """
+    release_seconds = min(left_kib / rate_kib_per_second, deadline_seconds)
+    late_kib = left_kib - release_seconds * rate_kib_per_second
+    # While QEMU is started, the release goes on in either case.
     waiting_seconds = (
-        left_kib / rate_kib_per_second + needed_kib / bandwidth.kib_per_second
+        max(START_SECONDS, release_seconds)
+        + (late_kib + needed_kib) / bandwidth.kib_per_second
     )
-    plain_seconds = (left_kib + needed_kib) / bandwidth.kib_per_second
+    plain_seconds = (
+        START_SECONDS + (left_kib + needed_kib) / bandwidth.kib_per_second
+    )
     return waiting_seconds >= plain_seconds or (
         GOOD_SHARE * waiting_seconds
-        >= overlapping_seconds(
-            left_kib, needed_kib, rate_kib_per_second, bandwidth, memory_kib
+        >= START_SECONDS
+        + overlapping_seconds(
+            max(0.0, left_kib - rate_kib_per_second * START_SECONDS),
+            needed_kib,
+            rate_kib_per_second * rate.busy_share,
+            bandwidth,
+            rate.look_kib_per_second,
         )
     )
 
@@ -229,24 +290,45 @@ def overlapping_seconds(
     needed_kib: float,
     rate_kib_per_second: float,
     bandwidth: Bandwidth,
-    memory_kib: int,
+    look_kib_per_second: float,
 ) -> float:
     """Return how long release and transfer take at the same time.
 
-    With release rate R, bandwidth B, releasable memory F and needed memory
-    W: max((F + W) / (R + B), W / B), and one more look through the guest.
+    With release rate R, bandwidth B, releasable memory F, of which a share u
+    has not been sent when it is released, and needed memory W:
+    max((F + W) / (R u + B), (W + F (1 - u)) / B), and QEMU looks through what
+    was released.
 
     :param left_kib: resident memory still to be released
     :param needed_kib: what has to be transferred in any case
-    :param rate_kib_per_second: what the guest gives up
+    :param rate_kib_per_second: what the guest gives up, above 0
     :param bandwidth: of the path
-    :param memory_kib: the guest's memory, to be looked through once more
+    :param look_kib_per_second: what QEMU looks through
     """
-    return memory_kib / LOOK_KIB_PER_SECOND + max(
-        needed_kib / bandwidth.kib_per_second,
-        (left_kib + needed_kib)
-        / (bandwidth.kib_per_second + rate_kib_per_second),
+    unsent_share = _unsent_share(
+        left_kib / rate_kib_per_second,
+        (left_kib + needed_kib) / bandwidth.kib_per_second,
     )
+    return (
+        max(
+            (needed_kib + (1 - unsent_share) * left_kib)
+            / bandwidth.kib_per_second,
+            (left_kib + needed_kib)
+            / (bandwidth.kib_per_second + rate_kib_per_second * unsent_share),
+        )
+        + left_kib / look_kib_per_second
+    )
+
+
+def _unsent_share(release_seconds: float, plain_seconds: float) -> float:
+    """Return what of a release saves something, during a transfer.
+
+    Less and less is left to be sent while it runs.
+    """
+    if not plain_seconds:
+        return 1.0
+    left_share = max(0.5, 1 - release_seconds / plain_seconds / 2)
+    return FAR_END_SHARE + (1 - FAR_END_SHARE) * left_share
 
 
 def _nonresident_seconds(releasable: Releasable, rate: ReleaseRate) -> float:

@@ -14,9 +14,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import dataclasses
 import enum
+import math
 
 from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.plan import forecast as forecasts
@@ -27,6 +27,7 @@ from nova_freemem.plan.forecast import Forecast
 from nova_freemem.plan.forecast import Releasable
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.plan.release_rate import FIRST_GUESS
 from nova_freemem.plan.release_rate import ReleaseRate
 from nova_freemem.policy import Policy
 from nova_freemem.virt.memory_stats import MemoryStats
@@ -42,6 +43,10 @@ MOST_MEMORY_PRESSURE_SHARE = 0.1
 # and downs while it migrates.
 SLACK_SHARE = 0.25
 
+# What a release that is only tried may cost, of a migration without it.
+LEAST_LOSS_SECONDS = 0.15
+MOST_LOSS_SHARE = 0.03
+
 
 class Mode(enum.Enum):
     """When memory is released relative to the transfer, as in the option."""
@@ -49,15 +54,6 @@ class Mode(enum.Enum):
     BEFORE = 'before'
     DURING = 'during'
     AUTO = 'auto'
-
-
-_FORECASTS: dict[
-    Mode, Callable[[Eligible, Releasable, Bandwidth, ReleaseRate], Forecast]
-] = {
-    Mode.BEFORE: forecasts.before_transfer,
-    Mode.DURING: forecasts.during_transfer,
-    Mode.AUTO: forecasts.shortest,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +74,11 @@ class Plan:
     :ivar mode: when the transfer starts
     :ivar bandwidth: what the path is taken to carry
     :ivar source: name of the source that reported what is free
+    :ivar rate: how fast the guest is expected to give it up
+    :ivar goes_on_if_it_pays: whether a release during the transfer ends where
+                              it is seen not to shorten it
+    :ivar is_trial: whether it is done to see how fast the guest is
+    :ivar deadline_seconds: for how long the transfer waits for it at most
     """
 
     original_kib: int
@@ -92,6 +93,10 @@ class Plan:
     mode: Mode
     bandwidth: Bandwidth
     source: str
+    rate: ReleaseRate = FIRST_GUESS
+    goes_on_if_it_pays: bool = False
+    is_trial: bool = False
+    deadline_seconds: float = math.inf
 
     @property
     def release_kib(self) -> int:
@@ -142,9 +147,20 @@ def make(
     releasable = _releasable(memory, guest, policy)
     if isinstance(releasable, Skip):
         return releasable
-    mode = Mode(policy.mode)
-    forecast = _FORECASTS[mode](guest, releasable, bandwidth, rate)
+    mode, forecast = _best(
+        Mode(policy.mode),
+        forecasts.before_transfer(
+            guest, releasable, bandwidth, rate, policy.deadline_seconds
+        ),
+        forecasts.during_transfer(guest, releasable, bandwidth, rate),
+        bandwidth.is_known,
+    )
     too_little = _too_little(releasable, forecast, policy, bandwidth)
+    trial = None
+    if too_little is not None:
+        trial = _trial(guest, releasable, policy, bandwidth, rate)
+    if trial is not None:
+        mode, too_little = trial, None
     if too_little is not None:
         return too_little
     return Plan(
@@ -162,6 +178,10 @@ def make(
         mode=mode,
         bandwidth=bandwidth,
         source=memory.source,
+        rate=rate,
+        goes_on_if_it_pays=policy.mode == Mode.AUTO.value,
+        is_trial=trial is not None,
+        deadline_seconds=policy.deadline_seconds,
     )
 
 
@@ -230,6 +250,58 @@ def _most_promising_free_kib(
     if reclaim == 'cold':
         return min(free_kib, max(0, available_kib - page_cache_kib))
     return free_kib
+
+
+def _best(
+    allowed: Mode, before: Forecast, during: Forecast, is_path_known: bool
+) -> tuple[Mode, Forecast]:
+    """Choose among the modes that the policy allows.
+
+    With ``auto`` a release begins before the transfer wherever that pays: how
+    fast this guest is, is seen then, and the transfer starts early where that
+    is better. Where what the path carries is not known, it has to be seen
+    first: the transfer starts at once.
+
+    :returns: the mode, and what to expect of it
+    """
+    if allowed is Mode.BEFORE:
+        return Mode.BEFORE, before
+    if allowed is Mode.DURING or (during.pays and not before.pays):
+        return Mode.DURING, during
+    if not is_path_known:
+        return Mode.DURING, during if during.pays else before
+    much_better = (
+        during.released_seconds
+        <= forecasts.GOOD_SHARE * before.released_seconds
+    )
+    return Mode.AUTO, during if much_better else before
+
+
+def _trial(
+    guest: Eligible,
+    releasable: Releasable,
+    policy: Policy,
+    bandwidth: Bandwidth,
+    rate: ReleaseRate,
+) -> Mode | None:
+    """Decide whether to see how fast the guest is, though it will not pay.
+
+    Else a rate that nobody sees any more would be believed for ever. Before
+    the transfer it is seen best; where that costs too much, a release during
+    the transfer is tried, and ends where it does not pay.
+
+    :returns: the mode to try; None where the guest need not be tried, could
+              not pay, or a trial could cost too much
+    """
+    best = forecasts.at_best(guest, releasable, bandwidth)
+    if rate.is_fresh or _too_little(releasable, best, policy, bandwidth):
+        return None
+    most_seconds = LEAST_LOSS_SECONDS + MOST_LOSS_SHARE * best.plain_seconds
+    if bandwidth.is_known and most_seconds >= forecasts.TRIAL_SECONDS:
+        return Mode.AUTO
+    if most_seconds >= forecasts.trial_seconds(rate):
+        return Mode.DURING
+    return None
 
 
 def _releasable(

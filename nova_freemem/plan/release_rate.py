@@ -16,19 +16,38 @@ from __future__ import annotations
 
 import dataclasses
 
-# What a balloon takes in a second, KiB, until a release has been seen: free
-# memory, and page cache that has to be reclaimed. Measured under TCG with
-# Linux 6.1 (see the manual's page on measurements); processors with hardware
-# support are faster.
+from nova_freemem.plan.evidence import Evidence
+
+# What is expected until something has been seen: measured under TCG with Linux
+# 6.1 (see the manual's page on measurements). Hosts with hardware
+# virtualization are faster: 0.92 GiB/s of free memory that was touched is
+# published for KVM.
+
+# What a balloon takes in a second, KiB: free memory, and page cache that has
+# to be reclaimed.
 ASSUMED_INFLATE_KIB_PER_SECOND = 650.0 * 1024
 ASSUMED_RECLAIM_KIB_PER_SECOND = 400.0 * 1024
 
-NEWEST_SHARE = 0.5
+# What it takes during a transfer, of what it takes before one.
+ASSUMED_BUSY_SHARE = 0.72
 
-# Less than this, or released in less time, says more of the ticks of the
-# watch than of the guest.
+# What QEMU looks through of a guest in a second, KiB, to find pages that need
+# not be sent. It does so once more for what the balloon has taken during the
+# transfer, since the guest's kernel has written to it. 2.2 s for 4 GiB.
+ASSUMED_LOOK_KIB_PER_SECOND = 1.9 * 1024 * 1024
+
+# Less than this says more of the ticks of the watch than of the guest. What
+# takes less time than this was at least as fast.
 LEAST_RELEASED_KIB = 128 * 1024
 LEAST_SECONDS = 0.5
+
+# What all guests have in common.
+_HOST = ''
+
+# What is skipped because guests release too slowly is tried, unless this guest
+# or so many others were seen to release within this time.
+FRESH_SECONDS = 600.0
+FRESH_GUESTS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +56,17 @@ class ReleaseRate:
 
     :ivar inflate_kib_per_second: free memory
     :ivar reclaim_kib_per_second: page cache, which the guest has to drop
+    :ivar busy_share: what it gives up during a transfer, of that before one
+    :ivar look_kib_per_second: memory given up during a transfer, which QEMU
+                               looks through
+    :ivar is_fresh: whether this guest, or several others, showed it lately
     """
 
     inflate_kib_per_second: float = ASSUMED_INFLATE_KIB_PER_SECOND
     reclaim_kib_per_second: float = ASSUMED_RECLAIM_KIB_PER_SECOND
+    busy_share: float = ASSUMED_BUSY_SHARE
+    look_kib_per_second: float = ASSUMED_LOOK_KIB_PER_SECOND
+    is_fresh: bool = dataclasses.field(default=False, compare=False)
 
     def seconds(self, free_kib: float, cache_kib: float) -> float:
         """Forecast how long a release takes.
@@ -53,60 +79,141 @@ class ReleaseRate:
             + cache_kib / self.reclaim_kib_per_second
         )
 
-    def after(
-        self, free_kib: float, cache_kib: float, seconds: float
-    ) -> ReleaseRate:
-        """Learn from a release before the transfer.
 
-        Free memory goes first; what was released beyond it was cache.
-
-        :param free_kib: free memory that was released
-        :param cache_kib: page cache that was released
-        :param seconds: how long that took
-        :returns: what to expect of the next one; this, where the release was
-                  too small to tell
-        """
-        if (
-            free_kib + cache_kib < LEAST_RELEASED_KIB
-            or seconds < LEAST_SECONDS
-        ):
-            return self
-        if cache_kib < LEAST_RELEASED_KIB:
-            return dataclasses.replace(
-                self,
-                inflate_kib_per_second=_mixed(
-                    self.inflate_kib_per_second,
-                    (free_kib + cache_kib) / seconds,
-                ),
-            )
-        cache_seconds = seconds - free_kib / self.inflate_kib_per_second
-        if cache_seconds < LEAST_SECONDS:
-            return self
-        return dataclasses.replace(
-            self,
-            reclaim_kib_per_second=_mixed(
-                self.reclaim_kib_per_second, cache_kib / cache_seconds
-            ),
-        )
+FIRST_GUESS = ReleaseRate()
 
 
 class ReleaseRates:
-    """What is known of the guests of this host.
+    """What is known of the guests of this host."""
 
-    The host's processor and its load decide more than the guest does, and a
-    guest that has left does not come back soon: so one rate for all.
+    def __init__(self, first_guess: ReleaseRate = FIRST_GUESS) -> None:
+        """Initialize it with what is assumed.
 
-    :ivar current: what to expect
-    """
+        :param first_guess: what is expected until guests have shown better
+        """
+        self._inflate = Evidence(first_guess.inflate_kib_per_second)
+        self._reclaim = Evidence(first_guess.reclaim_kib_per_second)
+        self._busy_share = Evidence(first_guess.busy_share)
+        self._look = Evidence(first_guess.look_kib_per_second)
+        self._tried_at_seconds: dict[str, float] = {}
 
-    def __init__(self) -> None:
-        """Initialize it with what is assumed."""
-        self.current = ReleaseRate()
+    def of(self, guest: str, now_seconds: float) -> ReleaseRate:
+        """Return what to expect of a guest.
 
-    def learn(self, free_kib: float, cache_kib: float, seconds: float) -> None:
-        """Learn from a release; see :meth:`ReleaseRate.after`."""
-        self.current = self.current.after(free_kib, cache_kib, seconds)
+        :param guest: its UUID
+        :param now_seconds: monotonic
+        """
+        return ReleaseRate(
+            self._inflate.expected(guest, now_seconds),
+            self._reclaim.expected(guest, now_seconds),
+            min(1.0, self._busy_share.expected(guest, now_seconds)),
+            self._look.expected(_HOST, now_seconds),
+            self._is_fresh(guest, now_seconds),
+        )
 
+    def learn(
+        self,
+        guest: str,
+        free_kib: float,
+        cache_kib: float,
+        seconds: float,
+        now_seconds: float,
+    ) -> None:
+        """Learn from a release.
 
-def _mixed(before: float, newest: float) -> float:
-    return NEWEST_SHARE * newest + (1 - NEWEST_SHARE) * before
+        Free memory goes first; what was released beyond it was cache. One
+        that was too small to tell teaches nothing.
+
+        :param guest: the guest's UUID
+        :param free_kib: free memory that was released
+        :param cache_kib: page cache that was released
+        :param seconds: how long that took
+        :param now_seconds: monotonic
+        """
+        self.note_trial(guest, now_seconds)
+        if free_kib + cache_kib < LEAST_RELEASED_KIB or seconds <= 0:
+            return
+        at_least = (free_kib + cache_kib) / seconds
+        cache_seconds = seconds - free_kib / self._inflate.expected(
+            guest, now_seconds
+        )
+        if cache_kib < LEAST_RELEASED_KIB and seconds >= LEAST_SECONDS:
+            self._inflate.add(guest, at_least, now_seconds)
+        elif cache_seconds >= LEAST_SECONDS:
+            self._reclaim.add(guest, cache_kib / cache_seconds, now_seconds)
+        else:
+            for amount_kib, evidence in (
+                (free_kib, self._inflate),
+                (cache_kib, self._reclaim),
+            ):
+                if amount_kib >= LEAST_RELEASED_KIB:
+                    known = evidence.expected(guest, now_seconds)
+                    evidence.add(guest, max(known, at_least), now_seconds)
+
+    def learn_during(
+        self,
+        guest: str,
+        free_kib: float,
+        cache_kib: float,
+        seconds: float,
+        now_seconds: float,
+    ) -> None:
+        """Learn from a release during a transfer.
+
+        Of a guest that has been seen before one it says how much slower it is
+        during one; of another, how fast it is.
+
+        :param guest: the guest's UUID
+        :param free_kib: free memory that was released
+        :param cache_kib: page cache that was released
+        :param seconds: how long that took
+        :param now_seconds: monotonic
+        """
+        if free_kib + cache_kib < LEAST_RELEASED_KIB or seconds <= 0:
+            return
+        expected = self.of(guest, now_seconds)
+        times = expected.seconds(free_kib, cache_kib) / seconds
+        is_known = self._inflate.has(guest) or self._reclaim.has(guest)
+        if seconds < LEAST_SECONDS:
+            times = max(1.0, times)
+        elif is_known and times <= 1:
+            self._busy_share.add(guest, times, now_seconds)
+            return
+        elif not is_known:
+            times /= expected.busy_share
+        # It is as fast as that; or faster than was known, if it was.
+        for amount_kib, rate, evidence in (
+            (free_kib, expected.inflate_kib_per_second, self._inflate),
+            (cache_kib, expected.reclaim_kib_per_second, self._reclaim),
+        ):
+            if amount_kib >= LEAST_RELEASED_KIB:
+                evidence.add(guest, rate * times, now_seconds)
+
+    def note_trial(self, guest: str, now_seconds: float) -> None:
+        """Note that it is seen how fast a guest releases.
+
+        :param guest: its UUID
+        :param now_seconds: monotonic
+        """
+        for name, at_seconds in list(self._tried_at_seconds.items()):
+            if now_seconds - at_seconds >= FRESH_SECONDS:
+                self._tried_at_seconds.pop(name, None)
+        self._tried_at_seconds[guest] = now_seconds
+
+    def _is_fresh(self, guest: str, now_seconds: float) -> bool:
+        lately = [
+            name
+            for name, at_seconds in list(self._tried_at_seconds.items())
+            if now_seconds - at_seconds < FRESH_SECONDS
+        ]
+        return guest in lately or len(lately) >= FRESH_GUESTS
+
+    def learn_look(self, kib_per_second: float, now_seconds: float) -> None:
+        """Learn how fast QEMU found that memory need not be sent.
+
+        That is the host's doing, whichever guest it was.
+
+        :param kib_per_second: what it looked through in the best window
+        :param now_seconds: monotonic
+        """
+        self._look.add(_HOST, kib_per_second, now_seconds)

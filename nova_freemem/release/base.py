@@ -35,6 +35,7 @@ class EndReason(enum.Enum):
     RESIDENT_RELEASED = 'all of it that was resident'
     NEARLY_DONE = 'the rest during the transfer'
     NO_PROGRESS = 'the guest gives up nothing more'
+    NOT_WORTHWHILE = 'the rest would not shorten the transfer'
     DEADLINE = 'deadline_seconds passed'
     FORCE_COMPLETE = 'the migration was forced to complete'
     TRANSFER_ENDED = 'the transfer ended'

@@ -19,6 +19,7 @@ import dataclasses
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.plan.planner import Plan
+from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release import base
 from nova_freemem.release import stop_rules
 from nova_freemem.release.base import EndReason
@@ -59,6 +60,9 @@ class Watch:
     guest: guests.Guest
     record: journal.Record
     clock: clocks.Clock
+    _seen: list[base.Observation] = dataclasses.field(
+        default_factory=list, init=False
+    )
 
     def start(self, plan: Plan) -> None:
         """Start to release, and do not wait.
@@ -78,6 +82,7 @@ class Watch:
         phase: Phase,
         requests: Requests,
         deadline: clocks.Deadline | None = None,
+        meter: TransferMeter | None = None,
     ) -> base.Release:
         """Watch a release until it ends.
 
@@ -87,15 +92,22 @@ class Watch:
                          arrive here
         :param deadline: when to stop, keeping what was released by then;
                          None for none
+        :param meter: tells how the transfer is, None before it
         :returns: what was released; nothing moves any more, but for what is
                   restored
         :raises JournalGone: during the transfer, in which the journal cannot
                              be written: all memory has to be restored
         :raises FreememError: it could not be done
         """
-        seen = [
-            base.Observation(self.clock.now(), plan.original_kib, plan.rss_kib)
-        ]
+        # A release that goes on during the transfer is the same one: what the
+        # guest has given up since it last reported is known.
+        seen = self._seen
+        if not seen:
+            seen.append(
+                base.Observation(
+                    self.clock.now(), plan.original_kib, plan.rss_kib
+                )
+            )
         end = None
         while end is None:
             self.clock.wait(TICK_SECONDS, until=requests.arrived)
@@ -105,6 +117,7 @@ class Watch:
                 phase,
                 requests.latest,
                 deadline is not None and deadline.passed(),
+                None if meter is None else meter.sending(),
             )
             if len(seen) > MOST_OBSERVATIONS:
                 del seen[2 : MOST_OBSERVATIONS // 2 : 2]
@@ -125,7 +138,7 @@ class Watch:
         :raises JournalGone: all memory has to be restored
         :raises FreememError: it could not be done
         """
-        seen: list[base.Observation] = []
+        seen = stop_rules.last_report(self._seen)
         while not self._observe(seen, Phase.DURING_TRANSFER):
             if stop_rules.under_pressure(seen, plan):
                 self.restore(plan)

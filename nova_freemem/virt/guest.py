@@ -39,6 +39,7 @@ from nova_freemem.virt.errors import MetadataAbsent
 from nova_freemem.virt.errors import translated
 from nova_freemem.virt.errors import understood
 from nova_freemem.virt.memory_stats import MemoryStats
+from nova_freemem.virt.transfer_progress import TransferProgress
 
 METADATA_URI = 'urn:nova-freemem:journal'
 METADATA_PREFIX = 'freemem'
@@ -331,15 +332,13 @@ class Guest:
             if not isinstance(answer, dict) or 'return' not in answer:
                 raise ValueError(reply)
 
-    def transferred_kib(self) -> float | None:
-        """Read how much memory the migration under way has sent.
+    def transfer_progress(self) -> TransferProgress | None:
+        """Read how far the migration under way is.
 
-        :returns: KiB, None where no migration is under way
+        :returns: the progress, None where no migration is under way
         """
         with translated('read the job statistics'):
-            stats = self._handle.jobStats()
-        processed_bytes = validation.amount(stats.get('memory_processed'))
-        return None if processed_bytes is None else processed_bytes / 1024
+            return TransferProgress.from_libvirt(self._handle.jobStats())
 
     def outgoing_migration(self) -> Outgoing:
         """Return how far a migration away from this host is.

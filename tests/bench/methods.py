@@ -229,7 +229,7 @@ def kit(migration_bandwidth_mbps: int | None, destination: str) -> Kit:
     for mode, engine in engines.items():
         shared = dataclasses.replace(engine, bandwidths=learnt)
         make[mode] = functools.partial(Freemem, shared)
-    return Kit(make, lambda: str(learnt.to(destination)))
+    return Kit(make, lambda: str(learnt.to(destination, clocks.Clock().now())))
 
 
 def _engine(mode: str, migration_bandwidth_mbps: int | None) -> Engine:

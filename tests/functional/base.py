@@ -54,12 +54,15 @@ PATIENCE_SECONDS = 60
 
 MEMORY_KIB = 4 * 1024 * 1024
 
-ENABLED = """
+NOTHING_CONFIGURED = """
 [oslo_messaging_notifications]
 driver = freemem
 [freemem]
 enabled = true
 """
+
+#: A release begins before the transfer where the bandwidth is known.
+ENABLED = NOTHING_CONFIGURED + 'migration_bandwidth_mbps = 1000\n'
 
 DISABLED = ENABLED.replace('true', 'false')
 
@@ -99,7 +102,7 @@ class LiveMigrationTestCase(base.ServersTestBase):
         self.useFixture(
             fixtures.MonkeyPatch(
                 f'{interfaces.__name__}.speed_mbps',
-                lambda address: None,
+                lambda _addresses, _connections: None,
             )
         )
         self.flags(

@@ -118,6 +118,16 @@ class GuestWithFreeMemory(WatchedTransferTestCase):
         self.assert_whole(self.destination)
 
 
+class HostThatKnowsNoBandwidth(WatchedTransferTestCase):
+    CONFIGURATION = base.NOTHING_CONFIGURED
+
+    def test_memory_is_released_while_the_transfer_runs(self) -> None:
+        self.migrate()
+        self.assertEqual([str(base.MEMORY_KIB)], self.entries_in_transfer)
+        self.assert_whole(self.destination)
+        self.assertIn('during the transfer', self.log_lines('INFO')[0])
+
+
 class GuestWhoseBalloonDeflatesSlowly(WatchedTransferTestCase):
     CLOCK = clock.Clock
 

@@ -107,7 +107,8 @@ class Transfer:
         self._actual_kib = guest.actual_kib
         self._left_kib = float(guest.sendable_kib)
         self._to_look_at_kib = 0.0
-        guest.transferred_kib = 0.0
+        guest.transferred_kib = guest.looked_at_kib = 0.0
+        self._tell()
 
     @property
     def converged(self) -> bool:
@@ -142,11 +143,16 @@ class Transfer:
         sent_kib = min(self._left_kib, rate * seconds)
         self._left_kib -= sent_kib
         guest.transferred_kib += sent_kib
-        self._to_look_at_kib = max(
-            0.0,
-            self._to_look_at_kib
-            - model.look_kib_per_second * (seconds - sent_kib / rate),
+        looked_at_kib = min(
+            self._to_look_at_kib,
+            model.look_kib_per_second * (seconds - sent_kib / rate),
         )
+        self._to_look_at_kib -= looked_at_kib
+        guest.looked_at_kib += looked_at_kib
+        self._tell()
+
+    def _tell(self) -> None:
+        self._guest.remaining_kib = self._left_kib + self._to_look_at_kib
 
     def _see_balloon(self) -> None:
         released_kib = self._actual_kib - self._guest.actual_kib
@@ -181,6 +187,7 @@ class Outcome:
 class Cloud:
     """One guest that is migrated between two hosts.
 
+    :ivar uuid: the guest's
     :ivar starved_seconds: the longest time in which the guest had less
                            available than its headroom, missed some of its
                            memory, and nobody was restoring it
@@ -197,8 +204,12 @@ class Cloud:
         *,
         migration_bandwidth_mbps: int = 1000,
         policy: dict[str, Any] | None = None,
+        interface_mbps: int | None = None,
+        knows: Cloud | None = None,
+        uuid: str = fakes.UUID,
         **behaviour: Any,
     ) -> None:
+        self.uuid = uuid
         self.clock = clock
         self.model = model
         self.guest = SimulatedGuest.of_model(
@@ -210,8 +221,11 @@ class Cloud:
             migration_bandwidth_mbps=migration_bandwidth_mbps, **(policy or {})
         )
         self.engines = {
-            host: self._make_engine() for host in ('source', 'dest')
+            host: self._make_engine(interface_mbps)
+            for host in ('source', 'dest')
         }
+        if knows is not None:
+            self.engines = knows.engines
         self.headroom_kib = self.policy.headroom_kib(memory_kib)
         self.starved_seconds = self._starving_seconds = 0.0
         self.back_seconds: float | None = None
@@ -219,7 +233,7 @@ class Cloud:
         self.transfer: Transfer | None = None
         self._journal = JournalWatch()
 
-    def _make_engine(self) -> engines.Engine:
+    def _make_engine(self, interface_mbps: int | None) -> engines.Engine:
         return engines.Engine(
             self.policy,
             (
@@ -228,10 +242,17 @@ class Cloud:
             ),
             balloon.Balloon(),
             bandwidths.Bandwidths(
-                self.policy.migration_bandwidth_mbps, lambda: None
+                self.policy.migration_bandwidth_mbps, lambda: interface_mbps
             ),
             release_rates.ReleaseRates(),
             backoffs.Backoff(),
+        )
+
+    def know(self, rate: release_rates.ReleaseRate) -> None:
+        """Let the source have seen how fast its guests release."""
+        self.engines['source'] = dataclasses.replace(
+            self.engines['source'],
+            release_rates=release_rates.ReleaseRates(rate),
         )
 
     def migrate(
@@ -245,7 +266,7 @@ class Cloud:
         host = self.guest.host
         dest = 'dest' if host == 'source' else 'source'
         migration = source.SourceMigration(
-            fakes.FakeGuest(self.guest, host),
+            fakes.FakeGuest(self.guest, host, self.uuid),
             self.engines[host],
             self.reporter,
             host,
@@ -275,6 +296,7 @@ class Cloud:
                     sent_kib = self.guest.transferred_kib
                     landed_at = self.clock.now()
                     self.guest.transferred_kib = self.transfer = None
+                    self.guest.remaining_kib = None
                     if succeeded:
                         self._landed_at_seconds = landed_at
                         self.guest.host = dest

@@ -37,6 +37,7 @@ from nova_freemem.plan import planner
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt.memory_stats import MemoryStats
+from nova_freemem.virt.transfer_progress import TransferProgress
 from tests.simulation.agent import SimulatedAgent
 from tests.simulation.agent import encoded
 from tests.simulation.agent import libvirt_error
@@ -239,8 +240,13 @@ class FakeGuest:
             self.guest.definition_stats_period_seconds = seconds
 
     @_call
-    def transferred_kib(self) -> float | None:
-        return self.guest.transferred_kib
+    def transfer_progress(self) -> TransferProgress | None:
+        guest = self.guest
+        if guest.transferred_kib is None:
+            return None
+        return TransferProgress(
+            guest.transferred_kib, guest.remaining_kib, guest.looked_at_kib, 1
+        )
 
     @_call
     def outgoing_migration(self) -> guests.Outgoing:

@@ -121,6 +121,9 @@ class SimulatedGuest:
     :ivar metadata: its journal entry, None for none
     :ivar transferred_kib: what of it has been sent; None while no transfer
                            is under way
+    :ivar remaining_kib: what is left of it to be sent or looked at; None where
+                         that is not told
+    :ivar looked_at_kib: what was looked at and need not be sent
     :ivar answers: its QEMU answers nothing until this is set; None where it
                    answers
     :ivar is_asked: whether a call waits for an answer, and libvirt keeps
@@ -169,6 +172,8 @@ class SimulatedGuest:
     host: str = 'source'
     metadata: str | None = None
     transferred_kib: float | None = None
+    remaining_kib: float | None = None
+    looked_at_kib: float = 0.0
     stats_period_seconds: int = 10
     xml: str = DOMAIN_XML
     agent: SimulatedAgent = dataclasses.field(default_factory=SimulatedAgent)

@@ -27,7 +27,9 @@ from unittest import mock
 
 from nova_freemem.plan import forecast
 from nova_freemem.plan.bandwidth import KIB_PER_SECOND_PER_MBPS
+from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.release_rate import ReleaseRate
+from nova_freemem.release import stop_rules
 from tests.simulation.cloud import Cloud
 from tests.simulation.fake_clock import FakeClock
 from tests.simulation.guest import Load
@@ -45,6 +47,9 @@ _SHARES: dict[str, dict[str, float]] = {
     'cache-cold': {'cold_kib': 3 / 4},
     'cache-hot': {'freed_kib': 1 / 4, 'hot_kib': 1 / 4},
 }
+# What the plugin took for QEMU's look through a guest when it was measured.
+_LOOK_KIB_PER_SECOND = 1.9 * 1024 * 1024
+
 SCENARIOS = frozenset(_SHARES)
 
 
@@ -71,8 +76,8 @@ class Situation:
     :ivar plain_kib: what a plain migration sent of that
     :ivar migration_bandwidth_mbps: the bandwidth, as the plugin was told or
                                     had learnt it
-    :ivar good_share: the plugin's ``planner.GOOD_SHARE`` at that time, which
-                      decides when ``auto`` starts the transfer
+    :ivar good_share: by how much release and transfer together had to be
+                      quicker, at that time, for ``auto`` to start the transfer
     """
 
     scenario: str
@@ -81,7 +86,7 @@ class Situation:
     rss_kib: int
     plain_kib: int
     migration_bandwidth_mbps: float
-    good_share: float = forecast.GOOD_SHARE
+    good_share: float = 0.75
 
     @property
     def load(self) -> Load:
@@ -115,7 +120,10 @@ class Situation:
         clock = FakeClock()
         with (
             mock.patch.object(threading, 'Thread', clock.thread),
-            mock.patch.object(forecast, 'GOOD_SHARE', self.good_share),
+            mock.patch.object(
+                forecast, 'transfer_now_is_better', self._had_started
+            ),
+            mock.patch.object(stop_rules, 'LEAST_NEEDED_SHARE', 1.0),
         ):
             cloud = Cloud(
                 clock,
@@ -127,8 +135,13 @@ class Situation:
                 policy=_policy(method),
             )
             # A host at work has seen how fast its guests release.
-            cloud.engines['source'].release_rates.current = ReleaseRate(
-                model.inflate_kib_per_second, model.reclaim_kib_per_second
+            cloud.know(
+                ReleaseRate(
+                    model.inflate_kib_per_second,
+                    model.reclaim_kib_per_second,
+                    model.busy_balloon_share,
+                    model.look_kib_per_second,
+                )
             )
             outcome = cloud.migrate()
             while cloud.guest.missing_kib:
@@ -139,6 +152,32 @@ class Situation:
             outcome.seconds,
             outcome.sent_kib * 1024 / 1e6,
             cloud.back_seconds if was_released else None,
+        )
+
+    def _had_started(
+        self,
+        left_kib: float,
+        needed_kib: float,
+        rate_kib_per_second: float,
+        bandwidth: Bandwidth,
+        rate: ReleaseRate,
+        deadline_seconds: float,
+    ) -> bool:
+        """Decide as the plugin did when this was measured.
+
+        It has learnt to foretell better since; what is compared here is what
+        comes of a decision.
+        """
+        path = bandwidth.kib_per_second
+        waiting_seconds = left_kib / rate_kib_per_second + needed_kib / path
+        plain_seconds = (left_kib + needed_kib) / path
+        together_seconds = self.memory_kib / _LOOK_KIB_PER_SECOND + max(
+            needed_kib / path,
+            (left_kib + needed_kib) / (path + rate_kib_per_second),
+        )
+        return (
+            waiting_seconds >= plain_seconds
+            or self.good_share * waiting_seconds >= together_seconds
         )
 
 

@@ -23,10 +23,12 @@ from nova.virt import libvirt as nova_libvirt
 from nova.virt.libvirt import driver as nova_driver
 from nova.virt.libvirt import guest as nova_guest
 from nova.virt.libvirt import host as nova_host
+from oslo_config import cfg
 
 from nova_freemem import driver
 from nova_freemem import exceptions
 from nova_freemem import loader
+from nova_freemem.virt import interfaces
 from tests import base
 
 ENABLED = '[freemem]\nenabled = true\n'
@@ -69,6 +71,45 @@ class LoaderTest(base.ConfTestCase):
                 ours = nova_libvirt.LibvirtDriver
             self.assertIs(driver.FreememLibvirtDriver, ours.func)
             self.assertFalse(ours.keywords['engine'].policy.enabled)
+
+    def test_what_nova_lets_qemu_send_is_known(self) -> None:
+        limited = f'{ENABLED}\n[libvirt]\nlive_migration_bandwidth = 50\n'
+        with loader.prepare(self.conf(limited), None):
+            engine = nova_libvirt.LibvirtDriver.keywords['engine']
+        self.assertEqual(
+            '419 Mbit/s (limited by live_migration_bandwidth)',
+            str(engine.bandwidths.to('dest', 0.0)),
+        )
+
+    def test_where_the_migration_network_is_and_how_qemu_uses_it_is_known(
+        self,
+    ) -> None:
+        speed = self.patch_autospec(interfaces, 'speed_mbps', return_value=100)
+        network = (
+            '[libvirt]\n'
+            'live_migration_inbound_addr = 192.0.2.7\n'
+            'live_migration_parallel_connections = 4\n'
+        )
+        with loader.prepare(self.conf(ENABLED + network), None):
+            engine = nova_libvirt.LibvirtDriver.keywords['engine']
+        self.assertEqual(
+            '100 Mbit/s (assumed)', str(engine.bandwidths.to('dest', 0.0))
+        )
+        speed.assert_called_once_with(frozenset({'192.0.2.7'}), 4)
+
+    def test_a_nova_before_33_has_one_connection(self) -> None:
+        speed = self.patch_autospec(interfaces, 'speed_mbps', return_value=100)
+        conf = self.conf(ENABLED)
+        conf.reset()
+        conf.unregister_opt(
+            cfg.IntOpt('live_migration_parallel_connections', default=1),
+            group='libvirt',
+        )
+        conf([], default_config_files=[], default_config_dirs=[])
+        with loader.prepare(conf, None):
+            engine = nova_libvirt.LibvirtDriver.keywords['engine']
+        engine.bandwidths.to('dest', 0.0)
+        speed.assert_called_once_with(mock.ANY, 1)
 
     def test_another_compute_driver_is_not_ours_to_replace(self) -> None:
         for text in (ENABLED, ''):

@@ -213,7 +213,7 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
     assert late_seconds <= LATE_SECONDS, f'{late_seconds:.1f} s late'
     with migration.transfer('dest', state):
         clock.wait(TRANSFER_SECONDS)
-    learnt = engine.release_rates.current
+    learnt = engine.release_rates.of(host.UUIDString(), clock.now())
     for rate in (learnt.inflate_kib_per_second, learnt.reclaim_kib_per_second):
         assert 0 < rate < math.inf, learnt
     ended_at = clock.now()

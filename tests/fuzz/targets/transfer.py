@@ -17,6 +17,8 @@ import math
 
 from nova_freemem.migrate import transfer
 from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan import transfer_meter
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
 from nova_freemem.virt import guest as guests
@@ -24,7 +26,20 @@ from tests.fuzz import choices as fuzz_choices
 from tests.fuzz import handle
 from tests.fuzz import oracle
 
-MODULES = ('nova_freemem.migrate.transfer', 'nova_freemem.plan.bandwidth')
+MODULES = (
+    'nova_freemem.migrate.transfer',
+    'nova_freemem.plan.bandwidth',
+    'nova_freemem.plan.transfer_meter',
+    'nova_freemem.virt.transfer_progress',
+)
+
+OTHERS = (
+    'memory_remaining',
+    'memory_constant',
+    'memory_page_size',
+    'memory_iteration',
+    'auto_converge_throttle',
+)
 
 TRANSFER_SECONDS = 10.0
 
@@ -48,7 +63,9 @@ def run(data: bytes) -> None:
         if not choices.number(7):
             return {'memory_processed': choices.value()}
         sent['memory_processed'] += choices.number(1 << 40)
-        return dict(sent)
+        return sent | {
+            name: choices.value() for name in OTHERS if choices.number(3)
+        }
 
     links = bandwidths.Bandwidths(0, lambda: None)
     requests = Requests()
@@ -59,9 +76,19 @@ def run(data: bytes) -> None:
             TRANSFER_SECONDS,
             lambda: requests.submit(Request.TRANSFER_ENDED),
         )
-        transfer.learn_bandwidth(
-            guests.Guest(guest), 'dest', links, clock, requests
+        rates = release_rates.ReleaseRates()
+        transfer.measure(
+            guests.Guest(guest),
+            'dest',
+            transfer_meter.TransferMeter(1 << 21),
+            links,
+            rates,
+            clock,
+            requests,
         )
-        rate = links.to('dest')
+        assert not links.transfers
+        rate = links.to('dest', clock.now())
         assert 0 < rate.kib_per_second < math.inf, rate
         oracle.check_harmless(str(rate))
+        look = rates.of('another', clock.now()).look_kib_per_second
+        assert 0 < look < math.inf, look

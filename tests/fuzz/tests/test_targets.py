@@ -122,7 +122,7 @@ class OracleTest(base.TestCase):
             ('entry', journal, '_check_format'),
             ('description', eligibility, 'examine'),
             ('planning', planner, 'make'),
-            ('transfer', guests.Guest, 'transferred_kib'),
+            ('transfer', guests.Guest, 'transfer_progress'),
         ):
             with fixtures.MonkeyPatch(
                 f'{owner.__module__}.{owner.__name__}.{attribute}'

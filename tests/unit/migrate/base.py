@@ -91,6 +91,8 @@ class World:
         paths.to.return_value = bandwidths.Bandwidth.of_mbps(
             1000, bandwidths.Origin.CONFIGURED
         )
+        paths.transfers = 1
+        paths.transferring.side_effect = contextlib.nullcontext
         self.accepted_requests: list[Request] = []
         self.start_again(os_type)
 

@@ -20,6 +20,7 @@ from nova_freemem import exceptions
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
 from nova_freemem.migrate import engine as engines
+from nova_freemem.plan.transfer_meter import Carried
 from nova_freemem.release import balloon
 from tests import base
 from tests.simulation import fakes
@@ -62,27 +63,28 @@ class EngineTest(base.ConfTestCase):
 
     def test_a_configured_bandwidth_counts(self) -> None:
         rate = self.load('migration_bandwidth_mbps = 10000').bandwidths.to(
-            'dest'
+            'dest', 0.0
         )
         self.assertEqual(('10000 Mbit/s (configured)'), str(rate))
 
     def test_another_policy_counts_from_the_next_migration_on(self) -> None:
         engine = self.load('')
-        engine.bandwidths.learn('dest', 1000.0)
+        engine.bandwidths.learn('dest', Carried(1000.0, None, 0.0), 0.0)
         changed = fakes.make_policy(migration_bandwidth_mbps=25000)
         following = engine.with_policy(changed)
         self.assertIs(changed, following.policy)
         self.assertEqual(0, engine.policy.migration_bandwidth_mbps)
         self.assertIs(engine.sources, following.sources)
         self.assertEqual(
-            '25000 Mbit/s (configured)', str(following.bandwidths.to('dest'))
+            '25000 Mbit/s (configured)',
+            str(following.bandwidths.to('dest', 0.0)),
         )
 
     def test_what_was_learnt_outlives_a_change_of_the_policy(self) -> None:
         engine = self.load('migration_bandwidth_mbps = 10000')
-        engine.bandwidths.learn('dest', 125000.0)
+        engine.bandwidths.learn('dest', Carried(125000.0, None, 0.0), 0.0)
         following = engine.with_policy(fakes.make_policy())
-        self.assertIn('measured', str(following.bandwidths.to('dest')))
+        self.assertIn('measured', str(following.bandwidths.to('dest', 0.0)))
         self.assertIs(engine.release_rates, following.release_rates)
         self.assertIs(engine.backoff, following.backoff)
 

@@ -649,12 +649,39 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
 
     def test_what_the_path_carried_is_learnt(self) -> None:
         world = self.make_releasing(used_kib=4000 * MIB, touched_kib=0)
+        world.guest.remaining_kib = 1 * GIB
         with world.transfer():
-            for second in range(1, 10):
-                world.clock.wait(1)
-                world.guest.transferred_kib = second * 100 * MIB
-        ((dest, rate),) = (
+            for tenth in range(1, 20):
+                world.guest.transferred_kib = tenth * 10 * MIB
+                world.clock.wait(0.1)
+        ((dest, carried, _now),) = (
             call.args for call in world.engine.bandwidths.learn.call_args_list
         )
         self.assertEqual('dest', dest)
-        self.assertAlmostEqual(100 * MIB, rate)
+        self.assertAlmostEqual(
+            100 * MIB, carried.alone_kib_per_second, delta=MIB
+        )
+
+    def test_how_fast_the_guest_is_is_learnt_before_and_during_a_transfer(
+        self,
+    ) -> None:
+        for mode, learnt in (
+            ('before', {'inflate_kib_per_second', 'is_fresh'}),
+            ('during', {'inflate_kib_per_second'}),
+        ):
+            world = self.make_world(mode=mode, busy_balloon_share=0.5)
+            guessed = world.engine.release_rates.of(world.source.uuid, 0.0)
+            world.prepare()
+            with world.transfer():
+                world.clock.wait(60)
+            now = world.engine.release_rates.of(
+                world.source.uuid, world.clock.now()
+            )
+            self.assertEqual(
+                learnt,
+                {
+                    field.name
+                    for field in dataclasses.fields(now)
+                    if getattr(now, field.name) != getattr(guessed, field.name)
+                },
+            )

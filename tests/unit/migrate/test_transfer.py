@@ -12,6 +12,7 @@
 
 """What runs beside a transfer."""
 
+import functools
 import logging
 import threading
 from unittest import mock
@@ -22,11 +23,14 @@ from oslo_context import fixture as context_fixture
 from nova_freemem import exceptions
 from nova_freemem.migrate import transfer
 from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.base import GuestTestCase
+from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
 
 
@@ -116,76 +120,139 @@ class TransferWatchTest(base.TestCase):
             self.assertTrue(thread.daemon)
 
 
-class LearnBandwidthTest(GuestTestCase):
+class MeasureTest(GuestTestCase):
+    """A transfer over a path that is full unless said otherwise."""
+
     def setUp(self) -> None:
         super().setUp()
-        self.bandwidths = mock.create_autospec(
-            bandwidths.Bandwidths, instance=True
-        )
+        self.bandwidths = bandwidths.Bandwidths(0, lambda: None)
+        self.rates = release_rates.ReleaseRates()
+        self.meter = TransferMeter(1.0 * GIB)
         self.requests = Requests()
 
-    def learn(
-        self, *rates_mib: float | None, every_seconds: float = 1.0
+    def measure(
+        self, *rates_mib: float | None, remaining_kib: float = 4.0 * GIB
     ) -> None:
-        """Learn from a transfer that sends so much in each second.
+        """Measure a transfer that sends so much in each second.
 
         :param rates_mib: None for a second in which no job is under way
+        :param remaining_kib: what it says that is left
         """
         sent_kib = 0.0
-        for second, rate_mib in enumerate(rates_mib):
+        for tenth in range(len(rates_mib) * 10):
+            rate_mib = rates_mib[tenth // 10]
             if rate_mib is not None:
-                sent_kib += rate_mib * MIB
+                sent_kib += rate_mib * MIB / 10
             self.clock.after(
-                second + 0.5,
-                lambda kib=None if rate_mib is None else sent_kib: setattr(
-                    self.guest, 'transferred_kib', kib
+                tenth / 10 + 0.05,
+                functools.partial(
+                    self.set_progress,
+                    None if rate_mib is None else sent_kib,
+                    remaining_kib,
                 ),
             )
         self.clock.after(
-            len(rates_mib) + 0.75,
+            len(rates_mib),
             lambda: self.requests.submit(Request.TRANSFER_ENDED),
         )
-        transfer.learn_bandwidth(
-            self.domain, 'dest', self.bandwidths, self.clock, self.requests
+        transfer.measure(
+            self.domain,
+            'dest',
+            self.meter,
+            self.bandwidths,
+            self.rates,
+            self.clock,
+            self.requests,
         )
+
+    def set_progress(
+        self, sent_kib: float | None, remaining_kib: float
+    ) -> None:
+        self.guest.transferred_kib = sent_kib
+        self.guest.remaining_kib = remaining_kib
 
     def assert_learnt(self, rate_mib: float) -> None:
-        ((dest, rate),) = (
-            call.args for call in self.bandwidths.learn.call_args_list
+        learnt = self.bandwidths.to('dest', self.clock.now())
+        self.assertEqual(bandwidths.Origin.MEASURED, learnt.origin)
+        self.assertAlmostEqual(
+            rate_mib, learnt.kib_per_second / MIB, delta=0.02 * rate_mib
         )
-        self.assertEqual('dest', dest)
-        self.assertAlmostEqual(rate_mib * MIB, rate)
 
-    def test_the_best_second_counts(self) -> None:
-        self.learn(60, 119, 80, 10)
-        self.assert_learnt(119)
+    def assert_nothing_learnt(self) -> None:
+        learnt = self.bandwidths.to('dest', self.clock.now())
+        self.assertEqual(bandwidths.Origin.ASSUMED, learnt.origin)
 
-    def test_time_before_the_job_is_not_counted(self) -> None:
-        self.learn(None, None, 0, 100, 90)
+    def test_what_the_path_carries_is_learnt(self) -> None:
+        self.measure(100, 100, 100)
         self.assert_learnt(100)
 
-    def test_a_transfer_with_nothing_to_send_teaches_nothing(self) -> None:
-        self.learn(0, 0.9, 0.5)
-        self.bandwidths.learn.assert_not_called()
+    def test_a_short_transfer_teaches_as_well(self) -> None:
+        self.measure(400)
+        self.assert_learnt(400)
 
-    def test_a_transfer_within_a_second_teaches_nothing(self) -> None:
-        self.learn(400)
-        self.bandwidths.learn.assert_not_called()
+    def test_a_transfer_that_does_not_fill_the_path_teaches_nothing(
+        self,
+    ) -> None:
+        self.measure(50, 50, remaining_kib=0.0)
+        self.assert_nothing_learnt()
+
+    def test_time_before_the_job_is_not_counted(self) -> None:
+        self.measure(None, None, 0, 100, 100)
+        self.assert_learnt(100)
+
+    def test_while_it_runs_it_is_counted(self) -> None:
+        seen = []
+        self.clock.after(1.5, lambda: seen.append(self.bandwidths.transfers))
+        self.measure(100, 100)
+        self.assertEqual([1], seen)
+        self.assertEqual(0, self.bandwidths.transfers)
+
+    def test_what_several_carry_is_learnt_of_all_of_them(self) -> None:
+        with self.bandwidths.transferring(), self.bandwidths.transferring():
+            self.measure(100, 100)
+        self.assert_learnt(300)
+
+    def test_how_fast_qemu_looks_is_learnt(self) -> None:
+        self.guest.looked_at_kib = 1.0
+        for tenth in range(10):
+            self.clock.after(
+                1.04 + tenth / 10,
+                lambda kib=tenth * 0.5 * GIB: setattr(
+                    self.guest, 'looked_at_kib', kib
+                ),
+            )
+        self.measure(100, 10, 100)
+        look = self.rates.of(self.domain.uuid, self.clock.now())
+        self.assertAlmostEqual(
+            5 * GIB, look.look_kib_per_second, delta=0.3 * GIB
+        )
+
+    def test_a_long_transfer_is_seldom_looked_at(self) -> None:
+        self.measure(*[100.0] * 100)
+        looks = len(self.domain.called('transfer_progress'))
+        self.assertLess(looks, 100 + 10 * transfer.NEW_SECONDS)
+
+    def test_memory_that_comes_after_the_disks_is_looked_at_closely(
+        self,
+    ) -> None:
+        self.measure(*[0.0] * 60, 200, 200)
+        self.assert_learnt(200)
+        self.assertLess(len(self.domain.called('transfer_progress')), 130)
 
     def test_a_guest_that_has_left_taught_something_before(self) -> None:
         self.clock.after(3.2, lambda: setattr(self.guest, 'host', 'dest'))
-        self.learn(50, 50, 50, 50, 50)
+        self.measure(50, 50, 50, 50, 50)
         self.assert_learnt(50)
-        self.assertLess(len(self.domain.called('transferred_kib')), 5)
+        self.assertLess(len(self.domain.called('transfer_progress')), 35)
 
     def test_an_error_of_libvirt_ends_it_quietly(self) -> None:
         self.domain.fault_at[1] = fakes.libvirt_error(
             exceptions.LibvirtError, 'no'
         )
-        self.learn(50, 50, 50)
-        self.bandwidths.learn.assert_not_called()
+        self.measure(50, 50, 50)
+        self.assert_nothing_learnt()
 
     def test_it_ends_when_the_transfer_does(self) -> None:
         started_at = self.clock.now()
-        self.learn(50, 50, 50)
-        self.assertAlmostEqual(3.75, self.clock.now() - started_at)
+        self.measure(50, 50, 50)
+        self.assertAlmostEqual(3.0, self.clock.now() - started_at)

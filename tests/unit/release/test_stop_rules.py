@@ -20,6 +20,8 @@ from hypothesis import strategies
 from nova_freemem.plan.eligibility import QEMU_OWN_KIB
 from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
+from nova_freemem.plan.release_rate import ReleaseRate
+from nova_freemem.plan.transfer_meter import Sending
 from nova_freemem.release import stop_rules
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Observation
@@ -41,6 +43,7 @@ def end_reason(
     plan: Plan = PLAN,
     every_seconds: float = 1.0,
     phase: Phase = Phase.DURING_TRANSFER,
+    sending: Sending | None = None,
 ) -> EndReason | None:
     """Return why a release ends of which so much was done by each second.
 
@@ -59,6 +62,7 @@ def end_reason(
         phase,
         request,
         deadline_passed,
+        sending,
     )
 
 
@@ -242,8 +246,7 @@ class EndReasonTest(base.TestCase):
 class TransferHadBetterStartTest(base.TestCase):
     """When a transfer that waits had better start."""
 
-    # 1 of 4 GiB has to be transferred, which takes 8.6 s; once
-    # balloon and path have met, QEMU looks through all of it for 2.1 s.
+    # 1 of 4 GiB has to be transferred, which takes 8.6 s.
     plan = make_plan(mode=Mode.AUTO, needed_kib=1 * GIB)
 
     def end_reason(
@@ -288,10 +291,116 @@ class TransferHadBetterStartTest(base.TestCase):
     ) -> None:
         self.assertIsNone(self.end_reason(0, 1200, 1200))
 
+    def test_what_would_not_be_released_in_time_is_not_waited_for(
+        self,
+    ) -> None:
+        """At 500 MiB/s the rest takes 5 s."""
+        for deadline_seconds, expected in (
+            (10, None),
+            (3, EndReason.NEARLY_DONE),
+        ):
+            plan = make_plan(
+                mode=Mode.AUTO,
+                needed_kib=10 * MIB,
+                deadline_seconds=deadline_seconds,
+                rate=ReleaseRate(busy_share=0.3),
+            )
+            self.assertEqual(
+                expected, self.end_reason(0, 500, 1000, plan=plan)
+            )
+
     def test_who_wants_the_fewest_bytes_waits_however_slow_it_is(self) -> None:
         self.assertIsNone(
             self.end_reason(0, 400, 500, 600, plan=make_plan(mode=Mode.BEFORE))
         )
+
+
+class NotWorthwhileTest(base.TestCase):
+    """A release during a transfer, of which it is seen what the path carries.
+
+    QEMU looks through 2 GiB a second; 3 of the guest's 4 GiB are resident and
+    left to be sent.
+    """
+
+    rate = ReleaseRate(look_kib_per_second=2 * GIB)
+
+    def end_reason(
+        self,
+        *released_mib: float,
+        path_kib_per_second: float,
+        remaining_kib: float = 3 * GIB,
+        every_seconds: float = 1.0,
+        **plan: Any,
+    ) -> EndReason | None:
+        return end_reason(
+            *released_mib,
+            every_seconds=every_seconds,
+            plan=make_plan(
+                **{'goes_on_if_it_pays': True, 'rate': self.rate} | plan
+            ),
+            sending=Sending(path_kib_per_second, remaining_kib),
+        )
+
+    def test_it_goes_on_where_the_path_is_slower_than_a_look(self) -> None:
+        self.assertIsNone(
+            self.end_reason(0, 300, 600, path_kib_per_second=1 * GIB)
+        )
+
+    def test_it_ends_where_the_path_is_faster_than_a_look(self) -> None:
+        self.assertEqual(
+            EndReason.NOT_WORTHWHILE,
+            self.end_reason(0, 300, 600, path_kib_per_second=3 * GIB),
+        )
+
+    def test_it_ends_where_most_has_been_sent(self) -> None:
+        self.assertEqual(
+            EndReason.NOT_WORTHWHILE,
+            self.end_reason(
+                0,
+                300,
+                600,
+                path_kib_per_second=1 * GIB,
+                remaining_kib=256 * MIB,
+            ),
+        )
+
+    def test_it_ends_where_nothing_resident_is_released_in_time(self) -> None:
+        """2 GiB come first that are not; they take 7 s, and the rest 3 s."""
+        for nonresident_kib, expected in (
+            (512 * MIB, None),
+            (2 * GIB, EndReason.NOT_WORTHWHILE),
+        ):
+            self.assertEqual(
+                expected,
+                self.end_reason(
+                    0,
+                    300,
+                    600,
+                    path_kib_per_second=1 * GIB,
+                    nonresident_kib=nonresident_kib,
+                ),
+            )
+
+    def test_within_its_first_tenths_it_is_not_judged(self) -> None:
+        self.assertIsNone(
+            self.end_reason(
+                0, 60, 120, path_kib_per_second=3 * GIB, every_seconds=0.2
+            )
+        )
+
+    def test_where_the_operator_wants_it_it_goes_on(self) -> None:
+        self.assertIsNone(
+            self.end_reason(
+                0,
+                300,
+                600,
+                path_kib_per_second=3 * GIB,
+                goes_on_if_it_pays=False,
+            )
+        )
+
+    def test_it_keeps_what_was_released(self) -> None:
+        self.assertFalse(EndReason.NOT_WORTHWHILE.restores)
 
 
 def seen(

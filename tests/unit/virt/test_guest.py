@@ -25,6 +25,7 @@ from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt.guest import Outgoing
 from nova_freemem.virt.guest import Situation
+from nova_freemem.virt.transfer_progress import TransferProgress
 from tests import base
 from tests.fuzz import oracle
 from tests.simulation import fakes
@@ -242,16 +243,33 @@ class CallsTest(GuestTestCase):
             'type': 2,
             'memory_processed': 3 * 1024 * 1024,
         }
-        self.assertEqual(3072.0, self.guest.transferred_kib())
+        self.assertEqual(
+            TransferProgress(3072.0), self.guest.transfer_progress()
+        )
+
+    def test_what_is_left_and_what_was_zero_is_read(self) -> None:
+        self.handle.jobStats.return_value = {
+            'type': 2,
+            'memory_processed': 3 * 1024 * 1024,
+            'memory_remaining': 2 * 1024 * 1024,
+            'memory_constant': 5,
+            'memory_page_size': 4096,
+            'memory_iteration': 2,
+            'auto_converge_throttle': 30,
+        }
+        self.assertEqual(
+            TransferProgress(3072.0, 2048.0, 20.0, 2, 30),
+            self.guest.transfer_progress(),
+        )
 
     def test_what_is_not_an_amount_was_not_sent(self) -> None:
         for value in (None, '7', -1, 2.5, 10**400):
             self.handle.jobStats.return_value = {'memory_processed': value}
-            self.assertIsNone(self.guest.transferred_kib())
+            self.assertIsNone(self.guest.transfer_progress())
 
     def test_where_there_is_no_job_nothing_was_sent(self) -> None:
         self.handle.jobStats.return_value = {'type': 0}
-        self.assertIsNone(self.guest.transferred_kib())
+        self.assertIsNone(self.guest.transfer_progress())
 
 
 class OutgoingMigrationTest(GuestTestCase):
@@ -496,7 +514,7 @@ class ErrorsTest(GuestTestCase):
             lambda: self.guest.fresh_memory_stats(fakes.FakeClock()),
             lambda: self.guest.set_balloon_kib(1024),
             lambda: self.guest.set_stats_period_seconds(1),
-            self.guest.transferred_kib,
+            self.guest.transfer_progress,
             self.guest.outgoing_migration,
         ):
             self.assertRaises(exceptions.DomainGone, call)

@@ -1,0 +1,203 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the figures of a transfer say of its path and of its host."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+
+from nova_freemem.virt.transfer_progress import TransferProgress
+
+# A shorter window says more of when QEMU counts than of what it sends.
+LEAST_WINDOW_SECONDS = 0.08
+
+# Windows that are kept: what the path carried lately.
+MOST_WINDOWS = 30
+
+# For so long the path must have been full, all in all, to tell its bandwidth.
+LEAST_FULL_SECONDS = 0.25
+
+# Slower than this a path has been cut rather than filled.
+LEAST_KIB_PER_SECOND = 1024.0
+
+# QEMU looks at a page to see that it is zero, and sends nothing meanwhile. A
+# window in which it did that for most of the time tells nothing of the path;
+# one in which it sent so much less than it looked at tells how fast it looks.
+MOST_LOOKING_SHARE = 0.5
+LEAST_LOOKED_TIMES = 8.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    """Two moments of a transfer between which the path was full.
+
+    :ivar sent_kib: sent meanwhile
+    :ivar seconds: how long QEMU sent
+    :ivar transfers: how many shared the interface, this one included
+    """
+
+    sent_kib: float
+    seconds: float
+    transfers: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Carried:
+    """What a path carried in a transfer.
+
+    Each is None where the transfer did not tell; all are KiB a second.
+
+    :ivar alone_kib_per_second: for this one, while no other was under way
+    :ivar shared_kib_per_second: for all that were under way together
+    :ivar at_least_kib_per_second: whether the path was full or not
+    """
+
+    alone_kib_per_second: float | None
+    shared_kib_per_second: float | None
+    at_least_kib_per_second: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Sending:
+    """A transfer at this moment.
+
+    :ivar kib_per_second: what it gets of the path
+    :ivar remaining_kib: what is left to be looked at, and sent unless it is
+                         zero
+    """
+
+    kib_per_second: float
+    remaining_kib: float
+
+
+class TransferMeter:
+    """Reads the bandwidth of a path off a transfer.
+
+    Only what is sent while the path is full tells: memory is left to be sent
+    at both ends of a window, in one pass, and neither auto-converge nor a
+    look for zero pages held it up.
+
+    :ivar look_kib_per_second: what QEMU looked through in the best window,
+                               None where it mostly sent, and looked no faster
+                               than was expected
+    """
+
+    def __init__(self, look_kib_per_second: float) -> None:
+        """Initialize it before the transfer.
+
+        :param look_kib_per_second: what QEMU is expected to look through
+        """
+        self.look_kib_per_second: float | None = None
+        self._expected_look = look_kib_per_second
+        self._last: tuple[float, TransferProgress] | None = None
+        self._windows: collections.deque[_Window] = collections.deque(
+            maxlen=MOST_WINDOWS
+        )
+        self._at_least_kib_per_second = 0.0
+
+    def add(
+        self, now_seconds: float, progress: TransferProgress, transfers: int
+    ) -> None:
+        """Take in the figures of one more moment.
+
+        :param now_seconds: monotonic
+        :param progress: what libvirt tells
+        :param transfers: how many share the interface, this one included
+        """
+        if self._last is not None:
+            seconds = now_seconds - self._last[0]
+            if seconds < LEAST_WINDOW_SECONDS:
+                return
+            self._judge(self._last[1], progress, seconds, transfers)
+        self._last = now_seconds, progress
+
+    def sending(self) -> Sending | None:
+        """Return how the transfer is now, None where that is not known yet."""
+        kib_per_second = self._rate(list(self._windows))
+        if kib_per_second is None or self._last is None:
+            return None
+        remaining_kib = self._last[1].remaining_kib
+        if remaining_kib is None:
+            return None
+        return Sending(kib_per_second, remaining_kib)
+
+    def carried(self) -> Carried:
+        """Return what the path carried."""
+        windows = list(self._windows)
+        shared = self._rate(
+            [
+                dataclasses.replace(one, sent_kib=one.sent_kib * one.transfers)
+                for one in windows
+                if one.transfers > 1
+            ]
+        )
+        return Carried(
+            self._rate([one for one in windows if one.transfers == 1]),
+            shared,
+            self._at_least_kib_per_second,
+        )
+
+    def _judge(
+        self,
+        before: TransferProgress,
+        after: TransferProgress,
+        seconds: float,
+        transfers: int,
+    ) -> None:
+        if not before.sent_kib:
+            return  # what the kernel's buffers take at once, no path carries
+        sent_kib = max(0.0, after.sent_kib - before.sent_kib)
+        self._at_least_kib_per_second = max(
+            self._at_least_kib_per_second, sent_kib / seconds
+        )
+        zero_kib = max(0.0, (after.zero_kib or 0) - (before.zero_kib or 0))
+        is_full = _is_held_up_by_nothing(before, after)
+        # It looked at least so fast; just so fast, where it did little else
+        # and had enough to look at.
+        look = zero_kib / seconds
+        if look > (self.look_kib_per_second or self._expected_look) or (
+            self.look_kib_per_second is None
+            and is_full
+            and zero_kib > LEAST_LOOKED_TIMES * sent_kib
+            and (after.remaining_kib or 0) > zero_kib
+        ):
+            self.look_kib_per_second = look
+        if not is_full:
+            return
+        sending_seconds = seconds - zero_kib / max(
+            self._expected_look, self.look_kib_per_second or 0.0
+        )
+        if sent_kib and sending_seconds >= (1 - MOST_LOOKING_SHARE) * seconds:
+            self._windows.append(_Window(sent_kib, sending_seconds, transfers))
+
+    @staticmethod
+    def _rate(windows: list[_Window]) -> float | None:
+        seconds = sum(one.seconds for one in windows)
+        if seconds < LEAST_FULL_SECONDS:
+            return None
+        rate = sum(one.sent_kib for one in windows) / seconds
+        return rate if rate >= LEAST_KIB_PER_SECOND else None
+
+
+def _is_held_up_by_nothing(
+    before: TransferProgress, after: TransferProgress
+) -> bool:
+    """Return whether memory was there to be sent all the time."""
+    return bool(
+        before.remaining_kib
+        and after.remaining_kib
+        and before.passes == after.passes
+        and not before.throttle_percent
+        and not after.throttle_percent
+    )

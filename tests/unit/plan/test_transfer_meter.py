@@ -1,0 +1,209 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The bandwidth of a path, read off a transfer."""
+
+import hypothesis
+from hypothesis import strategies
+
+from nova_freemem.plan import transfer_meter
+from nova_freemem.virt.transfer_progress import TransferProgress
+from tests import base
+from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
+
+LOOK_KIB_PER_SECOND = 2.0 * GIB
+PATH = 100.0 * MIB
+
+
+class TransferMeterTest(base.TestCase):
+    """A transfer of 4 GiB over a path that carries 100 MiB/s."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+
+    def start(self) -> None:
+        self.meter = transfer_meter.TransferMeter(LOOK_KIB_PER_SECOND)
+        self.seconds = self.sent_kib = self.zero_kib = 0.0
+        self.remaining_kib: float | None = 4.0 * GIB
+        self.passes = 1
+        self.throttle_percent: int | None = None
+        self.transfers = 1
+
+    def go_on(self, seconds: float, sent_kib: float, zero_kib: float) -> None:
+        """Let so much be sent and looked at, and read the figures."""
+        self.seconds += seconds
+        self.sent_kib += sent_kib
+        self.zero_kib += zero_kib
+        if self.remaining_kib is not None:
+            self.remaining_kib = max(
+                0.0, self.remaining_kib - sent_kib - zero_kib
+            )
+        self.meter.add(
+            self.seconds,
+            TransferProgress(
+                self.sent_kib,
+                self.remaining_kib,
+                self.zero_kib,
+                self.passes,
+                self.throttle_percent,
+            ),
+            self.transfers,
+        )
+
+    def send(self, seconds: float, kib_per_second: float = PATH) -> None:
+        """Send for some time, read ten times a second."""
+        for _tenth in range(round(seconds * 10)):
+            self.go_on(0.1, kib_per_second / 10, 0.0)
+
+    def assert_alone(self, kib_per_second: float | None) -> None:
+        alone = self.meter.carried().alone_kib_per_second
+        if kib_per_second is None:
+            self.assertIsNone(alone)
+        else:
+            self.assertAlmostEqual(kib_per_second, alone, delta=1.0)
+
+    def test_a_path_that_is_full_tells_what_it_carries(self) -> None:
+        self.send(3)
+        self.assert_alone(PATH)
+        sending = self.meter.sending()
+        self.assertAlmostEqual(PATH, sending.kib_per_second, delta=1.0)
+        self.assertAlmostEqual(
+            4 * GIB - 3 * PATH, sending.remaining_kib, delta=1.0
+        )
+
+    def test_a_transfer_of_half_a_second_tells_it(self) -> None:
+        self.send(0.5)
+        self.assert_alone(PATH)
+
+    def test_within_its_first_tenths_it_does_not(self) -> None:
+        self.send(0.3)
+        self.assert_alone(None)
+        self.assertIsNone(self.meter.sending())
+
+    def test_what_buffers_take_at_first_no_path_carries(self) -> None:
+        self.go_on(0.1, 0.0, 0.0)
+        self.go_on(0.1, 64.0 * MIB, 0.0)
+        self.send(2)
+        self.assert_alone(PATH)
+        self.assertAlmostEqual(
+            PATH, self.meter.carried().at_least_kib_per_second, delta=1.0
+        )
+
+    def test_a_transfer_that_never_fills_the_path_teaches_a_lower_bound(
+        self,
+    ) -> None:
+        self.remaining_kib = 0.0
+        self.send(3, PATH / 2)
+        self.assert_alone(None)
+        self.assertAlmostEqual(
+            PATH / 2, self.meter.carried().at_least_kib_per_second, delta=1.0
+        )
+
+    def test_where_libvirt_does_not_tell_what_is_left_none_is_learnt(
+        self,
+    ) -> None:
+        self.remaining_kib = None
+        self.send(3)
+        self.assert_alone(None)
+        self.assertIsNone(self.meter.sending())
+
+    def test_a_window_in_which_a_pass_ends_does_not_count(self) -> None:
+        for _number in range(20):
+            self.send(0.1, PATH / 9)
+            self.passes += 1
+        self.assert_alone(None)
+
+    def test_a_guest_slowed_down_by_auto_converge_teaches_nothing(
+        self,
+    ) -> None:
+        self.throttle_percent = 20
+        self.send(3, PATH / 3)
+        self.assert_alone(None)
+        self.throttle_percent = 0
+        self.send(3)
+        self.assert_alone(PATH)
+
+    def test_time_spent_looking_at_zeros_is_not_the_paths(self) -> None:
+        self.send(0.1)
+        for _number in range(20):
+            # 0.7 s of each second are sent in, 0.3 s looked.
+            self.go_on(0.1, 0.07 * PATH, 0.03 * LOOK_KIB_PER_SECOND)
+        self.assert_alone(PATH)
+
+    def test_a_window_of_nothing_but_zeros_tells_how_fast_qemu_looks(
+        self,
+    ) -> None:
+        self.send(1)
+        self.assertIsNone(self.meter.look_kib_per_second)
+        self.go_on(0.1, 0.0, 0.8 * GIB)
+        self.go_on(0.1, 0.0, 0.6 * GIB)
+        self.assertAlmostEqual(
+            8 * GIB, self.meter.look_kib_per_second, delta=1.0
+        )
+        self.assert_alone(PATH)
+
+    def test_a_path_that_was_cut_teaches_nothing(self) -> None:
+        self.send(0.1)
+        self.send(5, 10.0)
+        self.assert_alone(None)
+
+    def test_lately_counts_where_a_path_changes(self) -> None:
+        self.send(10)
+        self.send(5, PATH / 4)
+        self.assert_alone(PATH / 4)
+
+    def test_those_that_share_a_path_teach_what_it_carries_together(
+        self,
+    ) -> None:
+        self.transfers = 30
+        self.send(3, PATH / 30)
+        self.assert_alone(None)
+        self.assertAlmostEqual(
+            PATH, self.meter.carried().shared_kib_per_second, delta=1.0
+        )
+        self.assertAlmostEqual(
+            PATH / 30, self.meter.sending().kib_per_second, delta=1.0
+        )
+
+    def test_figures_read_at_the_same_moment_are_one(self) -> None:
+        self.send(1)
+        self.go_on(0.001, 100.0 * MIB, 0.0)
+        self.assert_alone(PATH)
+
+    @hypothesis.given(
+        path=strategies.floats(6e3, 1.2e7),
+        rounds=strategies.lists(
+            strategies.tuples(
+                strategies.floats(0.1, 1.0), strategies.floats(0.0, 0.45)
+            ),
+            min_size=4,
+            max_size=40,
+        ),
+    )
+    def test_whatever_is_looked_at_between_the_path_is_told(
+        self, path: float, rounds: list[tuple[float, float]]
+    ) -> None:
+        self.start()
+        self.remaining_kib = 1e12
+        self.go_on(0.1, path, 0.0)
+        for seconds, looking_share in rounds:
+            looking_seconds = seconds * looking_share
+            self.go_on(
+                seconds,
+                path * (seconds - looking_seconds),
+                LOOK_KIB_PER_SECOND * looking_seconds,
+            )
+        alone = self.meter.carried().alone_kib_per_second
+        if alone is not None:
+            self.assertAlmostEqual(path, alone, delta=0.02 * path)
