@@ -138,7 +138,12 @@ class Freemem(Method):
         uuid, reporter = migration.domain.UUIDString(), Reporter()
         restorer = self._restorer or self._restorer_at(migration.destination)
         with reported_to(self.told):
-            restorer.restore(uuid, reporter, reporter.event(events.RESTORE))
+            restorer.restore(
+                uuid,
+                reporter,
+                reporter.event(events.RESTORE),
+                contextlib.nullcontext(),
+            )
             with restorer.hold(uuid, 2 * reconciler.WAIT_SECONDS):
                 restorer.stop()
 
