@@ -36,7 +36,8 @@ mode = before
 _MEMORY_MIB = 2048
 _KIB_PER_MIB = 1024
 # Nova's own twenty, and a busy machine.
-_LONGEST_SECONDS = 40
+_LONGEST_SECONDS = 90
+_AGAIN_SECONDS = 5
 
 
 class SignalDuringMigration(base.CloudTestCase):
@@ -86,17 +87,23 @@ class SignalDuringMigration(base.CloudTestCase):
     def _stop(self, host: lab_host.Host) -> None:
         """Send SIGTERM to nova-compute, and wait until it has ended."""
         process = psutil.Process(self._compute(host).daemon.pid or 0)
-        began_at = time.monotonic()
-        process.terminate()
-        self.wait_until(
-            'the end of nova-compute',
-            lambda: (
-                not process.is_running()
-                or process.status() == psutil.STATUS_ZOMBIE
-            ),
-            _LONGEST_SECONDS,
-        )
-        self.seconds = time.monotonic() - began_at
+        again_at = 0.0
+
+        def has_ended() -> bool:
+            nonlocal again_at
+            try:
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    return True
+                # One was seen to go unnoticed by Python. Nova ignores others
+                # once it is stopping.
+                if time.monotonic() >= again_at:
+                    process.terminate()
+                    again_at = time.monotonic() + _AGAIN_SECONDS
+            except psutil.NoSuchProcess:
+                return True
+            return False
+
+        self.wait_until('the end of nova-compute', has_ended, _LONGEST_SECONDS)
 
     def test_release_is_undone_and_the_server_stays(self) -> None:
         started = self.cloud.begin_migration(self.server)

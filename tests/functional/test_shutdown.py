@@ -36,14 +36,14 @@ class ShutdownTestCase(base.LiveMigrationTestCase):
 
 
 class DuringTheRelease(ShutdownTestCase):
-    """The guest stops half-way, and the release waits for it."""
+    """The guest is slow to release."""
 
     def test_migration_is_cancelled_and_the_guest_whole(self) -> None:
-        self.guest.inflates_down_to_kib = base.MEMORY_KIB // 2
+        self.guest.inflate_kib_per_second = base.MEMORY_KIB // 256
         transfers: list[fakedomain.Domain] = []
         self.source.transfer = transfers.append
         self.ask_to_migrate()
-        self.assertTrue(self.guest.has_stopped.wait(base.PATIENCE_SECONDS))
+        self.wait_for(True, lambda: self.guest.actual_kib < base.MEMORY_KIB)
         self.stop('source')
         self.assert_whole(self.source)
         self.see('cancelled', 'active', 'source')
@@ -77,7 +77,6 @@ class DuringTheTransfer(ShutdownTestCase):
         self.assertEqual(
             [str(base.MEMORY_KIB)], base.journal_entries(leaving, base.LIVE)
         )
-        self.assertEqual([], base.threads('freemem-transfer'))
 
     def _stop_source(self) -> None:
         if base.NOVA_SERIES >= 34:
@@ -92,7 +91,7 @@ class DuringTheRestoration(ShutdownTestCase):
     def test_destination_waits_for_the_guest(self) -> None:
         self.guest.deflate_kib_per_second = base.MEMORY_KIB // 40
         self.ask_to_migrate()
-        self.wait_for(['freemem-landed'], lambda: base.threads('freemem-la'))
+        self.wait_for(['destination'], self._hosts_that_restore)
         self.assertLess(self.guest.actual_kib, base.MEMORY_KIB)
         self.stop('destination')
         self.assert_whole(self.destination)
