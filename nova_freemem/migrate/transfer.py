@@ -124,12 +124,14 @@ def _read_until_end(
 ) -> None:
     has_begun = False
     new_until_seconds = clock.now() + NEW_SECONDS
-    while requests.latest is None:
+    while True:
         is_new = clock.now() < new_until_seconds
         clock.wait(
             SHORT_WINDOW_SECONDS if is_new else WINDOW_SECONDS,
             until=requests.arrived,
         )
+        if requests.latest is not None:
+            return
         try:
             progress = guest.transfer_progress()
         except exceptions.LibvirtError:

@@ -31,10 +31,12 @@ LEAST_FULL_SECONDS = 0.25
 # Slower than this a path has been cut rather than filled.
 LEAST_KIB_PER_SECOND = 1024.0
 
-# QEMU looks at a page to see that it is zero, and sends nothing meanwhile. A
-# window in which it did that for most of the time tells nothing of the path;
-# one in which it sent so much less than it looked at tells how fast it looks.
-MOST_LOOKING_SHARE = 0.5
+# QEMU looks at a page to see that it is zero, and sends nothing meanwhile. How
+# long that takes differs: memory that was never touched is looked through
+# faster than what a balloon gave back. A window in which it found more
+# zeros than this share of what it sent tells nothing of the path; one in which
+# it sent so much less than it looked at tells how fast it looks.
+MOST_ZERO_SHARE = 0.5
 LEAST_LOOKED_TIMES = 8.0
 
 
@@ -43,7 +45,7 @@ class _Window:
     """Two moments of a transfer between which the path was full.
 
     :ivar sent_kib: sent meanwhile
-    :ivar seconds: how long QEMU sent
+    :ivar seconds: how long that took
     :ivar transfers: how many shared the interface, this one included
     """
 
@@ -175,11 +177,8 @@ class TransferMeter:
             self.look_kib_per_second = look
         if not is_full:
             return
-        sending_seconds = seconds - zero_kib / max(
-            self._expected_look, self.look_kib_per_second or 0.0
-        )
-        if sent_kib and sending_seconds >= (1 - MOST_LOOKING_SHARE) * seconds:
-            self._windows.append(_Window(sent_kib, sending_seconds, transfers))
+        if sent_kib and zero_kib <= MOST_ZERO_SHARE * sent_kib:
+            self._windows.append(_Window(sent_kib, seconds, transfers))
 
     @staticmethod
     def _rate(windows: list[_Window]) -> float | None:
