@@ -30,6 +30,7 @@ from tests.lab import guest as lab_guest
 from tests.lab import host as lab_host
 from tests.lab import network
 from tests.lab import observer
+from tests.lab import processes
 from tests.lab import room
 from tests.lab import servers
 from tests.lab import steps
@@ -324,6 +325,11 @@ class Stage:
             one.environment.pop('PATH', None)
             for name in ('faults', 'post-copy', SWITCHED_OFF):
                 one.set_lines(name, '')
+
+    def kill_computes(self) -> None:
+        """Kill both nova-computes, also one that hangs."""
+        for one in self.cloud.computes:
+            processes.kill(one.daemon.pid_file)
 
     def start_computes(self) -> None:
         """Have both nova-computes run and take requests."""

@@ -27,6 +27,13 @@ from tests.lab import unreported
 _RESTORED_SECONDS = 30
 # The next migrations of such a guest skip memory release (backing_off).
 _CAUSING_BACKOFF = ('guest-needs-memory', 'balloon-driver')
+# It may hang with its guests whole; see faults.services.LibvirtdAlone.
+_LEAVING_COMPUTE_HUNG = (
+    'libvirtd-alone-source',
+    'libvirtd-alone-destination',
+    'several-libvirtd-source',
+    'several-libvirtd-destination',
+)
 
 
 def up(stage: Stage, found: Record | None) -> None:
@@ -36,6 +43,8 @@ def up(stage: Stage, found: Record | None) -> None:
     """
     stage.watch = None
     stage.set_link(room.LINK_MBIT)
+    if found is None or found.fault in _LEAVING_COMPUTE_HUNG:
+        stage.kill_computes()
     stage.start_computes()
     _replace_others(stage, found)
     if found is None or not _is_reusable(stage, found):

@@ -20,6 +20,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from unittest import mock
 
 import ddt
 import fixtures
@@ -34,9 +35,11 @@ from tests.chaos import record
 from tests.chaos import soak
 from tests.chaos import store
 from tests.chaos import tables
+from tests.chaos import tidy
 from tests.chaos import walk
 from tests.chaos.matrix import Cell
 from tests.chaos.phases import Phase
+from tests.chaos.stage import Stage
 from tests.chaos.tests import records as chaos_records
 from tests.lab import errors
 from tests.lab import guest as lab_guest
@@ -166,6 +169,19 @@ class ArgumentsTest(base.TestCase):
             for count in ('1', '3')
         )
         self.assertEqual(3 * one.memory_mib(False), three.memory_mib(False))
+
+
+class TidyTest(base.TestCase):
+    def test_a_nova_compute_that_may_hang_does_not_meet_the_next_cell(
+        self,
+    ) -> None:
+        for fault, kills in (('libvirtd-alone-source', 1), ('broker', 0)):
+            stage = mock.create_autospec(Stage, instance=True)
+            stage.others = []
+            found = chaos_records.moved(fault=fault, after=None)
+            tidy.up(stage, found)
+            self.assertEqual(kills, stage.kill_computes.call_count)
+            stage.start_computes.assert_called_once_with()
 
 
 class FindingsTest(base.TestCase):
