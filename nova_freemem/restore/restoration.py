@@ -156,10 +156,13 @@ def _look(guest: guests.Guest, state: State, clock: clocks.Clock) -> Seen:
     if entry is None:
         return Seen()
     situation = guest.situation()
+    is_running = situation is guests.Situation.RUNNING
+    if is_lost and is_running and _actual_kib(guest) > entry.original_kib:
+        return Seen()  # It has been resized since, and lacks nothing.
     begun = state.begun
     result = None
     if (
-        situation is guests.Situation.RUNNING
+        is_running
         and begun is not None
         and begun.entry == entry
         and not is_lost

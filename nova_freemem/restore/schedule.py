@@ -155,7 +155,7 @@ class State:
     :ivar nudge_at_seconds: it is not nudged before, monotonic
     :ivar unreadable: what was reported of an entry that cannot be read
     :ivar known: an entry that a migration knows to be true, whether it is in
-                 the journal or not; None once its restoration has begun
+                 the journal or not, until the guest is restored
     """
 
     due_at_seconds: float = 0.0
@@ -230,7 +230,9 @@ def decide(
         )
     if seen.result is None:
         begun = State(
-            attempts=1, nudge_at_seconds=now_seconds + NUDGE_INTERVAL_SECONDS
+            attempts=1,
+            nudge_at_seconds=now_seconds + NUDGE_INTERVAL_SECONDS,
+            known=state.known,
         )
         return Action.BEGIN, _look_again(begun, 0.0, now_seconds, watched)
     if seen.result.complete and state.nudge is not Nudge.HALF:

@@ -460,15 +460,32 @@ class SourceTest(ClientTestCase):
         self.assert_restored(guest)
         self.assertEqual({}, self.reconciler.remembered())
 
-    def test_what_was_erased_after_it_began_is_not_written_again(self) -> None:
+    def test_what_is_erased_in_the_midst_of_it_is_restored_as_well(
+        self,
+    ) -> None:
         guest = self.add_guest(deflate_kib_per_second=100 * MIB)
         assert guest.metadata is not None
         entry = journal.JournalEntry.from_xml(guest.metadata)
         self.clock.after(5, lambda: setattr(guest, 'metadata', None))
-        is_done, seconds = self.fail(entry)
+        is_done, _seconds = self.fail(entry)
+        self.assertFalse(is_done)
+        self.assertIsNotNone(guest.metadata)
+        self.clock.wait(INTERVAL_SECONDS + 6)
+        self.assert_restored(guest)
+        self.assertEqual(10, guest.stats_period_seconds)
+        self.assertEqual({}, self.reconciler.remembered())
+
+    def test_what_is_known_does_not_shrink_a_guest_that_was_resized(
+        self,
+    ) -> None:
+        guest = self.add_guest()
+        assert guest.metadata is not None
+        entry = journal.JournalEntry.from_xml(guest.metadata)
+        guest.metadata = None
+        guest.memory_kib = guest.actual_kib = guest.target_kib = 8 * GIB
+        is_done, _seconds = self.fail(entry)
         self.assertTrue(is_done)
-        self.assertLess(seconds, 7)
-        self.clock.wait(INTERVAL_SECONDS)
+        self.assertEqual(8 * GIB, guest.target_kib)
         self.assertIsNone(guest.metadata)
 
     def test_after_it_gave_the_guest_up_nothing_is_touched_twice(self) -> None:
