@@ -48,6 +48,7 @@ MIGRATION = 'a migration under way'
 LOCK_WAIT_SECONDS = 5.0
 HOSTS = strategies.sampled_from(['source', 'dest'])
 GUESTS = strategies.sampled_from(['one', 'other'])
+SPOILT = '<outstanding format="2"/>'
 SECONDS = strategies.sampled_from([0.0, 0.05, 0.3, 1.0, 3.0, 7.0, 20.0])
 
 
@@ -284,6 +285,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         answers = self.guests['one'].answers
         return (
             guest.deflates_up_to_kib < guest.memory_kib
+            or guest.metadata == SPOILT
             or not self.computes[guest.host].alive
             or (answers is not None and not answers.is_set())
         )
@@ -361,7 +363,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
     def virsh_spoils_the_entry(self, uuid: str) -> None:
         guest = self.guests[uuid]
         if guest.metadata is not None and uuid not in self.moving:
-            guest.metadata = '<outstanding format="2"/>'
+            guest.metadata = SPOILT
 
     @stateful.rule(uuid=GUESTS)
     def virsh_restores_and_erases_the_entry(self, uuid: str) -> None:
@@ -504,7 +506,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
 
     def repair(self, uuid: str) -> None:
         """Do what the log asks for."""
-        if self.guests[uuid].metadata == '<outstanding format="2"/>':
+        if self.guests[uuid].metadata == SPOILT:
             self._repair(Compute(self, self.guests[uuid].host), uuid)
 
     def assert_whole(self, uuid: str) -> None:
