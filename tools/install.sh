@@ -293,8 +293,10 @@ inherit_pip_settings() {
         || export UV_SYSTEM_CERTS=true
 }
 
+# Make one with what "uv pip install" is given besides.
 make_venv() {
     local venv=$1 uv started=$SECONDS
+    shift
     say "making the virtual environment $venv"
     uv=$(find_uv)
     inherit_pip_settings "$uv"
@@ -302,11 +304,7 @@ make_venv() {
     UV_CACHE_DIR=$cache/wheels-libvirt-$(pkg-config --modversion libvirt)
     export UV_CACHE_DIR UV_PYTHON_DOWNLOADS=never
     quietly "$log" "$uv" venv --clear --python "$python" "$venv"
-    quietly "$log" "$uv" pip install --python "$venv/bin/python" \
-        --constraints "$root/constraints.txt" \
-        --requirements "$root/requirements.txt" \
-        --requirements "$root/test-requirements.txt" \
-        --requirements "$root/doc/requirements.txt"
+    quietly "$log" "$uv" pip install --python "$venv/bin/python" "$@"
     touch "$venv/complete"
     # Of requirements long past, or of a clone that is gone.
     find "$cache" -maxdepth 1 -name 'venv-*' -mtime +30 -exec rm -rf {} +
@@ -392,7 +390,11 @@ install_main() {
         [[ -e $venv/complete ]] || make_gate "$venv"
     else
         venv=$(venv_path)
-        [[ -e $venv/complete ]] || make_venv "$venv"
+        [[ -e $venv/complete ]] || make_venv "$venv" \
+            --constraints "$root/constraints.txt" \
+            --requirements "$root/requirements.txt" \
+            --requirements "$root/test-requirements.txt" \
+            --requirements "$root/doc/requirements.txt"
         install_project "$venv"
     fi
     touch "$venv"

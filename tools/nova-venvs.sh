@@ -48,19 +48,11 @@ nova_venv_path() {
 }
 
 make_nova_venv() {
-    local venv=$1 release=$2 uv started=$SECONDS
-    say "making the virtual environment $venv"
-    uv=$(find_uv)
-    inherit_pip_settings "$uv"
-    UV_CACHE_DIR=$cache/wheels-libvirt-$(pkg-config --modversion libvirt)
-    export UV_CACHE_DIR UV_PYTHON_DOWNLOADS=never
-    quietly "$log" "$uv" venv --clear --python "$python" "$venv"
-    quietly "$log" "$uv" pip install --python "$venv/bin/python" \
+    local venv=$1 release=$2
+    make_venv "$venv" \
         --constraints "$root/tests/novas/constraints-$release.txt" \
         --requirements "$root/requirements.txt" \
         --requirements "$root/tests/novas/requirements.txt"
-    touch "$venv/complete"
-    say "virtual environment made in $((SECONDS - started)) s"
 }
 
 # The environment of a release; that of every suite is there already.
