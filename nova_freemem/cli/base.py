@@ -154,7 +154,7 @@ class RestoringCommand(HostCommand):
             return not_restored(
                 uuid, f'the guest is {seen.situation.value}; try again later'
             )
-        if not result.complete:
+        if not restoration.is_done:
             return not_restored(
                 uuid,
                 f'the guest has {result.after_kib} of '

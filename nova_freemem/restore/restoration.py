@@ -113,6 +113,11 @@ class Restoration:
         self._state: State | None = State()
         self._step(self._state)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is outstanding any more, at the last look."""
+        return self._state is None
+
     def watch(self, wait_seconds: float) -> Seen:
         """Take the steps that are due, until all memory has arrived.
 

@@ -59,6 +59,11 @@ NUDGE_SECONDS = 0.5
 # The effect of a nudge is seen by then.
 NUDGED_SECONDS = 1.0
 
+# A guest that lacks no more than the tolerance may be about to take that too:
+# its definition at the next destination is made of what it has by then. One
+# that still lacks it after this time has all that it will take.
+SETTLED_SECONDS = 1.0
+
 # With shorter pauses, a guest is only on its way to having its memory.
 REPORT_FROM_SECONDS = 10.0
 
@@ -153,6 +158,8 @@ class State:
     :ivar begun: the restoration under way
     :ivar nudge: how far the nudge of this attempt is
     :ivar nudge_at_seconds: it is not nudged before, monotonic
+    :ivar nearly_at_seconds: since when it has lacked no more than the
+                             tolerance, monotonic; None where it lacks more
     :ivar unreadable: what was reported of an entry that cannot be read
     :ivar known: an entry that a migration knows to be true, whether it is in
                  the journal or not, until the guest is restored
@@ -163,6 +170,7 @@ class State:
     begun: Begun | None = None
     nudge: Nudge = Nudge.NOT_YET
     nudge_at_seconds: float = 0.0
+    nearly_at_seconds: float | None = None
     unreadable: str | None = None
     known: journal.JournalEntry | None = None
 
@@ -235,9 +243,33 @@ def decide(
             known=state.known,
         )
         return Action.BEGIN, _look_again(begun, 0.0, now_seconds, watched)
-    if seen.result.complete and state.nudge is not Nudge.HALF:
-        return Action.FINISH, later_than(state, now_seconds)
+    if not seen.result.complete:
+        state = dataclasses.replace(state, nearly_at_seconds=None)
+    elif state.nudge is not Nudge.HALF:
+        return _complete(state, seen.result, now_seconds)
     return _go_on(state, seen.result, now_seconds, interval_seconds, watched)
+
+
+def _complete(
+    state: State, result: RestoreResult, now_seconds: float
+) -> tuple[Action, State]:
+    """Decide what is done for a guest that has all its memory, or nearly."""
+    nearly_at_seconds = state.nearly_at_seconds
+    if nearly_at_seconds is None:
+        nearly_at_seconds = now_seconds
+    if (
+        result.after_kib < result.original_kib
+        and now_seconds < nearly_at_seconds + SETTLED_SECONDS
+    ):
+        return Action.NOTHING, later_than(
+            dataclasses.replace(
+                state,
+                nearly_at_seconds=nearly_at_seconds,
+                due_at_seconds=now_seconds,
+            ),
+            now_seconds,
+        )
+    return Action.FINISH, later_than(state, now_seconds)
 
 
 def _go_on(

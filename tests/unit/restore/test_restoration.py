@@ -153,6 +153,18 @@ class RestorationTest(GuestTestCase):
         self.assertEqual(4 * GIB, self.guest.target_kib)
         self.assertEqual(4 * GIB, self.guest.definition_kib)
 
+    def test_a_guest_that_is_about_to_take_the_last_of_it_gets_that_too(
+        self,
+    ) -> None:
+        """Its definition at the destination is made of what it has then."""
+        self.guest.deflates_up_to_kib = 4 * GIB - TOLERANCE_KIB
+        self.clock.after(
+            3.0, lambda: setattr(self.guest, 'deflates_up_to_kib', 8 * GIB)
+        )
+        result = self.watch(self.begin(), 10)
+        self.assertEqual(4 * GIB, result.after_kib)
+        self.assertIsNone(self.guest.metadata)
+
     def test_the_entry_stays_while_more_than_the_tolerance_is_missing(
         self,
     ) -> None:

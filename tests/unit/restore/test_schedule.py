@@ -132,6 +132,34 @@ class DecideTest(base.TestCase):
             self.assertIs(Action.FINISH, action)
             self.assertGreater(state.due_at_seconds, NOW)
 
+    def test_a_guest_that_lacks_a_batch_is_given_a_second_to_take_it(
+        self,
+    ) -> None:
+        lacks = dataclasses.replace(WHOLE, after_kib=4096 - 1024)
+        state, now = State(attempts=1, begun=BEGUN), NOW
+        while now < NOW + schedule.SETTLED_SECONDS:
+            action, state = decide(state, Seen(ENTRY, result=lacks), now=now)
+            self.assertIs(Action.NOTHING, action)
+            self.assertIs(
+                Action.FINISH,
+                decide(state, Seen(ENTRY, result=WHOLE), now=now)[0],
+            )
+            self.assertLess(now, state.due_at_seconds)
+            now = state.due_at_seconds
+        action, _state = decide(state, Seen(ENTRY, result=lacks), now=now)
+        self.assertIs(Action.FINISH, action)
+
+    def test_one_that_came_near_before_is_given_that_second_again(
+        self,
+    ) -> None:
+        lacks = dataclasses.replace(WHOLE, after_kib=4096 - 1024)
+        state = State(attempts=1, begun=BEGUN, nudge_at_seconds=NOW + 5)
+        for result, seconds in ((lacks, 0), (SHORT, 1), (lacks, 2)):
+            action, state = decide(
+                state, Seen(ENTRY, result=result), now=NOW + seconds
+            )
+            self.assertIs(Action.NOTHING, action)
+
     def test_whatever_comes_between_the_halves_of_a_nudge_the_second_does(
         self,
     ) -> None:
