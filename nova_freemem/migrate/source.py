@@ -466,7 +466,8 @@ class SourceMigration(shutdown.Step):
                 now = Releasing(
                     _as_seen(now.plan, meter), now.began_at_seconds
                 )
-                if now.plan.mode is Mode.DURING:
+                # Throttled, it tells nothing of how fast the guest is.
+                if now.plan.mode is Mode.DURING and not meter.throttled:
                     self._learn_rate(now.plan, release)
                 end = release.end
                 now = self._state_after(now, release)

@@ -93,6 +93,8 @@ class TransferMeter:
     :ivar look_kib_per_second: what QEMU looked through in the best window,
                                None where it mostly sent, and looked no faster
                                than was expected
+    :ivar throttled: whether auto-converge slows the guest down, which it goes
+                     on to do until the transfer ends
     """
 
     def __init__(self, look_kib_per_second: float) -> None:
@@ -101,6 +103,7 @@ class TransferMeter:
         :param look_kib_per_second: what QEMU is expected to look through
         """
         self.look_kib_per_second: float | None = None
+        self.throttled = False
         self._expected_look = look_kib_per_second
         self._last: tuple[float, TransferProgress] | None = None
         self._windows: collections.deque[_Window] = collections.deque(
@@ -117,6 +120,8 @@ class TransferMeter:
         :param progress: what libvirt tells
         :param transfers: how many share the interface, this one included
         """
+        if progress.throttle_percent:
+            self.throttled = True
         if self._last is not None:
             seconds = now_seconds - self._last[0]
             if seconds < LEAST_WINDOW_SECONDS:

@@ -63,6 +63,7 @@ def end_reason(
     request: Request | None,
     deadline_passed: bool,
     sending: Sending | None = None,
+    throttled: bool = False,
 ) -> EndReason | None:
     """Decide whether a release goes on.
 
@@ -72,6 +73,8 @@ def end_reason(
     :param request: what is asked of it, if anything
     :param deadline_passed: whether the time is up
     :param sending: the transfer as it is now, None where that is not known
+    :param throttled: whether auto-converge slows the guest down; then a guest
+                      that gives up little has not given up all it has
     :returns: why it ends, or None where it goes on
     """
     if request is Request.ABORT:
@@ -84,7 +87,7 @@ def end_reason(
         return EndReason.POST_COPY
     if seen[-1].actual_kib < plan.target_kib - TOLERANCE_KIB:
         return EndReason.NOT_OURS
-    end = _end_that_keeps(seen, plan, request, deadline_passed)
+    end = _end_that_keeps(seen, plan, request, deadline_passed, throttled)
     if (
         end is None
         and phase is Phase.BEFORE_TRANSFER
@@ -157,6 +160,7 @@ def _end_that_keeps(
     plan: Plan,
     request: Request | None,
     deadline_passed: bool,
+    throttled: bool,
 ) -> EndReason | None:
     if seen[-1].actual_kib <= plan.target_kib + TOLERANCE_KIB:
         return EndReason.TARGET_REACHED
@@ -168,7 +172,9 @@ def _end_that_keeps(
         return EndReason.FORCE_COMPLETE
     if deadline_passed:
         return EndReason.DEADLINE
-    return EndReason.NO_PROGRESS if _stalled(seen) else None
+    if not throttled and _stalled(seen):
+        return EndReason.NO_PROGRESS
+    return None
 
 
 def _before(seen: Sequence[Observation], seconds: float) -> Observation | None:

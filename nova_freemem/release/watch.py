@@ -118,6 +118,7 @@ class Watch:
                 requests.latest,
                 deadline is not None and deadline.passed(),
                 None if meter is None else meter.sending(),
+                meter is not None and meter.throttled,
             )
             if len(seen) > MOST_OBSERVATIONS:
                 del seen[2 : MOST_OBSERVATIONS // 2 : 2]

@@ -245,7 +245,11 @@ class FakeGuest:
         if guest.transferred_kib is None:
             return None
         return TransferProgress(
-            guest.transferred_kib, guest.remaining_kib, guest.looked_at_kib, 1
+            guest.transferred_kib,
+            guest.remaining_kib,
+            guest.looked_at_kib,
+            1,
+            guest.throttle_percent,
         )
 
     @_call

@@ -124,6 +124,7 @@ class SimulatedGuest:
     :ivar remaining_kib: what is left of it to be sent or looked at; None where
                          that is not told
     :ivar looked_at_kib: what was looked at and need not be sent
+    :ivar throttle_percent: by how much auto-converge slows it down
     :ivar answers: its QEMU answers nothing until this is set; None where it
                    answers
     :ivar is_asked: whether a call waits for an answer, and libvirt keeps
@@ -174,6 +175,7 @@ class SimulatedGuest:
     transferred_kib: float | None = None
     remaining_kib: float | None = None
     looked_at_kib: float = 0.0
+    throttle_percent: int = 0
     stats_period_seconds: int = 10
     xml: str = DOMAIN_XML
     agent: SimulatedAgent = dataclasses.field(default_factory=SimulatedAgent)
@@ -449,6 +451,7 @@ class SimulatedGuest:
         )
         if self.transferred_kib is not None:
             rate *= self.busy_balloon_share
+        rate *= 1 - self.throttle_percent / 100
         released_kib = self._reclaim_for(
             min(
                 wanted_kib,

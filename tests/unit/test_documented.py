@@ -14,11 +14,14 @@
 
 import ast
 from collections.abc import Iterator
+from importlib import metadata
 import json
 import pathlib
 import re
 import subprocess
 import sys
+
+from nova.conf import libvirt as nova_libvirt
 
 import nova_freemem
 from nova_freemem import conf as freemem_conf
@@ -105,6 +108,26 @@ class OptionsTest(base.TestCase):
                 if not option.mutable
             ],
             re.findall(r'``(\w+)``', named),
+        )
+
+    def test_each_of_novas_options_of_live_migration_is_described(
+        self,
+    ) -> None:
+        described = re.findall(
+            r'^   \* - ``(live_migration_\w+)``\n     -(?: (\d+))?$',
+            page('configuration/index.rst'),
+            re.MULTILINE,
+        )
+        release = int(metadata.version('nova').partition('.')[0])
+        self.assertEqual(
+            sorted(
+                option.name
+                for option in nova_libvirt.ALL_OPTS
+                if option.name.startswith('live_migration_')
+            ),
+            sorted(
+                name for name, since in described if release >= int(since or 0)
+            ),
         )
 
     def test_no_option_is_described_that_there_is_not(self) -> None:

@@ -662,6 +662,26 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
             100 * MIB, carried.alone_kib_per_second, delta=MIB
         )
 
+    def test_a_guest_that_auto_converge_slows_down_is_waited_for(self) -> None:
+        world = self.make_world(mode='during')
+        guessed = world.engine.release_rates.of(world.source.uuid, 0.0)
+        world.prepare()
+        with world.transfer():
+            world.guest.transferred_kib = 100 * MIB
+            world.clock.wait(1)
+            world.guest.throttle_percent = 99
+            world.clock.wait(20)
+            self.assertEqual([], world.ends())
+        self.assertEqual([EndReason.TRANSFER_ENDED], world.ends())
+        self.assertEqual(
+            guessed,
+            world.engine.release_rates.of(
+                world.source.uuid, world.clock.now()
+            ),
+        )
+        world.land()
+        self.assertTrue(world.is_whole())
+
     def test_how_fast_the_guest_is_is_learnt_before_and_during_a_transfer(
         self,
     ) -> None:

@@ -127,9 +127,11 @@ class TransferMeterTest(base.TestCase):
     def test_a_guest_slowed_down_by_auto_converge_teaches_nothing(
         self,
     ) -> None:
+        self.assertFalse(self.meter.throttled)
         self.throttle_percent = 20
         self.send(3, PATH / 3)
         self.assert_alone(None)
+        self.assertTrue(self.meter.throttled)
         self.throttle_percent = 0
         self.send(3)
         self.assert_alone(PATH)

@@ -44,6 +44,7 @@ def end_reason(
     every_seconds: float = 1.0,
     phase: Phase = Phase.DURING_TRANSFER,
     sending: Sending | None = None,
+    throttled: bool = False,
 ) -> EndReason | None:
     """Return why a release ends of which so much was done by each second.
 
@@ -63,6 +64,7 @@ def end_reason(
         request,
         deadline_passed,
         sending,
+        throttled,
     )
 
 
@@ -119,6 +121,17 @@ class EndReasonTest(base.TestCase):
 
     def test_a_guest_that_gives_nothing_at_all_is_not_waited_for(self) -> None:
         self.assertEqual(EndReason.NO_PROGRESS, end_reason(0, 0, 0))
+
+    def test_a_guest_that_auto_converge_slows_down_may_be_slow(self) -> None:
+        self.assertIsNone(end_reason(0, 400, 400, 400, throttled=True))
+        self.assertEqual(
+            EndReason.TRANSFER_ENDED,
+            end_reason(
+                *(0, 400, 400, 400),
+                throttled=True,
+                request=Request.TRANSFER_ENDED,
+            ),
+        )
 
     def test_a_page_now_and_then_is_no_progress(self) -> None:
         self.assertEqual(
