@@ -126,8 +126,10 @@ OPTIONS = [
         min=0,
         max=10**6,
         default=0,
-        help='Bandwidth of the migration network for one migration, in '
-        'Mbit/s (10^6 bits a second). With 0 the bandwidth is the one seen '
+        help='Bandwidth of the migration network for one migration that is '
+        'alone on it, in Mbit/s (10^6 bits a second). Migrations that leave '
+        'the host at the same time are expected to share it, unless they were '
+        'seen to get more. With 0 the bandwidth is the one seen '
         'in the last migrations to the same host, or else in those to other '
         'hosts. It is never taken to be more than [libvirt] '
         'live_migration_bandwidth, if that is set.',

@@ -348,9 +348,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     def _under_way(
         self, uuid: str, migration: source.SourceMigration
     ) -> Iterator[None]:
-        """Have requests and a shutdown reach it; restore in the end."""
+        """Have requests, a shutdown and others know; restore in the end."""
         self._migrations[uuid] = migration
-        with self._shutdown.during(migration):
+        with self._shutdown.during(migration), migration.sharing_the_path():
             try:
                 yield
             finally:

@@ -40,6 +40,7 @@ from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.plan.traffic import Sender
 from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
@@ -158,11 +159,21 @@ class SourceMigration(shutdown.Step):
         self._destination_skip = destination_skip
         self._record = journal.Record(guest)
         self._watch = Watch(engine.releaser, guest, self._record, clock)
+        self._sender = Sender()
         self._release_event = contextlib.ExitStack()
         self._transfer: transfer.TransferWatch | None = None
         self._watch_ended = threading.Event()
         self._is_late = False
         self._is_shutting_down = False
+
+    @contextlib.contextmanager
+    def sharing_the_path(self) -> Iterator[None]:
+        """Have others expect that this one sends, until it has sent."""
+        self._engine.bandwidths.traffic.add(self._sender, self._clock.now())
+        try:
+            yield
+        finally:
+            self._sender.end(self._clock.now())
 
     def prepare(self, dest: str) -> State:
         """Decide, and release what is to be released before the transfer.
@@ -202,6 +213,7 @@ class SourceMigration(shutdown.Step):
                 self._guest,
                 dest,
                 meter,
+                self._sender,
                 self._engine.bandwidths,
                 rates,
                 self._clock,
@@ -309,7 +321,9 @@ class SourceMigration(shutdown.Step):
             return Skipped(Skip(Reason.ERROR))
         began_at_seconds = self._clock.now()
         try:
-            return self._release(decision, deadline)
+            return self._release(
+                decision, deadline, functools.partial(self._bandwidth, dest)
+            )
         except exceptions.DomainBusy as error:
             # It waited for 30 s, and so would restoring: the guest is watched
             # during the transfer, by calls that do not wait for a job.
@@ -346,7 +360,7 @@ class SourceMigration(shutdown.Step):
         stats = self._guest.fresh_memory_stats(self._clock)
         if stats is None:
             return Skip(Reason.NO_BALLOON_DRIVER)
-        bandwidth = self._engine.bandwidths.to(dest, self._clock.now())
+        bandwidth = self._bandwidth(dest)
         hopeless = planner.cannot_pay(
             stats, guest, self._engine.policy, bandwidth
         )
@@ -378,6 +392,13 @@ class SourceMigration(shutdown.Step):
             self._engine.release_rates.of(self._guest.uuid, self._clock.now()),
         )
 
+    def _bandwidth(self, dest: str) -> Bandwidth:
+        """Return what this migration can expect, beside those of now."""
+        bandwidths = self._engine.bandwidths
+        return bandwidths.to(
+            dest, self._clock.now(), bandwidths.traffic.beside(self._sender)
+        )
+
     def _write_journal(self, plan: Plan) -> None:
         self._record.write(
             journal.JournalEntry(
@@ -394,7 +415,12 @@ class SourceMigration(shutdown.Step):
             )
         )
 
-    def _release(self, plan: Plan, deadline: clocks.Deadline) -> State:
+    def _release(
+        self,
+        plan: Plan,
+        deadline: clocks.Deadline,
+        bandwidth: Callable[[], Bandwidth],
+    ) -> State:
         self._release_event.enter_context(self._reporter.event(events.RELEASE))
         releasing = Releasing(plan, self._clock.now())
         state: State = releasing
@@ -405,7 +431,11 @@ class SourceMigration(shutdown.Step):
             )
         if plan.mode is not Mode.DURING:
             release = self._watch.until_end(
-                plan, Phase.BEFORE_TRANSFER, self.requests, deadline
+                plan,
+                Phase.BEFORE_TRANSFER,
+                self.requests,
+                deadline,
+                bandwidth=bandwidth,
             )
             self._learn_rate(plan, release)
             state = self._state_after(releasing, release)

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import functools
 import threading
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.plan.bandwidth import Bandwidths
 from nova_freemem.plan.release_rate import ReleaseRates
+from nova_freemem.plan.traffic import Sender
 from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
@@ -91,6 +93,7 @@ def measure(
     guest: guests.Guest,
     dest: str,
     meter: TransferMeter,
+    sender: Sender,
     bandwidths: Bandwidths,
     rates: ReleaseRates,
     clock: clocks.Clock,
@@ -101,16 +104,19 @@ def measure(
     :param guest: the guest that is being transferred
     :param dest: the destination's name
     :param meter: takes in the figures
+    :param sender: what others are told of it; ends when nothing more is sent
     :param bandwidths: what to teach of the path
     :param rates: what to teach of the host
     :param clock: for waits
     :param requests: the end of the transfer arrives here, or post-copy, in
                      which QEMU sends what the guest asks for
     """
-    with bandwidths.transferring():
-        _read_until_end(guest, meter, bandwidths, clock, requests)
+    _read_until_end(guest, meter, sender, clock, requests)
     now = clock.now()
-    bandwidths.learn(dest, meter.carried(), now)
+    sent_beside_kib = functools.partial(
+        bandwidths.traffic.sent_beside_kib, sender
+    )
+    bandwidths.learn(dest, meter.carried(sent_beside_kib), now)
     if meter.look_kib_per_second is not None:
         rates.learn_look(meter.look_kib_per_second, now)
 
@@ -118,7 +124,7 @@ def measure(
 def _read_until_end(
     guest: guests.Guest,
     meter: TransferMeter,
-    bandwidths: Bandwidths,
+    sender: Sender,
     clock: clocks.Clock,
     requests: Requests,
 ) -> None:
@@ -130,16 +136,24 @@ def _read_until_end(
             SHORT_WINDOW_SECONDS if is_new else WINDOW_SECONDS,
             until=requests.arrived,
         )
-        if requests.latest is not None:
+        request = requests.latest
+        if request is Request.TRANSFER_ENDED:
+            sender.end(clock.now())
+        if request is not None:
             return
         try:
             progress = guest.transfer_progress()
+        except (exceptions.DomainGone, exceptions.OperationInvalid):
+            sender.end(clock.now())
+            return
         except exceptions.LibvirtError:
             return
+        now = clock.now()
+        sender.read(now, None if progress is None else progress.sent_kib)
         if progress is None:
             continue
         if progress.sent_kib and not has_begun:
             # It began when memory did: libvirt copies disks before.
             has_begun = True
-            new_until_seconds = clock.now() + NEW_SECONDS
-        meter.add(clock.now(), progress, bandwidths.transfers)
+            new_until_seconds = now + NEW_SECONDS
+        meter.add(now, progress)

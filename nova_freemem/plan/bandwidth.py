@@ -15,13 +15,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Iterator
-import contextlib
 import dataclasses
 import enum
 import math
 import statistics
 
+from nova_freemem.plan.traffic import Traffic
 from nova_freemem.plan.transfer_meter import Carried
 
 KIB_PER_SECOND_PER_MBPS = 1000 * 1000 / 8 / 1024
@@ -56,10 +55,12 @@ class Bandwidth:
 
     :ivar kib_per_second: what one migration gets
     :ivar origin: how that is known
+    :ivar sharers: how many share the path, this one included
     """
 
     kib_per_second: float
     origin: Origin
+    sharers: int = 1
 
     @classmethod
     def of_mbps(cls, mbps: float, origin: Origin) -> Bandwidth:
@@ -77,9 +78,14 @@ class Bandwidth:
 
     def __str__(self) -> str:
         """Return it in Mbit/s, with its origin."""
+        shared = (
+            f'; shared by {self.sharers} migrations'
+            if self.sharers > 1
+            else ''
+        )
         return (
             f'{self.kib_per_second / KIB_PER_SECOND_PER_MBPS:.0f} Mbit/s '
-            f'({self.origin.value})'
+            f'({self.origin.value}{shared})'
         )
 
 
@@ -98,16 +104,18 @@ class _Path:
     at_least: float
     at_seconds: float
 
-    def share(self, transfers: int) -> float | None:
-        """Return what one of so many transfers gets."""
-        if self.shared is None:
-            return None if self.alone is None else self.alone / transfers
-        share = self.shared / transfers
-        return share if self.alone is None else min(self.alone, share)
+    def share(self, sharers: int) -> float | None:
+        """Return what one of so many migrations gets."""
+        if self.alone is not None:
+            return _share(self.alone, self.shared, sharers)
+        return None if self.shared is None else self.shared / sharers
 
 
 class Bandwidths:
-    """What is known of the paths from this host."""
+    """What is known of the paths from this host.
+
+    :ivar traffic: the migrations that share them
+    """
 
     def __init__(
         self,
@@ -129,8 +137,8 @@ class Bandwidths:
         self._most_kib_per_second = (
             most_mib_per_second * KIB_PER_SECOND_PER_MIB_PER_SECOND or math.inf
         )
+        self.traffic = Traffic()
         self._paths: dict[str, _Path] = {}
-        self._under_way: set[object] = set()
 
     def configure(self, configured_mbps: int) -> None:
         """Change what is configured; what was measured stays known.
@@ -139,54 +147,53 @@ class Bandwidths:
         """
         self._configured_mbps = configured_mbps
 
-    @property
-    def transfers(self) -> int:
-        """How many transfers from this host are under way."""
-        return len(self._under_way)
-
-    @contextlib.contextmanager
-    def transferring(self) -> Iterator[None]:
-        """Count a transfer for as long as it is under way."""
-        one = object()
-        self._under_way.add(one)
-        try:
-            yield
-        finally:
-            self._under_way.discard(one)
-
-    def to(self, dest: str, now_seconds: float) -> Bandwidth:
+    def to(self, dest: str, now_seconds: float, beside: int = 0) -> Bandwidth:
         """Return what a migration can expect that starts now.
+
+        What QEMU does not limit is shared evenly by all migrations from this
+        host that are under way: those whose transfer has not begun yet will
+        transfer at the same time.
 
         :param dest: the destination's name
         :param now_seconds: monotonic
+        :param beside: how many other migrations from this host are under way
         :returns: the best that is known
         """
-        if self._configured_mbps:
-            configured = Bandwidth.of_mbps(
-                self._configured_mbps, Origin.CONFIGURED
-            )
-            return self._limited(configured)
+        known = self._known(dest, now_seconds, beside + 1)
+        limited = self._limited(known)
+        return dataclasses.replace(limited, sharers=beside + 1)
+
+    def _known(self, dest: str, now_seconds: float, sharers: int) -> Bandwidth:
         paths = {
             name: path
             for name, path in list(self._paths.items())
             if now_seconds - path.at_seconds < FORGOTTEN_SECONDS
         }
-        transfers = self.transfers + 1
+        if self._configured_mbps:
+            configured = Bandwidth.of_mbps(
+                self._configured_mbps, Origin.CONFIGURED
+            )
+            shared = paths[dest].shared if dest in paths else None
+            return dataclasses.replace(
+                configured,
+                kib_per_second=_share(
+                    configured.kib_per_second, shared, sharers
+                ),
+            )
         if dest in paths:
-            share = paths[dest].share(transfers)
+            share = paths[dest].share(sharers)
             if share is not None:
-                return self._limited(Bandwidth(share, Origin.MEASURED))
+                return Bandwidth(share, Origin.MEASURED)
         others = [
             share
             for path in paths.values()
-            if (share := path.share(transfers)) is not None
+            if (share := path.share(sharers)) is not None
         ]
         if others:
-            return self._limited(
-                Bandwidth(statistics.median(others), Origin.ELSEWHERE)
-            )
+            return Bandwidth(statistics.median(others), Origin.ELSEWHERE)
         return self._assumed(
-            max((path.at_least for path in paths.values()), default=0.0)
+            max((path.at_least for path in paths.values()), default=0.0),
+            sharers,
         )
 
     def learn(self, dest: str, carried: Carried, now_seconds: float) -> None:
@@ -213,10 +220,12 @@ class Bandwidths:
             now_seconds,
         )
 
-    def _assumed(self, at_least_kib_per_second: float) -> Bandwidth:
+    def _assumed(
+        self, at_least_kib_per_second: float, sharers: int
+    ) -> Bandwidth:
         """Return an assumption, within the bounds that are known."""
         assumed = Bandwidth.of_mbps(ASSUMED_MBPS, Origin.ASSUMED)
-        if self._most_kib_per_second <= assumed.kib_per_second:
+        if self._most_kib_per_second <= assumed.kib_per_second / sharers:
             return Bandwidth(self._most_kib_per_second, Origin.LIMITED)
         kib_per_second = max(assumed.kib_per_second, at_least_kib_per_second)
         speed_mbps = self._interface_speed_mbps()
@@ -224,7 +233,7 @@ class Bandwidths:
             kib_per_second = min(
                 kib_per_second, speed_mbps * KIB_PER_SECOND_PER_MBPS
             )
-        return self._limited(Bandwidth(kib_per_second, Origin.ASSUMED))
+        return Bandwidth(kib_per_second / sharers, Origin.ASSUMED)
 
     def _limited(self, bandwidth: Bandwidth) -> Bandwidth:
         """Return a bandwidth, no higher than what Nova lets QEMU send."""
@@ -234,6 +243,16 @@ class Bandwidths:
             self._most_kib_per_second,
             Origin.LIMITED if bandwidth.is_known else Origin.ASSUMED,
         )
+
+
+def _share(alone: float, shared: float | None, sharers: int) -> float:
+    """Return what one of several gets, who get no less than one alone.
+
+    :param alone: what one gets that is alone
+    :param shared: what several were seen to get together
+    :param sharers: how many there are
+    """
+    return min(alone, max(alone, shared or 0.0) / sharers)
 
 
 def _mixed(before: float | None, newest: float | None) -> float | None:

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Callable
 import dataclasses
 
 from nova_freemem.virt.transfer_progress import TransferProgress
@@ -31,6 +32,10 @@ LEAST_FULL_SECONDS = 0.25
 # Slower than this a path has been cut rather than filled.
 LEAST_KIB_PER_SECOND = 1024.0
 
+# What others may send meanwhile, of what this one sends, for it to count as
+# alone.
+MOST_BESIDE_SHARE = 0.1
+
 # QEMU looks at a page to see that it is zero, and sends nothing meanwhile. How
 # long that takes differs: memory that was never touched is looked through
 # faster than what a balloon gave back. A window in which it found more
@@ -45,13 +50,18 @@ class _Window:
     """Two moments of a transfer between which the path was full.
 
     :ivar sent_kib: sent meanwhile
-    :ivar seconds: how long that took
-    :ivar transfers: how many shared the interface, this one included
+    :ivar from_seconds: its start, monotonic
+    :ivar to_seconds: its end
     """
 
     sent_kib: float
-    seconds: float
-    transfers: int
+    from_seconds: float
+    to_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.to_seconds - self.from_seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +70,8 @@ class Carried:
 
     Each is None where the transfer did not tell; all are KiB a second.
 
-    :ivar alone_kib_per_second: for this one, while no other was under way
-    :ivar shared_kib_per_second: for all that were under way together
+    :ivar alone_kib_per_second: for this one, while no other sent
+    :ivar shared_kib_per_second: for all that sent at the same time, together
     :ivar at_least_kib_per_second: whether the path was full or not
     """
 
@@ -111,22 +121,18 @@ class TransferMeter:
         )
         self._at_least_kib_per_second = 0.0
 
-    def add(
-        self, now_seconds: float, progress: TransferProgress, transfers: int
-    ) -> None:
+    def add(self, now_seconds: float, progress: TransferProgress) -> None:
         """Take in the figures of one more moment.
 
         :param now_seconds: monotonic
         :param progress: what libvirt tells
-        :param transfers: how many share the interface, this one included
         """
         if progress.throttle_percent:
             self.throttled = True
         if self._last is not None:
-            seconds = now_seconds - self._last[0]
-            if seconds < LEAST_WINDOW_SECONDS:
+            if now_seconds - self._last[0] < LEAST_WINDOW_SECONDS:
                 return
-            self._judge(self._last[1], progress, seconds, transfers)
+            self._judge(*self._last, now_seconds, progress)
         self._last = now_seconds, progress
 
     def sending(self) -> Sending | None:
@@ -139,31 +145,40 @@ class TransferMeter:
             return None
         return Sending(kib_per_second, remaining_kib)
 
-    def carried(self) -> Carried:
-        """Return what the path carried."""
-        windows = list(self._windows)
-        shared = self._rate(
-            [
-                dataclasses.replace(one, sent_kib=one.sent_kib * one.transfers)
-                for one in windows
-                if one.transfers > 1
-            ]
-        )
+    def carried(
+        self, sent_beside_kib: Callable[[float, float], float | None]
+    ) -> Carried:
+        """Return what the path carried.
+
+        :param sent_beside_kib: returns what others sent over it between two
+                                moments; None where that is not known
+        """
+        alone, shared = [], []
+        for one in list(self._windows):
+            beside_kib = sent_beside_kib(one.from_seconds, one.to_seconds)
+            if beside_kib is None:
+                continue
+            if beside_kib <= MOST_BESIDE_SHARE * one.sent_kib:
+                alone.append(one)
+            else:
+                together_kib = one.sent_kib + beside_kib
+                shared.append(dataclasses.replace(one, sent_kib=together_kib))
         return Carried(
-            self._rate([one for one in windows if one.transfers == 1]),
-            shared,
+            self._rate(alone),
+            self._rate(shared),
             self._at_least_kib_per_second,
         )
 
     def _judge(
         self,
+        from_seconds: float,
         before: TransferProgress,
+        to_seconds: float,
         after: TransferProgress,
-        seconds: float,
-        transfers: int,
     ) -> None:
         if not before.sent_kib:
             return  # what the kernel's buffers take at once, no path carries
+        seconds = to_seconds - from_seconds
         sent_kib = max(0.0, after.sent_kib - before.sent_kib)
         self._at_least_kib_per_second = max(
             self._at_least_kib_per_second, sent_kib / seconds
@@ -183,7 +198,7 @@ class TransferMeter:
         if not is_full:
             return
         if sent_kib and zero_kib <= MOST_ZERO_SHARE * sent_kib:
-            self._windows.append(_Window(sent_kib, seconds, transfers))
+            self._windows.append(_Window(sent_kib, from_seconds, to_seconds))
 
     @staticmethod
     def _rate(windows: list[_Window]) -> float | None:

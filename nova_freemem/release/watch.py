@@ -14,10 +14,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
+from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release import base
@@ -83,6 +85,7 @@ class Watch:
         requests: Requests,
         deadline: clocks.Deadline | None = None,
         meter: TransferMeter | None = None,
+        bandwidth: Callable[[], Bandwidth] | None = None,
     ) -> base.Release:
         """Watch a release until it ends.
 
@@ -93,6 +96,9 @@ class Watch:
         :param deadline: when to stop, keeping what was released by then;
                          None for none
         :param meter: tells how the transfer is, None before it
+        :param bandwidth: tells what the transfer can expect by now, since
+                          other migrations begin and end; None where that
+                          does not matter
         :returns: what was released; nothing moves any more, but for what is
                   restored
         :raises JournalGone: during the transfer, in which the journal cannot
@@ -113,7 +119,9 @@ class Watch:
             self.clock.wait(TICK_SECONDS, until=requests.arrived)
             end = self._observe(seen, phase) or stop_rules.end_reason(
                 seen,
-                plan,
+                plan
+                if bandwidth is None
+                else dataclasses.replace(plan, bandwidth=bandwidth()),
                 phase,
                 requests.latest,
                 deadline is not None and deadline.passed(),

@@ -92,6 +92,17 @@ class Reporter:
         self.errors.append(error)
 
 
+class Path:
+    """One direction of the network, which transfers share evenly."""
+
+    def __init__(self) -> None:
+        self.transfers: list[Transfer] = []
+
+    def share(self) -> float:
+        """:returns: what one gets while it has something to send."""
+        return 1 / max(1, sum(one.is_sending for one in self.transfers))
+
+
 class Transfer:
     """Pre-copy: what is resident is sent until little is left.
 
@@ -100,9 +111,12 @@ class Transfer:
     guest's kernel has written zeros to it.
     """
 
-    def __init__(self, guest: SimulatedGuest, model: Model) -> None:
+    def __init__(
+        self, guest: SimulatedGuest, model: Model, path: Path
+    ) -> None:
         self._guest = guest
         self._model = model
+        self._path = path
         self._rss_kib = guest.rss_kib
         self._actual_kib = guest.actual_kib
         self._left_kib = float(guest.sendable_kib)
@@ -111,10 +125,15 @@ class Transfer:
         self._tell()
 
     @property
+    def is_sending(self) -> bool:
+        return self._left_kib > 0
+
+    @property
     def converged(self) -> bool:
         model = self._model
+        rate = model.bandwidth_kib_per_second * self._path.share()
         return (
-            self._left_kib / model.bandwidth_kib_per_second
+            self._left_kib / rate
             + self._to_look_at_kib / model.look_kib_per_second
             <= model.downtime_seconds
         )
@@ -137,7 +156,7 @@ class Transfer:
             float(guest.sendable_kib),
             self._left_kib + guest.rewrites_kib_per_second * seconds,
         )
-        rate = model.bandwidth_kib_per_second
+        rate = model.bandwidth_kib_per_second * self._path.share()
         if guest.balloon_moved:
             rate *= model.busy_bandwidth_share
         sent_kib = min(self._left_kib, rate * seconds)
@@ -207,6 +226,7 @@ class Cloud:
         interface_mbps: int | None = None,
         knows: Cloud | None = None,
         uuid: str = fakes.UUID,
+        path: Path | None = None,
         **behaviour: Any,
     ) -> None:
         self.uuid = uuid
@@ -230,6 +250,7 @@ class Cloud:
         self.starved_seconds = self._starving_seconds = 0.0
         self.back_seconds: float | None = None
         self._landed_at_seconds: float | None = None
+        self.path = path or Path()
         self.transfer: Transfer | None = None
         self._journal = JournalWatch()
 
@@ -288,21 +309,21 @@ class Cloud:
         transfer_at, sent_kib, succeeded = started_at, 0.0, False
         landed_at = started_at
         try:
-            state = migration.prepare(dest)
-            if not isinstance(state, source.Cancelled):
-                transfer_at = self.clock.now()
-                with migration.transfer(dest, state):
-                    succeeded = self._transfer(fails_after_seconds)
-                    sent_kib = self.guest.transferred_kib
-                    landed_at = self.clock.now()
-                    self.guest.transferred_kib = self.transfer = None
-                    self.guest.remaining_kib = None
-                    if succeeded:
-                        self._landed_at_seconds = landed_at
-                        self.guest.host = dest
-                        restorer = self._resume(dest)
-            if succeeded:
-                self._land(restorer)
+            with migration.sharing_the_path():
+                state = migration.prepare(dest)
+                if not isinstance(state, source.Cancelled):
+                    transfer_at = self.clock.now()
+                    with migration.transfer(dest, state):
+                        succeeded = self._transfer(fails_after_seconds)
+                        sent_kib = self.guest.transferred_kib
+                        landed_at = self.clock.now()
+                        self._end_transfer()
+                        if succeeded:
+                            self._landed_at_seconds = landed_at
+                            self.guest.host = dest
+                            restorer = self._resume(dest)
+                if succeeded:
+                    self._land(restorer)
         finally:
             migration.restore()
         return Outcome(
@@ -315,7 +336,8 @@ class Cloud:
     def _transfer(self, fails_after_seconds: float | None) -> bool:
         self.clock.wait(self.model.before_job_seconds)
         self.guest.check()
-        self.transfer = Transfer(self.guest, self.model)
+        self.transfer = Transfer(self.guest, self.model, self.path)
+        self.path.transfers.append(self.transfer)
         started_at = self.clock.now()
         while not self.transfer.converged:
             self.clock.wait(self.model.step_seconds)
@@ -327,6 +349,11 @@ class Cloud:
         self.clock.wait(self.model.downtime_seconds)
         self.transfer.send_rest()
         return True
+
+    def _end_transfer(self) -> None:
+        self.path.transfers.remove(self.transfer)
+        self.guest.transferred_kib = self.transfer = None
+        self.guest.remaining_kib = None
 
     def _restorer(self, host: str) -> reconciler.Reconciler:
         return reconciler.Reconciler(

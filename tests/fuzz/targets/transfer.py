@@ -18,6 +18,7 @@ import math
 from nova_freemem.migrate import transfer
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan import traffic
 from nova_freemem.plan import transfer_meter
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
@@ -29,6 +30,7 @@ from tests.fuzz import oracle
 MODULES = (
     'nova_freemem.migrate.transfer',
     'nova_freemem.plan.bandwidth',
+    'nova_freemem.plan.traffic',
     'nova_freemem.plan.transfer_meter',
     'nova_freemem.virt.transfer_progress',
 )
@@ -68,6 +70,7 @@ def run(data: bytes) -> None:
         }
 
     links = bandwidths.Bandwidths(0, lambda: None)
+    sender = traffic.Sender()
     requests = Requests()
     with handle.fake_time() as clock, oracle.only_own_errors():
         guest = handle.Handle(clock)
@@ -81,12 +84,13 @@ def run(data: bytes) -> None:
             guests.Guest(guest),
             'dest',
             transfer_meter.TransferMeter(1 << 21),
+            sender,
             links,
             rates,
             clock,
             requests,
         )
-        assert not links.transfers
+        assert not links.traffic.beside()
         rate = links.to('dest', clock.now())
         assert 0 < rate.kib_per_second < math.inf, rate
         oracle.check_harmless(str(rate))

@@ -26,6 +26,7 @@ from nova_freemem.migrate import source
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan import traffic
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
 from nova_freemem.release.base import EndReason
@@ -91,8 +92,7 @@ class World:
         paths.to.return_value = bandwidths.Bandwidth.of_mbps(
             1000, bandwidths.Origin.CONFIGURED
         )
-        paths.transfers = 1
-        paths.transferring.side_effect = contextlib.nullcontext
+        paths.traffic = traffic.Traffic()
         self.accepted_requests: list[Request] = []
         self.start_again(os_type)
 

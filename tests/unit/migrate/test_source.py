@@ -20,6 +20,7 @@ import testtools
 
 from nova_freemem import exceptions
 from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import traffic
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
 from nova_freemem.release.base import EndReason
@@ -276,6 +277,23 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         self.assertTrue(world.prepare())
         self.assertEqual([EndReason.DEADLINE], world.ends())
         self.assertAlmostEqual(120, world.clock.now() - started_at, delta=1)
+
+    def test_it_expects_the_share_that_others_leave_by_now(self) -> None:
+        world = self.make_world()
+        known, clock = world.engine.bandwidths, world.clock
+        with world.migration.sharing_the_path():
+            self.assertEqual(1, known.traffic.beside())
+            for seconds in (0.0, 1.5):
+                clock.after(
+                    seconds,
+                    lambda: known.traffic.add(traffic.Sender(), clock.now()),
+                )
+            clock.wait(0.1)
+            self.assertTrue(world.prepare())
+        beside = [one.args[2] for one in known.to.call_args_list]
+        self.assertEqual([1, 2], sorted(set(beside)))
+        self.assertEqual(sorted(beside), beside)
+        self.assertEqual(2, known.traffic.beside())
 
     def test_a_slow_guest_is_waited_for_once_and_then_the_reconcilers(
         self,

@@ -24,6 +24,7 @@ from nova_freemem import exceptions
 from nova_freemem.migrate import transfer
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan import traffic
 from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
@@ -128,6 +129,8 @@ class MeasureTest(GuestTestCase):
         self.bandwidths = bandwidths.Bandwidths(0, lambda: None)
         self.rates = release_rates.ReleaseRates()
         self.meter = TransferMeter(1.0 * GIB)
+        self.sender = traffic.Sender()
+        self.bandwidths.traffic.add(self.sender, self.clock.now())
         self.requests = Requests()
 
     def measure(
@@ -159,6 +162,7 @@ class MeasureTest(GuestTestCase):
             self.domain,
             'dest',
             self.meter,
+            self.sender,
             self.bandwidths,
             self.rates,
             self.clock,
@@ -202,15 +206,37 @@ class MeasureTest(GuestTestCase):
 
     def test_while_it_runs_it_is_counted(self) -> None:
         seen = []
-        self.clock.after(1.5, lambda: seen.append(self.bandwidths.transfers))
+        self.clock.after(
+            1.5, lambda: seen.append(self.bandwidths.traffic.beside())
+        )
         self.measure(100, 100)
         self.assertEqual([1], seen)
-        self.assertEqual(0, self.bandwidths.transfers)
+        self.assertEqual(0, self.bandwidths.traffic.beside())
+
+    def test_in_post_copy_it_still_sends(self) -> None:
+        self.clock.after(1.0, lambda: self.requests.submit(Request.POST_COPY))
+        self.measure(100, 100)
+        self.assertEqual(1, self.bandwidths.traffic.beside())
+
+    def test_once_the_guest_has_left_it_sends_nothing(self) -> None:
+        until_seconds = self.clock.now() + 1.2
+        self.clock.after(1.0, lambda: setattr(self.guest, 'host', 'dest'))
+        self.measure(100, 100)
+        self.assertTrue(self.sender.ended_before(until_seconds))
 
     def test_what_several_carry_is_learnt_of_all_of_them(self) -> None:
-        with self.bandwidths.transferring(), self.bandwidths.transferring():
-            self.measure(100, 100)
+        other = traffic.Sender()
+        now = self.clock.now()
+        for second in range(4):
+            other.read(now + second, 200 * MIB * second)
+        self.bandwidths.traffic.add(other, now)
+        self.measure(100, 100)
         self.assert_learnt(300)
+
+    def test_another_that_has_not_begun_to_send_does_not_count(self) -> None:
+        self.bandwidths.traffic.add(traffic.Sender(), self.clock.now())
+        self.measure(100, 100)
+        self.assert_learnt(100)
 
     def test_how_fast_qemu_looks_is_learnt(self) -> None:
         self.guest.looked_at_kib = 1.0

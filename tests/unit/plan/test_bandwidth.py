@@ -12,7 +12,6 @@
 
 """What a path carries: configured, measured, limited or assumed."""
 
-import contextlib
 import dataclasses
 
 from nova_freemem.plan import bandwidth as bandwidths
@@ -182,45 +181,79 @@ class LimitTest(BandwidthsTest):
 
 
 class SharedTest(base.TestCase):
-    """Transfers that are under way at the same time."""
+    """Migrations that are under way at the same time."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.paths = Paths(bandwidths.Bandwidths(0, lambda: None))
+    def paths(self, **configured: int) -> Paths:
+        return Paths(
+            bandwidths.Bandwidths(
+                interface_speed_mbps=lambda: None,
+                **{'configured_mbps': 0, **configured},
+            )
+        )
 
-    def test_transfers_are_counted_while_they_are_under_way(self) -> None:
-        known = self.paths.known
-        with known.transferring(), known.transferring():
-            self.assertEqual(2, known.transfers)
-        self.assertEqual(0, known.transfers)
-        with contextlib.suppress(KeyError), known.transferring():
-            raise KeyError
-        self.assertEqual(0, known.transfers)
+    def assert_shares(
+        self, paths: Paths, *gigabits: float, dest: str = 'dest'
+    ) -> None:
+        """See what one expects beside none, one, two... others."""
+        self.assertEqual(
+            [round(each * GIGABIT_KIB_PER_SECOND) for each in gigabits],
+            [
+                round(paths.known.to(dest, 0.0, beside).kib_per_second)
+                for beside in range(len(gigabits))
+            ],
+        )
 
     def test_thirty_at_the_same_time_do_not_teach_a_thirtieth(self) -> None:
-        self.paths.learn('dest', shared=GIGABIT_KIB_PER_SECOND)
-        self.assertEqual(GIGABIT_KIB_PER_SECOND, self.kib_per_second())
+        paths = self.paths()
+        paths.learn('dest', shared=GIGABIT_KIB_PER_SECOND)
+        self.assert_shares(paths, 1.0)
 
     def test_one_that_starts_beside_others_gets_its_share(self) -> None:
         for figures in (
             {'alone': GIGABIT_KIB_PER_SECOND},
             {'shared': GIGABIT_KIB_PER_SECOND},
         ):
-            self.paths.learn('dest', **figures)
-            with contextlib.ExitStack() as others:
-                for _number in range(4):
-                    others.enter_context(self.paths.known.transferring())
-                self.assertEqual(
-                    GIGABIT_KIB_PER_SECOND / 5, self.kib_per_second()
-                )
+            paths = self.paths()
+            paths.learn('dest', **figures)
+            for dest in ('dest', 'another'):
+                self.assert_shares(paths, 1.0, 1 / 2, 1 / 3, dest=dest)
 
     def test_one_alone_gets_no_more_than_one_did(self) -> None:
-        """Several connections of QEMU carry what one of them cannot."""
-        self.paths.learn('dest', GIGABIT_KIB_PER_SECOND)
-        self.paths.learn('dest', shared=4 * GIGABIT_KIB_PER_SECOND)
-        self.assertEqual(GIGABIT_KIB_PER_SECOND, self.kib_per_second())
-        with self.paths.known.transferring():
-            self.assertEqual(GIGABIT_KIB_PER_SECOND, self.kib_per_second())
+        """Several transfers get what one connection of QEMU cannot."""
+        paths = self.paths()
+        paths.learn('dest', GIGABIT_KIB_PER_SECOND)
+        paths.learn('dest', shared=2 * GIGABIT_KIB_PER_SECOND)
+        self.assert_shares(paths, 1.0, 1.0, 2 / 3)
 
-    def kib_per_second(self) -> float:
-        return self.paths.to().kib_per_second
+    def test_together_they_get_no_less_than_one(self) -> None:
+        """As long as they were seen to, the path was not full."""
+        paths = self.paths()
+        paths.learn('dest', GIGABIT_KIB_PER_SECOND)
+        paths.learn('dest', shared=GIGABIT_KIB_PER_SECOND / 2)
+        self.assert_shares(paths, 1.0, 1 / 2)
+
+    def test_what_is_configured_is_shared_too(self) -> None:
+        paths = self.paths(configured_mbps=1000)
+        self.assert_shares(paths, 1.0, 1 / 2, 1 / 3)
+        paths.learn('dest', shared=2 * GIGABIT_KIB_PER_SECOND)
+        self.assert_shares(paths, 1.0, 1.0, 2 / 3)
+        self.assert_shares(paths, 1.0, 1 / 2, dest='another')
+
+    def test_what_is_assumed_is_shared_too(self) -> None:
+        self.assert_shares(self.paths(), 1.0, 1 / 2, 1 / 3)
+
+    def test_what_nova_limits_is_not_shared_where_the_path_has_room(
+        self,
+    ) -> None:
+        paths = self.paths(most_mib_per_second=50)
+        limit = 50 * 1024 / GIGABIT_KIB_PER_SECOND
+        self.assert_shares(paths, limit, limit, 1 / 3)
+        paths.learn('dest', shared=GIGABIT_KIB_PER_SECOND)
+        self.assert_shares(paths, limit, limit, 1 / 3)
+
+    def test_people_see_that_it_is_shared(self) -> None:
+        paths = self.paths(configured_mbps=900)
+        self.assertEqual(
+            '300 Mbit/s (configured; shared by 3 migrations)',
+            str(paths.known.to('dest', 0.0, 2)),
+        )

@@ -38,7 +38,7 @@ class TransferMeterTest(base.TestCase):
         self.remaining_kib: float | None = 4.0 * GIB
         self.passes = 1
         self.throttle_percent: int | None = None
-        self.transfers = 1
+        self.beside: float | None = 0.0
 
     def go_on(self, seconds: float, sent_kib: float, zero_kib: float) -> None:
         """Let so much be sent and looked at, and read the figures."""
@@ -58,7 +58,6 @@ class TransferMeterTest(base.TestCase):
                 self.passes,
                 self.throttle_percent,
             ),
-            self.transfers,
         )
 
     def send(self, seconds: float, kib_per_second: float = PATH) -> None:
@@ -66,8 +65,20 @@ class TransferMeterTest(base.TestCase):
         for _tenth in range(round(seconds * 10)):
             self.go_on(0.1, kib_per_second / 10, 0.0)
 
+    def carried(self) -> transfer_meter.Carried:
+        """Ask what the path carried, while others sent at some rate."""
+
+        def sent_beside_kib(
+            from_seconds: float, to_seconds: float
+        ) -> float | None:
+            if self.beside is None:
+                return None
+            return self.beside * (to_seconds - from_seconds)
+
+        return self.meter.carried(sent_beside_kib)
+
     def assert_alone(self, kib_per_second: float | None) -> None:
-        alone = self.meter.carried().alone_kib_per_second
+        alone = self.carried().alone_kib_per_second
         if kib_per_second is None:
             self.assertIsNone(alone)
         else:
@@ -97,7 +108,7 @@ class TransferMeterTest(base.TestCase):
         self.send(2)
         self.assert_alone(PATH)
         self.assertAlmostEqual(
-            PATH, self.meter.carried().at_least_kib_per_second, delta=1.0
+            PATH, self.carried().at_least_kib_per_second, delta=1.0
         )
 
     def test_a_transfer_that_never_fills_the_path_teaches_a_lower_bound(
@@ -107,7 +118,7 @@ class TransferMeterTest(base.TestCase):
         self.send(3, PATH / 2)
         self.assert_alone(None)
         self.assertAlmostEqual(
-            PATH / 2, self.meter.carried().at_least_kib_per_second, delta=1.0
+            PATH / 2, self.carried().at_least_kib_per_second, delta=1.0
         )
 
     def test_where_libvirt_does_not_tell_what_is_left_none_is_learnt(
@@ -147,7 +158,7 @@ class TransferMeterTest(base.TestCase):
         self.send(0.1)
         for _number in range(20):
             self.go_on(0.1, 0.098 * PATH, 0.002 * LOOK_KIB_PER_SECOND)
-        alone = self.meter.carried().alone_kib_per_second
+        alone = self.carried().alone_kib_per_second
         self.assertAlmostEqual(PATH, alone, delta=0.03 * PATH)
 
     def test_a_window_of_nothing_but_zeros_tells_how_fast_qemu_looks(
@@ -175,15 +186,29 @@ class TransferMeterTest(base.TestCase):
     def test_those_that_share_a_path_teach_what_it_carries_together(
         self,
     ) -> None:
-        self.transfers = 30
+        self.beside = PATH * 29 / 30
         self.send(3, PATH / 30)
         self.assert_alone(None)
         self.assertAlmostEqual(
-            PATH, self.meter.carried().shared_kib_per_second, delta=1.0
+            PATH, self.carried().shared_kib_per_second, delta=1.0
         )
         self.assertAlmostEqual(
             PATH / 30, self.meter.sending().kib_per_second, delta=1.0
         )
+
+    def test_it_is_alone_beside_one_that_hardly_sends(self) -> None:
+        self.beside = PATH / 20
+        self.send(3, PATH * 19 / 20)
+        self.assert_alone(PATH * 19 / 20)
+        self.assertIsNone(self.carried().shared_kib_per_second)
+
+    def test_while_it_is_not_known_what_others_send_nothing_is_learnt(
+        self,
+    ) -> None:
+        self.send(3, PATH / 2)
+        self.beside = None
+        self.assert_alone(None)
+        self.assertIsNone(self.carried().shared_kib_per_second)
 
     def test_figures_read_at_the_same_moment_are_one(self) -> None:
         self.send(1)
@@ -213,7 +238,7 @@ class TransferMeterTest(base.TestCase):
                 path * (seconds - looking_seconds),
                 LOOK_KIB_PER_SECOND * looking_seconds,
             )
-        alone = self.meter.carried().alone_kib_per_second
+        alone = self.carried().alone_kib_per_second
         if alone is not None:
             # By as much slower as half of that takes to look at.
             slower = 0.5 * path / LOOK_KIB_PER_SECOND
