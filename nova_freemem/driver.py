@@ -423,6 +423,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 ),
                 requests,
                 instance.node,
+                bool(migrate_data.block_migration),
             )
         except Exception as error:
             reporter.error('Looking up the guest', error)

@@ -29,6 +29,7 @@ import threading
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base as acquire
+from nova_freemem.migrate import disks
 from nova_freemem.migrate import shutdown
 from nova_freemem.migrate import transfer
 from nova_freemem.migrate.engine import Engine
@@ -36,7 +37,10 @@ from nova_freemem.plan import eligibility
 from nova_freemem.plan import planner
 from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.bandwidth import Origin
+from nova_freemem.plan.disk_copy import DiskCopy
+from nova_freemem.plan.eligibility import Eligible
 from nova_freemem.plan.planner import Mode
+from nova_freemem.plan.planner import Moment
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
@@ -53,6 +57,7 @@ from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt.memory_stats import MemoryStats
 
 # A guest got back 575 MiB in 0.3 s, emulated; what has not arrived when
 # post-copy begins arrives slower, as the guest's own pages do.
@@ -74,15 +79,31 @@ class Skipped:
 
 
 @dataclasses.dataclass(frozen=True)
+class AwaitingMemory:
+    """The transfer begins with disks; what is released is decided after that.
+
+    Until then the guest keeps all it has. The journal has its entry, since
+    none can be written while libvirt migrates the guest.
+
+    :ivar ahead_seconds: how long before the end of the copy a release begins
+                         at most; 0.0 for not before memory is sent
+    """
+
+    ahead_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Releasing:
     """Memory is being released; the transfer is to start meanwhile.
 
     :ivar plan: what is to be released
     :ivar began_at_seconds: when the release began, monotonic
+    :ivar deadline: when memory must be being sent, None for no matter
     """
 
     plan: Plan
     began_at_seconds: float
+    deadline: clocks.Deadline | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +111,11 @@ class Released:
     """Memory has been released; the transfer is to start.
 
     :ivar plan: what was to be released; its target is what was reached
+    :ivar deadline: when memory must be being sent, None for no matter
     """
 
     plan: Plan
+    deadline: clocks.Deadline | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +128,10 @@ class Cancelled:
     """The migration was aborted, or nova-compute stops: no transfer."""
 
 
-State = Skipped | Releasing | Released | Restored | Cancelled
+# Skips that memory being sent changes nothing about.
+_FINAL = (Reason.INTERRUPTED, Reason.ERROR)
+
+State = Skipped | AwaitingMemory | Releasing | Released | Restored | Cancelled
 
 
 class SourceMigration(shutdown.Step):
@@ -128,6 +154,7 @@ class SourceMigration(shutdown.Step):
         destination_skip: Callable[[], Skip | None] = lambda: None,
         requests: Requests | None = None,
         node: str | None = None,
+        copies_disks: bool = False,
     ) -> None:
         """Initialize the migration of a guest.
 
@@ -145,6 +172,8 @@ class SourceMigration(shutdown.Step):
                                  destination, None if it restores memory
         :param requests: where requests arrive already; None for nowhere
         :param node: this host, by the name that libvirt has for it, if known
+        :param copies_disks: whether libvirt copies disks before it sends
+                             memory
         """
         self.requests = requests or Requests()
         self._guest = guest
@@ -152,6 +181,7 @@ class SourceMigration(shutdown.Step):
         self._reporter = reporter
         self._host = host
         self._node = node
+        self._copies_disks = copies_disks
         self._migration_uuid = migration_uuid
         self._os_type = os_type
         self._clock = clock
@@ -189,7 +219,8 @@ class SourceMigration(shutdown.Step):
         request = self.requests.latest
         if request is Request.ABORT or (
             # Where nothing was released, it is Nova's migration alone.
-            request is Request.SHUTDOWN and not isinstance(state, Skipped)
+            request is Request.SHUTDOWN
+            and not isinstance(state, Skipped | AwaitingMemory)
         ):
             self._abandon()
             self._flush()
@@ -221,8 +252,10 @@ class SourceMigration(shutdown.Step):
         ]
         if isinstance(state, Skipped):
             self._reporter.skipped(state.skip)
-        if isinstance(state, Releasing | Released):
-            tasks.append(functools.partial(self._watch_transfer, state, meter))
+        if isinstance(state, AwaitingMemory | Releasing | Released):
+            tasks.append(
+                functools.partial(self._watch_transfer, dest, state, meter)
+            )
         else:
             self._watch_ended.set()
         self._transfer = transfer.TransferWatch(tasks)
@@ -312,7 +345,11 @@ class SourceMigration(shutdown.Step):
             if isinstance(decision, Skip):
                 return Skipped(decision)
             self._guest.need_no_job()
-            self._write_journal(decision)
+            self._write_journal(decision.original_kib)
+            if isinstance(decision, Eligible):
+                self._watch.make_ready()
+                self._record.keep()
+                return AwaitingMemory(self._engine.policy.deadline_seconds)
         except exceptions.DomainBusy as error:
             return Skipped(Skip(Reason.DOMAIN_BUSY, str(error)))
         except Exception as error:
@@ -334,7 +371,13 @@ class SourceMigration(shutdown.Step):
             self._abandon()
             return Restored()
 
-    def _decide(self, dest: str, deadline: clocks.Deadline) -> Plan | Skip:
+    def _decide(
+        self, dest: str, deadline: clocks.Deadline
+    ) -> Plan | Eligible | Skip:
+        """Decide what is released.
+
+        :returns: the guest where that is decided once disks are copied
+        """
         if not self._engine.policy.enabled:
             return Skip(Reason.DISABLED_BY_HOST)
         if dest == self._host:
@@ -348,15 +391,40 @@ class SourceMigration(shutdown.Step):
             return Skip(
                 Reason.BACKING_OFF, f'for {remaining_seconds:.0f} s more'
             )
-        guest = eligibility.examine(
-            self._guest.is_running(),
-            self._guest.xml(),
-            self._guest.memory_stats(),
-            self._os_type,
-        )
+        guest = self._examine()
         if isinstance(guest, Skip):
             return guest
         self._guest.need_no_job()
+        stats = self._guest.fresh_memory_stats(self._clock)
+        if stats is None:
+            return Skip(Reason.NO_BALLOON_DRIVER)
+        bandwidth = self._bandwidth(dest)
+        if not self._copies_disks:
+            hopeless = planner.cannot_pay(
+                stats, guest, self._engine.policy, bandwidth
+            )
+            if hopeless is not None:
+                return hopeless
+        # Placement takes longer than all of the above, and is asked only where
+        # there may be something to gain.
+        not_ready = self._destination_skip()
+        if not_ready is not None:
+            return not_ready
+        if self._copies_disks:
+            return guest
+        return self._plan(
+            guest, stats, bandwidth, deadline, Moment.BEFORE_TRANSFER
+        )
+
+    def _decide_during(
+        self, dest: str, moment: Moment, requests: Requests
+    ) -> Plan | Skip:
+        """Decide, while the transfer runs, what is released."""
+        if requests.latest is not None:
+            return Skip(Reason.INTERRUPTED, requests.latest.value)
+        guest = self._examine()
+        if isinstance(guest, Skip):
+            return guest
         stats = self._guest.fresh_memory_stats(self._clock)
         if stats is None:
             return Skip(Reason.NO_BALLOON_DRIVER)
@@ -366,11 +434,34 @@ class SourceMigration(shutdown.Step):
         )
         if hopeless is not None:
             return hopeless
-        # Placement takes longer than all of the above, and is asked only where
-        # there may be something to gain.
-        not_ready = self._destination_skip()
-        if not_ready is not None:
-            return not_ready
+        plan = self._plan(
+            guest,
+            stats,
+            bandwidth,
+            clocks.Deadline(self._clock, self._engine.policy.deadline_seconds),
+            moment,
+        )
+        if requests.latest is not None:
+            return Skip(Reason.INTERRUPTED, requests.latest.value)
+        return plan
+
+    def _examine(self) -> Eligible | Skip:
+        return eligibility.examine(
+            self._guest.is_running(),
+            self._guest.xml(),
+            self._guest.memory_stats(),
+            self._os_type,
+        )
+
+    def _plan(
+        self,
+        guest: Eligible,
+        stats: MemoryStats,
+        bandwidth: Bandwidth,
+        deadline: clocks.Deadline,
+        moment: Moment,
+    ) -> Plan | Skip:
+        """Acquire, and plan a release."""
         try:
             memory = acquire.acquire_from(
                 self._engine.sources,
@@ -390,6 +481,7 @@ class SourceMigration(shutdown.Step):
             self._engine.policy,
             bandwidth,
             self._engine.release_rates.of(self._guest.uuid, self._clock.now()),
+            moment,
         )
 
     def _bandwidth(self, dest: str) -> Bandwidth:
@@ -399,10 +491,10 @@ class SourceMigration(shutdown.Step):
             dest, self._clock.now(), bandwidths.traffic.beside(self._sender)
         )
 
-    def _write_journal(self, plan: Plan) -> None:
+    def _write_journal(self, original_kib: int) -> None:
         self._record.write(
             journal.JournalEntry(
-                original_kib=plan.original_kib,
+                original_kib=original_kib,
                 source=self._host,
                 released_at=datetime.datetime.fromtimestamp(
                     self._clock.wall(), datetime.UTC
@@ -421,14 +513,8 @@ class SourceMigration(shutdown.Step):
         deadline: clocks.Deadline,
         bandwidth: Callable[[], Bandwidth],
     ) -> State:
-        self._release_event.enter_context(self._reporter.event(events.RELEASE))
-        releasing = Releasing(plan, self._clock.now())
+        releasing = self._start_release(plan, Phase.BEFORE_TRANSFER)
         state: State = releasing
-        self._watch.start(plan)
-        if plan.is_trial:
-            self._engine.release_rates.note_trial(
-                self._guest.uuid, self._clock.now()
-            )
         if plan.mode is not Mode.DURING:
             release = self._watch.until_end(
                 plan,
@@ -444,6 +530,16 @@ class SourceMigration(shutdown.Step):
         else:
             self._record.keep()  # it leaves with the guest
         return state
+
+    def _start_release(self, plan: Plan, phase: Phase) -> Releasing:
+        self._release_event.enter_context(self._reporter.event(events.RELEASE))
+        releasing = Releasing(plan, self._clock.now())
+        self._watch.start(plan, phase)
+        if plan.is_trial:
+            self._engine.release_rates.note_trial(
+                self._guest.uuid, self._clock.now()
+            )
+        return releasing
 
     def _learn_rate(self, plan: Plan, release: Release) -> None:
         rates = self._engine.release_rates
@@ -473,56 +569,130 @@ class SourceMigration(shutdown.Step):
         if release.end.restores:
             return Restored()
         return Released(
-            dataclasses.replace(state.plan, target_kib=release.target_kib)
+            dataclasses.replace(state.plan, target_kib=release.target_kib),
+            state.deadline,
         )
 
     def _watch_transfer(
         self,
-        state: Releasing | Released,
+        dest: str,
+        state: AwaitingMemory | Releasing | Released,
         meter: TransferMeter,
         requests: Requests,
     ) -> None:
         """See, during the transfer, that the guest can do without."""
-        now: State = state
-        end = None
+        now: State | None = state
         try:
-            if isinstance(now, Releasing):
-                release = self._watch.until_end(
-                    now.plan,
-                    Phase.DURING_TRANSFER,
-                    requests,
-                    meter=meter,
-                )
-                now = Releasing(
-                    _as_seen(now.plan, meter), now.began_at_seconds
-                )
-                # Throttled, it tells nothing of how fast the guest is.
-                if now.plan.mode is Mode.DURING and not meter.throttled:
-                    self._learn_rate(now.plan, release)
-                end = release.end
-                now = self._state_after(now, release)
-            if isinstance(now, Released):
-                end = self._watch.hold(now.plan, requests)
-                if end is EndReason.PRESSURE:
-                    self._back_off()
-                    self._reporter.pressure_during_transfer(now.plan)
-                elif end is EndReason.POST_COPY:
-                    self._reporter.restored_for_post_copy(now.plan)
-                elif end is EndReason.SHUTDOWN:
-                    self._reporter.shutdown_during_transfer(now.plan)
-            if end is EndReason.POST_COPY:
-                self._watch.until_restored(
-                    state.plan, POST_COPY_RESTORE_SECONDS
-                )
+            while now is not None:
+                if isinstance(now, AwaitingMemory):
+                    now = self._await_memory(dest, now, requests)
+                elif isinstance(now, Releasing):
+                    now = self._release_during(now, meter, requests)
+                elif isinstance(now, Released):
+                    now = self._hold(now, requests)
+                else:
+                    now = None
         except exceptions.DomainGone:
             return  # it was transferred at that moment
         except Exception as error:
             self._reporter.error('Watching the guest', error)
             with contextlib.suppress(exceptions.FreememError):
-                self._watch.restore(state.plan)
+                self._restore_during()
         finally:
             self._watch_ended.set()
             self._release_event.close()
+
+    def _await_memory(
+        self, dest: str, state: AwaitingMemory, requests: Requests
+    ) -> State:
+        """Wait until memory is sent, or is about to be; decide, and begin."""
+        copy = DiskCopy()
+        deadline = None
+        try:
+            disks.wait_for_memory(
+                self._guest,
+                copy,
+                self._release_seconds,
+                state.ahead_seconds,
+                self._clock,
+                requests,
+            )
+            moment = Moment.SENDING_MEMORY
+            if not copy.is_over:
+                moment = Moment.COPYING_DISKS
+                deadline = disks.MemoryDeadline(
+                    self._guest,
+                    self._clock,
+                    self._engine.policy.deadline_seconds,
+                )
+            decision = self._decide_during(dest, moment, requests)
+        except (exceptions.DomainGone, exceptions.OperationInvalid):
+            decision = Skip(Reason.INTERRUPTED, Request.TRANSFER_ENDED.value)
+        except Exception as error:
+            self._reporter.error('Deciding what to release', error)
+            decision = Skip(Reason.ERROR)
+        if isinstance(decision, Plan):
+            releasing = self._start_release(decision, Phase.DURING_TRANSFER)
+            return dataclasses.replace(releasing, deadline=deadline)
+        if deadline is not None and decision.reason not in _FINAL:
+            # The guest may have more to spare when its memory is sent.
+            return AwaitingMemory(0.0)
+        self._reporter.skipped(decision)
+        return Skipped(decision)
+
+    def _release_seconds(self) -> float:
+        """Forecast how long a release would take now."""
+        guest = self._examine()
+        if isinstance(guest, Skip):
+            return 0.0
+        return planner.release_seconds(
+            self._guest.memory_stats(),
+            guest,
+            self._engine.policy,
+            self._engine.release_rates.of(self._guest.uuid, self._clock.now()),
+        )
+
+    def _release_during(
+        self, state: Releasing, meter: TransferMeter, requests: Requests
+    ) -> State | None:
+        """Watch a release until its end."""
+        release = self._watch.until_end(
+            state.plan,
+            Phase.DURING_TRANSFER,
+            requests,
+            state.deadline,
+            meter,
+        )
+        state = dataclasses.replace(state, plan=_as_seen(state.plan, meter))
+        # Throttled, it tells nothing of how fast the guest is.
+        if state.plan.mode is Mode.DURING and not meter.throttled:
+            self._learn_rate(state.plan, release)
+        following = self._state_after(state, release)
+        if release.end is EndReason.POST_COPY:
+            self._watch.until_restored(state.plan, POST_COPY_RESTORE_SECONDS)
+        return following
+
+    def _hold(self, state: Released, requests: Requests) -> State | None:
+        """Watch a guest after its release."""
+        plan = state.plan
+        end = self._watch.hold(plan, requests, state.deadline)
+        if end is EndReason.PRESSURE:
+            self._back_off()
+            self._reporter.pressure_during_transfer(plan)
+        elif end is EndReason.SHUTDOWN:
+            self._reporter.shutdown_during_transfer(plan)
+        elif end is EndReason.COPYING_DISKS:
+            self._reporter.restored_for_disks(plan)
+            return AwaitingMemory(0.0)
+        elif end is EndReason.POST_COPY:
+            self._reporter.restored_for_post_copy(plan)
+            self._watch.until_restored(plan, POST_COPY_RESTORE_SECONDS)
+        return None
+
+    def _restore_during(self) -> None:
+        """Restore, during the transfer, what may have been released."""
+        if self._record.entry is not None:
+            self._watch.restore(self._record.entry.original_kib)
 
     def _back_off(self) -> None:
         self._engine.backoff.add(self._guest.uuid, self._clock.now())

@@ -56,6 +56,14 @@ class Mode(enum.Enum):
     AUTO = 'auto'
 
 
+class Moment(enum.Enum):
+    """When it is decided what is released."""
+
+    BEFORE_TRANSFER = 'before the transfer, which can wait'
+    COPYING_DISKS = 'while disks are copied, in time for a release'
+    SENDING_MEMORY = 'while memory is sent'
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What is to be released from one guest.
@@ -126,6 +134,7 @@ def make(
     policy: Policy,
     bandwidth: Bandwidth,
     rate: ReleaseRate,
+    moment: Moment = Moment.BEFORE_TRANSFER,
 ) -> Plan | Skip:
     """Decide what to release and when.
 
@@ -134,6 +143,7 @@ def make(
     :param policy: the host's
     :param bandwidth: of the path to the destination
     :param rate: how fast guests of this host give up memory
+    :param moment: when this is; a transfer that runs waits for nothing
     :returns: the plan, or the reason for a skip
     """
     if (
@@ -147,18 +157,26 @@ def make(
     releasable = _releasable(memory, guest, policy)
     if isinstance(releasable, Skip):
         return releasable
-    mode, forecast = _best(
-        Mode(policy.mode),
-        forecasts.before_transfer(
-            guest, releasable, bandwidth, rate, policy.deadline_seconds
-        ),
-        forecasts.during_transfer(guest, releasable, bandwidth, rate),
-        bandwidth.is_known,
-    )
+    during = forecasts.during_transfer(guest, releasable, bandwidth, rate)
+    if moment is Moment.BEFORE_TRANSFER:
+        mode, forecast = _best(
+            Mode(policy.mode),
+            forecasts.before_transfer(
+                guest, releasable, bandwidth, rate, policy.deadline_seconds
+            ),
+            during,
+            bandwidth.is_known,
+        )
+    elif moment is Moment.COPYING_DISKS:
+        # Nothing waits for the release: it ends with the copy.
+        mode = Mode.DURING
+        forecast = forecasts.at_best(guest, releasable, bandwidth)
+    else:
+        mode, forecast = Mode.DURING, during
     too_little = _too_little(releasable, forecast, policy, bandwidth)
     trial = None
     if too_little is not None:
-        trial = _trial(guest, releasable, policy, bandwidth, rate)
+        trial = _trial(guest, releasable, policy, bandwidth, rate, moment)
     if trial is not None:
         mode, too_little = trial, None
     if too_little is not None:
@@ -202,30 +220,10 @@ def cannot_pay(
     :returns: the reason for a skip; None where a release may pay, or the
               driver reports too little
     """
-    if (
-        stats.total_kib is None
-        or stats.free_kib is None
-        or stats.available_kib is None
-        or stats.page_cache_kib is None
-    ):
+    memory = _as_reported(stats, policy)
+    if memory is None:
         return None
-    releasable = _releasable(
-        FreeMemory(
-            source='',
-            total_kib=stats.total_kib,
-            free_kib=_most_promising_free_kib(
-                stats.free_kib,
-                stats.available_kib,
-                stats.page_cache_kib,
-                policy.reclaim,
-            ),
-            available_kib=stats.available_kib,
-            inactive_file_kib=stats.page_cache_kib,
-            unwritten_kib=0,
-        ),
-        guest,
-        policy,
-    )
+    releasable = _releasable(memory, guest, policy)
     if isinstance(releasable, Skip):
         return releasable
     return _too_little(
@@ -233,6 +231,54 @@ def cannot_pay(
         forecasts.at_best(guest, releasable, bandwidth),
         policy,
         bandwidth,
+    )
+
+
+def release_seconds(
+    stats: MemoryStats | None,
+    guest: Eligible,
+    policy: Policy,
+    rate: ReleaseRate,
+) -> float:
+    """Forecast how long a release would take, from the balloon driver alone.
+
+    :param stats: what it reported, None where it does not
+    :param guest: what the host knows of the guest
+    :param policy: the host's
+    :param rate: how fast the guest gives up memory
+    :returns: with all of its page cache cold; 0.0 where it reports too
+              little, or nothing could be released
+    """
+    memory = None if stats is None else _as_reported(stats, policy)
+    if memory is None:
+        return 0.0
+    releasable = _releasable(memory, guest, policy)
+    if isinstance(releasable, Skip):
+        return 0.0
+    return rate.seconds(releasable.free_kib, releasable.cache_kib)
+
+
+def _as_reported(stats: MemoryStats, policy: Policy) -> FreeMemory | None:
+    """Return what would be free with all page cache cold, if it is known."""
+    if (
+        stats.total_kib is None
+        or stats.free_kib is None
+        or stats.available_kib is None
+        or stats.page_cache_kib is None
+    ):
+        return None
+    return FreeMemory(
+        source='',
+        total_kib=stats.total_kib,
+        free_kib=_most_promising_free_kib(
+            stats.free_kib,
+            stats.available_kib,
+            stats.page_cache_kib,
+            policy.reclaim,
+        ),
+        available_kib=stats.available_kib,
+        inactive_file_kib=stats.page_cache_kib,
+        unwritten_kib=0,
     )
 
 
@@ -283,6 +329,7 @@ def _trial(
     policy: Policy,
     bandwidth: Bandwidth,
     rate: ReleaseRate,
+    moment: Moment,
 ) -> Mode | None:
     """Decide whether to see how fast the guest is, though it will not pay.
 
@@ -297,7 +344,11 @@ def _trial(
     if rate.is_fresh or _too_little(releasable, best, policy, bandwidth):
         return None
     most_seconds = LEAST_LOSS_SECONDS + MOST_LOSS_SHARE * best.plain_seconds
-    if bandwidth.is_known and most_seconds >= forecasts.TRIAL_SECONDS:
+    if (
+        moment is Moment.BEFORE_TRANSFER
+        and bandwidth.is_known
+        and most_seconds >= forecasts.TRIAL_SECONDS
+    ):
         return Mode.AUTO
     if most_seconds >= forecasts.trial_seconds(rate):
         return Mode.DURING

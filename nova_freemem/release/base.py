@@ -45,6 +45,7 @@ class EndReason(enum.Enum):
     NO_EFFECT = 'the resident size does not fall'
     PRESSURE = 'the guest came under memory pressure'
     POST_COPY = 'post-copy begins'
+    COPYING_DISKS = 'the disks are still being copied'
 
     @property
     def restores(self) -> bool:
@@ -55,6 +56,7 @@ class EndReason(enum.Enum):
             EndReason.NO_EFFECT,
             EndReason.PRESSURE,
             EndReason.POST_COPY,
+            EndReason.COPYING_DISKS,
         )
 
 

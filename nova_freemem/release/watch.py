@@ -66,17 +66,33 @@ class Watch:
         default_factory=list, init=False
     )
 
-    def start(self, plan: Plan) -> None:
-        """Start to release, and do not wait.
+    def make_ready(self) -> None:
+        """Have the guest report as often as a watch of it needs.
 
-        :param plan: what to release; the journal has its entry
+        The journal has its entry, which tells how often it was before.
+
         :raises FreememError: it could not be done
         """
         self.guest.set_stats_period_seconds(STATS_PERIOD_SECONDS)
-        self.releaser.set_target(
-            self.guest, plan.target_kib, Phase.BEFORE_TRANSFER
-        )
-        self.record.keep()
+
+    def start(self, plan: Plan, phase: Phase = Phase.BEFORE_TRANSFER) -> None:
+        """Start to release, and do not wait.
+
+        :param plan: what to release; the journal has its entry
+        :param phase: before the transfer; or during it, which neither the
+                      journal nor the statistics period can be changed in: the
+                      guest was made ready before it
+        :raises JournalGone: during the transfer: nothing is released
+        :raises FreememError: it could not be done
+        """
+        self._seen.clear()
+        if phase is Phase.BEFORE_TRANSFER:
+            self.make_ready()
+        elif self.record.is_gone():
+            raise exceptions.JournalGone()
+        self.releaser.set_target(self.guest, plan.target_kib, phase)
+        if phase is Phase.BEFORE_TRANSFER:
+            self.record.keep()
 
     def until_end(
         self,
@@ -137,12 +153,18 @@ class Watch:
             )
         return _summary(end, seen, target_kib)
 
-    def hold(self, plan: Plan, requests: Requests) -> EndReason:
+    def hold(
+        self,
+        plan: Plan,
+        requests: Requests,
+        deadline: clocks.Deadline | None = None,
+    ) -> EndReason:
         """Watch a guest whose release has ended until its transfer ends.
 
         :param plan: what was released; its target is the release's
         :param requests: the end of the transfer arrives here, post-copy, or a
                          shutdown
+        :param deadline: when memory must be being sent; None for no matter
         :returns: why it ended; where that restores, all memory is restored
         :raises JournalGone: all memory has to be restored
         :raises FreememError: it could not be done
@@ -150,14 +172,17 @@ class Watch:
         seen = stop_rules.last_report(self._seen)
         while not self._observe(seen, Phase.DURING_TRANSFER):
             if stop_rules.under_pressure(seen, plan):
-                self.restore(plan)
+                self.restore(plan.original_kib)
                 return EndReason.PRESSURE
             end = _ENDS_OF_HOLD.get(requests.latest)
             if end is not None:
-                self.restore(plan)
+                self.restore(plan.original_kib)
                 return end
             if requests.latest is Request.TRANSFER_ENDED:
                 break
+            if deadline is not None and deadline.passed():
+                self.restore(plan.original_kib)
+                return EndReason.COPYING_DISKS
             del seen[1:-1]
             self.clock.wait(TICK_SECONDS, until=requests.arrived)
         return EndReason.TRANSFER_ENDED
@@ -178,14 +203,14 @@ class Watch:
         ):
             self.clock.wait(TICK_SECONDS)
 
-    def restore(self, plan: Plan) -> None:
+    def restore(self, original_kib: int) -> None:
         """Restore all memory of the guest while its transfer runs.
 
-        :param plan: what is, or was, being released
+        :param original_kib: memory it is to have
         :raises FreememError: it could not be done
         """
         self.releaser.set_target(
-            self.guest, plan.original_kib, Phase.DURING_TRANSFER
+            self.guest, original_kib, Phase.DURING_TRANSFER
         )
 
     def _reachable(self, phase: Phase) -> Phase:

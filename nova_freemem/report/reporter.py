@@ -237,6 +237,18 @@ class Reporter(GuestReporter):
             instance=self._instance,
         )
 
+    def restored_for_disks(self, plan: Plan) -> None:
+        """Report that all memory was restored until memory is sent.
+
+        :param plan: what had been released
+        """
+        LOG.info(
+            'The disks are still being copied: all %(original)d MiB of the '
+            'guest are restored until its memory is sent.',
+            {'original': plan.original_kib // KIB_PER_MIB},
+            instance=self._instance,
+        )
+
     def shutdown_during_transfer(self, plan: Plan) -> None:
         """Report that all memory was restored as nobody watches it any more.
 

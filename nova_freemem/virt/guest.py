@@ -54,6 +54,10 @@ FRESH_STATS_POLL_SECONDS = 0.005
 # source need not ask again what was asked a moment before.
 FRESH_STATS_LAST_SECONDS = 0.1
 
+# During a transfer a guest reports once a second; QEMU's stamp is of a whole
+# second, and a busy guest answers late.
+RECENT_STATS_SECONDS = 3.0
+
 # QEMU answers a request to its monitor within milliseconds. One that has not
 # answered another's for so long is not asked in addition.
 OCCUPIED_MILLISECONDS = 1000
@@ -211,9 +215,13 @@ class Guest:
         the usual case, and takes milliseconds. Where a guest reports the same
         figures again within the second, it is asked once more in the next.
 
+        While a job is under way, a migration for one, the guest cannot be
+        asked: what it reports on its own, each statistics period, has to do.
+
         :param clock: for the wait, 2 s at most
         :returns: what the guest reported after this call, or less than
-                  0.1 s before it in answer to another; None where the guest
+                  0.1 s before it in answer to another, or less than 3 s
+                  before it while a job is under way; None where the guest
                   did not report in time, or there is no balloon
         """
         if self._fresh is not None:
@@ -223,6 +231,8 @@ class Guest:
         before = self.memory_stats()
         if before is None:
             return None
+        if self._has_job():
+            return _recent(before, clock.wall())
         stats = self._reported_after(before, clock)
         if stats is not None:
             self._fresh = (stats, clock.now())
@@ -424,6 +434,16 @@ class Guest:
                 METADATA_URI,
                 flags,
             )
+
+
+def _recent(stats: MemoryStats, now_seconds: float) -> MemoryStats | None:
+    """Return statistics that the guest has reported lately, else None."""
+    if (
+        stats.last_update_seconds is None
+        or now_seconds - stats.last_update_seconds > RECENT_STATS_SECONDS
+    ):
+        return None
+    return stats
 
 
 def _affect(definition: bool) -> int:

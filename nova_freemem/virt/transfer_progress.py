@@ -23,7 +23,7 @@ from nova_freemem.virt import validation
 
 @dataclasses.dataclass(frozen=True)
 class TransferProgress:
-    """How far the transfer of a guest's memory is.
+    """How far the transfer of a guest's memory, and of its disks, is.
 
     Whatever libvirt does not tell is None: absent is not zero.
 
@@ -33,6 +33,7 @@ class TransferProgress:
     :ivar zero_kib: found to be zero so far, and not sent
     :ivar passes: how often QEMU has begun to go through the memory
     :ivar throttle_percent: by how much auto-converge slows the guest down
+    :ivar disks_remaining_kib: what is left of the disks to be copied
     """
 
     sent_kib: float
@@ -40,6 +41,7 @@ class TransferProgress:
     zero_kib: float | None = None
     passes: int | None = None
     throttle_percent: int | None = None
+    disks_remaining_kib: float | None = None
 
     @classmethod
     def from_libvirt(cls, stats: Mapping[str, Any]) -> TransferProgress | None:
@@ -58,6 +60,7 @@ class TransferProgress:
         remaining_bytes = figure('memory_remaining')
         zero_pages = figure('memory_constant')
         page_bytes = figure('memory_page_size')
+        disk_bytes = figure('disk_remaining')
         return cls(
             sent_kib=sent_bytes / 1024,
             remaining_kib=None
@@ -68,4 +71,7 @@ class TransferProgress:
             else zero_pages * page_bytes / 1024,
             passes=figure('memory_iteration'),
             throttle_percent=figure('auto_converge_throttle'),
+            disks_remaining_kib=None
+            if disk_bytes is None
+            else disk_bytes / 1024,
         )

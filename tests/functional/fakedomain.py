@@ -62,6 +62,7 @@ class Domain(fakedefinition.DefinedDomain):
         self._sample = self._told() if self.period_seconds else {}
         self._job_type = nova_fake.VIR_DOMAIN_JOB_NONE
         self._sent_bytes = 0
+        self._disks_bytes = self._disks_left_bytes = 0
         #: Set when somebody has cancelled the migration under way.
         self.cancelled = threading.Event()
         #: Set when it was forced to complete: paused, or in post-copy.
@@ -129,6 +130,8 @@ class Domain(fakedefinition.DefinedDomain):
         self._must_run()
         self._called('memoryStats')
         self.guest.check()
+        if self._job_type != nova_fake.VIR_DOMAIN_JOB_NONE:
+            self._sample = self._told() or self._sample  # Its period is 1 s.
         stats = {'rss': self.guest.rss_kib}
         if self._has_balloon():
             stats |= {'actual': self.guest.actual_kib, 'last_update': 0}
@@ -270,7 +273,14 @@ class Domain(fakedefinition.DefinedDomain):
             'type': self._job_type,
             'operation': nova_fake.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
             'memory_processed': self._sent_bytes,
+            'disk_total': self._disks_bytes,
+            'disk_processed': self._disks_bytes - self._disks_left_bytes,
+            'disk_remaining': self._disks_left_bytes,
         }
+
+    def copy_disks(self, total_bytes: int, left_bytes: int) -> None:
+        """Have the transfer copy disks, before it sends memory."""
+        self._disks_bytes, self._disks_left_bytes = total_bytes, left_bytes
 
     def send(self) -> None:
         """Have the transfer send its first page."""

@@ -207,8 +207,12 @@ class Guest:
         The file is written first, on disk and out of the cache: what is in
         the cache afterwards has been read once, and is clean.
         """
-        self.do('writefile', _CACHE_FILE, str(mib), seconds=300)
+        self.fill_disk(mib)
         self.do('sh', '-c', f'cat {_CACHE_FILE} > /dev/null', seconds=120)
+
+    def fill_disk(self, mib: int) -> None:
+        """Have a file written to the guest's disk, and not kept in memory."""
+        self.do('writefile', _CACHE_FILE, str(mib), seconds=300)
 
     def let_go(self) -> None:
         """End what keeps memory: fill_dirty, fill_fragmented and hold."""

@@ -69,7 +69,8 @@ def prepare(host: layout.HostLayout) -> Mapping[str, pathlib.Path]:
         place: host.folder / place.strip('/').replace('/', '-')
         for place in _PRIVATE_FOLDERS
     }
-    for folder in (*mounts.values(), layout.LAB.instances):
+    own_instances = mounts['/var/lib/libvirt'] / 'instances'
+    for folder in (*mounts.values(), own_instances, layout.LAB.instances):
         folder.mkdir(parents=True, exist_ok=True)
     settings = mounts['/etc/libvirt']
     (settings / 'libvirtd.conf').write_text(

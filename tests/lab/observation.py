@@ -52,6 +52,7 @@ class Sample:
         seconds since the epoch.
     :param job_seconds: the age of its migration, at the source.
     :param job_bytes: how much of it that has sent.
+    :param disks_left_bytes: what of its disks that has not copied yet.
     :param journal_entry: whether there is a journal entry.
     :param definition_kib: the memory it would have at its next start.
     """
@@ -65,6 +66,7 @@ class Sample:
     stats_updated_at: int | None = None
     job_seconds: float | None = None
     job_bytes: int | None = None
+    disks_left_bytes: int | None = None
     journal_entry: bool | None = None
     definition_kib: int | None = None
 

@@ -85,6 +85,7 @@ def job(domain: libvirt.virDomain) -> Mapping[str, Any]:
     return {
         'job_seconds': None if elapsed_ms is None else elapsed_ms / 1000,
         'job_bytes': stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_PROCESSED, 0),
+        'disks_left_bytes': stats.get(libvirt.VIR_DOMAIN_JOB_DISK_REMAINING),
     }
 
 

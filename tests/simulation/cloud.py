@@ -67,6 +67,9 @@ class Reporter:
     def pressure_during_transfer(self, plan: Any) -> None:
         pass
 
+    def restored_for_disks(self, plan: Any) -> None:
+        pass
+
     def shutdown_during_transfer(self, plan: Any) -> None:
         pass
 
@@ -207,6 +210,8 @@ class Cloud:
     """One guest that is migrated between two hosts.
 
     :ivar uuid: the guest's
+    :ivar disks_seconds: how long its disks are copied before memory is sent,
+                         0 for disks that both hosts share
     :ivar starved_seconds: the longest time in which the guest had less
                            available than its headroom, missed some of its
                            memory, and nobody was restoring it
@@ -225,11 +230,13 @@ class Cloud:
         policy: dict[str, Any] | None = None,
         interface_mbps: int | None = None,
         knows: Cloud | None = None,
+        disks_seconds: float = 0.0,
         uuid: str = fakes.UUID,
         path: Path | None = None,
         **behaviour: Any,
     ) -> None:
         self.uuid = uuid
+        self.disks_seconds = disks_seconds
         self.clock = clock
         self.model = model
         self.guest = SimulatedGuest.of_model(
@@ -299,6 +306,7 @@ class Cloud:
                 fakes.UUID,
                 self.reporter,
             ),
+            copies_disks=bool(self.disks_seconds),
         )
         if request is not None:
             self.clock.after(
@@ -336,9 +344,11 @@ class Cloud:
     def _transfer(self, fails_after_seconds: float | None) -> bool:
         self.clock.wait(self.model.before_job_seconds)
         self.guest.check()
+        started_at = self.clock.now()
+        if self.disks_seconds and not self._copy_disks(fails_after_seconds):
+            return False
         self.transfer = Transfer(self.guest, self.model, self.path)
         self.path.transfers.append(self.transfer)
-        started_at = self.clock.now()
         while not self.transfer.converged:
             self.clock.wait(self.model.step_seconds)
             self.guest.check()
@@ -351,9 +361,25 @@ class Cloud:
         return True
 
     def _end_transfer(self) -> None:
-        self.path.transfers.remove(self.transfer)
+        if self.transfer is not None:
+            self.path.transfers.remove(self.transfer)
         self.guest.transferred_kib = self.transfer = None
         self.guest.remaining_kib = None
+        self.guest.disks_copied_at_seconds = None
+
+    def _copy_disks(self, fails_after_seconds: float | None) -> bool:
+        """Copy the disks; return whether memory is to be sent."""
+        self.guest.transferred_kib = 0.0
+        self.guest.disks_copied_at_seconds = (
+            self.clock.now() + self.disks_seconds
+        )
+        fails = (
+            fails_after_seconds is not None
+            and fails_after_seconds < self.disks_seconds
+        )
+        self.clock.wait(fails_after_seconds if fails else self.disks_seconds)
+        self.guest.check()
+        return not fails
 
     def _restorer(self, host: str) -> reconciler.Reconciler:
         return reconciler.Reconciler(

@@ -199,8 +199,10 @@ class FakeGuest:
 
     @_call
     def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:
-        self._wait_for_the_job()
+        self._wait_for_qemu()
         guest = self.guest
+        if guest.transferred_kib is not None:
+            return None if guest.frozen else self.memory_stats()
         if not guest.has_driver or guest.frozen:
             clock.wait(guests.FRESH_STATS_SECONDS)
             return None
@@ -250,6 +252,7 @@ class FakeGuest:
             guest.looked_at_kib,
             1,
             guest.throttle_percent,
+            disks_remaining_kib=guest.disks_remaining_kib,
         )
 
     @_call
@@ -258,6 +261,8 @@ class FakeGuest:
             return guests.Outgoing.NONE
         if self.guest.transferred_kib > 0:
             return guests.Outgoing.SENDING_MEMORY
+        if self.guest.disks_remaining_kib:
+            return guests.Outgoing.COPYING_DISKS
         return guests.Outgoing.STARTING
 
     def _wait_for_qemu(self) -> None:

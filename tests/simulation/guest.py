@@ -44,6 +44,9 @@ NO_LIMIT_KIB = 1 << 40
 # Less than this is no time: what sums of floating-point numbers are off by.
 NO_TIME_SECONDS = 1e-9
 
+# What a path of 1 Gb/s carries of disks.
+DISKS_KIB_PER_SECOND = 1e9 / 8 / 1024
+
 PRESSURE = (
     'some avg10=0.00 avg60=0.00 avg300=0.00 total=42\n'
     'full avg10=0.05 avg60=0.00 avg300=0.00 total=17\n'
@@ -123,6 +126,8 @@ class SimulatedGuest:
                            is under way
     :ivar remaining_kib: what is left of it to be sent or looked at; None where
                          that is not told
+    :ivar disks_copied_at_seconds: when its disks will have been copied, before
+                                   that; None where it leaves without disks
     :ivar looked_at_kib: what was looked at and need not be sent
     :ivar throttle_percent: by how much auto-converge slows it down
     :ivar answers: its QEMU answers nothing until this is set; None where it
@@ -174,6 +179,7 @@ class SimulatedGuest:
     metadata: str | None = None
     transferred_kib: float | None = None
     remaining_kib: float | None = None
+    disks_copied_at_seconds: float | None = None
     looked_at_kib: float = 0.0
     throttle_percent: int = 0
     stats_period_seconds: int = 10
@@ -291,6 +297,14 @@ class SimulatedGuest:
     def sendable_kib(self) -> int:
         """What of it a transfer has to send."""
         return self.rss_kib - self.qemu_kib - self.zeros_kib
+
+    @property
+    def disks_remaining_kib(self) -> float | None:
+        """What is left of its disks to be copied, at 1 Gb/s."""
+        if self.disks_copied_at_seconds is None:
+            return None
+        left_seconds = self.disks_copied_at_seconds - self.clock.now()
+        return max(0.0, left_seconds) * DISKS_KIB_PER_SECOND
 
     @property
     def missing_kib(self) -> int:

@@ -63,6 +63,14 @@ SEEN_IN_TIME_KIB_PER_SECOND = (
 ) / STARVING_SECONDS
 
 
+FREED = Load(500 * MIB, freed_kib=3 * GIB)
+COLD_CACHE = Load(500 * MIB, cold_kib=3 * GIB)
+FRAGMENTED = Load(500 * MIB, fragments_kib=3 * GIB)
+FRESH = Load(300 * MIB)
+FULL = Load(3900 * MIB)
+HOT_CACHE = Load(500 * MIB, hot_kib=2 * GIB, cold_kib=1 * GIB)
+
+
 class SimulationTestCase(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -209,6 +217,57 @@ class ScenarioTest(SimulationTestCase):
             .kib_per_second,
             delta=0.02 * MODEL.bandwidth_kib_per_second,
         )
+
+
+class DisksTest(SimulationTestCase):
+    """The same, with disks that are copied before memory is sent."""
+
+    def migrate(
+        self, load: Load, disks_seconds: float, **kwargs: Any
+    ) -> tuple[clouds.Outcome, clouds.Cloud]:
+        """:returns: what came of a migration, and its cloud."""
+        cloud = self.make_cloud(load, disks_seconds=disks_seconds, **kwargs)
+        outcome = cloud.migrate()
+        self.assert_well(cloud)
+        return outcome, cloud
+
+    def test_with_disks_a_release_costs_no_time_of_its_own(self) -> None:
+        for load in (FREED, COLD_CACHE, FRAGMENTED):
+            shared = self.make_cloud(load).migrate()
+            plain, _ = self.migrate(
+                load, 60.0, policy={'min_saving_mib': 1 << 20}
+            )
+            ours, cloud = self.migrate(load, 60.0)
+            self.assertEqual([], cloud.reporter.reasons)
+            self.assertLess(ours.seconds - 60.0, 0.75 * shared.seconds, load)
+            self.assertLess(ours.seconds - 60.0, 0.4 * (plain.seconds - 60.0))
+            self.assertLess(ours.sent_kib, 0.35 * plain.sent_kib)
+
+    def test_tiny_disks_cost_no_more_than_none(self) -> None:
+        for load in (FREED, COLD_CACHE, FRAGMENTED, FRESH, FULL, HOT_CACHE):
+            for disks_seconds in (0.05, 0.5, 1.0, 3.0):
+                plain, _ = self.migrate(
+                    load, disks_seconds, policy={'min_saving_mib': 1 << 20}
+                )
+                ours, _ = self.migrate(load, disks_seconds)
+                self.assertLessEqual(
+                    ours.seconds, 1.03 * plain.seconds + 0.15, load
+                )
+
+    def test_a_guest_that_needs_its_memory_in_the_copy_has_it(self) -> None:
+        for seconds in (1.0, 30.0, 57.0, 59.5, 61.0):
+            needs = dataclasses.replace(
+                FREED, wants_kib=2 * GIB, wants_after_seconds=seconds
+            )
+            _, cloud = self.migrate(needs, 60.0, autodeflate=True)
+            self.assertEqual(0, cloud.guest.short_kib, seconds)
+
+    def test_a_migration_that_fails_at_any_moment_of_it(self) -> None:
+        for seconds in (0.0, 1.0, 30.0, 58.0, 60.0, 61.0, 64.0):
+            cloud = self.make_cloud(FREED, disks_seconds=60.0)
+            outcome = cloud.migrate(fails_after_seconds=seconds)
+            self.assertFalse(outcome.succeeded)
+            self.assert_well(cloud)
 
 
 class TroubleTest(SimulationTestCase):

@@ -123,7 +123,8 @@ class DriverTestCase(GuestTestCase):
             uuid=UUID, os_type=None, node='source-node'
         )
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData(
-            migration=objects.Migration(uuid=UUID, dest_node='dest-node')
+            migration=objects.Migration(uuid=UUID, dest_node='dest-node'),
+            block_migration=False,
         )
         self.post, self.recover = mock.Mock(), mock.Mock()
 
@@ -189,6 +190,15 @@ class LiveMigrationTest(DriverTestCase):
         self.recover.assert_not_called()
         self.assertEqual(['compute_freemem_release'], self.events())
         self.assertEqual([], self.log_lines('ERROR'))
+
+    def test_a_guest_whose_disks_are_copied_is_left_alone_until_then(
+        self,
+    ) -> None:
+        """Nova's own argument is what was requested, not what is done."""
+        self.migrate_data.block_migration = True
+        self.migrate()
+        self.assertEqual(4 * GIB, self.guest.least_kib)
+        self.assertEqual(1, len(self.domain.called('write_metadata')))
 
     def test_the_journal_has_both_names_of_this_host(self) -> None:
         self.migrate()

@@ -41,6 +41,7 @@ OTHERS = (
     'memory_page_size',
     'memory_iteration',
     'auto_converge_throttle',
+    'disk_remaining',
 )
 
 TRANSFER_SECONDS = 10.0

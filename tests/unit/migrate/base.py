@@ -69,8 +69,13 @@ class World:
     """A guest, two hosts, and one migration between them."""
 
     def __init__(
-        self, mode: str = 'before', os_type: str | None = None, **guest: Any
+        self,
+        mode: str = 'before',
+        os_type: str | None = None,
+        copies_disks: bool = False,
+        **guest: Any,
     ) -> None:
+        self.copies_disks = copies_disks
         self.clock = fakes.FakeClock()
         self.guest = WatchedGuest(self.clock, **guest)
         self.source = fakes.FakeGuest(self.guest, 'source')
@@ -110,6 +115,7 @@ class World:
             functools.partial(
                 self.reconciler.restore_and_wait, fakes.UUID, self.reporter
             ),
+            copies_disks=self.copies_disks,
         )
 
     def make_reconciler(self, guest: fakes.FakeGuest) -> reconciler.Reconciler:
@@ -149,6 +155,22 @@ class World:
                 yield
             finally:
                 self.guest.transferred_kib = None
+                self.guest.disks_copied_at_seconds = None
+
+    def copy_disks(self, seconds: float, *, ends: bool = True) -> None:
+        """Let the transfer copy disks from now on, and then send memory.
+
+        :param seconds: how long that takes, as libvirt shows it
+        :param ends: whether memory is sent then
+        """
+        self.guest.disks_copied_at_seconds = self.clock.now() + seconds
+        if ends:
+            self.clock.after(seconds, self.send_memory)
+
+    def send_memory(self) -> None:
+        """Let the transfer, if it runs, send memory from now on."""
+        if self.guest.transferred_kib is not None:
+            self.guest.transferred_kib = 4
 
     def land(self) -> None:
         """Let the guest land, and its memory be restored."""

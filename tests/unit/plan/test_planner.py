@@ -26,6 +26,7 @@ from nova_freemem.plan.bandwidth import Origin
 from nova_freemem.plan.eligibility import QEMU_OWN_KIB
 from nova_freemem.plan.eligibility import Eligible
 from nova_freemem.plan.planner import Mode
+from nova_freemem.plan.planner import Moment
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.plan.release_rate import ReleaseRate
@@ -54,6 +55,7 @@ def make(
     unwritten_kib: int = 0,
     bandwidth: Bandwidth = GIGABIT,
     rate: ReleaseRate = RATE,
+    moment: Moment = Moment.BEFORE_TRANSFER,
     **policy: Any,
 ) -> planner.Plan | Skip:
     """Plan for a guest of 4 GiB, wholly resident unless said otherwise."""
@@ -66,7 +68,9 @@ def make(
         unwritten_kib=unwritten_kib,
     )
     guest = Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB, windows)
-    return planner.make(memory, guest, make_policy(**policy), bandwidth, rate)
+    return planner.make(
+        memory, guest, make_policy(**policy), bandwidth, rate, moment
+    )
 
 
 class AmountTest(base.TestCase):
@@ -197,6 +201,80 @@ class ModeTest(base.TestCase):
             self.assertIsInstance(
                 make(3 * GIB, bandwidth=FAST, mode=mode), planner.Plan
             )
+
+
+class MomentTest(base.TestCase):
+    """The transfer runs, and copies disks or sends memory."""
+
+    def test_a_transfer_that_runs_waits_for_nothing(self) -> None:
+        for mode in ('auto', 'before', 'during'):
+            for moment in (Moment.COPYING_DISKS, Moment.SENDING_MEMORY):
+                plan = make(3 * GIB, moment=moment, mode=mode)
+                self.assertIs(Mode.DURING, plan.mode)
+
+    def test_a_release_that_ends_with_the_copy_costs_no_time(self) -> None:
+        """At 8 Gb/s neither before nor during the transfer would pay."""
+        fast = Bandwidth.of_mbps(8000, Origin.CONFIGURED)
+        for moment, pays in (
+            (Moment.BEFORE_TRANSFER, False),
+            (Moment.SENDING_MEMORY, False),
+            (Moment.COPYING_DISKS, True),
+        ):
+            plan = make(3 * GIB, moment=moment, bandwidth=fast)
+            self.assertIs(pays, isinstance(plan, planner.Plan), moment)
+
+    def test_what_is_tried_during_a_transfer_is_tried_there(self) -> None:
+        slow = ReleaseRate(10.0 * MIB, 10.0 * MIB)
+        for moment, mode in (
+            (Moment.BEFORE_TRANSFER, Mode.AUTO),
+            (Moment.SENDING_MEMORY, Mode.DURING),
+        ):
+            plan = make(3 * GIB, rate=slow, moment=moment)
+            self.assertIs(mode, plan.mode)
+            self.assertTrue(plan.is_trial)
+
+
+class ReleaseSecondsTest(base.TestCase):
+    """How long a release would take, by the balloon driver alone."""
+
+    STATS = MemoryStats(
+        actual_kib=4 * GIB,
+        rss_kib=4 * GIB,
+        total_kib=4 * GIB,
+        free_kib=2 * GIB,
+        available_kib=3 * GIB,
+        page_cache_kib=1 * GIB,
+    )
+
+    def seconds(
+        self, stats: MemoryStats | None, policy: Policy | None = None
+    ) -> float:
+        return planner.release_seconds(
+            stats,
+            Eligible(4 * GIB, 4 * GIB),
+            policy or make_policy(),
+            ReleaseRate(1.0 * GIB, 0.5 * GIB),
+        )
+
+    def test_free_memory_and_cache_take_their_time(self) -> None:
+        cache_kib = 1 * GIB - KEEPS_KIB
+        self.assertAlmostEqual(
+            2 + 2 * cache_kib / GIB, self.seconds(self.STATS)
+        )
+        self.assertAlmostEqual(
+            2 - KEEPS_KIB / GIB,
+            self.seconds(self.STATS, make_policy(reclaim='free')),
+        )
+
+    def test_a_guest_with_nothing_to_spare_takes_none(self) -> None:
+        for stats in (
+            None,
+            dataclasses.replace(self.STATS, page_cache_kib=None),
+            dataclasses.replace(
+                self.STATS, free_kib=0, available_kib=0, page_cache_kib=0
+            ),
+        ):
+            self.assertEqual(0.0, self.seconds(stats))
 
 
 class UnknownTest(base.TestCase):

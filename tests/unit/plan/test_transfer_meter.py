@@ -84,6 +84,17 @@ class TransferMeterTest(base.TestCase):
         else:
             self.assertAlmostEqual(kib_per_second, alone, delta=1.0)
 
+    def test_disks_that_are_copied_teach_nothing(self) -> None:
+        """libvirt says that nothing of memory is left, or sent."""
+        self.remaining_kib = 0.0
+        self.send(60, 0.0)
+        self.assert_alone(None)
+        self.assertIsNone(self.meter.sending())
+        self.assertEqual(0.0, self.meter.carried().at_least_kib_per_second)
+        self.remaining_kib = 4.0 * GIB
+        self.send(3)
+        self.assert_alone(PATH)
+
     def test_a_path_that_is_full_tells_what_it_carries(self) -> None:
         self.send(3)
         self.assert_alone(PATH)

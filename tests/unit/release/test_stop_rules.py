@@ -231,6 +231,7 @@ class EndReasonTest(base.TestCase):
                 EndReason.NO_EFFECT,
                 EndReason.PRESSURE,
                 EndReason.POST_COPY,
+                EndReason.COPYING_DISKS,
             },
             {end for end in EndReason if end.restores},
         )

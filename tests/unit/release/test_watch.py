@@ -321,6 +321,30 @@ class DuringTransferTest(DuringTransferTestCase):
         self.assertEqual(1, len(self.domain.called('set_balloon_kib')))
 
 
+class StartDuringTransferTest(DuringTransferTestCase):
+    """The transfer runs when the release begins."""
+
+    def test_the_guest_is_reached_by_calls_that_do_not_wait(self) -> None:
+        self.domain.calls.clear()
+        self.record.entry = fakes.make_entry()
+        self.guest.metadata = self.record.entry.to_xml()
+        self.watch.start(self.plan, Phase.DURING_TRANSFER)
+        self.assertEqual([(1 * GIB,)], self.domain.called('steer_balloon_kib'))
+        self.assertEqual(self.started_at, self.clock.now())
+
+    def test_without_an_entry_nothing_is_released(self) -> None:
+        self.domain.calls.clear()
+        self.record.entry = fakes.make_entry()
+        self.guest.metadata = None
+        self.assertRaises(
+            exceptions.JournalGone,
+            self.watch.start,
+            self.plan,
+            Phase.DURING_TRANSFER,
+        )
+        self.assertEqual([], self.domain.called('steer_balloon_kib'))
+
+
 class HoldTest(DuringTransferTestCase):
     """All is released, and the transfer goes on."""
 
@@ -381,16 +405,25 @@ class HoldTest(DuringTransferTestCase):
         self.assertAlmostEqual(7, self.seconds())
         self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
 
+    def test_one_for_whom_disks_are_still_copied_is_restored(self) -> None:
+        deadline = clocks.Deadline(self.clock, 7)
+        self.assertEqual(
+            EndReason.COPYING_DISKS,
+            self.watch.hold(self.plan, self.requests, deadline),
+        )
+        self.assertAlmostEqual(7, self.seconds(), delta=watch.TICK_SECONDS)
+        self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
+
     def test_it_is_waited_until_restored_memory_has_arrived(self) -> None:
         self.guest.deflate_kib_per_second = 2 * GIB
-        self.watch.restore(self.plan)
+        self.watch.restore(4 * GIB)
         self.watch.until_restored(self.plan, 60)
         self.assertAlmostEqual(1.5, self.seconds(), delta=0.5)
         self.assertEqual(0, self.guest.missing_kib)
 
     def test_a_guest_that_is_slow_is_not_waited_for(self) -> None:
         self.guest.deflate_kib_per_second = 1 * MIB
-        self.watch.restore(self.plan)
+        self.watch.restore(4 * GIB)
         self.watch.until_restored(self.plan, 2)
         self.assertAlmostEqual(2, self.seconds(), delta=watch.TICK_SECONDS)
 
