@@ -35,7 +35,7 @@ from tests.lab.services import catalogue
 # All that may be in the lab's state folder.
 _CONTENT = {
     *('run', 'log', 'instances', 'password', 'openrc', 'lock'),
-    *('mariadb', 'rabbitmq'),
+    *('mariadb', 'rabbitmq', 'tempest'),
     *('keystone', 'placement', 'glance', 'neutron', 'nova'),
     *layout.HOSTS,
 }
@@ -57,6 +57,7 @@ class Cloud(servers.Servers):
         self,
         plugin: bool | Mapping[str, bool] = True,
         migration_bandwidth_mbps: int | None = room.LINK_MBIT,
+        own_instances: bool = False,
     ) -> None:
         """Bring up what is not up.
 
@@ -64,6 +65,8 @@ class Cloud(servers.Servers):
             each by its host's name.
         :param migration_bandwidth_mbps: of the migration link, 10^6 bits a
             second each way; None for no limit.
+        :param own_instances: whether each host has a folder of its own for
+            its guests' disks, so that Nova has to copy them in a migration.
         :raises LabError: something did not come up.
         :raises Refused: another process has the lab.
         """
@@ -72,7 +75,9 @@ class Cloud(servers.Servers):
         network.make_bridges()
         steps.in_parallel(
             functools.partial(control_plane.bring_up, self._state),
-            functools.partial(room.up, migration_bandwidth_mbps),
+            functools.partial(
+                room.up, migration_bandwidth_mbps, own_instances
+            ),
         )
         steps.in_parallel(
             functools.partial(images.upload, self.api),
