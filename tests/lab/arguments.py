@@ -141,6 +141,12 @@ def up(parser: argparse.ArgumentParser) -> None:
         default=True,
         help='whether nova-compute loads the plugin (default: it does)',
     )
+    parser.add_argument(
+        '--own-disks',
+        action='store_true',
+        help='give each host a folder of its own for the disks of its guests,'
+        ' which migrate with them (default: the hosts share one)',
+    )
 
 
 def down(parser: argparse.ArgumentParser) -> None:

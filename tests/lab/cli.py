@@ -68,6 +68,7 @@ class Up(LabCommand):
         self.cloud.up(
             plugin=request.plugin,
             migration_bandwidth_mbps=request.migration_bandwidth_mbps,
+            own_disks=request.own_disks,
         )
         print(f'For the openstack command: . {self.cloud.openrc}')
 

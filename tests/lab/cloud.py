@@ -57,7 +57,7 @@ class Cloud(servers.Servers):
         self,
         plugin: bool | Mapping[str, bool] = True,
         migration_bandwidth_mbps: int | None = room.LINK_MBIT,
-        own_instances: bool = False,
+        own_disks: bool = False,
     ) -> None:
         """Bring up what is not up.
 
@@ -65,8 +65,8 @@ class Cloud(servers.Servers):
             each by its host's name.
         :param migration_bandwidth_mbps: of the migration link, 10^6 bits a
             second each way; None for no limit.
-        :param own_instances: whether each host has a folder of its own for
-            its guests' disks, so that Nova has to copy them in a migration.
+        :param own_disks: whether each host has a folder of its own for the
+            disks of its guests, which migrate with them; else they share one.
         :raises LabError: something did not come up.
         :raises Refused: another process has the lab.
         """
@@ -75,10 +75,10 @@ class Cloud(servers.Servers):
         network.make_bridges()
         steps.in_parallel(
             functools.partial(control_plane.bring_up, self._state),
-            functools.partial(
-                room.up, migration_bandwidth_mbps, own_instances
-            ),
+            functools.partial(room.up, migration_bandwidth_mbps),
         )
+        for one in self.computes:
+            one.set_own_disks(own_disks)
         steps.in_parallel(
             functools.partial(images.upload, self.api),
             functools.partial(self.plugin, plugin),

@@ -39,6 +39,16 @@ driver = freemem
 enabled = true
 """
 _LINK_LINE = 'migration_bandwidth_mbps = {}\n'
+# The same path on every host, since a disk's path goes along with the guest,
+# and a folder of the host's own (see tests.lab.libvirtd). Nova inspects a
+# kernel that the destination of a block migration fetches as if it were a
+# disk, takes it for one with a broken partition table, and refuses it.
+_OWN_DISKS = """\
+[DEFAULT]
+instances_path = /var/lib/libvirt/instances
+[workarounds]
+disable_deep_image_inspection = true
+"""
 
 # Each of these uses sudo unless configured otherwise; the lab is root.
 _PRIVILEGED_SECTIONS = (
@@ -126,6 +136,14 @@ class Compute:
             file.write_text(lines)
         else:
             file.unlink()
+
+    def set_own_disks(self, own: bool) -> None:
+        """Choose the folder of the disks of guests that are made from now on.
+
+        :param own: one of the host's own, so that guests migrate with their
+            disks; else the one that the hosts share.
+        """
+        self.set_lines('disks', _OWN_DISKS if own else '')
 
     def reload(self, name: str, lines: str) -> None:
         """Change a drop-in file while it runs, and have it read its files.
@@ -233,9 +251,6 @@ class Compute:
             },
             # The hosts share one folder of base images.
             'image_cache': {'manager_interval': -1},
-            # A destination without shared disks would refuse the guest's
-            # kernel, whose first sector looks like a partition table.
-            'workarounds': {'disable_deep_image_inspection': True},
             'oslo_concurrency': {'lock_path': self._folder / 'lock'},
             'vnc': {'enabled': False},
             'spice': {'enabled': False},

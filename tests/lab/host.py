@@ -38,16 +38,12 @@ class Host:
         self.layout = layout.HOSTS[name]
         self.name = name
 
-    def up(self, own_instances: bool = False) -> None:
-        """Bring the host up with its libvirtd, unless it is up.
-
-        :param own_instances: whether the guests' disks are in a folder of the
-            host's own instead of one that both hosts share.
-        """
+    def up(self) -> None:
+        """Bring the host up with its libvirtd, unless it is up."""
         virt_type = accelerator.virt_type()
         log = layout.LAB.log / f'{self.name}-libvirtd.log'
         with steps.step(f'start {self.name} and its libvirtd', log):
-            mounts = dict(libvirtd.prepare(self.layout, own_instances))
+            mounts = dict(libvirtd.prepare(self.layout))
             mounts['/etc/hosts'] = self._host_table()
             if virt_type == 'qemu' and accelerator.KVM_DEVICE.exists():
                 mounts[str(accelerator.KVM_DEVICE)] = self._nothing()

@@ -43,8 +43,8 @@ log_filters = "3:json 4:event 4:util.object"
 log_outputs = "3:stderr"
 """
 
-# Where both hosts share a folder of disks, libvirt calls it unsafe to migrate
-# with them unless the folder is named; for the same reason a disk's owner is
+# The disks are on one file system for both hosts, which libvirt calls unsafe
+# to migrate with unless it is named; for the same reason a disk's owner is
 # neither changed nor remembered. The rest avoids what the hosts would share:
 # control groups, devices, virtlogd.
 _QEMU_CONF = """\
@@ -56,34 +56,28 @@ security_driver = "none"
 stdio_handler = "file"
 cgroup_controllers = []
 namespaces = []
-shared_filesystems = [{shared}]
+shared_filesystems = ["{instances}"]
 """
 
 
-def prepare(
-    host: layout.HostLayout, own_instances: bool = False
-) -> Mapping[str, pathlib.Path]:
+def prepare(host: layout.HostLayout) -> Mapping[str, pathlib.Path]:
     """Write a host's private folders and libvirt's configuration.
 
-    :param own_instances: whether the guests' disks are in a folder of the
-        host's own instead of one that both hosts share.
     :returns: the folders, by the places where the host wants them.
     """
     mounts = {
         place: host.folder / place.strip('/').replace('/', '-')
         for place in _PRIVATE_FOLDERS
     }
-    instances = layout.LAB.instances
-    if own_instances:
-        mounts[str(instances)] = host.folder / 'instances'
-    for folder in (*mounts.values(), instances):
+    own_instances = mounts['/var/lib/libvirt'] / 'instances'
+    for folder in (*mounts.values(), own_instances, layout.LAB.instances):
         folder.mkdir(parents=True, exist_ok=True)
     settings = mounts['/etc/libvirt']
     (settings / 'libvirtd.conf').write_text(
         _LIBVIRTD_CONF.format(uuid=host.uuid, port=host.libvirt_port)
     )
     (settings / 'qemu.conf').write_text(
-        _QEMU_CONF.format(shared='' if own_instances else f'"{instances}"')
+        _QEMU_CONF.format(instances=layout.LAB.instances)
     )
     return mounts
 

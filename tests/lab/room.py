@@ -12,7 +12,6 @@
 
 """Both hosts and the networks between them."""
 
-import functools
 import shutil
 
 from tests.lab import accelerator
@@ -38,14 +37,11 @@ def hosts() -> list[lab_host.Host]:
 
 def up(
     migration_bandwidth_mbps: int | None = LINK_MBIT,
-    own_instances: bool = False,
 ) -> list[lab_host.Host]:
     """Bring both hosts up, with the link limited, unless they are up.
 
     :param migration_bandwidth_mbps: 10^6 bits a second each way; None for no
         limit.
-    :param own_instances: whether each host has a folder of its own for its
-        guests' disks, so that Nova has to copy them in a migration.
     :returns: the hosts.
     :raises Refused: another process has the lab.
     """
@@ -53,9 +49,7 @@ def up(
     guest_image.get()
     accelerator.virt_type()
     both = hosts()
-    steps.in_parallel(
-        *(functools.partial(host.up, own_instances) for host in both)
-    )
+    steps.in_parallel(*(host.up for host in both))
     network.set_link(migration_bandwidth_mbps)
     return both
 
