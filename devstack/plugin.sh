@@ -49,6 +49,13 @@ function cleanup_nova_freemem {
     fi
 }
 
+# For the tests of nova-freemem's plugin of Tempest. Tempest knows the option
+# where that plugin is installed (see README.rst), and ignores it elsewhere.
+function configure_nova_freemem_tempest {
+    iniset "$TEMPEST_CONFIG" service_available nova_freemem \
+        "$NOVA_FREEMEM_ENABLED"
+}
+
 if [[ "$1" == "stack" && "$2" == "install" ]]; then
     if is_nova_freemem_wanted; then
         install_nova_freemem
@@ -59,6 +66,11 @@ if [[ "$1" == "stack" && "$2" == "install" ]]; then
 elif [[ "$1" == "stack" && "$2" == "post-config" ]]; then
     if is_nova_freemem_wanted; then
         configure_nova_freemem
+    fi
+elif [[ "$1" == "stack" && "$2" == "test-config" ]]; then
+    # Tempest may run on a host without nova-compute.
+    if is_service_enabled tempest && [[ "$VIRT_DRIVER" == "libvirt" ]]; then
+        configure_nova_freemem_tempest
     fi
 elif [[ "$1" == "unstack" || "$1" == "clean" ]]; then
     # Whatever local.conf says by now about services and drivers.

@@ -31,6 +31,11 @@ OPTIONS = """
 mode = before
 headroom_percent = 7
 """
+TEST_OPTIONS = """
+[[test-config|$TEMPEST_CONFIG]]
+[nova_freemem]
+page_cache_mib = 300
+"""
 
 
 class Contract(base.TestCase):
@@ -123,6 +128,45 @@ class Contract(base.TestCase):
         said = self.host.walk('stack', walk.LocalConf(virt_driver='fake'))
         self.assert_untouched()
         self.assertIn('nova-freemem is not installed', said)
+
+    def test_tempest_is_told_that_the_plugin_is_there(self) -> None:
+        self.host.walk('stack', walk.LocalConf(services='n-cpu,tempest'))
+        read = self.host.tempest()
+        self.assertIsNotNone(read)
+        self.assertIs(True, read['available'])
+
+    def test_tempest_is_told_that_the_plugin_is_not_enabled(self) -> None:
+        self.host.walk(
+            'stack', walk.LocalConf(services='n-cpu,tempest', enabled='no')
+        )
+        self.assertIs(False, self.host.tempest()['available'])
+
+    def test_tempest_may_be_on_a_host_without_nova_compute(self) -> None:
+        self.host.walk('stack', walk.LocalConf(services='n-sch,tempest'))
+        self.assert_untouched()
+        self.assertIs(True, self.host.tempest()['available'])
+
+    def test_tempest_does_not_hear_of_it_with_another_driver(self) -> None:
+        self.host.walk(
+            'stack',
+            walk.LocalConf(services='n-cpu,tempest', virt_driver='fake'),
+        )
+        self.assertIs(False, self.host.tempest()['available'])
+
+    def test_an_option_of_the_tests_in_local_conf_reaches_tempest(
+        self,
+    ) -> None:
+        self.host.walk(
+            'stack',
+            walk.LocalConf(services='n-cpu,tempest', sections=TEST_OPTIONS),
+        )
+        read = self.host.tempest()
+        self.assertIs(True, read['available'])
+        self.assertEqual(300, read['page_cache_mib'])
+
+    def test_a_host_without_tempest_gets_no_options_of_it(self) -> None:
+        self.host.walk('stack', walk.LocalConf())
+        self.assertIsNone(self.host.tempest())
 
     def test_unstack_leaves_a_host_as_if_the_plugin_had_not_been(self) -> None:
         self.host.walk('stack', walk.LocalConf(sections=OPTIONS))

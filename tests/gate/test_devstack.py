@@ -104,6 +104,24 @@ class BrokenPluginTest(base.TestCase):
         )
         self.assertIn('nova-compute.conf.d', why)
 
+    def test_an_option_of_tempest_that_is_misspelt(self) -> None:
+        (why,) = self.failures(
+            'test_tempest_is_told_that_the_plugin_is_there',
+            'plugin.sh',
+            'service_available nova_freemem',
+            'service_available nova-freemem',
+        )
+        self.assertIn('False', why)
+
+    def test_an_option_of_tempest_without_tempest(self) -> None:
+        (why,) = self.failures(
+            'test_a_host_without_tempest_gets_no_options_of_it',
+            'plugin.sh',
+            'is_service_enabled tempest && ',
+            '',
+        )
+        self.assertIn('tempest', why)
+
     def test_tracing_that_is_not_as_it_was(self) -> None:
         (why,) = self.failures(
             'test_clean_does_too',

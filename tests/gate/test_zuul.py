@@ -23,16 +23,20 @@ from typing import Any
 import fixtures
 import yaml
 
+from nova_freemem import conf
 from tests import base
 from tests.gate import environment
 
 REPOSITORY = environment.REPOSITORY
 # What Zuul and Ansible read, and how their checks are set.
 READ = ('zuul.d', 'playbooks', '.yamllint', '.ansible-lint')
+# What jobs set of DevStack itself.
+DEVSTACK_SETTINGS = {'LIBVIRT_TYPE'}
+TESTS = pathlib.PurePath('nova_freemem_tempest_plugin', 'tests')
 
 
 def items(kind: str) -> list[dict[str, Any]]:
-    """:returns: the jobs, or the projects, that zuul.d defines"""
+    """:returns: the jobs, nodesets or projects that zuul.d defines"""
     return [
         item[kind]
         for file in sorted((REPOSITORY / 'zuul.d').iterdir())
@@ -86,7 +90,7 @@ class ChecksTest(base.TestCase):
     def test_zuul_accepts_the_jobs_and_the_project(self) -> None:
         done = self.zuul()
         self.assertEqual(0, done.returncode, done.stdout)
-        self.assertIn('2 files, 0 errors', done.stdout)
+        self.assertIn('3 files, 0 errors', done.stdout)
 
     def test_zuul_notices_a_misspelt_key_of_a_job(self) -> None:
         self.misspell(
@@ -101,6 +105,10 @@ class ChecksTest(base.TestCase):
     def test_zuul_notices_a_misspelt_item(self) -> None:
         self.misspell('zuul.d/project.yaml', '- project:', '- projects:')
         self.assert_fails(self.zuul(), 'Configuration item not recognized')
+
+    def test_zuul_notices_a_misspelt_key_of_a_nodeset(self) -> None:
+        self.misspell('zuul.d/nodesets.yaml', 'groups:', 'group:')
+        self.assert_fails(self.zuul(), 'extra keys not allowed')
 
     def test_yamllint_finds_nothing(self) -> None:
         done = self.yamllint()
@@ -154,7 +162,44 @@ class JobsTest(base.TestCase):
         settings = (REPOSITORY / 'devstack' / 'settings').read_text()
         for job in items('job'):
             for name in job.get('vars', {}).get('devstack_localrc', {}):
-                self.assertRegex(settings, f'(?m)^{name}=')
+                if name not in DEVSTACK_SETTINGS:
+                    self.assertRegex(settings, f'(?m)^{name}=')
+
+    def test_each_option_of_nova_compute_is_one_of_the_plugin(self) -> None:
+        known = {option.name for option in conf.OPTIONS}
+        for job in items('job'):
+            local_conf = job.get('vars', {}).get('devstack_local_conf', {})
+            files = local_conf.get('post-config', {})
+            options = files.get('$NOVA_FREEMEM_CONF', {}).get('freemem', {})
+            self.assertEqual(set(), set(options) - known, job['name'])
+
+    def test_the_plugin_of_tempest_is_where_devstack_looks(self) -> None:
+        for job in items('job'):
+            for path in job.get('vars', {}).get('tempest_plugins', []):
+                name, _, folder = path.partition('/')
+                self.assertEqual('nova-freemem', name)
+                self.assertTrue((REPOSITORY / folder / 'setup.cfg').is_file())
+
+    def test_the_tests_that_a_job_runs_are_those_of_our_plugin(self) -> None:
+        (variables,) = (
+            job['vars']
+            for job in items('job')
+            if 'tempest_plugins' in job.get('vars', {})
+        )
+        regex = variables['tempest_test_regex']
+        tests = REPOSITORY / 'tempest_plugin' / TESTS
+        modules = [path.stem for path in tests.glob('test_*.py')]
+        self.assertTrue(modules)
+        for module in modules:
+            name = '.'.join((*TESTS.parts, module))
+            self.assertRegex(f'{name}.Test.test', regex)
+
+    def test_each_nodeset_of_ours_has_the_names_nova_looks_for(self) -> None:
+        for nodeset in items('nodeset'):
+            self.assertEqual(
+                ['controller', 'compute1'],
+                [node['name'] for node in nodeset['nodes']],
+            )
 
     def test_the_plugin_has_the_name_of_the_repository(self) -> None:
         settings = (REPOSITORY / 'devstack' / 'settings').read_text()
@@ -185,8 +230,14 @@ class JobsTest(base.TestCase):
         for job in items('job'):
             if patterns := job.get('irrelevant-files'):
                 irrelevant = re.compile('|'.join(patterns))
+                tested = 'tempest_plugins' in job.get('vars', {})
+                ours = re.compile('tempest_plugin/(?!.*[.]rst$)')
                 self.assertEqual(
-                    {file for file in files if run.match(file)},
+                    {
+                        file
+                        for file in files
+                        if run.match(file) or (tested and ours.match(file))
+                    },
                     {file for file in files if not irrelevant.match(file)},
                     job['name'],
                 )

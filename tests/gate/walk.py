@@ -174,6 +174,17 @@ class Host:
         unit.read(self.root / UNIT)
         return shlex.split(unit['Service']['ExecStart'])
 
+    def tempest(self) -> dict[str, Any] | None:
+        """:returns: what our tests read in tempest.conf, None: no file"""
+        file = self.root / 'stack' / 'tempest' / 'etc' / 'tempest.conf'
+        if not file.exists():
+            return None
+        reader = str(HERE / 'read_tempest.py')
+        read: dict[str, Any] = json.loads(
+            self.run(sys.executable, reader, str(file))
+        )
+        return read
+
     def started(self) -> bool:
         """:returns: whether DevStack started nova-compute"""
         return (self.root / UNIT).exists()

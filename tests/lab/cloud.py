@@ -35,7 +35,7 @@ from tests.lab.services import catalogue
 # All that may be in the lab's state folder.
 _CONTENT = {
     *('run', 'log', 'instances', 'password', 'openrc', 'lock'),
-    *('mariadb', 'rabbitmq'),
+    *('mariadb', 'rabbitmq', 'tempest'),
     *('keystone', 'placement', 'glance', 'neutron', 'nova'),
     *layout.HOSTS,
 }

@@ -40,7 +40,7 @@ ROOM_MIB = 512
 _TEST_GUEST_MIB = 1024
 # What is downloaded and installed, the databases, the guests' disks.
 _DISK_MIB = 6144
-_TEST_SUITES = ('libvirt', 'cloud')
+_TEST_SUITES = ('libvirt', 'cloud', 'tempest')
 _MEMINFO = pathlib.Path('/proc/meminfo')
 _ROUTES = pathlib.Path('/proc/net/route')
 _OS_RELEASE = pathlib.Path('/etc/os-release')
@@ -108,7 +108,7 @@ def _needed_by_tests(suites: list[str]) -> Need:
     for suite in suites:
         if suite not in _TEST_SUITES:
             raise errors.Refused(f"'{suite}' does not use the lab")
-    if 'cloud' in suites:
+    if suites != ['libvirt']:
         return cloud(_TEST_GUEST_MIB)
     return Need(_TEST_GUEST_MIB, ROOM_MIB, alone=True)
 

@@ -147,10 +147,18 @@ begin() {
     mkdir -p "$DEST" "$ROOT/etc/systemd/system"
 }
 
-# lib/nova
+# lib/nova, lib/tempest
 libraries() {
     NOVA_CONF_DIR=$ROOT/etc/nova
     NOVA_CONF=$NOVA_CONF_DIR/nova.conf
     NOVA_CPU_CONF=$NOVA_CONF_DIR/nova-cpu.conf
     UNIT=$ROOT/etc/systemd/system/devstack@n-cpu.service
+    TEMPEST_CONFIG=$DEST/tempest/etc/tempest.conf
+}
+
+# Done in the phase "stack extra".
+configure_tempest() {
+    mkdir -p "$(dirname "$TEMPEST_CONFIG")"
+    rm -f "$TEMPEST_CONFIG"
+    iniset "$TEMPEST_CONFIG" service_available cinder True
 }

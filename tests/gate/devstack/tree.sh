@@ -31,6 +31,7 @@ replaced() {
 sudo                 runs the command: this is root already
 systemctl            does nothing: units are written, and not started
 git clone            copies the plugin from this repository
+configure_tempest    writes one option: nothing is asked of any service
 pip, edit-constraints
                      write down what they are called with
 stack.sh, unstack.sh, clean.sh
@@ -71,7 +72,14 @@ begin() {
 # Those of the libraries that Nova's part stands on.
 libraries() {
     local library
-    for library in apache tls infra lvm keystone nova placement; do
+    for library in apache tls infra lvm keystone nova placement tempest; do
         source "$TOP_DIR/lib/$library"
     done
+}
+
+# It would install Tempest, and ask the services what there is.
+configure_tempest() {
+    mkdir -p "$(dirname "$TEMPEST_CONFIG")"
+    rm -f "$TEMPEST_CONFIG"
+    iniset "$TEMPEST_CONFIG" service_available cinder True
 }
