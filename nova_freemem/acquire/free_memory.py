@@ -26,6 +26,52 @@ SAME_TOTAL_SHARE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
+class CommitLimit:
+    """What a guest that does not overcommit lets its processes ask for.
+
+    Such a guest (``vm.overcommit_memory=2``) refuses memory to a process
+    beyond CommitLimit, however much is free.
+
+    :ivar limit_kib: the limit
+    :ivar committed_kib: what its processes have asked for
+    :ivar share: by how much the limit falls for each KiB released
+    """
+
+    limit_kib: int
+    committed_kib: int
+    share: float
+
+    @property
+    def left_kib(self) -> int:
+        """What its processes can ask for yet."""
+        return max(0, self.limit_kib - self.committed_kib)
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeMemory:
+    """What the guest reported of one of its NUMA nodes.
+
+    :ivar total_kib: memory its kernel manages there
+    :ivar free_kib: memory used for nothing at all
+    :ivar file_kib: page cache of files
+    :ivar inactive_file_kib: of that, what its own LRU calls cold; None where
+                             that does not tell
+    :ivar unwritten_kib: page cache that is dirty or being written back
+    """
+
+    total_kib: int
+    free_kib: int
+    file_kib: int
+    inactive_file_kib: int | None
+    unwritten_kib: int
+
+    @property
+    def cold_cache_kib(self) -> int:
+        """Clean page cache that the guest has not used recently."""
+        return max(0, (self.inactive_file_kib or 0) - self.unwritten_kib)
+
+
+@dataclasses.dataclass(frozen=True)
 class FreeMemory:
     """What the guest reported, once, when it was asked.
 
@@ -36,7 +82,8 @@ class FreeMemory:
     :ivar free_kib: memory used for nothing at all
     :ivar available_kib: memory it could spare without swapping
     :ivar page_cache_kib: page cache, shared memory included
-    :ivar inactive_file_kib: page cache that the guest's own LRU calls cold
+    :ivar inactive_file_kib: page cache that the guest's own LRU calls cold;
+                             None as well where its LRU does not tell
     :ivar unwritten_kib: page cache that is dirty or being written back
     :ivar swap_free_kib: swap it has left
     :ivar memory_pressure_share: share of the last ten seconds in which all
@@ -44,6 +91,8 @@ class FreeMemory:
                                  (PSI, "full", avg10)
     :ivar free_blocks: free memory by block size: pairs of a size in KiB and
                        the number of free blocks of that size
+    :ivar commit: the guest's limit, None where it has none
+    :ivar nodes: its NUMA nodes, where it was asked for more than one
     """
 
     source: str
@@ -56,6 +105,8 @@ class FreeMemory:
     swap_free_kib: int | None = None
     memory_pressure_share: float | None = None
     free_blocks: tuple[tuple[int, int], ...] | None = None
+    commit: CommitLimit | None = None
+    nodes: tuple[NodeMemory, ...] = ()
 
     @property
     def cold_cache_kib(self) -> int:
@@ -98,6 +149,16 @@ class FreeMemory:
         )
         if in_blocks_kib > maximum_kib:
             self._refuse('free blocks', in_blocks_kib, maximum_kib)
+        on_nodes_kib = sum(node.total_kib for node in self.nodes)
+        if on_nodes_kib > maximum_kib:
+            self._refuse('a total of all nodes', on_nodes_kib, maximum_kib)
+        for node in self.nodes:
+            if node.free_kib + node.file_kib > node.total_kib:
+                self._refuse(
+                    'free and cache of a node',
+                    node.free_kib + node.file_kib,
+                    node.total_kib,
+                )
 
     def limited_by(self, driver: MemoryStats) -> FreeMemory:
         """Return these figures, none above those of the balloon driver.

@@ -12,7 +12,8 @@
 
 """The first source: the QEMU guest agent.
 
-One ``cat`` of the kernel's own tables, run by the agent: two round trips.
+One ``cat`` of the kernel's own tables, run by the agent: two round trips. It
+prints those that there are, whichever others the kernel does not have.
 Where the administrator of the guest has blocked ``guest-exec``, the same
 files are opened, read and closed one by one. RHEL and its family block both.
 """
@@ -31,15 +32,28 @@ from nova_freemem import exceptions
 from nova_freemem.acquire import base
 from nova_freemem.acquire import meminfo
 from nova_freemem.acquire.free_memory import FreeMemory
+from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import validation
 
 MEMINFO = '/proc/meminfo'
 BUDDYINFO = '/proc/buddyinfo'
 PRESSURE = '/proc/pressure/memory'
+VERSION = '/proc/version'
+OVERCOMMIT = '/proc/sys/vm/overcommit_memory'
+NODE = '/sys/devices/system/node/node{}/meminfo'
+LRU_GEN = '/sys/kernel/mm/lru_gen/enabled'
 
-# The tables of a machine with 1,024 CPUs and 64 nodes are below 32 KiB. A
-# longer answer is refused.
+# Without these nothing is known; each of the others may be missing.
+NEEDED = (MEMINFO, BUDDYINFO)
+OTHERS = (PRESSURE, VERSION, OVERCOMMIT, LRU_GEN)
+
+# Such a table has less than 2 KiB. A guest with more nodes is not asked for
+# them, and its release is skipped.
+MOST_NODES = 16
+
+# The tables of a machine with 1,024 CPUs and 64 nodes are below 32 KiB, and
+# those of each of its nodes together as well. A longer answer is refused.
 LONGEST_TABLE_BYTES = 64 * 1024
 
 EXEC_POLL_SECONDS = 0.02
@@ -58,7 +72,8 @@ class GuestAgent(base.Source):
         agent = Conversation(
             self.name, self.timeout_seconds, guest, clock, deadline
         )
-        return meminfo.read_tables(self.name, agent.tables())
+        nodes = domain_xml.nodes(guest.xml())
+        return meminfo.read_tables(self.name, agent.tables(nodes))
 
 
 class Conversation:
@@ -89,16 +104,24 @@ class Conversation:
         self._deadline = deadline
         self._longest_bytes = longest_bytes
 
-    def tables(self) -> bytes:
+    def tables(self, nodes: int = 1) -> bytes:
         """Read the tables for :func:`meminfo.read_tables`.
 
+        :param nodes: how many NUMA nodes the guest has
         :returns: the tables, not validated
         :raises FreememError: the agent refused, or its answer is unusable
         """
+        others = list(OTHERS)
+        if 1 < nodes <= MOST_NODES:
+            others += [NODE.format(number) for number in range(nodes)]
         try:
-            return self.run('cat', MEMINFO, BUDDYINFO, PRESSURE)
+            return self.run('cat', *NEEDED, *others)
         except exceptions.AgentCommandRefused:
-            return self.read_file(MEMINFO) + self.read_file(BUDDYINFO)
+            tables = [self.read_file(path) for path in NEEDED]
+        for path in others:
+            with contextlib.suppress(exceptions.AgentCommandRefused):
+                tables.append(self.read_file(path))
+        return b''.join(tables)
 
     def run(
         self, program: str, *arguments: str, may_be_silent: bool = False

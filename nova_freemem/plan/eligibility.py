@@ -52,11 +52,13 @@ class Eligible:
                         the tolerance
     :ivar rss_kib: resident memory of its QEMU process
     :ivar windows: whether its image says that it runs Windows
+    :ivar nodes: how many NUMA nodes it has
     """
 
     original_kib: int
     rss_kib: int
     windows: bool = False
+    nodes: int = 1
 
     @property
     def resident_kib(self) -> int:
@@ -105,4 +107,5 @@ def examine(
         original_kib=given_kib,
         rss_kib=stats.rss_kib,
         windows=os_type == 'windows',
+        nodes=domain_xml.nodes(xml),
     )

@@ -18,7 +18,9 @@ import dataclasses
 import enum
 import math
 
+from nova_freemem.acquire.free_memory import CommitLimit
 from nova_freemem.acquire.free_memory import FreeMemory
+from nova_freemem.acquire.free_memory import NodeMemory
 from nova_freemem.plan import forecast as forecasts
 from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.eligibility import QEMU_OWN_KIB
@@ -153,6 +155,11 @@ def make(
         return Skip(
             Reason.MEMORY_PRESSURE,
             f'{memory.memory_pressure_share:.0%} of the last ten seconds',
+        )
+    if guest.nodes > 1 and len(memory.nodes) != guest.nodes:
+        return Skip(
+            Reason.GUEST_NUMA,
+            f'{memory.source} reported {len(memory.nodes)} of {guest.nodes}',
         )
     releasable = _releasable(memory, guest, policy)
     if isinstance(releasable, Skip):
@@ -359,13 +366,33 @@ def _releasable(
     memory: FreeMemory, guest: Eligible, policy: Policy
 ) -> Releasable | Skip:
     headroom_kib = policy.headroom_kib(guest.original_kib, guest.windows)
+    kept_kib = int(headroom_kib * (1 + SLACK_SHARE))
     spare_kib = _spare_kib(memory, policy.reclaim)
-    release_kib = spare_kib - int(headroom_kib * (1 + SLACK_SHARE))
+    release_kib = spare_kib - kept_kib
     if release_kib <= 0:
         return Skip(
             Reason.NOTHING_FREE,
             f'{_mib(spare_kib)} to spare, headroom {_mib(headroom_kib)}',
         )
+    if memory.commit is not None:
+        release_kib = min(release_kib, _allowed_kib(memory.commit, kept_kib))
+    if memory.commit is not None and release_kib <= 0:
+        return Skip(
+            Reason.OVERCOMMIT_LIMIT,
+            f'{_mib(memory.commit.left_kib)} left of CommitLimit, headroom '
+            f'{_mib(headroom_kib)}',
+        )
+    for number, node in enumerate(memory.nodes):
+        node_spare_kib = _node_spare_kib(node, policy.reclaim)
+        node_headroom_kib = policy.headroom_kib(node.total_kib, guest.windows)
+        node_kept_kib = int(node_headroom_kib * (1 + SLACK_SHARE))
+        release_kib = min(release_kib, node_spare_kib - node_kept_kib)
+        if release_kib <= 0:
+            return Skip(
+                Reason.GUEST_NUMA,
+                f'node {number} has {_mib(node_spare_kib)} to spare, headroom '
+                f'{_mib(node_headroom_kib)}',
+            )
     free_kib = min(release_kib, memory.free_kib)
     free_nonresident_kib = min(free_kib, guest.nonresident_kib)
     return Releasable(
@@ -375,6 +402,25 @@ def _releasable(
         free_nonresident_kib=free_nonresident_kib,
         saving_kib=min(guest.resident_kib, release_kib - free_nonresident_kib),
     )
+
+
+def _node_spare_kib(node: NodeMemory, reclaim: str) -> int:
+    """Return what the policy allows to release of one node.
+
+    The guest's allocator chooses the node that a balloon gets its pages from:
+    it begins with that of the processor that the driver happens to run on, and
+    takes all that is free there. Any node may have to give all of a release.
+    """
+    if reclaim == 'available':
+        return node.free_kib + max(0, node.file_kib - node.unwritten_kib)
+    if reclaim == 'cold':
+        return node.free_kib + node.cold_cache_kib
+    return node.free_kib
+
+
+def _allowed_kib(commit: CommitLimit, kept_kib: int) -> int:
+    """Return what can be released so that processes can ask for enough yet."""
+    return int(max(0, commit.left_kib - kept_kib) / max(commit.share, 1e-6))
 
 
 def _too_little(

@@ -48,6 +48,14 @@ class Reason(enum.Enum):
     NO_RSS = 'libvirt does not report the resident size of the guest'
     NO_SOURCE = 'no source reported how much memory is free'
     MEMORY_PRESSURE = 'tasks of the guest are waiting for memory'
+    GUEST_NUMA = (
+        'a NUMA node of the guest has nothing to spare, or the guest does not '
+        'report its nodes'
+    )
+    OVERCOMMIT_LIMIT = (
+        'the guest does not overcommit, and its processes have asked for '
+        'nearly all that they may'
+    )
     NOTHING_FREE = 'nothing is free beyond the headroom'
     NOT_WORTHWHILE = 'a release would save too little'
     INTERRUPTED = 'the operator requested it before anything was released'

@@ -39,6 +39,15 @@ def stats_period_seconds(domain: etree._Element) -> int:
         )
 
 
+def nodes(domain: etree._Element) -> int:
+    """Count the NUMA nodes that a domain has.
+
+    :param domain: the domain XML
+    :returns: how many; 1 where it says nothing of them
+    """
+    return max(1, len(domain.findall('./cpu/numa/cell')))
+
+
 def memory_kib(domain: etree._Element) -> int:
     """Read how much memory the host gave a domain.
 

@@ -19,6 +19,7 @@ installed, so it needs nothing but the standard library.
 import argparse
 from collections.abc import Callable
 from collections.abc import Mapping
+import re
 from typing import NoReturn
 
 from tests.lab import errors
@@ -33,6 +34,10 @@ MEMORY_MIB = 4096
 LINK_MBIT = 1000
 # pyroute2 counts a link's bytes a second in 32 bits.
 _MOST_MBIT = 34_000
+#: What a guest can run: the lab's own small system, or a whole Debian.
+SYSTEMS = ('small', 'debian')
+#: The releases of Debian; of backports, the kernel alone.
+SUITES = ('bookworm', 'bookworm-backports', 'trixie')
 #: The file of the demo's picture unless another is asked for.
 PICTURE = 'freemem-demo.png'
 
@@ -79,6 +84,15 @@ def demo_memory_mib(text: str) -> int:
     Three quarters of it are dirtied; the guest itself needs some.
     """
     return memory_mib(text, least=1024)
+
+
+def packages(text: str) -> tuple[str, ...]:
+    """Read the names of packages (Debian Policy, 5.6.1)."""
+    names = tuple(filter(None, text.split(',')))
+    for name in names:
+        if not re.fullmatch('[a-z0-9][a-z0-9+.-]+', name, re.ASCII):
+            raise argparse.ArgumentTypeError(f"'{name}' is not a package")
+    return names
 
 
 def part_mib(text: str) -> int:
@@ -186,6 +200,28 @@ def boot(parser: argparse.ArgumentParser) -> None:
         action='store_false',
         help='give it a balloon without free page reporting, as Nova <= 31'
         ' does',
+    )
+    parser.add_argument(
+        '--system',
+        choices=SYSTEMS,
+        default=SYSTEMS[0],
+        help='what it runs: a kernel and a shell, or a whole Debian, which is'
+        f' made from its packages (default: {SYSTEMS[0]})',
+    )
+    parser.add_argument(
+        '--suite',
+        choices=SUITES,
+        default=SUITES[0],
+        help='release of the Debian; of backports it has the kernel'
+        f' (default: {SUITES[0]})',
+    )
+    parser.add_argument(
+        '--with',
+        metavar='PACKAGE,...',
+        dest='packages',
+        type=packages,
+        default=(),
+        help='packages that are installed in the Debian as well',
     )
 
 

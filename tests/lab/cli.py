@@ -22,6 +22,7 @@ import tabulate
 
 from tests.lab import arguments
 from tests.lab import cloud as lab_cloud
+from tests.lab import debian
 from tests.lab import steps
 
 
@@ -126,6 +127,7 @@ class Boot(LabCommand):
             request.memory_mib,
             reporting=request.reporting,
             host=request.host,
+            system=_system(request),
         )
 
 
@@ -185,6 +187,12 @@ _COMMANDS = {
     'migrate': Migrate,
     'exec': Execute,
 }
+
+
+def _system(request: argparse.Namespace) -> debian.Debian | None:
+    if request.system == 'small':
+        return None
+    return debian.Debian(request.suite, request.packages)
 
 
 def _show(headings: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:

@@ -61,9 +61,10 @@ _DRIVERS = (
 
 @dataclasses.dataclass(frozen=True)
 class GuestImage:
-    """The three files a guest is started from."""
+    """The three files a guest is started from, and its command line."""
 
     folder: pathlib.Path
+    command_line: str = COMMAND_LINE
 
     @property
     def kernel(self) -> pathlib.Path:
@@ -75,7 +76,7 @@ class GuestImage:
 
     @property
     def disk(self) -> pathlib.Path:
-        """An empty ext4 file system, as qcow2."""
+        """An ext4 file system, as qcow2; the small guest's is empty."""
         return self.folder / 'disk.qcow2'
 
 
@@ -85,14 +86,14 @@ def get() -> GuestImage:
     :returns: where its files are.
     :raises LabError: it cannot be made.
     """
-    image = GuestImage(layout.LAB.cache / f'guest-{_fingerprint()}')
+    image = GuestImage(layout.LAB.cache / f'guest-{fingerprint()}')
     if not image.folder.is_dir():
         with steps.step('make the guest: kernel, initramfs, disk'):
             _make(image)
     return image
 
 
-def _fingerprint() -> str:
+def fingerprint() -> str:
     """Hash all that the guest is made from."""
     modules = (__file__, cpio.__file__, packages.__file__)
     digest = hashlib.sha256()
@@ -109,7 +110,7 @@ def _make(image: GuestImage) -> None:
         root = packages.unpack(pathlib.Path(scratch) / 'root')
         shutil.copy(next(root.glob('boot/vmlinuz-*')), made.kernel)
         made.initramfs.write_bytes(_initramfs(root, pathlib.Path(scratch)))
-        _make_disk(made.disk, pathlib.Path(scratch))
+        make_disk(made.disk, pathlib.Path(scratch))
         os.rename(made.folder, image.folder)  # All of it, or nothing.
 
 
@@ -190,23 +191,46 @@ def _add_agent(archive: cpio.Archive, root: pathlib.Path) -> None:
 
 
 def _add_programs(archive: cpio.Archive, scratch: pathlib.Path) -> None:
-    """Add the programs that use the guest's memory."""
+    for program in programs(scratch):
+        archive.file(f'bin/{program.name}', program.read_bytes(), True)
+
+
+def programs(scratch: pathlib.Path) -> list[pathlib.Path]:
+    """Build the programs that use the guest's memory.
+
+    :param scratch: the folder to build them in.
+    :returns: where they are.
+    """
+    built = []
     for source in _SOURCES.glob('*.c'):
         program = scratch / source.stem
         flags = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-s']
         packages.run('gcc', *flags, '-o', str(program), str(source))
-        archive.file(f'bin/{source.stem}', program.read_bytes(), True)
+        built.append(program)
+    return built
 
 
 # --- the disk
 
 
-def _make_disk(disk: pathlib.Path, scratch: pathlib.Path) -> None:
+def make_disk(
+    disk: pathlib.Path,
+    scratch: pathlib.Path,
+    content: pathlib.Path | None = None,
+) -> None:
+    """Make a guest's disk.
+
+    :param disk: the file.
+    :param scratch: a folder for what is made on the way.
+    :param content: the folder that it is to hold; None for an empty one.
+    """
     raw = scratch / 'disk.raw'
     with raw.open('wb') as blank:
         blank.truncate(DISK_GIB << 30)
-    # Few inodes, no journal: nothing writes to it but what tests ask for.
-    kind = ['-t', 'ext4', '-T', 'largefile4', '-O', '^has_journal']
-    packages.run('mke2fs', '-q', *kind, '-E', 'lazy_itable_init=0', str(raw))
+    # No journal: a guest's disk is not used again. Few inodes: nothing
+    # writes to an empty one but what tests ask for.
+    kind = ['-t', 'ext4', '-O', '^has_journal', '-E', 'lazy_itable_init=0']
+    kind += ['-d', str(content)] if content else ['-T', 'largefile4']
+    packages.run('mke2fs', '-q', *kind, str(raw))
     formats = ['-f', 'raw', '-O', 'qcow2']
     packages.run('qemu-img', 'convert', *formats, str(raw), str(disk))

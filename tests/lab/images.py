@@ -18,6 +18,7 @@ from openstack import connection
 from openstack.compute.v2 import flavor as sdk_flavor
 from openstack.image.v2 import image as sdk_image
 
+from tests.lab import debian
 from tests.lab import guest_image
 from tests.lab import steps
 
@@ -25,12 +26,15 @@ from tests.lab import steps
 VCPUS = 2
 
 
-def upload(cloud: connection.Connection) -> sdk_image.Image:
-    """Upload the guest's kernel, initramfs and disk, unless they are there.
+def upload(
+    cloud: connection.Connection, system: debian.Debian | None = None
+) -> sdk_image.Image:
+    """Upload a guest's kernel, initramfs and disk, unless they are there.
 
+    :param system: what the guest runs; None for the small guest.
     :returns: the image of the disk, which names the other two.
     """
-    files = guest_image.get()
+    files = system.get() if system else guest_image.get()
     name = files.folder.name
     known = cloud.image.find_image(name)
     if known:
@@ -45,7 +49,7 @@ def upload(cloud: connection.Connection) -> sdk_image.Image:
             'qcow2',
             kernel_id=kernel.id,
             ramdisk_id=initramfs.id,
-            os_command_line=guest_image.COMMAND_LINE,
+            os_command_line=files.command_line,
             hw_qemu_guest_agent='yes',
             hw_machine_type='pc',
         )

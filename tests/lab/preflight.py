@@ -19,6 +19,7 @@ the standard library and changes nothing. Each harness on top of the lab has a
 module like this one that says what its own command takes.
 """
 
+import argparse
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
@@ -87,6 +88,8 @@ def needed(words: list[str]) -> Need:
     if words[:1] == ['test']:
         return _needed_by_tests(words[1:])
     chosen = arguments.lab().parse_args(words)
+    if chosen.command == 'boot':
+        _refuse_for_small(chosen)
     if chosen.command == 'up':
         return cloud(0)
     return Need(
@@ -121,6 +124,11 @@ def _refuse_unwritable(option: str, file: str | None) -> None:
     may_write = os.geteuid() != 0 or os.access(folder, os.W_OK)
     if pathlib.Path(file).is_dir() or not folder.is_dir() or not may_write:
         raise errors.Refused(f'{option}: {file} cannot be written')
+
+
+def _refuse_for_small(chosen: argparse.Namespace) -> None:
+    if chosen.system == arguments.SYSTEMS[0] and chosen.packages:
+        raise errors.Refused('--with is for --system debian')
 
 
 def _is_up(run: pathlib.Path) -> bool:

@@ -21,6 +21,7 @@ import time
 from openstack import connection
 from openstack.compute.v2 import server as sdk_server
 
+from tests.lab import debian
 from tests.lab import guest as lab_guest
 from tests.lab import host as lab_host
 from tests.lab import images
@@ -70,16 +71,18 @@ class Servers:
         memory_mib: int,
         reporting: bool = True,
         host: str | None = None,
+        system: debian.Debian | None = None,
     ) -> Server:
         """Create a server, and wait until its guest agent answers.
 
         :param reporting: whether its balloon has free page
             reporting; without it, see :mod:`tests.lab.unreported`.
         :param host: ``host1`` or ``host2``; else the scheduler chooses.
+        :param system: what it runs; None for the small guest.
         :raises LabError: it did not come up.
         """
         chosen = {'host': layout.HOSTS[host].hostname} if host else {}
-        image = images.upload(self.api)
+        image = images.upload(self.api, system)
         with steps.step(f'boot {name} with {memory_mib} MiB'):
             server = self.api.compute.create_server(
                 name=name,

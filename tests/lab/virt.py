@@ -24,6 +24,7 @@ import libvirt
 from lxml import etree
 
 from tests.lab import accelerator
+from tests.lab import debian
 from tests.lab import guest_image
 from tests.lab import host as lab_host
 from tests.lab import layout
@@ -91,7 +92,10 @@ class GuestSpec:
     :param balloon: whether it has a balloon device.
     :param channel: whether it has a channel for the guest agent.
     :param flags: words for its kernel's command line; ``guest/init`` has
-        their meaning.
+        the meaning of the small guest's own.
+    :param system: what it runs; None for the small guest.
+    :param nodes: how many NUMA nodes it has, each with the same share of its
+        processors and memory.
     """
 
     name: str
@@ -101,6 +105,17 @@ class GuestSpec:
     balloon: bool = True
     channel: bool = True
     flags: str = ''
+    system: debian.Debian | None = None
+    nodes: int = 1
+
+    @property
+    def boot_seconds(self) -> float:
+        """How long its boot may take, emulated on a busy machine."""
+        return 600 if self.system else 90
+
+    def image(self) -> guest_image.GuestImage:
+        """Find the files that it is started from, or make them."""
+        return self.system.get() if self.system else guest_image.get()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +143,7 @@ def boot(host: lab_host.Host, spec: GuestSpec) -> libvirt.virDomain:
     """
     folder = layout.LAB.instances / spec.name
     folder.mkdir(parents=True, exist_ok=True)
-    image = guest_image.get()
+    image = spec.image()
     disk = folder / 'disk'
     backing = ['-b', str(image.disk), '-F', 'qcow2']
     subprocess.run(
@@ -171,7 +186,7 @@ def find(name: str) -> tuple[lab_host.Host, libvirt.virDomain]:
 
 
 def _describe(spec: GuestSpec) -> str:
-    image = guest_image.get()
+    image = spec.image()
     folder = layout.LAB.instances / spec.name
     virt_type = accelerator.virt_type()
     reporting = _REPORTING if spec.reporting else ''
@@ -184,13 +199,26 @@ def _describe(spec: GuestSpec) -> str:
         vcpus=spec.vcpus,
         kernel=image.kernel,
         initramfs=image.initramfs,
-        command_line=f'{guest_image.COMMAND_LINE} {spec.flags}'.strip(),
-        cpu="<cpu mode='host-model'/>" if virt_type == 'kvm' else '',
+        command_line=f'{image.command_line} {spec.flags}'.strip(),
+        cpu=_cpu(spec, virt_type),
         disk=folder / 'disk',
         console=folder / 'console.log',
         channel=_CHANNEL if spec.channel else '',
         balloon=balloon if spec.balloon else "<memballoon model='none'/>",
     )
+
+
+def _cpu(spec: GuestSpec, virt_type: str) -> str:
+    mode = " mode='host-model'" if virt_type == 'kvm' else ''
+    if spec.nodes == 1:
+        return f'<cpu{mode}/>' if mode else ''
+    cpus, mib = spec.vcpus // spec.nodes, spec.memory_mib // spec.nodes
+    cells = ''.join(
+        f"<cell id='{node}' cpus='{node * cpus}-{(node + 1) * cpus - 1}'"
+        f" memory='{mib}' unit='MiB'/>"
+        for node in range(spec.nodes)
+    )
+    return f'<cpu{mode}><numa>{cells}</numa></cpu>'
 
 
 def migrate(domain: libvirt.virDomain, to: lab_host.Host) -> Migration:

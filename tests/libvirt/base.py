@@ -54,7 +54,7 @@ class RoomTestCase(unittest.TestCase):
             cls.addClassCleanup(_remove, spec.name)
             virt.boot(first, spec)
         for spec in cls.specs:
-            virt.wait_booted(spec.name)
+            virt.wait_booted(spec.name, spec.boot_seconds)
 
     def guest(self, name: str) -> lab_guest.Guest:
         """Find a guest whose agent answers."""

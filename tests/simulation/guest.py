@@ -52,6 +52,12 @@ PRESSURE = (
     'full avg10=0.05 avg60=0.00 avg300=0.00 total=17\n'
 )
 
+# As in Debian 12, whose kernel can use the multi-generational LRU and does
+# not by itself.
+VERSION = (
+    'Linux version 6.1.0-50-cloud-amd64 (debian-kernel@lists.debian.org)\n'
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Load:
@@ -362,6 +368,12 @@ class SimulatedGuest:
                 return f'Node 0, zone   Normal{"      0" * 10} {largest:6} \n'
             case '/proc/pressure/memory':
                 return PRESSURE
+            case '/proc/version':
+                return VERSION
+            case '/proc/sys/vm/overcommit_memory':
+                return '0\n'
+            case '/sys/kernel/mm/lru_gen/enabled':
+                return '0x0000\n'
         return None
 
     def start_anew(self) -> None:

@@ -78,3 +78,8 @@ def check(memory: FreeMemory) -> None:
         0 <= memory.available_kib <= memory.total_kib
     )
     assert len(memory.free_blocks or ()) <= 32
+    assert sum(node.total_kib for node in memory.nodes) <= MAXIMUM_KIB
+    for node in memory.nodes:
+        assert 0 <= node.free_kib + node.cold_cache_kib <= node.total_kib
+    if memory.commit is not None:
+        assert memory.commit.left_kib >= 0 and memory.commit.share >= 0

@@ -15,6 +15,7 @@
 import json
 import time
 from typing import Any
+from unittest import mock
 
 import hypothesis
 from hypothesis import strategies
@@ -78,6 +79,36 @@ class AcquireTest(AgentTestCase):
             ['guest-exec', 'guest-exec-status'], self.guest.agent.commands
         )
 
+    def test_a_guest_with_nodes_is_asked_for_each_of_them(self) -> None:
+        nodes = (
+            (fakes.CAPTURED / 'constructed-two-nodes.meminfo')
+            .read_text()
+            .partition('Node 1')
+        )
+        for number, table in ((0, nodes[0]), (1, nodes[1] + nodes[2])):
+            path = guest_agent.NODE.format(number)
+            self.guest.agent.files[path] = table.encode()
+        self.assertEqual((), self.ask().nodes)
+        self.guest.xml = self.guest.xml.replace(
+            '</domain>',
+            "<cpu><numa><cell id='0'/><cell id='1'/></numa></cpu></domain>",
+        )
+        for blocked in (frozenset(), EXEC):
+            self.guest.agent.blocked = blocked
+            self.assertEqual(
+                [620000, 57344], [node.free_kib for node in self.ask().nodes]
+            )
+
+    def test_a_guest_with_very_many_nodes_is_not_asked_for_them(self) -> None:
+        cells = '<cell/>' * (guest_agent.MOST_NODES + 1)
+        self.guest.xml = self.guest.xml.replace(
+            '</domain>', f'<cpu><numa>{cells}</numa></cpu></domain>'
+        )
+        self.guest.agent.files[guest_agent.NODE.format(0)] = (
+            fakes.CAPTURED / 'constructed-two-nodes.meminfo'
+        ).read_bytes()
+        self.assertEqual((), self.ask().nodes)
+
     def test_an_idle_guest_is_not_waited_for(self) -> None:
         started_at = self.clock.now()
         self.ask()
@@ -87,6 +118,18 @@ class AcquireTest(AgentTestCase):
         self.guest.agent.blocked = EXEC
         self.assertEqual(3 * GIB + 512 * MIB, self.ask().free_kib)
         self.assertEqual({}, self.guest.agent.handles)
+
+    def test_a_file_that_is_missing_is_absent(self) -> None:
+        self.guest.agent.blocked = EXEC
+        self.guest.cold_kib = 100 * MIB
+        self.assertEqual(100 * MIB, self.ask().cold_cache_kib)
+        with mock.patch.object(
+            guest_agent, 'OTHERS', ('/proc/nothing', guest_agent.OVERCOMMIT)
+        ):
+            memory = self.ask()
+        self.assertEqual(3 * GIB + 412 * MIB, memory.free_kib)
+        self.assertEqual(0, memory.cold_cache_kib)
+        self.assertIsNone(memory.memory_pressure_share)
 
     def test_where_only_the_status_is_blocked_files_are_read(self) -> None:
         self.guest.agent.blocked = frozenset({'guest-exec-status'})

@@ -20,10 +20,13 @@ from hypothesis import strategies
 from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire import meminfo
+from nova_freemem.acquire.free_memory import CommitLimit
 from nova_freemem.acquire.free_memory import FreeMemory
+from nova_freemem.acquire.free_memory import NodeMemory
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
+from tests.simulation.fakes import MIB
 
 
 def read(memory: str, blocks: str = '') -> FreeMemory:
@@ -39,10 +42,18 @@ def read(memory: str, blocks: str = '') -> FreeMemory:
 
 
 class CapturedTest(base.TestCase):
-    def test_the_cache_of_a_machine_of_24_gib(self) -> None:
-        memory = read('linux-6.18-x86_64.meminfo')
-        self.assertLess(0, memory.cold_cache_kib)
+    def test_the_cache_of_a_debian(self) -> None:
+        memory = read('debian-12.tables')
+        self.assertEqual(18092 - 452, memory.cold_cache_kib)
         self.assertLessEqual(memory.cold_cache_kib, memory.page_cache_kib)
+
+    def test_what_is_missing_is_absent_and_the_rest_is_read(self) -> None:
+        memory = read('debian-12-missing.tables')
+        self.assertEqual(996336, memory.total_kib)
+        self.assertIsNone(memory.memory_pressure_share)
+        self.assertIsNone(memory.free_blocks)
+        self.assertIsNone(memory.commit)
+        self.assertEqual((), memory.nodes)
 
     def test_a_machine_of_24_gib(self) -> None:
         memory = read(
@@ -85,6 +96,116 @@ class CapturedTest(base.TestCase):
         )
 
 
+class LruTest(base.TestCase):
+    """Whether page cache that the kernel calls inactive is cold."""
+
+    INACTIVE = (
+        b'MemTotal: 4022020 kB\nMemFree: 1958252 kB\n'
+        b'Inactive(file): 900000 kB\nDirty: 0 kB\nWriteback: 0 kB\n'
+    )
+
+    def cold_kib(self, *lines: bytes) -> int:
+        return meminfo.read_tables(
+            'agent', self.INACTIVE + b''.join(lines)
+        ).cold_cache_kib
+
+    def test_cache_that_was_read_seven_times_is_not_cold(self) -> None:
+        self.assertLess(
+            read('debian-12-hot-cache.tables').cold_cache_kib, 10 * MIB
+        )
+
+    def test_the_multi_generational_lru_does_not_tell(self) -> None:
+        hot = read('debian-12-hot-cache-mglru.tables')
+        self.assertIsNone(hot.inactive_file_kib)
+        self.assertEqual(0, hot.cold_cache_kib)
+        self.assertGreater(hot.page_cache_kib, 200 * MIB)
+
+    def test_only_its_main_switch_counts(self) -> None:
+        for switches, cold_kib in (
+            (b'0x0000\n', 900000),
+            (b'0x0001\n', 0),
+            (b'0x0006\n', 900000),
+            (b'0x0007\n', 0),
+        ):
+            self.assertEqual(cold_kib, self.cold_kib(switches), switches)
+
+    def test_a_kernel_that_may_use_it_and_does_not_say(self) -> None:
+        for version, cold_kib in (
+            (b'Linux version 3.10.0-1160.el7.x86_64 (x)\n', 900000),
+            (b'Linux version 5.15.0-100-generic (x)\n', 900000),
+            (b'Linux version 6.1.0-50-cloud-amd64 (x)\n', 0),
+            (b'Linux version 6.12.5 (x)\n', 0),
+            (b'', 0),
+        ):
+            self.assertEqual(cold_kib, self.cold_kib(version), version)
+
+    def test_an_earlier_kernel_to_which_it_was_added(self) -> None:
+        self.assertEqual(
+            0,
+            self.cold_kib(b'Linux version 5.14.0-503.el9 (x)\n', b'0x0007\n'),
+        )
+
+
+class CommitLimitTest(base.TestCase):
+    def test_a_guest_that_does_not_overcommit(self) -> None:
+        commit = read('debian-12-strict.tables').commit
+        self.assertEqual((498168, 42604), _amounts(commit))
+        self.assertEqual(498168 - 42604, commit.left_kib)
+        self.assertAlmostEqual(0.5, commit.share, places=4)
+
+    def test_a_guest_that_overcommits_has_no_limit(self) -> None:
+        self.assertIsNone(read('debian-12.tables').commit)
+
+    def test_swap_and_huge_pages_do_not_fall_with_the_balloon(self) -> None:
+        commit = meminfo.read_tables(
+            'agent',
+            b'MemTotal: 4000000 kB\nMemFree: 3000000 kB\n'
+            b'SwapTotal: 1000000 kB\nHugetlb: 2000000 kB\n'
+            b'CommitLimit: 2600000 kB\nCommitted_AS: 3000000 kB\n2\n',
+        ).commit
+        self.assertAlmostEqual(0.8, commit.share)
+        self.assertEqual(0, commit.left_kib)
+
+    def test_a_limit_that_is_not_told_is_absent(self) -> None:
+        self.assertIsNone(
+            meminfo.read_tables(
+                'agent', b'MemTotal: 4 kB\nMemFree: 3 kB\n2\n'
+            ).commit
+        )
+
+
+def _amounts(commit: CommitLimit) -> tuple[int, int]:
+    return commit.limit_kib, commit.committed_kib
+
+
+class NodesTest(base.TestCase):
+    def test_each_node_has_its_own_figures(self) -> None:
+        memory = read('debian-12.tables', 'constructed-two-nodes.meminfo')
+        self.assertEqual(
+            (
+                NodeMemory(1011264, 620000, 150368, 90248, 128),
+                NodeMemory(1033996, 57344, 511616, 210416, 68),
+            ),
+            memory.nodes,
+        )
+        self.assertEqual(210416 - 68, memory.nodes[1].cold_cache_kib)
+        self.assertEqual(893932, memory.free_kib)
+
+    def test_nothing_is_cold_where_the_lru_does_not_tell(self) -> None:
+        memory = read(
+            'debian-12-hot-cache-mglru.tables', 'constructed-two-nodes.meminfo'
+        )
+        self.assertEqual([0, 0], [one.cold_cache_kib for one in memory.nodes])
+
+    def test_a_node_that_is_not_wholly_told_is_absent(self) -> None:
+        memory = meminfo.read_tables(
+            'agent',
+            b'MemTotal: 4 kB\nMemFree: 3 kB\n'
+            b'Node 0 MemTotal: 4 kB\nNode 0 MemFree: 3 kB\n',
+        )
+        self.assertEqual((), memory.nodes)
+
+
 class HostileTest(base.TestCase):
     @hypothesis.given(strategies.binary(max_size=2000))
     def test_any_output_is_read_or_refused(self, tables: bytes) -> None:
@@ -113,6 +234,11 @@ class HostileTest(base.TestCase):
             'Node 0, zone a' + ' 1' * longest,
             'Node' + '\t' * longest,
             'M' * longest,
+            'Node 0 M' * longest,
+            'Node 0 MemFree:' + ' ' * longest,
+            'Linux version ' + '1' * longest,
+            '2' * longest,
+            '0x' + '0' * longest,
             'MemTotal:' + ' ' * longest + '\n',
         ):
             started_at = time.process_time()

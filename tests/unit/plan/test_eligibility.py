@@ -57,6 +57,11 @@ class EligibilityTest(base.TestCase):
         ):
             self.assertEqual(windows, examine(os_type=os_type).windows)
 
+    def test_the_nodes_of_a_guest_are_counted(self) -> None:
+        self.assertEqual(1, examine().nodes)
+        cells = "<cpu><numa><cell id='0'/><cell id='1'/></numa></cpu>"
+        self.assertEqual(2, examine(added=cells).nodes)
+
     def test_what_the_host_does_not_hold_is_nonresident(self) -> None:
         for rss_kib, nonresident_kib in ((3 * GIB, 1 * GIB), (5 * GIB, 0)):
             guest = examine(

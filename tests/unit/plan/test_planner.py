@@ -18,7 +18,9 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies
 
+from nova_freemem.acquire.free_memory import CommitLimit
 from nova_freemem.acquire.free_memory import FreeMemory
+from nova_freemem.acquire.free_memory import NodeMemory
 from nova_freemem.plan import forecast
 from nova_freemem.plan import planner
 from nova_freemem.plan.bandwidth import Bandwidth
@@ -42,7 +44,12 @@ RATE = ReleaseRate(is_fresh=True)
 FAST = Bandwidth.of_mbps(100_000, Origin.CONFIGURED)
 
 # What a guest of 4 GiB keeps by default.
-KEEPS_KIB = int(4 * GIB * 5 // 100 * (1 + planner.SLACK_SHARE))
+HEADROOM_KIB = make_policy().headroom_kib(4 * GIB)
+KEEPS_KIB = int(HEADROOM_KIB * (1 + planner.SLACK_SHARE))
+# What a node of half its memory keeps.
+NODE_KEEPS_KIB = int(
+    make_policy().headroom_kib(2 * GIB) * (1 + planner.SLACK_SHARE)
+)
 
 
 def make(
@@ -56,6 +63,9 @@ def make(
     bandwidth: Bandwidth = GIGABIT,
     rate: ReleaseRate = RATE,
     moment: Moment = Moment.BEFORE_TRANSFER,
+    commit: CommitLimit | None = None,
+    nodes: tuple[NodeMemory, ...] = (),
+    of_nodes: int = 1,
     **policy: Any,
 ) -> planner.Plan | Skip:
     """Plan for a guest of 4 GiB, wholly resident unless said otherwise."""
@@ -66,8 +76,10 @@ def make(
         available_kib,
         inactive_file_kib=cold_kib,
         unwritten_kib=unwritten_kib,
+        commit=commit,
+        nodes=nodes,
     )
-    guest = Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB, windows)
+    guest = Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB, windows, of_nodes)
     return planner.make(
         memory, guest, make_policy(**policy), bandwidth, rate, moment
     )
@@ -150,6 +162,73 @@ class AmountTest(base.TestCase):
             Skip(Reason.MEMORY_PRESSURE, '25% of the last ten seconds'),
             stalled(0.25),
         )
+
+    def test_a_guest_that_does_not_overcommit_keeps_room(self) -> None:
+        def strict(left_kib: int, share: float = 0.5) -> planner.Plan | Skip:
+            return make(
+                3 * GIB,
+                commit=CommitLimit(3 * GIB, 3 * GIB - left_kib, share),
+            )
+
+        plan = strict(KEEPS_KIB + 512 * MIB)
+        self.assertEqual(1 * GIB, plan.release_kib)
+        plan = strict(KEEPS_KIB + 512 * MIB, share=1.0)
+        self.assertEqual(512 * MIB, plan.release_kib)
+        # A limit that does not fall is none.
+        plan = strict(KEEPS_KIB + 512 * MIB, share=0.0)
+        self.assertEqual(3 * GIB - KEEPS_KIB, plan.release_kib)
+        skip = strict(KEEPS_KIB)
+        self.assertEqual(Reason.OVERCOMMIT_LIMIT, skip.reason)
+        self.assertEqual(
+            f'{KEEPS_KIB // MIB} MiB left of CommitLimit, headroom '
+            f'{HEADROOM_KIB // MIB} MiB',
+            skip.detail,
+        )
+
+    def test_a_guest_with_nodes_keeps_headroom_on_each_of_them(self) -> None:
+        def with_nodes(*nodes: tuple[int, int]) -> planner.Plan | Skip:
+            return make(
+                3 * GIB,
+                cold_kib=512 * MIB,
+                nodes=tuple(
+                    NodeMemory(2 * GIB, free_kib, 1 * GIB, cold_kib, 0)
+                    for free_kib, cold_kib in nodes
+                ),
+                of_nodes=2,
+            )
+
+        keeps_kib = NODE_KEEPS_KIB
+        plan = with_nodes((2 * GIB, 0), (1 * GIB, 512 * MIB))
+        self.assertEqual(1 * GIB + 512 * MIB - keeps_kib, plan.release_kib)
+        skip = with_nodes((2 * GIB, 0), (56 * MIB, 0))
+        self.assertEqual(Reason.GUEST_NUMA, skip.reason)
+        self.assertIn('node 1 has 56 MiB to spare, headroom', skip.detail)
+
+    def test_a_guest_that_does_not_report_its_nodes(self) -> None:
+        skip = make(3 * GIB, of_nodes=2)
+        self.assertEqual(
+            Skip(Reason.GUEST_NUMA, 'agent reported 0 of 2'), skip
+        )
+
+    def test_what_a_node_can_spare_is_what_the_option_says(self) -> None:
+        for reclaim, spare_kib in (
+            ('free', 1 * GIB),
+            ('cold', 1 * GIB + 200 * MIB),
+            ('available', 1 * GIB + 600 * MIB),
+        ):
+            plan = make(
+                3 * GIB,
+                available_kib=3 * GIB,
+                reclaim=reclaim,
+                nodes=(
+                    NodeMemory(2 * GIB, 1 * GIB, 700 * MIB, 300 * MIB, 0),
+                    NodeMemory(
+                        2 * GIB, 1 * GIB, 700 * MIB, 300 * MIB, 100 * MIB
+                    ),
+                ),
+                of_nodes=2,
+            )
+            self.assertEqual(spare_kib - NODE_KEEPS_KIB, plan.release_kib)
 
     def test_just_the_headroom_free_is_skipped(self) -> None:
         self.assertEqual(Reason.NOTHING_FREE, make(KEEPS_KIB).reason)
