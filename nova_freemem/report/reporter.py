@@ -28,6 +28,7 @@ from nova_freemem.release.requests import Request
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.restore.schedule import RestoreResult
+from nova_freemem.virt import guest as guests
 
 LOG = logging.getLogger(__name__)
 
@@ -91,6 +92,18 @@ class GuestReporter:
             'again; to restore it by hand run "nova-freemem restore '
             '%(uuid)s" on this host.',
             {'error': error, 'uuid': self._uuid},
+            **self._about,
+        )
+
+    def restore_waits(self, situation: guests.Situation) -> None:
+        """Report that memory is restored later, as nothing can be done now.
+
+        :param situation: what the guest is in
+        """
+        LOG.warning(
+            'Restoring memory of the guest waits: the guest is %(situation)s. '
+            'nova-compute restores it once that has ended.',
+            {'situation': situation.value},
             **self._about,
         )
 

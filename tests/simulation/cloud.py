@@ -88,6 +88,9 @@ class Reporter:
     def restore_failed(self, error: Exception) -> None:
         self.errors.append(error)
 
+    def restore_waits(self, situation: Any) -> None:
+        pass
+
     def error(self, doing: str, error: Exception) -> None:
         self.errors.append(error)
 

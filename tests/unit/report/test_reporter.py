@@ -26,6 +26,7 @@ from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore.restoration import RestoreResult
+from nova_freemem.virt import guest as guests
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
@@ -148,6 +149,16 @@ class ReportTest(base.TestCase):
         self.reporter.restored(RestoreResult(4 * GIB, 1 * GIB, 2 * GIB, 10))
         (line,) = self.log_lines('WARNING')
         self.assertIn('2097152 of 4194304 KiB after 10 s', line)
+
+    def test_a_guest_that_is_paused_is_one_to_wait_for(self) -> None:
+        self.reporter.restore_waits(guests.Situation.PAUSED)
+        self.assertEqual(
+            [
+                'WARNING Restoring memory of the guest waits: the guest is '
+                'paused. nova-compute restores it once that has ended.'
+            ],
+            self.log_lines('WARNING'),
+        )
 
     def test_memory_that_is_not_restored_comes_with_the_command(
         self,
