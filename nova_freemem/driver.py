@@ -496,7 +496,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             LOG.info('nova_freemem follows its changed options: %s.', changes)
 
     def _reporter(self, context: Any, instance: Any) -> reporters.Reporter:
-        return reporters.Reporter(context, instance, CONF.host, self._events)
+        return reporters.Reporter(
+            events.Events(context, instance, CONF.host, self._events)
+        )
 
     def _guest(self, instance: Any) -> guests.Guest:
         return guests.Guest(self._host.get_guest(instance)._domain)

@@ -474,11 +474,8 @@ class SourceMigration(shutdown.Step):
                 end = self._watch.hold(now.plan, requests)
                 if end is EndReason.PRESSURE:
                     self._back_off()
-                    self._reporter.pressure_during_transfer(now.plan)
-                elif end is EndReason.POST_COPY:
-                    self._reporter.restored_for_post_copy(now.plan)
-                elif end is EndReason.SHUTDOWN:
-                    self._reporter.shutdown_during_transfer(now.plan)
+                if end.restores:
+                    self._reporter.restored_during_transfer(now.plan, end)
             if end is EndReason.POST_COPY:
                 self._watch.until_restored(
                     state.plan, POST_COPY_RESTORE_SECONDS

@@ -64,13 +64,7 @@ class Reporter:
     def released(self, plan: Any, release: Any) -> None:
         self.ends.append(release.end)
 
-    def pressure_during_transfer(self, plan: Any) -> None:
-        pass
-
-    def shutdown_during_transfer(self, plan: Any) -> None:
-        pass
-
-    def restored_for_post_copy(self, plan: Any) -> None:
+    def restored_during_transfer(self, plan: Any, end: EndReason) -> None:
         pass
 
     def request_too_late(self, request: Any) -> None:

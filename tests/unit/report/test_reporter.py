@@ -45,10 +45,12 @@ class ReportTest(base.TestCase):
         clock = fakes.FakeClock()
         self.patch_autospec(threading, 'Thread', side_effect=clock.thread)
         self.reporter = reporters.Reporter(
-            context.RequestContext(is_admin=False),
-            objects.Instance(uuid=UUID),
-            'host1',
-            event_queue.EventQueue(clock),
+            events.Events(
+                context.RequestContext(is_admin=False),
+                objects.Instance(uuid=UUID),
+                'host1',
+                event_queue.EventQueue(clock),
+            )
         )
         self.plan = fakes.make_plan(
             expected_saving_kib=2 * GIB, expected_saving_seconds=17.25
@@ -101,11 +103,11 @@ class ReportTest(base.TestCase):
         )
 
     def test_one_line_about_a_shutdown_during_the_transfer(self) -> None:
-        self.reporter.shutdown_during_transfer(self.plan)
+        self.reporter.restored_during_transfer(self.plan, EndReason.SHUTDOWN)
         self.assertEqual(
             [
-                'INFO nova-compute is stopping during the transfer: all 4096 '
-                'MiB of the guest are restored.'
+                'INFO All 4096 MiB of the guest are restored during the '
+                'transfer: nova-compute is stopping.'
             ],
             self.log.output.splitlines(),
         )
@@ -181,7 +183,7 @@ class ReportTest(base.TestCase):
         self.assertIn(f'"nova-freemem repair {UUID}"', line)
 
     def test_pressure_during_the_transfer_is_a_warning(self) -> None:
-        self.reporter.pressure_during_transfer(self.plan)
+        self.reporter.restored_during_transfer(self.plan, EndReason.PRESSURE)
         (line,) = self.log_lines('WARNING')
         self.assertIn('came under memory pressure', line)
         self.assertIn('all 4096 MiB', line)
