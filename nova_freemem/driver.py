@@ -53,6 +53,10 @@ LOG = logging.getLogger(__name__)
 # one that has landed, and is to leave again, to get its memory.
 LOCK_WAIT_SECONDS = 5.0
 
+# One transfer keeps one of libvirtd's workers, of which there are twenty
+# (max_workers), until it ends: no more of them proceed at a time.
+MOST_MIGRATIONS = 20
+
 
 class FreememLibvirtDriver(driver.LibvirtDriver):
     """Releases memory before a guest leaves, restores it where it lands.
@@ -87,14 +91,20 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             ),
             self._clock,
         )
+
         # Not Nova's own connection: a few guests whose QEMU does not answer
-        # would keep all others, and Nova, from libvirtd.
-        connections = hosts.Connections(
-            lambda: self._host._connect(self._host._uri, False),
-            spare=engine.policy.restore_workers,
+        # would keep all others, and Nova, from libvirtd. Nova registers its
+        # events on its own alone.
+        def connect() -> Any:
+            return self._host._connect(self._host._uri, False)
+
+        self._connections = hosts.Connections(
+            connect, spare=1, most=MOST_MIGRATIONS
         )
         self._reconciler = reconciler.Reconciler(
-            connections.host,
+            hosts.Connections(
+                connect, spare=engine.policy.restore_workers
+            ).host,
             locks.Locks(self._clock),
             self._clock,
             engine.policy.reconcile_interval_seconds,
@@ -151,16 +161,17 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         """
         reporter = self._reporter(context, instance)
         handover = handovers.Handover(
-            functools.partial(self._outgoing_migration, instance),
-            self._permits_post_copy(migrate_data),
-            reporter,
-            self._clock,
+            self._permits_post_copy(migrate_data), reporter, self._clock
         )
         self._handovers[instance.uuid] = handover
         try:
-            with self._held(instance.uuid) as hold:
+            with (
+                self._held(instance.uuid) as hold,
+                self._own_guest(reporter, instance) as guest,
+            ):
                 migration = self._source_migration(
                     reporter,
+                    guest,
                     instance,
                     dest,
                     migrate_data,
@@ -170,8 +181,11 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 recover = recover_method
                 if migration is not None:
                     recover = _restoring_first(migration, recover_method)
+                outgoing = functools.partial(
+                    self._outgoing_migration, guest, instance
+                )
                 with self._prepared(
-                    instance, dest, migration, handover
+                    instance, dest, migration, handover, outgoing
                 ) as is_cancelled:
                     if is_cancelled:
                         recover_method(
@@ -318,11 +332,13 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         dest: str,
         migration: source.SourceMigration | None,
         handover: handovers.Handover,
+        outgoing: Callable[[], guests.Outgoing],
     ) -> Iterator[bool]:
         """Have done for a guest what is done before and beside its transfer.
 
         :param migration: our part in it, None for none
         :param handover: what is requested of it
+        :param outgoing: returns how far the transfer is
         :returns: whether it is cancelled and Nova has nothing to transfer,
                   as a context manager, for the transfer
         """
@@ -330,7 +346,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             if handover.requests.latest is Request.ABORT:
                 yield True
                 return
-            with handover.during_transfer():
+            with handover.during_transfer(outgoing):
                 yield False
             return
         with self._under_way(instance.uuid, migration):
@@ -340,7 +356,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 return
             with (
                 migration.transfer(dest, state),
-                handover.during_transfer(),
+                handover.during_transfer(outgoing),
             ):
                 yield False
 
@@ -384,21 +400,47 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         except Exception:
             return False  # Nova will say what it lacks.
 
-    def _outgoing_migration(self, instance: Any) -> guests.Outgoing:
+    @contextlib.contextmanager
+    def _own_guest(
+        self, reporter: reporters.Reporter, instance: Any
+    ) -> Iterator[guests.Guest | None]:
+        """Lend a migration a connection of its own, and find the guest on it.
+
+        Where there is none to be had, nothing is released: memory is restored
+        over connections that are opened in the same way.
+
+        :returns: the guest, as a context manager; None where that failed
+        """
+        with contextlib.ExitStack() as lent:
+            try:
+                host = lent.enter_context(self._connections.host())
+                guest = host.guest(instance.uuid)
+            except Exception as error:
+                reporter.error('Looking up the guest', error)
+                guest = None
+            yield guest
+
+    def _outgoing_migration(
+        self, guest: guests.Guest | None, instance: Any
+    ) -> guests.Outgoing:
+        """Return how far the transfer is, by Nova's connection if need be."""
         try:
-            return self._guest(instance).outgoing_migration()
+            return (guest or self._guest(instance)).outgoing_migration()
         except Exception:
             return guests.Outgoing.NONE  # It has left, or Nova will see.
 
     def _source_migration(
         self,
         reporter: reporters.Reporter,
+        guest: guests.Guest | None,
         instance: Any,
         dest: str,
         migrate_data: Any,
         hold: reconciler.Hold | None,
         requests: Requests,
     ) -> source.SourceMigration | None:
+        if guest is None:
+            return None
         if hold is None:
             reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
             return None
@@ -408,7 +450,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         engine = self._engine  # one policy for the whole migration
         try:
             return source.SourceMigration(
-                self._guest(instance),
+                guest,
                 engine,
                 reporter,
                 CONF.host,
@@ -455,7 +497,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             LOG.info('nova_freemem follows its changed options: %s.', changes)
 
     def _reporter(self, context: Any, instance: Any) -> reporters.Reporter:
-        return reporters.Reporter(context, instance, CONF.host, self._events)
+        return reporters.Reporter(
+            events.Events(context, instance, CONF.host, self._events)
+        )
 
     def _guest(self, instance: Any) -> guests.Guest:
         return guests.Guest(self._host.get_guest(instance)._domain)

@@ -44,7 +44,16 @@ class NovaDiffers(FreememError):
 class LibvirtError(FreememError):
     """libvirt failed a call for a reason that has no class of its own."""
 
-    message = 'libvirt could not {doing}: {error} (error {code})'
+    message = 'libvirt could not {doing}: {error}{number}'
+
+    def __init__(self, *, code: int | None = None, **details: object) -> None:
+        """Initialize the error.
+
+        :param code: libvirt's number of the error, None where it has none
+        :param details: ``doing`` and ``error``
+        """
+        number = '' if code is None else f' (error {code})'
+        super().__init__(number=number, code=code, **details)
 
 
 class DomainGone(LibvirtError):
@@ -53,6 +62,15 @@ class DomainGone(LibvirtError):
 
 class DomainBusy(LibvirtError):
     """Another job, such as a migration, holds the domain."""
+
+
+class AnotherJob(DomainBusy):
+    """Another job was seen to hold the domain; libvirt was not called."""
+
+    message = (
+        'a snapshot, for example, or a call that QEMU does not answer, which '
+        'libvirt would wait for'
+    )
 
 
 class OperationInvalid(LibvirtError):

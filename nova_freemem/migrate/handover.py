@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import functools
 
 from nova_freemem import clock as clocks
 from nova_freemem.migrate import transfer
@@ -69,20 +70,17 @@ class Handover:
 
     def __init__(
         self,
-        outgoing: Callable[[], Outgoing],
         post_copy: bool,
         reporter: reporters.Reporter,
         clock: clocks.Clock,
     ) -> None:
         """Initialize the handover, with nothing requested.
 
-        :param outgoing: returns how far the transfer is; raises nothing
         :param post_copy: whether forcing it switches to post-copy
         :param reporter: reports what could not be handed over
         :param clock: for waits
         """
         self.requests = Requests()
-        self._outgoing = outgoing
         self.post_copy = post_copy
         self._reporter = reporter
         self._clock = clock
@@ -101,9 +99,16 @@ class Handover:
             action()
 
     @contextlib.contextmanager
-    def during_transfer(self) -> Iterator[None]:
-        """Hand over, while Nova transfers the guest, what is held."""
-        watch = transfer.TransferWatch([self._hand_over])
+    def during_transfer(
+        self, outgoing: Callable[[], Outgoing]
+    ) -> Iterator[None]:
+        """Hand over, while Nova transfers the guest, what is held.
+
+        :param outgoing: returns how far the transfer is; raises nothing
+        """
+        watch = transfer.TransferWatch(
+            [functools.partial(self._hand_over, outgoing)]
+        )
         try:
             watch.start()
         except RuntimeError as error:
@@ -117,10 +122,10 @@ class Handover:
             if held is not None:
                 self._reporter.request_too_late(held)
 
-    def _hand_over(self, ended: Requests) -> None:
-        while not is_due(
-            self.requests.latest, self._outgoing(), self.post_copy
-        ):
+    def _hand_over(
+        self, outgoing: Callable[[], Outgoing], ended: Requests
+    ) -> None:
+        while not is_due(self.requests.latest, outgoing(), self.post_copy):
             if ended.latest is not None:
                 return
             self._clock.wait(POLL_SECONDS, until=ended.arrived)

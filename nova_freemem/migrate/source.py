@@ -678,14 +678,11 @@ class SourceMigration(shutdown.Step):
         end = self._watch.hold(plan, requests, state.deadline)
         if end is EndReason.PRESSURE:
             self._back_off()
-            self._reporter.pressure_during_transfer(plan)
-        elif end is EndReason.SHUTDOWN:
-            self._reporter.shutdown_during_transfer(plan)
-        elif end is EndReason.COPYING_DISKS:
-            self._reporter.restored_for_disks(plan)
+        if end.restores:
+            self._reporter.restored_during_transfer(plan, end)
+        if end is EndReason.COPYING_DISKS:
             return AwaitingMemory(0.0)
-        elif end is EndReason.POST_COPY:
-            self._reporter.restored_for_post_copy(plan)
+        if end is EndReason.POST_COPY:
             self._watch.until_restored(plan, POST_COPY_RESTORE_SECONDS)
         return None
 

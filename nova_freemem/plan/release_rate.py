@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import dataclasses
 
 from nova_freemem.plan.evidence import Evidence
@@ -142,13 +143,13 @@ class ReleaseRates:
         elif cache_seconds >= LEAST_SECONDS:
             self._reclaim.add(guest, cache_kib / cache_seconds, now_seconds)
         else:
-            for amount_kib, evidence in (
-                (free_kib, self._inflate),
-                (cache_kib, self._reclaim),
-            ):
-                if amount_kib >= LEAST_RELEASED_KIB:
-                    known = evidence.expected(guest, now_seconds)
-                    evidence.add(guest, max(known, at_least), now_seconds)
+            self._update(
+                guest,
+                free_kib,
+                cache_kib,
+                lambda known: max(known, at_least),
+                now_seconds,
+            )
 
     def learn_during(
         self,
@@ -182,12 +183,33 @@ class ReleaseRates:
         elif not is_known:
             times /= expected.busy_share
         # It is as fast as that; or faster than was known, if it was.
-        for amount_kib, rate, evidence in (
-            (free_kib, expected.inflate_kib_per_second, self._inflate),
-            (cache_kib, expected.reclaim_kib_per_second, self._reclaim),
+        self._update(
+            guest,
+            free_kib,
+            cache_kib,
+            lambda known: known * times,
+            now_seconds,
+        )
+
+    def _update(
+        self,
+        guest: str,
+        free_kib: float,
+        cache_kib: float,
+        seen: Callable[[float], float],
+        now_seconds: float,
+    ) -> None:
+        """Learn the rates of what was released, if it was not too little.
+
+        :param seen: returns the rate that was seen, given the one known
+        """
+        for amount_kib, evidence in (
+            (free_kib, self._inflate),
+            (cache_kib, self._reclaim),
         ):
             if amount_kib >= LEAST_RELEASED_KIB:
-                evidence.add(guest, rate * times, now_seconds)
+                known = evidence.expected(guest, now_seconds)
+                evidence.add(guest, seen(known), now_seconds)
 
     def note_trial(self, guest: str, now_seconds: float) -> None:
         """Note that it is seen how fast a guest releases.

@@ -40,7 +40,11 @@ def skip_event(skip: Skip) -> str:
 
 
 class Events:
-    """Records events of one instance."""
+    """Records events of one instance.
+
+    :ivar context: of Nova's request
+    :ivar instance: Nova's
+    """
 
     def __init__(
         self,
@@ -56,8 +60,8 @@ class Events:
         :param host: this host's name
         :param queue: tells Nova of them
         """
-        self._context = context
-        self._instance = instance
+        self.context = context
+        self.instance = instance
         self._host = host
         self._queue = queue
 
@@ -71,8 +75,8 @@ class Events:
         :param name: the event's name
         """
         event = Event(
-            self._context,
-            self._instance.uuid,
+            self.context,
+            self.instance.uuid,
             name,
             self._host,
             _time(self._queue.clock),

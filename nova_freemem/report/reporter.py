@@ -23,11 +23,12 @@ from nova_freemem import exceptions
 from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Release
 from nova_freemem.release.requests import Request
-from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.restore.schedule import RestoreResult
+from nova_freemem.virt import guest as guests
 
 LOG = logging.getLogger(__name__)
 
@@ -94,6 +95,18 @@ class GuestReporter:
             **self._about,
         )
 
+    def restore_waits(self, situation: guests.Situation) -> None:
+        """Report that memory is restored later, as nothing can be done now.
+
+        :param situation: what the guest is in
+        """
+        LOG.warning(
+            'Restoring memory of the guest waits: the guest is %(situation)s. '
+            'nova-compute restores it once that has ended.',
+            {'situation': situation.value},
+            **self._about,
+        )
+
     def restore_stuck(self, seconds: float) -> None:
         """Report that restoring memory does not proceed.
 
@@ -125,25 +138,16 @@ class GuestReporter:
 class Reporter(GuestReporter):
     """Reports on one instance's migration on one host."""
 
-    def __init__(
-        self,
-        context: Any,
-        instance: Any,
-        host: str,
-        queue: event_queue.EventQueue,
-    ) -> None:
+    def __init__(self, events: events.Events) -> None:
         """Initialize the reporter of an instance.
 
-        :param context: of Nova's request
-        :param instance: Nova's
-        :param host: this host's name
-        :param queue: tells Nova of the events
+        :param events: the instance's, in Nova's request
         """
-        super().__init__(instance.uuid)
+        super().__init__(events.instance.uuid)
         # Whichever thread restores the guest, the log shows the request.
-        self._about['context'] = context
-        self._instance = instance
-        self._events = events.Events(context, instance, host, queue)
+        self._about['context'] = events.context
+        self._instance = events.instance
+        self._events = events
 
     def event(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Show a step in the events of the server; wait for no message bus.
@@ -211,53 +215,27 @@ class Reporter(GuestReporter):
             instance=self._instance,
         )
 
-    def pressure_during_transfer(self, plan: Plan) -> None:
+    def restored_during_transfer(self, plan: Plan, end: EndReason) -> None:
         """Report that all memory was restored while it was transferred.
 
         :param plan: what had been released
+        :param end: why
         """
-        LOG.warning(
-            'The guest came under memory pressure during the transfer: all '
-            '%(original)d MiB are restored. Its next live migrations from '
-            "this host skip memory release for a while (see 'backing_off' in "
-            'the operations guide).',
-            {'original': plan.original_kib // KIB_PER_MIB},
-            instance=self._instance,
-        )
-
-    def restored_for_post_copy(self, plan: Plan) -> None:
-        """Report that all memory is restored before post-copy begins.
-
-        :param plan: what had been released
-        """
+        original_mib = plan.original_kib // KIB_PER_MIB
+        if end is EndReason.PRESSURE:
+            LOG.warning(
+                'The guest came under memory pressure during the transfer: '
+                'all %(original)d MiB are restored. Its next live migrations '
+                'from this host skip memory release for a while (see '
+                "'backing_off' in the operations guide).",
+                {'original': original_mib},
+                instance=self._instance,
+            )
+            return
         LOG.info(
-            'Post-copy begins: all %(original)d MiB of the guest are restored '
-            'before, because its memory cannot be changed in post-copy.',
-            {'original': plan.original_kib // KIB_PER_MIB},
-            instance=self._instance,
-        )
-
-    def restored_for_disks(self, plan: Plan) -> None:
-        """Report that all memory was restored until memory is sent.
-
-        :param plan: what had been released
-        """
-        LOG.info(
-            'The disks are still being copied: all %(original)d MiB of the '
-            'guest are restored until its memory is sent.',
-            {'original': plan.original_kib // KIB_PER_MIB},
-            instance=self._instance,
-        )
-
-    def shutdown_during_transfer(self, plan: Plan) -> None:
-        """Report that all memory was restored as nobody watches it any more.
-
-        :param plan: what had been released
-        """
-        LOG.info(
-            'nova-compute is stopping during the transfer: all %(original)d '
-            'MiB of the guest are restored.',
-            {'original': plan.original_kib // KIB_PER_MIB},
+            'All %(original)d MiB of the guest are restored during the '
+            'transfer: %(end)s.',
+            {'original': original_mib, 'end': end.value},
             instance=self._instance,
         )
 

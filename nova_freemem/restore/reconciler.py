@@ -43,6 +43,7 @@ from nova_freemem.restore import restoration as restorations
 from nova_freemem.restore import schedule
 from nova_freemem.restore.schedule import Action
 from nova_freemem.restore.schedule import State
+from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 
 LOG = logging.getLogger(__name__)
@@ -617,14 +618,9 @@ class Reconciler:
             client.begin()
         late = self._late(clients)
         if seen.result is None:
-            if late:
-                reporter.restore_failed(
-                    exceptions.DomainBusy(
-                        doing='restore memory',
-                        error=f'the guest is {seen.situation.value}',
-                        code='none',
-                    )
-                )
+            # One that runs has just begun to get its memory.
+            if late and seen.situation is not guests.Situation.RUNNING:
+                reporter.restore_waits(seen.situation)
         elif step.following is None or late or step.action is Action.REPORT:
             reporter.restored(seen.result)
         if step.following is None:

@@ -92,5 +92,5 @@ def understood(doing: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise exceptions.LibvirtError(
-            doing=doing, error=validation.quoted(error), code='none'
+            doing=doing, error=validation.quoted(error)
         ) from None

@@ -147,14 +147,10 @@ class Guest:
         A job that libvirt does not show as one, such as a call to a QEMU that
         does not answer, is seen here once it has lasted for a second.
 
-        :raises DomainBusy: another job holds the domain
+        :raises AnotherJob: another job holds the domain
         """
         if self.situation() is Situation.HAS_JOB:
-            raise exceptions.DomainBusy(
-                doing='change the domain',
-                error='another job holds it',
-                code='none',
-            )
+            raise exceptions.AnotherJob()
 
     def _is_occupied(self) -> bool:
         """Return whether a request to QEMU's monitor is not answered.
@@ -391,7 +387,7 @@ class Guest:
                 )
         except UnicodeDecodeError:
             raise exceptions.AgentUnresponsive(
-                doing=doing, error='the answer is not UTF-8', code='none'
+                doing=doing, error='the answer is not UTF-8'
             ) from None
 
     def read_metadata(self) -> str | None:

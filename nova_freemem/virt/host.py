@@ -92,16 +92,25 @@ class Connections:
     its connection, and others get another one.
     """
 
-    def __init__(self, connect: Callable[[], Any], spare: int) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        spare: int,
+        most: int | None = None,
+    ) -> None:
         """Initialize it with no connection.
 
         :param connect: returns a new ``libvirt.virConnect``, or Nova's proxy
                         of one
         :param spare: how many connections are kept open that nobody uses
+        :param most: how many are lent at a time; None where the users are
+                     bounded
         """
         self._connect = connect
         self._spare = spare
+        self._most = most
         self._lock = threading.Lock()
+        self._lent = 0
         self._idle: list[Any] = []
 
     @contextlib.contextmanager
@@ -109,15 +118,31 @@ class Connections:
         """Lend a connection that is alive.
 
         :returns: the host, over this connection, as a context manager
-        :raises LibvirtError: the connection failed
+        :raises LibvirtError: the connection failed, or all are lent
         """
-        connection = self._take()
+        with self._counted():
+            connection = self._take()
+            try:
+                yield Host(lambda: connection)
+            finally:
+                with self._lock:
+                    if len(self._idle) < self._spare:
+                        self._idle.append(connection)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            if self._lent == self._most:
+                raise exceptions.LibvirtError(
+                    doing='connect',
+                    error=f'all {self._most} connections are in use',
+                )
+            self._lent += 1
         try:
-            yield Host(lambda: connection)
+            yield
         finally:
             with self._lock:
-                if len(self._idle) < self._spare:
-                    self._idle.append(connection)
+                self._lent -= 1
 
     def _take(self) -> Any:
         while True:

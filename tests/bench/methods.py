@@ -162,10 +162,12 @@ class Reporter(reporters.Reporter):
 
     def __init__(self) -> None:
         super().__init__(
-            None,
-            types.SimpleNamespace(uuid='bench'),
-            'bench',
-            event_queue.EventQueue(clocks.Clock()),
+            events.Events(
+                None,
+                types.SimpleNamespace(uuid='bench'),
+                'bench',
+                event_queue.EventQueue(clocks.Clock()),
+            )
         )
 
     @contextlib.contextmanager

@@ -192,6 +192,16 @@ _ALL = (
     Kind('shelve', 'server shelved', **_OF_SERVER),
     Kind('snapshot', 'snapshot of the server', end=End.ANY),
     Kind('evacuate', 'server evacuated', **_OF_SERVER),
+    Kind(
+        'compute-stopped-source',
+        'nova-compute stopped by SIGTERM, source',
+        end=End.ANY,
+    ),
+    Kind(
+        'compute-stopped-destination',
+        'nova-compute stopped by SIGTERM, destination',
+        end=End.ANY,
+    ),
     # With three other guests.
     Kind(
         'others-qemu-source',

@@ -52,9 +52,10 @@ from tests.lab.observation import Since
 from tests.lab.observation import View
 
 _FREED_MIB, _FREED_OF_OTHERS_MIB = 400, 170
-# What is outstanding outside a migration.
-_OUTSTANDING_KIB = 300 * 1024
-_BALLOON_SECONDS = 5
+# What is outstanding outside a migration; and what will do on a machine whose
+# guests do not release it before the computes look at them again.
+_OUTSTANDING_KIB, _LEAST_KIB = 300 * 1024, 50 * 1024
+_BALLOON_SECONDS = stages.RECONCILE_SECONDS / 2
 _PHASE_SECONDS = 90
 _SETTLED_SECONDS = 60
 _LOOK_SECONDS = 0.25
@@ -259,12 +260,21 @@ class _Run:
         """
         if not all(self._stage.cloud.plugins.values()):
             return
-        source = self._stage.destination.name
+
+        def take() -> None:
+            outstanding.take(
+                self._stage.here(),
+                self._stage.destination.name,
+                _OUTSTANDING_KIB,
+                _LEAST_KIB,
+                _BALLOON_SECONDS,
+            )
+
         try:
-            outstanding.take(self._stage.here(), source, _OUTSTANDING_KIB)
+            take()
         except steps.LabError:  # It is restored already: the interval is up.
             watch.wait_for(self._whole_if(), WHOLE_SECONDS)
-            outstanding.take(self._stage.here(), source, _OUTSTANDING_KIB)
+            take()
         watch.wait_for(
             lambda view: bool(view.source.journal_entry), _BALLOON_SECONDS
         )

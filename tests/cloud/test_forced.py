@@ -65,7 +65,10 @@ class MigrationForcedIntoPostCopy(base.CloudTestCase):
         log = '\n'.join(self.log_of(self.source, self.server))
         released, restored, switched = (
             log.find('(the migration was forced to complete)'),
-            log.find('Post-copy begins: all 1536 MiB'),
+            log.find(
+                'All 1536 MiB of the guest are restored during the '
+                'transfer: post-copy begins'
+            ),
             log.find('Switching to post-copy migration mode'),
         )
         self.assertTrue(0 < released < restored < switched, log)

@@ -17,10 +17,8 @@ what it does before 34.
 """
 
 import functools
-import time
 
 import libvirt
-import psutil
 
 from tests.cloud import base
 from tests.lab import compute
@@ -37,7 +35,6 @@ _MEMORY_MIB = 2048
 _KIB_PER_MIB = 1024
 # Nova's own twenty, and a busy machine.
 _LONGEST_SECONDS = 90
-_AGAIN_SECONDS = 5
 
 
 class SignalDuringMigration(base.CloudTestCase):
@@ -86,24 +83,9 @@ class SignalDuringMigration(base.CloudTestCase):
 
     def _stop(self, host: lab_host.Host) -> None:
         """Send SIGTERM to nova-compute, and wait until it has ended."""
-        process = psutil.Process(self._compute(host).daemon.pid or 0)
-        again_at = 0.0
-
-        def has_ended() -> bool:
-            nonlocal again_at
-            try:
-                if process.status() == psutil.STATUS_ZOMBIE:
-                    return True
-                # One was seen to go unnoticed by Python. Nova ignores others
-                # once it is stopping.
-                if time.monotonic() >= again_at:
-                    process.terminate()
-                    again_at = time.monotonic() + _AGAIN_SECONDS
-            except psutil.NoSuchProcess:
-                return True
-            return False
-
-        self.wait_until('the end of nova-compute', has_ended, _LONGEST_SECONDS)
+        stopped = self._compute(host)
+        stopped.terminate()
+        stopped.wait_ended(_LONGEST_SECONDS)
 
     def test_transfer_goes_on_with_a_guest_that_has_its_memory(self) -> None:
         self.cloud.begin_migration(self.server)

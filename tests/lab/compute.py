@@ -13,11 +13,13 @@
 """nova-compute on one of the hosts, with the plugin or without."""
 
 from collections.abc import Mapping
+import contextlib
 import datetime
 import functools
 import os
 import pathlib
 import signal
+import time
 
 from openstack import connection
 import psutil
@@ -49,6 +51,9 @@ instances_path = /var/lib/libvirt/instances
 [workarounds]
 disable_deep_image_inspection = true
 """
+
+# After so long without an end SIGTERM is sent again.
+_AGAIN_SECONDS = 5
 
 # Each of these uses sudo unless configured otherwise; the lab is root.
 _PRIVILEGED_SECTIONS = (
@@ -196,6 +201,31 @@ class Compute:
         if self.daemon.alive:
             with steps.step(f'stop nova-compute on {self.host.name}'):
                 self.daemon.stop()
+
+    def terminate(self) -> None:
+        """Send it SIGTERM, as a service manager does, and do not wait."""
+        pid = self.daemon.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def wait_ended(self, seconds: float) -> None:
+        """Wait until it has ended after SIGTERM.
+
+        :raises TimeoutError: it has not.
+        """
+        again_at = time.monotonic() + _AGAIN_SECONDS
+
+        def has_ended() -> bool:
+            nonlocal again_at
+            # One was seen to go unnoticed by Python. Nova ignores others
+            # once it is stopping.
+            if time.monotonic() >= again_at:
+                self.terminate()
+                again_at = time.monotonic() + _AGAIN_SECONDS
+            return not self.daemon.alive
+
+        steps.wait_for(has_ended, 'the end of nova-compute', seconds)
 
     def _is_ready(self, cloud: connection.Connection) -> bool:
         """Whether Nova, its scheduler and placement know of this process.

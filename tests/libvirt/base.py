@@ -18,6 +18,10 @@ import functools
 from typing import ClassVar
 import unittest
 
+from oslo_config import cfg
+
+from nova_freemem import conf as freemem_conf
+from nova_freemem.migrate import engine as engines
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
 from tests.lab import guest as lab_guest
@@ -81,6 +85,16 @@ class RoomTestCase(unittest.TestCase):
             steps.wait_for(probe, what, seconds, every_seconds=0.1)
         except TimeoutError as late:
             self.fail(str(late))
+
+
+def host_engine() -> engines.Engine:
+    """Make the engine of a host that releases before the transfer."""
+    conf = cfg.ConfigOpts()
+    freemem_conf.register_opts(conf)
+    conf([])
+    conf.set_override('enabled', True, freemem_conf.GROUP)
+    conf.set_override('mode', 'before', freemem_conf.GROUP)
+    return engines.Engine.from_conf(conf, '198.18.77.11')
 
 
 def entry(original_kib: int) -> journal.JournalEntry:

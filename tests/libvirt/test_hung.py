@@ -19,8 +19,13 @@ import signal
 import subprocess
 import sys
 import threading
+from unittest import mock
+
+import libvirt
 
 from nova_freemem import clock as clocks
+from nova_freemem.migrate import source
+from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
@@ -72,8 +77,8 @@ def workers() -> list[threading.Thread]:
     ]
 
 
-class HungTest(base.RoomTestCase):
-    """Six guests whose QEMU is stopped, and one that misses its memory."""
+class HungTestCase(base.RoomTestCase):
+    """Six guests whose QEMU is to be stopped, and one that answers."""
 
     specs = (virt.GuestSpec(GUEST, MEMORY_MIB),)
 
@@ -86,11 +91,18 @@ class HungTest(base.RoomTestCase):
         for name in HUNG:
             domain = virt.boot(self.host, virt.GuestSpec(name, HUNG_MIB, 1))
             self.addCleanup(virt.remove, domain)
-            journal.write(self.domain(name), base.entry(HUNG_MIB << 10))
+
+    def stop_all(self) -> None:
+        """Stop their QEMU, until :meth:`continue_all`."""
         self.pids = [self.pid(name) for name in HUNG]
         for pid in self.pids:
             os.kill(pid, signal.SIGSTOP)
             self.addCleanup(os.kill, pid, signal.SIGCONT)
+
+    def continue_all(self) -> None:
+        """Have them answer again."""
+        for pid in self.pids:
+            os.kill(pid, signal.SIGCONT)
 
     def pid(self, name: str) -> int:
         """Find the QEMU of a guest."""
@@ -101,6 +113,26 @@ class HungTest(base.RoomTestCase):
             )
         )
         return process.pid
+
+    def assert_nova_is_answered(self) -> None:
+        """Nova's own connection, which has been there all the time."""
+        with futures.ThreadPoolExecutor() as pool:
+            for call in (
+                self.nova.getLibVersion,
+                self.nova.listAllDomains,
+                self.nova.lookupByName(GUEST).memoryStats,
+            ):
+                pool.submit(call).result(5)
+
+
+class RestoreTest(HungTestCase):
+    """The guest that answers misses its memory."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for name in HUNG:
+            journal.write(self.domain(name), base.entry(HUNG_MIB << 10))
+        self.stop_all()
 
     def shrink(self) -> None:
         """Have memory of the guest that answers outstanding."""
@@ -127,16 +159,6 @@ class HungTest(base.RoomTestCase):
         """Return whether a guest has an entry."""
         return self.domain(name).read_metadata() is not None
 
-    def assert_nova_is_answered(self) -> None:
-        """Nova's own connection, which has been there all the time."""
-        with futures.ThreadPoolExecutor() as pool:
-            for call in (
-                self.nova.getLibVersion,
-                self.nova.listAllDomains,
-                self.nova.lookupByName(GUEST).memoryStats,
-            ):
-                pool.submit(call).result(5)
-
     def test_nobody_waits_for_them(self) -> None:
         self.shrink()
         with subprocess.Popen(
@@ -156,11 +178,56 @@ class HungTest(base.RoomTestCase):
         self.assert_whole_within_an_interval()
         self.assert_nova_is_answered()
         self.wait_until('no worker is left', lambda: not workers())
-        for name, pid in zip(HUNG, self.pids, strict=True):
+        for name in HUNG:
             self.assertTrue(self.is_outstanding(name))
-            os.kill(pid, signal.SIGCONT)
+        self.continue_all()
         self.wait_until(
             'those that answer again have theirs',
             lambda: not any(self.is_outstanding(name) for name in HUNG),
             INTERVAL_SECONDS,
         )
+
+
+class LeaveTest(HungTestCase):
+    """They are to leave, and it is to be decided what they release."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.connections = hosts.Connections(
+            self.host.libvirt, spare=1, most=len(HUNG)
+        )
+
+    def decide(self, name: str) -> source.State:
+        """Prepare a migration, as nova-compute's driver does."""
+        with self.connections.host() as host:
+            migration = source.SourceMigration(
+                host.guest(self.nova.lookupByName(name).UUIDString()),
+                base.host_engine(),
+                mock.create_autospec(reporters.Reporter, instance=True),
+                self.host.name,
+                'the migration',
+                None,
+                clocks.Clock(),
+                lambda _known: True,
+            )
+            return migration.prepare('freemem-host2')
+
+    def is_occupied(self, name: str) -> bool:
+        """Return whether libvirt waits for an answer of a guest's QEMU."""
+        _, handle = virt.find(name)
+        return handle.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED
+
+    def test_nobody_waits_for_their_migrations(self) -> None:
+        self.stop_all()
+        with futures.ThreadPoolExecutor(len(HUNG)) as pool:
+            decisions = [pool.submit(self.decide, name) for name in HUNG]
+            try:
+                self.wait_until(
+                    'each of them is being asked',
+                    lambda: all(self.is_occupied(name) for name in HUNG),
+                )
+                self.assert_nova_is_answered()
+            finally:
+                self.continue_all()
+        for decision in decisions:
+            self.assertIsInstance(decision.result(), source.Skipped)

@@ -14,13 +14,9 @@
 
 from unittest import mock
 
-from oslo_config import cfg
-
 from nova_freemem import clock as clocks
-from nova_freemem import conf as freemem_conf
 from nova_freemem.acquire import base as acquire
 from nova_freemem.acquire.free_memory import FreeMemory
-from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import source
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
@@ -36,16 +32,6 @@ RESTRICTED = 'lab-release-restricted'
 MEMORY_MIB = 1024
 DIRTY_MIB = 600
 RESTRICTED_MIB = 512
-
-
-def host_engine() -> engines.Engine:
-    """Make the engine of a host that releases before the transfer."""
-    conf = cfg.ConfigOpts()
-    freemem_conf.register_opts(conf)
-    conf([])
-    conf.set_override('enabled', True, freemem_conf.GROUP)
-    conf.set_override('mode', 'before', freemem_conf.GROUP)
-    return engines.Engine.from_conf(conf, '198.18.77.11')
 
 
 class ReleaseTest(base.RoomTestCase):
@@ -67,7 +53,7 @@ class ReleaseTest(base.RoomTestCase):
         driver = self.domain(name).fresh_memory_stats(self.clock)
         self.assertIsNotNone(driver)
         return acquire.acquire_from(
-            host_engine().sources,
+            base.host_engine().sources,
             self.domain(name),
             memory_mib << 10,
             driver,
@@ -112,7 +98,7 @@ class ReleaseTest(base.RoomTestCase):
     def release(self) -> bool:
         migration = source.SourceMigration(
             self.domain(GUEST),
-            host_engine(),
+            base.host_engine(),
             self.reporter,
             'freemem-host1',
             '2c1f8a6e-0000-4000-8000-000000000002',

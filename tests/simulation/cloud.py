@@ -64,16 +64,7 @@ class Reporter:
     def released(self, plan: Any, release: Any) -> None:
         self.ends.append(release.end)
 
-    def pressure_during_transfer(self, plan: Any) -> None:
-        pass
-
-    def restored_for_disks(self, plan: Any) -> None:
-        pass
-
-    def shutdown_during_transfer(self, plan: Any) -> None:
-        pass
-
-    def restored_for_post_copy(self, plan: Any) -> None:
+    def restored_during_transfer(self, plan: Any, end: EndReason) -> None:
         pass
 
     def request_too_late(self, request: Any) -> None:
@@ -90,6 +81,9 @@ class Reporter:
 
     def restore_failed(self, error: Exception) -> None:
         self.errors.append(error)
+
+    def restore_waits(self, situation: Any) -> None:
+        pass
 
     def error(self, doing: str, error: Exception) -> None:
         self.errors.append(error)

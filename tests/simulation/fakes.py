@@ -336,17 +336,23 @@ class FakeHost:
 
     :ivar looks: how often all of them were looked through
     :ivar fault: raised instead of any answer
+    :ivar lent: how many have it lent
     """
 
     def __init__(self, *domains: FakeGuest) -> None:
         self.domains = {domain.uuid: domain for domain in domains}
         self.looks = 0
         self.fault: Exception | None = None
+        self.lent = 0
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[FakeHost]:
         """Lend it, as ``nova_freemem.virt.host.Connections`` does."""
-        yield self
+        self.lent += 1
+        try:
+            yield self
+        finally:
+            self.lent -= 1
 
     def name(self) -> str:
         return 'host1.example.org'

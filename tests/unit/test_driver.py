@@ -128,7 +128,9 @@ class DriverTestCase(GuestTestCase):
         )
         self.post, self.recover = mock.Mock(), mock.Mock()
 
-    def found(self, connect: Callable[[], Any], spare: int) -> mock.Mock:
+    def found(
+        self, connect: Callable[[], Any], spare: int, most: int | None = None
+    ) -> mock.Mock:
         self.connect = connect
         return mock.Mock(host=self.hypervisor.lend)
 
@@ -314,8 +316,47 @@ class LiveMigrationTest(DriverTestCase):
             self.assertEqual({}, self.driver._migrations)
             self.assertEqual({}, self.driver._handovers)
 
+    def test_a_guest_is_asked_over_a_connection_that_is_given_back(
+        self,
+    ) -> None:
+        lent: list[int] = []
+
+        def fail(*_args: Any) -> None:
+            lent.append(self.hypervisor.lent)
+            raise ZeroDivisionError
+
+        self.stock['live_migration'].side_effect = fail
+        self.assertRaises(ZeroDivisionError, self.migrate)
+        self.assertEqual([1], lent)
+        self.assertEqual(0, self.hypervisor.lent)
+        self.find_domain.assert_not_called()
+
+    def test_without_a_connection_of_its_own_nothing_is_released(
+        self,
+    ) -> None:
+        self.hypervisor.fault = fakes.libvirt_error(
+            exceptions.LibvirtError, 'all 20 connections are in use'
+        )
+
+        def transfer(*_args: Any) -> None:
+            self.guest.transferred_kib = 1
+            self.driver.live_migration_abort(self.instance)
+            self.clock.wait(1)
+            self.guest.transferred_kib = None
+
+        self.stock['live_migration'].side_effect = transfer
+        self.migrate()
+        self.assertEqual([], self.domain.called('write_metadata'))
+        (line,) = self.log_lines('ERROR')
+        self.assertIn('all 20 connections are in use', line)
+        self.assertIn('continues as Nova does it', line)
+        # How far the transfer is Nova's own connection tells then.
+        self.stock['live_migration_abort'].assert_called_once_with(
+            self.driver, self.instance
+        )
+
     def test_an_error_of_ours_leaves_the_migration_to_nova(self) -> None:
-        self.find_domain.side_effect = ZeroDivisionError
+        self.hypervisor.fault = ZeroDivisionError()
         self.migrate()
         self.stock['live_migration'].assert_called_once_with(
             self.driver,
@@ -1191,7 +1232,7 @@ class LaterNovaTest(DriverTestCase):
             )
 
     def test_so_it_does_where_nothing_of_ours_is_at_work(self) -> None:
-        self.find_domain.side_effect = ZeroDivisionError
+        self.hypervisor.fault = ZeroDivisionError()
         self.driver.live_migration(
             self.context,
             self.instance,
@@ -1227,14 +1268,20 @@ class DomainTest(base.TestCase):
         self.assertIs(mock.sentinel.handle, domain._handle)
         ours._host.get_guest.assert_called_once_with(instance)
 
-    def test_its_memory_is_restored_by_a_connection_of_its_own(self) -> None:
+    def test_all_else_is_asked_over_connections_of_its_own(self) -> None:
         self.patch_autospec(nova_driver.LibvirtDriver, '__init__')
         ours = driver.FreememLibvirtDriver(
             'api', engine=mock.Mock(policy=fakes.make_policy())
         )
         ours._host = mock.create_autospec(nova_host.Host, instance=True)
         ours._host._uri = 'qemu:///system'
-        with ours._reconciler._host() as host:
-            self.assertIs(ours._host._connect.return_value, host._connect())
-        ours._host._connect.assert_called_once_with('qemu:///system', False)
+        for lend in (ours._reconciler._host, ours._connections.host):
+            ours._host._connect.reset_mock()
+            with lend() as host:
+                self.assertIs(
+                    ours._host._connect.return_value, host._connect()
+                )
+            ours._host._connect.assert_called_once_with(
+                'qemu:///system', False
+            )
         ours._host.get_connection.assert_not_called()

@@ -36,6 +36,7 @@ MAKE: Mapping[str, Callable[[], Fault]] = {
         for side in _BOTH
         for name, make in (
             ('compute', services.ComputeKilled),
+            ('compute-stopped', services.ComputeStopped),
             ('libvirtd', services.LibvirtdRestarted),
             ('libvirtd-alone', services.LibvirtdAlone),
             ('qemu', emulators.Killed),

@@ -26,6 +26,9 @@ from tests.lab.services import settings
 
 _END_SECONDS = 45
 
+# As systemd gives a service by default.
+_STOP_SECONDS = 90
+
 
 class ComputeKilled(base.Fault):
     """nova-compute is killed, as by the kernel when memory is short.
@@ -44,6 +47,31 @@ class ComputeKilled(base.Fault):
 
     def recover(self, stage: Stage) -> None:
         """Start it again."""
+        stage.start_computes()
+
+
+class ComputeStopped(base.Fault):
+    """nova-compute is stopped by SIGTERM, as for an upgrade.
+
+    :param side: ``source`` or ``destination``.
+    """
+
+    def __init__(self, side: str) -> None:
+        super().__init__()
+        self._side = side
+
+    def inject(self, stage: Stage) -> None:
+        """Send SIGTERM, and do not wait."""
+        stage.compute(self._side).terminate()
+
+    def recover(self, stage: Stage) -> None:
+        """Start it again once it has ended; kill it if it takes too long."""
+        stopped = stage.compute(self._side)
+        try:
+            stopped.wait_ended(_STOP_SECONDS)
+        except TimeoutError:
+            self.remarks.append(f'nova-compute did not end, {self._side}')
+        processes.kill(stopped.daemon.pid_file)
         stage.start_computes()
 
 

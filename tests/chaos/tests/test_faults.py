@@ -30,6 +30,7 @@ from tests.chaos.faults import operations
 from tests.chaos.faults import services
 from tests.chaos.stage import Other
 from tests.chaos.stage import Stage
+from tests.lab import compute
 from tests.lab import room
 from tests.lab import steps
 
@@ -122,6 +123,27 @@ class FaultTest(base.TestCase):
             fault.recover(self.stage)
             self.assertEqual(is_idle, fault.remarks == [])
             self.assertEqual(is_idle, kill.mock_calls == [])
+
+    def test_nova_compute_that_is_stopped_gets_time_to_end(self) -> None:
+        kill = self.patch_autospec(services.processes, 'kill')
+        stopped = mock.create_autospec(compute.Compute, instance=True)
+        stopped.daemon = mock.sentinel
+        self.stage.compute.return_value = stopped
+        for late in (None, TimeoutError):
+            stopped.reset_mock()
+            kill.reset_mock()
+            stopped.wait_ended.side_effect = late
+            fault = services.ComputeStopped('source')
+            fault.inject(self.stage)
+            stopped.terminate.assert_called_once_with()
+            stopped.wait_ended.assert_not_called()
+            self.stage.start_computes.reset_mock()
+            stopped.wait_ended.side_effect = late
+            fault.recover(self.stage)
+            stopped.wait_ended.assert_called_once_with(90)
+            kill.assert_called_once_with(mock.sentinel.pid_file)
+            self.stage.start_computes.assert_called_once_with()
+            self.assertEqual(late is None, fault.remarks == [])
 
     def test_what_nova_refused_is_not_undone(self) -> None:
         fault = operations.Suspend()

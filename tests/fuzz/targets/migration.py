@@ -181,10 +181,12 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
         backoffs.Backoff(),
     )
     reporter = reporters.Reporter(
-        None,
-        types.SimpleNamespace(uuid=host.UUIDString()),
-        'source',
-        event_queue.EventQueue(clock),
+        events.Events(
+            None,
+            types.SimpleNamespace(uuid=host.UUIDString()),
+            'source',
+            event_queue.EventQueue(clock),
+        )
     )
     restorer = reconciler.Reconciler(
         hosts.Connections(lambda: handle.Connection(host), 1).host,

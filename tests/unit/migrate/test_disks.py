@@ -112,7 +112,7 @@ class BlockMigrationTest(migrate_base.MigrationTestCase):
                 2.2 * GIB, self.missing_kib(world), delta=100 * MIB
             )
         self.assertEqual([EndReason.TARGET_REACHED], world.ends())
-        world.reporter.pressure_during_transfer.assert_not_called()
+        world.reporter.restored_during_transfer.assert_not_called()
 
     def test_a_guest_that_needs_its_memory_by_then_is_skipped(self) -> None:
         world = self.make_waiting(
@@ -188,13 +188,14 @@ class BlockMigrationTest(migrate_base.MigrationTestCase):
             self.assertEqual(0, self.missing_kib(world))
             world.clock.wait(3500 - 131)
             self.assertEqual(0, self.missing_kib(world))
-            world.reporter.restored_for_disks.assert_called_once()
+            world.reporter.restored_during_transfer.assert_called_once_with(
+                mock.ANY, EndReason.COPYING_DISKS
+            )
             world.clock.wait(200)
             self.assertEqual(0, self.missing_kib(world))
         self.assertEqual([EndReason.TARGET_REACHED], world.ends())
         # The host does not hold what the balloon had taken.
         self.assertEqual([Reason.NOT_WORTHWHILE], world.reasons())
-        world.reporter.pressure_during_transfer.assert_not_called()
 
     def test_a_slow_release_ends_with_a_copy_that_never_does(self) -> None:
         world = self.make_waiting(inflate_kib_per_second=20 * MIB)

@@ -68,12 +68,13 @@ class HandoverTest(base.TestCase):
         self.thread.side_effect = self.clock.thread
         self.reporter.reset_mock()
         self.outgoing = NONE
-        self.handover = handover.Handover(
-            lambda: self.outgoing, True, self.reporter, self.clock
-        )
+        self.handover = handover.Handover(True, self.reporter, self.clock)
         self.started_at = self.clock.now()
         self.taken: list[tuple[Request, Outgoing]] = []
         self.errors: list[Exception] = []
+
+    def look(self) -> Outgoing:
+        return self.outgoing
 
     def take(self, request: Request) -> None:
         if self.errors:
@@ -89,7 +90,7 @@ class HandoverTest(base.TestCase):
                 after,
                 lambda outgoing=outgoing: setattr(self, 'outgoing', outgoing),
             )
-        with self.handover.during_transfer():
+        with self.handover.during_transfer(self.look):
             self.clock.wait(seconds + 1)
 
     def test_an_abort_is_held_until_there_is_a_job(self) -> None:
@@ -141,7 +142,7 @@ class HandoverTest(base.TestCase):
     def test_what_comes_too_late_is_logged_not_kept(self) -> None:
         for request in (ABORT, FORCE):
             self.start_again()
-            with self.handover.during_transfer():
+            with self.handover.during_transfer(self.look):
                 self.submit(request)
             self.reporter.request_too_late.assert_called_once_with(request)
             self.assertEqual([], self.taken)
@@ -157,7 +158,7 @@ class HandoverTest(base.TestCase):
     ) -> None:
         """Nova aborts the job that it can watch no longer, and raises."""
         self.outgoing = STARTING
-        with self.handover.during_transfer():
+        with self.handover.during_transfer(self.look):
             self.submit(ABORT)
         self.assertEqual([(ABORT, STARTING)], self.taken)
 
@@ -171,7 +172,7 @@ class HandoverTest(base.TestCase):
         self.thread.return_value.ident = None
         self.thread.return_value.start.side_effect = RuntimeError('no thread')
         self.submit(FORCE)
-        with self.handover.during_transfer():
+        with self.handover.during_transfer(self.look):
             self.submit(ABORT)
         self.assertEqual([(ABORT, NONE)], self.taken)
         self.reporter.error.assert_called_once()
@@ -184,8 +185,6 @@ class HandoverTest(base.TestCase):
             looks.append(self.clock.now() - self.started_at)
             return self.outgoing
 
-        self.handover = handover.Handover(
-            look, True, self.reporter, self.clock
-        )
+        self.look = look  # type: ignore[method-assign]
         self.transfer(60)
         self.assertLess(looks[-1], 2 + handover.POLL_SECONDS)

@@ -15,6 +15,7 @@
 import math
 import threading
 from typing import Any
+from unittest import mock
 
 from nova_freemem import exceptions
 from nova_freemem.migrate import source
@@ -69,7 +70,9 @@ class PostCopyTest(migrate_base.MigrationTestCase):
             released.clock.wait(1)
             self.switch(released)
         self.assertEqual([EndReason.TARGET_REACHED], released.ends())
-        released.reporter.restored_for_post_copy.assert_called_once()
+        released.reporter.restored_during_transfer.assert_called_once_with(
+            mock.ANY, EndReason.POST_COPY
+        )
 
     def test_a_guest_that_is_slow_is_not_waited_for(self) -> None:
         """It goes on at the destination, where QEMU has its target."""

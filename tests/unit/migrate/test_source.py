@@ -92,7 +92,7 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
             world.clock.wait(20)
             self.assertGreater(world.guest.missing_kib, 2 * GIB)
         self.assertEqual([EndReason.RESIDENT_RELEASED], world.ends())
-        world.reporter.pressure_during_transfer.assert_not_called()
+        world.reporter.restored_during_transfer.assert_not_called()
 
     def test_the_journal_is_written_before_the_first_page_is_released(
         self,
@@ -416,7 +416,7 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
             world.clock.wait(20)
             self.assertGreater(world.guest.missing_kib, 3 * GIB)
         self.assertEqual([], world.source.called('steer_balloon_kib'))
-        world.reporter.pressure_during_transfer.assert_not_called()
+        world.reporter.restored_during_transfer.assert_not_called()
 
 
 class ErasedEntryTest(migrate_base.MigrationTestCase):
@@ -499,7 +499,7 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
             world.guest.host = 'dest'
         self.assertEqual([EndReason.TRANSFER_ENDED], world.ends())
         world.reporter.error.assert_not_called()
-        world.reporter.pressure_during_transfer.assert_not_called()
+        world.reporter.restored_during_transfer.assert_not_called()
 
     def test_no_thread_outlives_the_transfer(self) -> None:
         world = self.make_releasing()
@@ -559,7 +559,7 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
                 [(4 * GIB,)], world.source.called('steer_balloon_kib')
             )
             self.assertEqual(
-                seconds == 20, world.reporter.pressure_during_transfer.called
+                seconds == 20, world.reporter.restored_during_transfer.called
             )
             world.land()
             self.assertTrue(world.is_whole())
@@ -580,7 +580,7 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
                 self.assertIsNotNone(world.guest.metadata)
             self.assertFalse(world.migration.is_settled())
             self.assertEqual(
-                seconds == 20, world.reporter.shutdown_during_transfer.called
+                seconds == 20, world.reporter.restored_during_transfer.called
             )
             world.land()
             self.assertTrue(world.is_whole())

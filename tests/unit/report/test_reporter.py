@@ -26,6 +26,7 @@ from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore.restoration import RestoreResult
+from nova_freemem.virt import guest as guests
 from tests import base
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
@@ -44,10 +45,12 @@ class ReportTest(base.TestCase):
         clock = fakes.FakeClock()
         self.patch_autospec(threading, 'Thread', side_effect=clock.thread)
         self.reporter = reporters.Reporter(
-            context.RequestContext(is_admin=False),
-            objects.Instance(uuid=UUID),
-            'host1',
-            event_queue.EventQueue(clock),
+            events.Events(
+                context.RequestContext(is_admin=False),
+                objects.Instance(uuid=UUID),
+                'host1',
+                event_queue.EventQueue(clock),
+            )
         )
         self.plan = fakes.make_plan(
             expected_saving_kib=2 * GIB, expected_saving_seconds=17.25
@@ -100,11 +103,11 @@ class ReportTest(base.TestCase):
         )
 
     def test_one_line_about_a_shutdown_during_the_transfer(self) -> None:
-        self.reporter.shutdown_during_transfer(self.plan)
+        self.reporter.restored_during_transfer(self.plan, EndReason.SHUTDOWN)
         self.assertEqual(
             [
-                'INFO nova-compute is stopping during the transfer: all 4096 '
-                'MiB of the guest are restored.'
+                'INFO All 4096 MiB of the guest are restored during the '
+                'transfer: nova-compute is stopping.'
             ],
             self.log.output.splitlines(),
         )
@@ -149,6 +152,16 @@ class ReportTest(base.TestCase):
         (line,) = self.log_lines('WARNING')
         self.assertIn('2097152 of 4194304 KiB after 10 s', line)
 
+    def test_a_guest_that_is_paused_is_one_to_wait_for(self) -> None:
+        self.reporter.restore_waits(guests.Situation.PAUSED)
+        self.assertEqual(
+            [
+                'WARNING Restoring memory of the guest waits: the guest is '
+                'paused. nova-compute restores it once that has ended.'
+            ],
+            self.log_lines('WARNING'),
+        )
+
     def test_memory_that_is_not_restored_comes_with_the_command(
         self,
     ) -> None:
@@ -170,7 +183,7 @@ class ReportTest(base.TestCase):
         self.assertIn(f'"nova-freemem repair {UUID}"', line)
 
     def test_pressure_during_the_transfer_is_a_warning(self) -> None:
-        self.reporter.pressure_during_transfer(self.plan)
+        self.reporter.restored_during_transfer(self.plan, EndReason.PRESSURE)
         (line,) = self.log_lines('WARNING')
         self.assertIn('came under memory pressure', line)
         self.assertIn('all 4096 MiB', line)

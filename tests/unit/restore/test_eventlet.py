@@ -12,30 +12,16 @@
 
 """Nova 31 to 33 run on eventlet: nothing may block its hub."""
 
-import subprocess
-import sys
-
 from tests import base
+from tests.unit import on_eventlet
 
 
 class EventletTest(base.TestCase):
     def test_checking_slow_guests_blocks_nothing_else_and_ends(
         self,
     ) -> None:
-        done = subprocess.run(
-            [
-                sys.executable,
-                '-W',
-                'ignore',
-                '-m',
-                'tests.unit.restore.eventlet_story',
-            ],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
+        longest_seconds, looks_seconds, left_over = on_eventlet.told(
+            self, 'tests.unit.restore.eventlet_story', 300
         )
-        self.assertEqual(0, done.returncode, done.stderr)
-        longest_seconds, looks_seconds, left_over = done.stdout.split()
         self.assertLess(float(longest_seconds), float(looks_seconds) / 2)
         self.assertEqual('False', left_over)

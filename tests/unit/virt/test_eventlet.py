@@ -12,30 +12,15 @@
 
 """Nova 31 to 33 run on eventlet: its native threads are Nova's."""
 
-import subprocess
-import sys
-
 from tests import base
+from tests.unit import on_eventlet
 
 
 class EventletTest(base.TestCase):
     def test_silent_agents_hinder_no_migration_and_no_end_of_nova(
         self,
     ) -> None:
-        done = subprocess.run(
-            [
-                sys.executable,
-                '-W',
-                'ignore',
-                '-m',
-                'tests.unit.virt.eventlet_story',
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        self.assertEqual(0, done.returncode, done.stderr)
-        for seconds in map(float, done.stdout.split()):
+        words = on_eventlet.told(self, 'tests.unit.virt.eventlet_story', 120)
+        for seconds in map(float, words):
             self.assertLess(seconds, 5)
-        self.assertEqual(2, len(done.stdout.split()))
+        self.assertEqual(2, len(words))

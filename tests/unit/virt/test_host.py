@@ -162,6 +162,22 @@ class ConnectionsTest(base.TestCase):
         self.use(1)
         self.assertEqual(1, len(self.opened))
 
+    def test_no_more_are_lent_at_a_time_than_there_may_be(self) -> None:
+        self.connections = hosts.Connections(self.open, spare=1, most=3)
+        self.use(3)
+        error = self.assertRaises(exceptions.LibvirtError, self.use, 4)
+        self.assertIn('all 3 connections are in use', str(error))
+        self.use(3)
+
+    def test_one_that_cannot_be_opened_does_not_count(self) -> None:
+        opened = self.patch_autospec(
+            self, 'open', side_effect=test_guest.libvirt_error(1, 'refused')
+        )
+        self.connections = hosts.Connections(self.open, spare=1, most=1)
+        self.assertRaises(exceptions.LibvirtError, self.use, 1)
+        opened.side_effect = None
+        self.use(1)
+
     def test_one_whose_libvirtd_was_restarted_is_replaced(self) -> None:
         self.use(2)
         for connection in self.opened:
