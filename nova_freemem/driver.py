@@ -89,12 +89,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         )
         # Not Nova's own connection: a few guests whose QEMU does not answer
         # would keep all others, and Nova, from libvirtd.
-        connections = hosts.Connections(
+        self._connections = hosts.Connections(
             lambda: self._host._connect(self._host._uri, False),
             spare=engine.policy.restore_workers,
         )
         self._reconciler = reconciler.Reconciler(
-            connections.host,
+            self._connections.host,
             locks.Locks(self._clock),
             self._clock,
             engine.policy.reconcile_interval_seconds,
@@ -158,7 +158,10 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         )
         self._handovers[instance.uuid] = handover
         try:
-            with self._held(instance.uuid) as hold:
+            with (
+                self._held(instance.uuid) as hold,
+                contextlib.ExitStack() as connection,
+            ):
                 migration = self._source_migration(
                     reporter,
                     instance,
@@ -166,6 +169,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                     migrate_data,
                     hold,
                     handover.requests,
+                    connection,
                 )
                 recover = recover_method
                 if migration is not None:
@@ -398,7 +402,14 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         migrate_data: Any,
         hold: reconciler.Hold | None,
         requests: Requests,
+        connection: contextlib.ExitStack,
     ) -> source.SourceMigration | None:
+        """Return our part in a migration, None for none.
+
+        :param connection: has the connection by which the guest is watched.
+                           On Nova's own, five transfers keep all other
+                           calls waiting until one of them has ended.
+        """
         if hold is None:
             reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
             return None
@@ -407,8 +418,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             return None
         engine = self._engine  # one policy for the whole migration
         try:
+            host = connection.enter_context(self._connections.host())
             return source.SourceMigration(
-                self._guest(instance),
+                host.guest(instance.uuid),
                 engine,
                 reporter,
                 CONF.host,

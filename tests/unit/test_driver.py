@@ -305,7 +305,7 @@ class LiveMigrationTest(DriverTestCase):
             self.assertEqual({}, self.driver._handovers)
 
     def test_an_error_of_ours_leaves_the_migration_to_nova(self) -> None:
-        self.find_domain.side_effect = ZeroDivisionError
+        self.hypervisor.domains.clear()
         self.migrate()
         self.stock['live_migration'].assert_called_once_with(
             self.driver,
@@ -319,6 +319,27 @@ class LiveMigrationTest(DriverTestCase):
         )
         (line,) = self.log_lines('ERROR')
         self.assertIn('continues as Nova does it', line)
+
+    def test_a_guest_is_watched_by_a_connection_of_its_own(self) -> None:
+        """Five transfers on Nova's own keep everybody else waiting."""
+        lent: list[object] = []
+
+        @contextlib.contextmanager
+        def lend() -> Iterator[object]:
+            with self.hypervisor.lend() as host:
+                lent.append(host)
+                yield host
+                lent.remove(host)
+
+        self.driver._connections.host = lend
+        self.find_domain.side_effect = ZeroDivisionError
+        self.stock['live_migration'].side_effect = lambda *_args: (
+            self.assertEqual(1, len(lent))
+        )
+        self.migrate()
+        self.stock['live_migration'].assert_called_once()
+        self.assertEqual(['compute_freemem_release'], self.events())
+        self.assertEqual([], lent)
 
     def test_a_migration_without_record_is_left_to_nova(self) -> None:
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData()
@@ -1181,7 +1202,7 @@ class LaterNovaTest(DriverTestCase):
             )
 
     def test_so_it_does_where_nothing_of_ours_is_at_work(self) -> None:
-        self.find_domain.side_effect = ZeroDivisionError
+        self.hypervisor.domains.clear()
         self.driver.live_migration(
             self.context,
             self.instance,
