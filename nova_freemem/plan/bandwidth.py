@@ -160,8 +160,7 @@ class Bandwidths:
         :returns: the best that is known
         """
         known = self._known(dest, now_seconds, beside + 1)
-        limited = self._limited(known)
-        return dataclasses.replace(limited, sharers=beside + 1)
+        return self._limited(dataclasses.replace(known, sharers=beside + 1))
 
     def _known(self, dest: str, now_seconds: float, sharers: int) -> Bandwidth:
         paths = {

@@ -68,6 +68,7 @@ class Compute:
     """A host's nova-compute.
 
     :ivar environment: variables of its next start, beside the lab's own.
+    :ivar arguments: what its next command line has after the lab's own.
     """
 
     def __init__(self, host: lab_host.Host, state: settings.Settings) -> None:
@@ -79,11 +80,12 @@ class Compute:
         self.host = host
         self._state = state
         self.environment: dict[str, str] = {}
+        self.arguments: list[str] = []
         # Not in the host's folder, which goes with the host: Nova keeps the
         # host's identity here, and refuses a known host without it.
         self._folder = state.folder('nova') / host.name
 
-    @functools.cached_property
+    @property
     def daemon(self) -> processes.Daemon:
         """Its process, as seen from outside of the host."""
         name = f'{self.host.name}-nova-compute'
@@ -93,6 +95,7 @@ class Compute:
                 settings.program('nova-compute'),
                 f'--config-file={self._folder}/nova.conf',
                 f'--config-dir={self._drop_in.parent}',
+                *self.arguments,
             ],
             log=self._state.log(name),
             env=self.environment,

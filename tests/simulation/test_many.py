@@ -14,7 +14,6 @@
 
 from collections.abc import Sequence
 import dataclasses
-import itertools
 from typing import Any
 
 import hypothesis
@@ -30,6 +29,17 @@ from tests.simulation.test_simulation import SimulationTestCase
 
 FREED = Load(500 * MIB, freed_kib=3 * GIB)
 FULL = Load(3900 * MIB)
+
+# In the manual: seconds by how many guests Nova migrates at a time, without
+# the plugin and by each mode, and for what share of them the path is idle.
+PLAIN = {'min_saving_mib': 1 << 20}
+MODES = (PLAIN, {'mode': 'auto'}, {'mode': 'before'}, {'mode': 'during'})
+DRAINS = {
+    1: ((190, 0.05), (75, 0.62), (81, 0.69), (78, 0.41)),
+    2: ((184, 0.02), (51, 0.43), (53, 0.52), (52, 0.31)),
+    3: ((183, 0.02), (43, 0.31), (43, 0.42), (43, 0.24)),
+    6: ((182, 0.01), (35, 0.15), (35, 0.27), (35, 0.15)),
+}
 
 
 @dataclasses.dataclass
@@ -204,22 +214,29 @@ class ManyTest(ManyTestCase):
                 )
             self.end_drain(drain, workers)
 
-    def test_a_drain_is_never_slower_than_without_releases(self) -> None:
-        for at_a_time, load in itertools.product((1, 2, 3, 6), (FREED, FULL)):
-            plain = self.drain(
-                self.guests(
-                    [load] * 6, Model(), policy={'min_saving_mib': 1 << 20}
-                ),
-                at_a_time,
+    def test_a_drain_takes_what_the_manual_says(self) -> None:
+        model = Model()
+        for at_a_time, by_mode in DRAINS.items():
+            for policy, (seconds, idle) in zip(MODES, by_mode, strict=True):
+                guests = self.guests([FREED] * 6, model, policy=policy)
+                drain = self.drain(guests, at_a_time)
+                busy_seconds = drain.sent_kib / model.bandwidth_kib_per_second
+                self.assertAlmostEqual(seconds, drain.seconds, delta=1)
+                self.assertAlmostEqual(
+                    idle, 1 - busy_seconds / drain.seconds, delta=0.01
+                )
+
+    def test_a_drain_of_full_guests_takes_no_longer(self) -> None:
+        for at_a_time in (1, 3):
+            plain, ours = (
+                self.drain(
+                    self.guests([FULL] * 6, Model(), policy=policy), at_a_time
+                )
+                for policy in (PLAIN, {'mode': 'auto'})
             )
-            guests = self.guests([load] * 6, Model())
-            ours = self.drain(guests, at_a_time)
             self.assertLessEqual(
                 ours.seconds, plain.seconds * 1.03 + 0.15 * 6 / at_a_time
             )
-            if load is FREED:
-                self.assertLess(ours.seconds, 0.5 * plain.seconds)
-                self.assertLess(ours.sent_kib, 0.3 * plain.sent_kib)
 
     def test_a_share_of_a_fast_path_pays_where_all_of_it_does_not(
         self,

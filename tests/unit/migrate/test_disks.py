@@ -13,6 +13,7 @@
 """A guest whose disks libvirt copies before it sends memory."""
 
 from typing import Any
+from unittest import mock
 
 from nova_freemem import exceptions
 from nova_freemem.plan.reasons import Reason
