@@ -30,8 +30,9 @@ from nova_freemem.virt.transfer_progress import TransferProgress
 # The guest writes to its disks meanwhile, and zeros are copied much faster.
 WINDOW_SECONDS = 5.0
 
-# Shorter ones say more of how often QEMU counts than of the copy.
-LEAST_WINDOW_SECONDS = 0.5
+# Shorter ones say more of how often QEMU counts than of the copy; and libvirt
+# begins to have several disks copied one after the other.
+LEAST_WINDOW_SECONDS = 1.0
 
 # How often the copy is looked at: each look asks QEMU for all its block jobs.
 # That memory is being sent is noticed as late as the longest at most.

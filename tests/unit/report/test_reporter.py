@@ -112,6 +112,16 @@ class ReportTest(base.TestCase):
             self.log.output.splitlines(),
         )
 
+    def test_one_line_about_a_copy_that_takes_longer(self) -> None:
+        self.reporter.restored_for_disks(self.plan)
+        self.assertEqual(
+            [
+                'INFO The disks are still being copied: all 4096 MiB of the '
+                'guest are restored until its memory is sent.'
+            ],
+            self.log.output.splitlines(),
+        )
+
     def test_one_line_and_an_event_about_a_skip(
         self,
     ) -> None:
