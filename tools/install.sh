@@ -17,6 +17,8 @@
 #   tools/install.sh venv   the virtual environment of every suite
 #   tools/install.sh lab    that, and the lab's Debian packages (root)
 #   tools/install.sh gate   the environment of Zuul's and Ansible's own checks
+#   tools/install.sh tempest
+#                           the environment of tempest, with our plugin for it
 #
 # The last line of standard output is the path of the environment; all
 # that is said on the way goes to standard error. What is downloaded stays
@@ -311,28 +313,33 @@ make_venv() {
     say "virtual environment made in $((SECONDS - started)) s"
 }
 
-# Nothing of it needs a compiler, or the headers of libvirt.
-gate_path() {
+# What runs beside the tests in an environment of its own: its requirements are
+# in the folder of the tests that it is for. Nothing of it needs a compiler, or
+# the headers of libvirt.
+apart_path() {
+    local name=$1
     {
         "$python" -VV
         printf '%s\n' "$python"
-        cat "$root"/tests/gate/{constraints,requirements}.txt
-    } | sha256sum | cut -c 1-16 | sed "s|^|$cache/gate-|"
+        # Our plugin is installed into it, from this tree.
+        [[ $name != tempest ]] || printf '%s\n' "$root"
+        cat "$root/tests/$name"/{constraints,requirements}.txt
+    } | sha256sum | cut -c 1-16 | sed "s|^|$cache/$name-|"
 }
 
-make_gate() {
-    local gate=$1 uv started=$SECONDS
-    say "making the environment of the gate's checks $gate"
+make_apart() {
+    local name=$1 venv=$2 uv started=$SECONDS
+    say "making the environment of $name $venv"
     uv=$(find_uv)
     inherit_pip_settings "$uv"
-    export UV_CACHE_DIR=$cache/wheels-gate UV_PYTHON_DOWNLOADS=never
-    quietly "$log" "$uv" venv --clear --python "$python" "$gate"
-    quietly "$log" "$uv" pip install --python "$gate/bin/python" \
-        --constraints "$root/tests/gate/constraints.txt" \
-        --requirements "$root/tests/gate/requirements.txt"
-    touch "$gate/complete"
-    find "$cache" -maxdepth 1 -name 'gate-*' -mtime +30 -exec rm -rf {} +
-    say "environment of the gate's checks made in $((SECONDS - started)) s"
+    export UV_CACHE_DIR=$cache/wheels-$name UV_PYTHON_DOWNLOADS=never
+    quietly "$log" "$uv" venv --clear --python "$python" "$venv"
+    quietly "$log" "$uv" pip install --python "$venv/bin/python" \
+        --constraints "$root/tests/$name/constraints.txt" \
+        --requirements "$root/tests/$name/requirements.txt"
+    touch "$venv/complete"
+    find "$cache" -maxdepth 1 -name "$name-*" -mtime +30 -exec rm -rf {} +
+    say "environment of $name made in $((SECONDS - started)) s"
 }
 
 # Git refuses a clone of another user, as in a container, otherwise.
@@ -341,15 +348,15 @@ trust_clone() {
         GIT_CONFIG_VALUE_0=$root
 }
 
-# The project itself, editable: again whenever its metadata has changed.
+# A project of this tree, editable: again whenever its metadata has changed.
 install_project() {
-    local venv=$1 stamp
-    stamp=$(cat "$root"/{setup.cfg,setup.py,pyproject.toml} \
+    local venv=$1 project=${2:-$root} stamp
+    stamp=$(cat "$project"/{setup.cfg,setup.py,pyproject.toml} \
         | sha256sum | cut -c 1-16)
     [[ $(cat "$venv/project" 2>/dev/null) == "$stamp" ]] && return
     trust_clone
     quietly "$log" "$(find_uv)" pip install --python "$venv/bin/python" \
-        --no-deps --no-build-isolation --editable "$root"
+        --no-deps --no-build-isolation --editable "$project"
     printf '%s\n' "$stamp" >"$venv/project"
 }
 
@@ -367,8 +374,8 @@ refuse_full_disk() {
 
 install_main() {
     local what=${1:-} packages venv
-    [[ $# -eq 1 && $what =~ ^(venv|lab|gate)$ ]] \
-        || refuse "usage: tools/install.sh venv|lab|gate"
+    [[ $# -eq 1 && $what =~ ^(venv|lab|gate|tempest)$ ]] \
+        || refuse "usage: tools/install.sh venv|lab|gate|tempest"
     command -v apt-get >/dev/null || refuse \
         "no apt-get here: the packages to install are named in bindep.txt"
     [[ $what != lab || $EUID -eq 0 ]] \
@@ -385,9 +392,10 @@ install_main() {
     mapfile -t packages < <(python_packages; header_packages)
     [[ $what != lab ]] || packages+=("${lab_packages[@]}")
     [[ ${#packages[@]} -eq 0 ]] || install_packages "${packages[@]}"
-    if [[ $what == gate ]]; then
-        venv=$(gate_path)
-        [[ -e $venv/complete ]] || make_gate "$venv"
+    if [[ $what == gate || $what == tempest ]]; then
+        venv=$(apart_path "$what")
+        [[ -e $venv/complete ]] || make_apart "$what" "$venv"
+        [[ $what == gate ]] || install_project "$venv" "$root/tempest_plugin"
     else
         venv=$(venv_path)
         [[ -e $venv/complete ]] || make_venv "$venv" \

@@ -16,8 +16,9 @@
 #
 #   tools/test.sh [SUITE...]
 #
-# Without an argument: every suite as root, otherwise those that do not need
-# root. The last line counts the tests: "N passed, N failed[, N skipped]".
+# Without an argument: every suite but tempest as root, otherwise those that do
+# not need root. The last line counts the tests: "N passed, N failed[, N
+# skipped]".
 # Exit code 1: a test failed, or none ran. Exit code 2: refused, with one line
 # that says why, before anything was changed.
 
@@ -30,7 +31,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 # tests/*/tests.
 rootless_suites=(unit simulation lab bench chaos fuzz novas gate functional)
 root_suites=(libvirt cloud)
-all_suites=("${rootless_suites[@]}" "${root_suites[@]}")
+# It takes as long as the others together, and is run where it is named.
+named_suites=(tempest)
+usual_suites=("${rootless_suites[@]}" "${root_suites[@]}")
+all_suites=("${usual_suites[@]}" "${named_suites[@]}")
 
 is_one_of() { [[ " ${*:2} " == *" $1 "* ]]; }
 
@@ -47,7 +51,7 @@ choose_suites() {
             "no such suite: '$name'; the suites are ${all_suites[*]}"
     done
     if [[ $# -eq 0 && $EUID -eq 0 ]]; then
-        suites=("${all_suites[@]}")
+        suites=("${usual_suites[@]}")
     elif [[ $# -eq 0 ]]; then
         suites=("${rootless_suites[@]}")
         say "not run without root: ${root_suites[*]} (sudo tools/test.sh)"
@@ -61,7 +65,7 @@ choose_suites() {
 # A machine that cannot run the lab is refused before anything is installed.
 check_machine() {
     local suite chosen=()
-    for suite in "${root_suites[@]}"; do
+    for suite in "${root_suites[@]}" "${named_suites[@]}"; do
         if is_one_of "$suite" "${suites[@]}"; then chosen+=("$suite"); fi
     done
     [[ ${#chosen[@]} -gt 0 ]] || return 0
@@ -90,13 +94,18 @@ show_ends() {
     done
 }
 
-# Add the figures of a suite's last run to those of all.
-count() {
-    local suite=$1 status=$2 seconds=$3 run p f s
+# Read the figures of a suite's last run by stestr.
+count_stestr() {
+    local run
     run=$("${stestr[@]}" last --subunit 2>/dev/null | subunit-stats || true)
     p=$(sed -nE 's/^Passed tests: +([0-9]+)/\1/p' <<<"$run")
     f=$(sed -nE 's/^Failed tests: +([0-9]+)/\1/p' <<<"$run")
     s=$(sed -nE 's/^Skipped tests: +([0-9]+)/\1/p' <<<"$run")
+}
+
+# Add the figures of a suite to those of all.
+count() {
+    local suite=$1 status=$2 seconds=$3 p=$4 f=$5 s=$6
     # A suite that ended early has failed, whatever it counted.
     if [[ $status -ne 0 && ${f:-0} -eq 0 ]]; then
         f=1
@@ -111,7 +120,7 @@ count() {
 # What the tests' processes write to standard error is kept for a failure:
 # warnings of libraries, and the logs of what they start.
 run_suite() {
-    local suite=$1 folder=$1 started=$SECONDS status=0 options
+    local suite=$1 folder=$1 started=$SECONDS status=0 options p f s
     local noise=$results/$suite.stderr
     local lab=${NOVA_FREEMEM_LAB:-/var/lib/nova-freemem-lab}
     mapfile -t options < <(concurrency "$suite")
@@ -129,7 +138,23 @@ run_suite() {
         "${stestr[@]}" last --suppress-attachments --no-subunit-trace \
             >"$results/$suite.failures" 2>/dev/null || true
     fi
-    count "$suite" "$status" $((SECONDS - started))
+    count_stestr
+    count "$suite" "$status" $((SECONDS - started)) "$p" "$f" "$s"
+}
+
+# Tempest runs in an environment of its own, and is told to by python -m
+# tests.tempest, whose last line has the figures.
+run_tempest() {
+    local started=$SECONDS status=0 python output=$results/tempest.output
+    local counts p f s
+    local figures='^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$'
+    printf '\n===== tempest\n'
+    python=$(install_main tempest)/bin/python
+    PYTHONPATH=$root python -P -m tests.tempest "$python" \
+        | tee "$output" || status=$?
+    counts=$(tail -n 1 "$output" | sed -nE "s/$figures/\1 \2 \3/p")
+    read -r p f s <<<"$counts"
+    count tempest "$status" $((SECONDS - started)) "$p" "$f" "$s"
 }
 
 # Failures come last, below all logs, where the end of the output shows them.
@@ -153,7 +178,11 @@ main() {
     trap 'rm -rf "$results"' EXIT
     cd "$root"
     for suite in "${suites[@]}"; do
-        run_suite "$suite"
+        if [[ $suite == tempest ]]; then
+            run_tempest
+        else
+            run_suite "$suite"
+        fi
     done
     show_failures
     printf '\n%s' "$summary"

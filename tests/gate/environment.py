@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The environment with Zuul's and Ansible's own checks."""
+"""The environments of what runs beside the tests: Zuul, Ansible, tempest."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
 @functools.cache
-def programs() -> pathlib.Path:
-    """Return the folder of its programs, made where it is not there yet."""
+def programs(name: str) -> pathlib.Path:
+    """Return the folder of its programs, made where it is not there yet.
+
+    :param name: of the environment, as ``tools/install.sh`` has it
+    """
     made = subprocess.run(
-        [REPOSITORY / 'tools' / 'install.sh', 'gate'],
+        [REPOSITORY / 'tools' / 'install.sh', name],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -35,26 +38,32 @@ def programs() -> pathlib.Path:
 
 
 def run(
-    *command: str | pathlib.Path, folder: pathlib.Path
+    *command: str | pathlib.Path,
+    folder: pathlib.Path,
+    name: str = 'gate',
+    stderr: int = subprocess.STDOUT,
 ) -> subprocess.CompletedProcess[str]:
     """Run one of its programs.
 
     :param command: the name of the program, and its arguments
     :param folder: where to run it; what it writes for itself stays there
+    :param name: of the environment
+    :param stderr: what becomes of its standard error
     :returns: how it ended, with all its output
     """
     environment = {
         **os.environ,
         'HOME': str(folder),
         'NO_COLOR': '1',
-        'PATH': f'{programs()}{os.pathsep}{os.environ["PATH"]}',
+        'PATH': f'{programs(name)}{os.pathsep}{os.environ["PATH"]}',
     }
     return subprocess.run(
         command,
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
+        stdin=subprocess.DEVNULL,
         text=True,
         check=False,
     )

@@ -72,7 +72,21 @@ fetch_plugins() {
 
 load_plugin_settings() { source_of_plugins settings; }
 
+# Of DevStack's own extras.d, that is Tempest alone. It comes before the plugins.
+extras() {
+    is_service_enabled tempest || return 0
+    case $* in
+    source) TEMPEST_CONFIG=$DEST/tempest/etc/tempest.conf ;;
+    'stack test-config')
+        mkdir -p "$(dirname "$TEMPEST_CONFIG")"
+        rm -f "$TEMPEST_CONFIG"
+        iniset "$TEMPEST_CONFIG" service_available cinder True
+        ;;
+    esac
+}
+
 run_phase() {
+    extras "$@"
     case $1 in
     source) source_of_plugins settings ;;
     override_defaults) source_of_plugins override-defaults ;;
@@ -147,18 +161,10 @@ begin() {
     mkdir -p "$DEST" "$ROOT/etc/systemd/system"
 }
 
-# lib/nova, lib/tempest
+# lib/nova
 libraries() {
     NOVA_CONF_DIR=$ROOT/etc/nova
     NOVA_CONF=$NOVA_CONF_DIR/nova.conf
     NOVA_CPU_CONF=$NOVA_CONF_DIR/nova-cpu.conf
     UNIT=$ROOT/etc/systemd/system/devstack@n-cpu.service
-    TEMPEST_CONFIG=$DEST/tempest/etc/tempest.conf
-}
-
-# Done in the phase "stack extra".
-configure_tempest() {
-    mkdir -p "$(dirname "$TEMPEST_CONFIG")"
-    rm -f "$TEMPEST_CONFIG"
-    iniset "$TEMPEST_CONFIG" service_available cinder True
 }

@@ -31,7 +31,7 @@ replaced() {
 sudo                 runs the command: this is root already
 systemctl            does nothing: units are written, and not started
 git clone            copies the plugin from this repository
-configure_tempest    writes one option: nothing is asked of any service
+Tempest              is not installed, and has one option in tempest.conf
 pip, edit-constraints
                      write down what they are called with
 stack.sh, unstack.sh, clean.sh
@@ -56,6 +56,20 @@ replace_programs() {
         "echo \"\$@\" >>'$ROOT/edit-constraints'"
 }
 
+# The phase "source" sources lib/tempest, wherever it was sourced before.
+replace_tempest() {
+    local library=$TOP_DIR/lib/tempest
+    mkdir -p "$DEST/async" "$DEST/tempest/etc"
+    grep -q 'iniset .* cinder True' "$library" || cat >>"$library" <<'EOF'
+install_tempest() { :; }
+install_tempest_plugins() { :; }
+configure_tempest() {
+    rm -f "$TEMPEST_CONFIG"
+    iniset "$TEMPEST_CONFIG" service_available cinder True
+}
+EOF
+}
+
 begin() {
     replace_programs
     source "$TOP_DIR/functions"
@@ -63,6 +77,7 @@ begin() {
         "$TOP_DIR/.localrc.auto"
     source "$TOP_DIR/stackrc"
     GetDistro
+    replace_tempest
     # The clone of a plugin.
     git_clone() { [[ -d $2 ]] || cp -R "$SOURCE" "$2"; }
     source "$TOP_DIR/lib/database"
@@ -72,14 +87,7 @@ begin() {
 # Those of the libraries that Nova's part stands on.
 libraries() {
     local library
-    for library in apache tls infra lvm keystone nova placement tempest; do
+    for library in apache tls infra lvm keystone nova placement; do
         source "$TOP_DIR/lib/$library"
     done
-}
-
-# It would install Tempest, and ask the services what there is.
-configure_tempest() {
-    mkdir -p "$(dirname "$TEMPEST_CONFIG")"
-    rm -f "$TEMPEST_CONFIG"
-    iniset "$TEMPEST_CONFIG" service_available cinder True
 }

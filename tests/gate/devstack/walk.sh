@@ -59,9 +59,6 @@ stack() {
         start_nova_compute
     fi
     merge_config_group "$TOP_DIR/local.conf" extra
-    if is_service_enabled tempest; then
-        configure_tempest
-    fi
     phase stack extra
     merge_config_group "$TOP_DIR/local.conf" post-extra
     phase stack test-config
