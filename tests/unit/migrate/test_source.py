@@ -50,7 +50,7 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         world = self.make_world()
         self.assertTrue(world.prepare())
         self.assertEqual([EndReason.TARGET_REACHED], world.ends())
-        headroom_kib = 4 * GIB * 5 // 100
+        headroom_kib = 4 * GIB * 12 // 100
         self.assertAlmostEqual(
             headroom_kib * 1.25, world.guest.free_kib, delta=MIB
         )
@@ -396,7 +396,7 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         world.prepare()
         with world.transfer():
             world.clock.wait(20)
-            self.assertGreater(world.guest.missing_kib, 3 * GIB)
+            self.assertGreater(world.guest.missing_kib, 2 * GIB)
         self.assertEqual([], world.source.called('steer_balloon_kib'))
         world.reporter.pressure_during_transfer.assert_not_called()
 
@@ -469,7 +469,7 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
             world.guest.check()
             self.assertGreater(world.guest.missing_kib, 300 * MIB)
             world.clock.wait(20)
-            self.assertGreater(world.guest.missing_kib, 3 * GIB)
+            self.assertGreater(world.guest.missing_kib, 2 * GIB)
         self.assertEqual([EndReason.TARGET_REACHED], world.ends())
         self.assertIsNotNone(world.guest.metadata)
         world.reporter.error.assert_not_called()
