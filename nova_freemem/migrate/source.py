@@ -346,6 +346,9 @@ class SourceMigration(shutdown.Step):
         stats = self._guest.fresh_memory_stats(self._clock)
         if stats is None:
             return Skip(Reason.NO_BALLOON_DRIVER)
+        unwatchable = eligibility.unwatchable(stats)
+        if unwatchable is not None:
+            return unwatchable
         bandwidth = self._engine.bandwidths.to(dest, self._clock.now())
         hopeless = planner.cannot_pay(
             stats, guest, self._engine.policy, bandwidth

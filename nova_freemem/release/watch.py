@@ -46,6 +46,11 @@ STATS_PERIOD_SECONDS = 1
 MOST_OBSERVATIONS = 200
 
 
+# As many of the latest are kept while a guest is held: two seconds, by which a
+# rate can be told.
+HELD_OBSERVATIONS = 10
+
+
 @dataclasses.dataclass(frozen=True)
 class Watch:
     """A releaser at work on one guest.
@@ -149,7 +154,7 @@ class Watch:
                 return end
             if requests.latest is Request.TRANSFER_ENDED:
                 break
-            del seen[1:-1]
+            del seen[1:-HELD_OBSERVATIONS]
             self.clock.wait(TICK_SECONDS, until=requests.arrived)
         return EndReason.TRANSFER_ENDED
 

@@ -131,6 +131,10 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
             (Reason.NOT_RUNNING, {'running': False}),
             (Reason.NO_BALLOON, {'tells': {'actual_kib': None}}),
             (Reason.NO_BALLOON_DRIVER, {'has_driver': False}),
+            (
+                Reason.NO_BALLOON_DRIVER,
+                {'tells': {'available_kib': None, 'free_kib': None}},
+            ),
             (Reason.NO_RSS, {'tells': {'rss_kib': None}}),
             (Reason.BALLOONED_ALREADY, {'tells': {'actual_kib': 3}}),
             (Reason.NO_SOURCE, {'agent': silent, 'tells': {'free_kib': None}}),

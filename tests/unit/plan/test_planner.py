@@ -226,6 +226,26 @@ class AmountTest(base.TestCase):
             )
             self.assertEqual(spare_kib - NODE_KEEPS_KIB, plan.release_kib)
 
+    def test_of_windows_what_it_calls_free_can_be_spared(self) -> None:
+        # Its standby list included; what it calls available is more.
+        for reclaim in ('cold', 'available'):
+            plan = make(
+                2 * GIB,
+                available_kib=3 * GIB,
+                cold_kib=1 * GIB,
+                windows=True,
+                reclaim=reclaim,
+            )
+            self.assertEqual(2 * GIB - 1280 * MIB, plan.release_kib)
+            self.assertTrue(plan.watches_free)
+        self.assertFalse(make(2 * GIB, available_kib=3 * GIB).watches_free)
+
+    def test_windows_does_not_tell_free_memory_from_cache(self) -> None:
+        self.assertEqual(
+            Reason.NO_SOURCE,
+            make(3 * GIB, windows=True, reclaim='free').reason,
+        )
+
     def test_just_the_headroom_free_is_skipped(self) -> None:
         self.assertEqual(Reason.NOTHING_FREE, make(KEEPS_KIB).reason)
 
