@@ -95,11 +95,12 @@ OPTIONS = [
         mutable=True,
         min=1,
         max=90,
-        default=5,
+        default=12,
         help='Memory that a guest keeps available in a release, in percent '
-        'of its memory. The larger of this and headroom_min_mib counts. Give '
-        'guests more than a program that acts on low memory, such as '
-        'earlyoom or the kubelet, has as its threshold.',
+        'of its memory. The larger of this and headroom_min_mib counts. The '
+        'default is above the 10 % at which earlyoom and systemd-oomd act and '
+        'below which the kubelet is often told to evict. Give guests more '
+        'where a program in them acts earlier.',
     ),
     cfg.IntOpt(
         'headroom_min_mib',

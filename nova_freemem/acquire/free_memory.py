@@ -165,7 +165,9 @@ class FreeMemory:
 
         Both read the same figures of one kernel. Where they differ, the
         guest was busy in between or one of them is wrong: the smaller one
-        counts.
+        counts. Where the driver does not report what is available, as those
+        before Linux 4.6, only what it reports as free can be watched during a
+        release: no more than that is available.
 
         :param driver: statistics of the balloon driver, not older than the
                        request
@@ -182,12 +184,15 @@ class FreeMemory:
                 problem=f'the guest reports a total of {self.total_kib:.6g} '
                 f'KiB, and its balloon driver {driver.total_kib:.6g} KiB',
             )
+        limit_kib = driver.available_kib
+        if limit_kib is None:
+            limit_kib = driver.free_kib
         return dataclasses.replace(
             self,
             free_kib=_smaller(self.free_kib, driver.free_kib),
-            available_kib=None
+            available_kib=limit_kib
             if self.available_kib is None
-            else _smaller(self.available_kib, driver.available_kib),
+            else _smaller(self.available_kib, limit_kib),
         )
 
     def _refuse(self, what: str, value_kib: int, limit_kib: int) -> None:

@@ -395,9 +395,9 @@ class SourceMigration(shutdown.Step):
         if isinstance(guest, Skip):
             return guest
         self._guest.need_no_job()
-        stats = self._guest.fresh_memory_stats(self._clock)
-        if stats is None:
-            return Skip(Reason.NO_BALLOON_DRIVER)
+        stats = self._report()
+        if isinstance(stats, Skip):
+            return stats
         bandwidth = self._bandwidth(dest)
         if not self._copies_disks:
             hopeless = planner.cannot_pay(
@@ -425,9 +425,9 @@ class SourceMigration(shutdown.Step):
         guest = self._examine()
         if isinstance(guest, Skip):
             return guest
-        stats = self._guest.fresh_memory_stats(self._clock)
-        if stats is None:
-            return Skip(Reason.NO_BALLOON_DRIVER)
+        stats = self._report()
+        if isinstance(stats, Skip):
+            return stats
         bandwidth = self._bandwidth(dest)
         hopeless = planner.cannot_pay(
             stats, guest, self._engine.policy, bandwidth
@@ -452,6 +452,13 @@ class SourceMigration(shutdown.Step):
             self._guest.memory_stats(),
             self._os_type,
         )
+
+    def _report(self) -> MemoryStats | Skip:
+        """Return what the balloon driver reports when it is asked."""
+        stats = self._guest.fresh_memory_stats(self._clock)
+        if stats is None:
+            return Skip(Reason.NO_BALLOON_DRIVER)
+        return eligibility.unwatchable(stats) or stats
 
     def _plan(
         self,

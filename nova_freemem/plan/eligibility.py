@@ -53,22 +53,41 @@ class Eligible:
     :ivar rss_kib: resident memory of its QEMU process
     :ivar windows: whether its image says that it runs Windows
     :ivar nodes: how many NUMA nodes it has
+    :ivar persistent_kib: persistent memory that it has besides
     """
 
     original_kib: int
     rss_kib: int
     windows: bool = False
     nodes: int = 1
+    persistent_kib: int = 0
 
     @property
     def resident_kib(self) -> int:
-        """What the host holds of its memory: never all that QEMU occupies."""
-        return max(0, self.rss_kib - QEMU_OWN_KIB)
+        """What the host holds of its memory: never all that QEMU occupies.
+
+        All of its persistent memory may be resident as well.
+        """
+        return max(0, self.rss_kib - QEMU_OWN_KIB - self.persistent_kib)
 
     @property
     def nonresident_kib(self) -> int:
         """What the host does not hold: never touched, or reported free."""
         return max(0, self.original_kib - self.resident_kib)
+
+
+def unwatchable(stats: MemoryStats) -> Skip | None:
+    """Find that nobody could see whether a guest needs its memory.
+
+    :param stats: what its balloon driver reported
+    :returns: the reason for a skip, None where it reports enough
+    """
+    if stats.available_kib is None and stats.free_kib is None:
+        return Skip(
+            Reason.NO_BALLOON_DRIVER,
+            'it reports neither usable nor unused memory',
+        )
+    return None
 
 
 def examine(
@@ -108,4 +127,5 @@ def examine(
         rss_kib=stats.rss_kib,
         windows=os_type == 'windows',
         nodes=domain_xml.nodes(xml),
+        persistent_kib=domain_xml.persistent_memory_kib(xml),
     )

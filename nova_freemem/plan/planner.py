@@ -85,6 +85,8 @@ class Plan:
     :ivar bandwidth: what the path is taken to carry
     :ivar source: name of the source that reported what is free
     :ivar rate: how fast the guest is expected to give it up
+    :ivar watches_free: whether what is free tells what the guest has left,
+                        whatever it reports as available
     :ivar goes_on_if_it_pays: whether a release during the transfer ends where
                               it is seen not to shorten it
     :ivar is_trial: whether it is done to see how fast the guest is
@@ -104,6 +106,7 @@ class Plan:
     bandwidth: Bandwidth
     source: str
     rate: ReleaseRate = FIRST_GUESS
+    watches_free: bool = False
     goes_on_if_it_pays: bool = False
     is_trial: bool = False
     deadline_seconds: float = math.inf
@@ -204,6 +207,7 @@ def make(
         bandwidth=bandwidth,
         source=memory.source,
         rate=rate,
+        watches_free=guest.windows,
         goes_on_if_it_pays=policy.mode == Mode.AUTO.value,
         is_trial=trial is not None,
         deadline_seconds=policy.deadline_seconds,
@@ -227,6 +231,8 @@ def cannot_pay(
     :returns: the reason for a skip; None where a release may pay, or the
               driver reports too little
     """
+    if guest.windows:
+        return None  # What it reports as available is more than that.
     memory = _as_reported(stats, policy)
     if memory is None:
         return None
@@ -367,7 +373,16 @@ def _releasable(
 ) -> Releasable | Skip:
     headroom_kib = policy.headroom_kib(guest.original_kib, guest.windows)
     kept_kib = int(headroom_kib * (1 + SLACK_SHARE))
-    spare_kib = _spare_kib(memory, policy.reclaim)
+    if guest.windows and policy.reclaim == 'free':
+        return Skip(
+            Reason.NO_SOURCE,
+            'Windows reports free memory together with its standby list',
+        )
+    spare_kib = (
+        memory.free_kib
+        if guest.windows
+        else _spare_kib(memory, policy.reclaim)
+    )
     release_kib = spare_kib - kept_kib
     if release_kib <= 0:
         return Skip(

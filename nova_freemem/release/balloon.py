@@ -39,6 +39,7 @@ class Balloon(base.Releaser):
             stats.rss_kib,
             stats.available_kib,
             stats.swapped_out_kib,
+            stats.free_kib,
         )
 
     def set_target(

@@ -32,6 +32,7 @@ class EndReason(enum.Enum):
     """Why a release ended; its value is for people."""
 
     TARGET_REACHED = 'all of it'
+    SWAPS_OUT = 'the guest swaps out'
     RESIDENT_RELEASED = 'all of it that was resident'
     NEARLY_DONE = 'the rest during the transfer'
     NO_PROGRESS = 'the guest gives up nothing more'
@@ -72,6 +73,7 @@ class Observation:
                          not report it
     :ivar swapped_out_kib: what it swapped out since it booted; None where
                            it does not report it
+    :ivar free_kib: memory it used for nothing, reported as that
     """
 
     at_seconds: float
@@ -79,6 +81,7 @@ class Observation:
     rss_kib: int
     available_kib: int | None = None
     swapped_out_kib: int | None = None
+    free_kib: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

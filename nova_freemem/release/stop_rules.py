@@ -56,6 +56,16 @@ LEAST_FALL_SHARE = 0.1
 LEAST_FALL_JUDGED_KIB = 64 * 1024
 
 
+# What is more than a container at its own limit, or a kernel that tidies up:
+# 8 KiB were seen with 3 GiB free.
+SWAP_KIB_PER_SECOND = 1024
+SWAP_SECONDS = 1.0
+
+# With so many times its headroom a guest that swaps out does not do it for
+# want of memory.
+PLENTY = 2
+
+
 def end_reason(
     seen: Sequence[Observation],
     plan: Plan,
@@ -112,17 +122,16 @@ def under_pressure(seen: Sequence[Observation], plan: Plan) -> bool:
 
     :param seen: all observations, oldest first; one at least
     :param plan: what is released
-    :returns: whether it has less available than its headroom, has swapped
-              out, or grows by itself
+    :returns: whether it has less available than its headroom, swaps out and
+              has not plenty, or grows by itself
     """
     last = seen[-1]
-    available_kib = _available_kib(seen)
+    available_kib = _available_kib(seen, plan)
     if available_kib is not None and available_kib < plan.headroom_kib:
         return True
-    swapped_out = [
-        one.swapped_out_kib for one in seen if one.swapped_out_kib is not None
-    ]
-    if swapped_out and swapped_out[-1] > swapped_out[0]:
+    if _swaps_out(seen) and (
+        available_kib is None or available_kib < PLENTY * plan.headroom_kib
+    ):
         return True
     smallest_kib = max(plan.target_kib, min(one.actual_kib for one in seen))
     return last.actual_kib > smallest_kib + TOLERANCE_KIB
@@ -136,23 +145,43 @@ def last_report(seen: Sequence[Observation]) -> list[Observation]:
     """
     reported = list(seen[-1:])
     for one in reversed(seen):
-        if one.available_kib != seen[-1].available_kib:
+        if (one.available_kib, one.free_kib) != (
+            seen[-1].available_kib,
+            seen[-1].free_kib,
+        ):
             break
         reported = [one]
     return reported
 
 
-def _available_kib(seen: Sequence[Observation]) -> int | None:
+def _available_kib(seen: Sequence[Observation], plan: Plan) -> int | None:
     """Return what is left of what the guest reported as available.
 
     What it reported may be a statistics period old, or stale; what it has
-    given up since is known.
+    given up since is known. Where it does not report what is available, or
+    something else by that name, what is free counts.
     """
     last = seen[-1]
-    if last.available_kib is None:
+    reported_kib = last.available_kib
+    if reported_kib is None or plan.watches_free:
+        reported_kib = last.free_kib
+    if reported_kib is None:
         return None
     (reported,) = last_report(seen)
-    return last.available_kib - max(0, reported.actual_kib - last.actual_kib)
+    return reported_kib - max(0, reported.actual_kib - last.actual_kib)
+
+
+def _swaps_out(seen: Sequence[Observation]) -> bool:
+    """Return whether the guest swaps out at a rate that counts."""
+    earlier = _before(seen, SWAP_SECONDS)
+    if earlier is None:
+        return False
+    last = seen[-1]
+    if earlier.swapped_out_kib is None or last.swapped_out_kib is None:
+        return False
+    return last.swapped_out_kib - earlier.swapped_out_kib >= (
+        SWAP_KIB_PER_SECOND * (last.at_seconds - earlier.at_seconds)
+    )
 
 
 def _end_that_keeps(
@@ -172,6 +201,8 @@ def _end_that_keeps(
         return EndReason.FORCE_COMPLETE
     if deadline_passed:
         return EndReason.DEADLINE
+    if _swaps_out(seen):
+        return EndReason.SWAPS_OUT
     if not throttled and _stalled(seen):
         return EndReason.NO_PROGRESS
     return None

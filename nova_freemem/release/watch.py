@@ -48,6 +48,11 @@ STATS_PERIOD_SECONDS = 1
 MOST_OBSERVATIONS = 200
 
 
+# As many of the latest are kept while a guest is held: two seconds, by which a
+# rate can be told.
+HELD_OBSERVATIONS = 10
+
+
 @dataclasses.dataclass(frozen=True)
 class Watch:
     """A releaser at work on one guest.
@@ -183,7 +188,7 @@ class Watch:
             if deadline is not None and deadline.passed():
                 self.restore(plan.original_kib)
                 return EndReason.COPYING_DISKS
-            del seen[1:-1]
+            del seen[1:-HELD_OBSERVATIONS]
             self.clock.wait(TICK_SECONDS, until=requests.arrived)
         return EndReason.TRANSFER_ENDED
 

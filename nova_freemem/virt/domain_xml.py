@@ -19,6 +19,9 @@ from lxml import etree
 from nova_freemem.virt import validation
 from nova_freemem.virt.errors import understood
 
+# Models of memory devices that are no RAM.
+_PERSISTENT = ('nvdimm', 'virtio-pmem')
+
 # libvirt's own type for it, an int.
 LONGEST_STATS_PERIOD_SECONDS = (1 << 31) - 1
 
@@ -51,12 +54,30 @@ def nodes(domain: etree._Element) -> int:
 def memory_kib(domain: etree._Element) -> int:
     """Read how much memory the host gave a domain.
 
+    libvirt counts its persistent memory as well, which its balloon does not.
+
     :param domain: the domain XML, in which libvirt writes KiB
     :returns: KiB
     :raises LibvirtError: the XML holds no usable amount
     """
     with understood('read the memory of the domain'):
-        return validation.whole_number(domain.findtext('./memory'))
+        total_kib = validation.whole_number(domain.findtext('./memory'))
+    return max(0, total_kib - persistent_memory_kib(domain))
+
+
+def persistent_memory_kib(domain: etree._Element) -> int:
+    """Read how much persistent memory (``hw:pmem``) a domain has.
+
+    :param domain: the domain XML, in which libvirt writes KiB
+    :returns: KiB
+    :raises LibvirtError: the XML holds an amount that is not usable
+    """
+    with understood('read the persistent memory of the domain'):
+        return sum(
+            validation.whole_number(device.findtext('./target/size'))
+            for device in domain.findall('./devices/memory')
+            if device.get('model') in _PERSISTENT
+        )
 
 
 def current_memory_kib(domain: etree._Element) -> int:

@@ -25,7 +25,7 @@ from tests.simulation.guest import NO_LIMIT_KIB
 RELEASE = 'compute_freemem_release'
 RESTORE = 'compute_freemem_restore'
 # The headroom, and a quarter of it for the guest's own ups and downs.
-HEADROOM_KIB = int(base.MEMORY_KIB * 5 // 100 * 1.25)
+HEADROOM_KIB = int(base.MEMORY_KIB * 12 // 100 * 1.25)
 
 
 class WatchedTransferTestCase(base.LiveMigrationTestCase):

@@ -77,7 +77,7 @@ def make_policy(**changes: Any) -> policy.Policy:
         'release': 'balloon',
         'mode': 'auto',
         'reclaim': 'cold',
-        'headroom_percent': 5,
+        'headroom_percent': 12,
         'headroom_min_mib': 128,
         'headroom_windows_mib': 1024,
         'migration_bandwidth_mbps': 0,

@@ -142,7 +142,7 @@ class PolicyTest(base.ConfTestCase):
         before = self.read('')
         self.assertEqual('', before.changes(before))
         self.assertEqual(
-            'enabled: False -> True, headroom_percent: 5 -> 7',
+            'enabled: False -> True, headroom_percent: 12 -> 7',
             self.read('enabled = true\nheadroom_percent = 7').changes(before),
         )
 
@@ -155,7 +155,9 @@ class PolicyTest(base.ConfTestCase):
         self.assertEqual(128 * MIB, headroom(0))
 
     def test_windows_keeps_more(self) -> None:
-        headroom = fakes.make_policy(headroom_windows_mib=1024).headroom_kib
+        headroom = fakes.make_policy(
+            headroom_percent=5, headroom_windows_mib=1024
+        ).headroom_kib
         self.assertEqual(1 * GIB, headroom(4 * GIB, windows=True))
         self.assertEqual(2 * GIB, headroom(40 * GIB, windows=True))
 

@@ -173,10 +173,22 @@ class LimitedByTest(base.TestCase):
             ),
         )
 
+    def test_only_what_is_free_is_available_where_no_more_can_be_watched(
+        self,
+    ) -> None:
+        driver = MemoryStats(4 * GIB, free_kib=512 * MIB)
+        for available_kib in (None, 3 * GIB):
+            claimed = dataclasses.replace(
+                PLAUSIBLE, available_kib=available_kib
+            )
+            self.assertEqual(
+                512 * MIB, claimed.limited_by(driver).available_kib
+            )
+
     def test_a_driver_that_reports_nothing_changes_nothing(self) -> None:
         self.assertEqual(
             PLAUSIBLE,
-            PLAUSIBLE.limited_by(MemoryStats(4 * GIB, available_kib=1 * GIB)),
+            PLAUSIBLE.limited_by(MemoryStats(4 * GIB)),
         )
 
 

@@ -57,6 +57,43 @@ class EligibilityTest(base.TestCase):
         ):
             self.assertEqual(windows, examine(os_type=os_type).windows)
 
+    def test_persistent_memory_is_not_in_the_balloon(self) -> None:
+        pmem = """<memory model='nvdimm'>
+          <source><path>/dev/dax0.0</path></source>
+          <target><size unit='KiB'>2097152</size></target>
+        </memory>"""
+        description = fakes.DOMAIN_XML.replace(
+            str(4 * GIB), str(6 * GIB), 1
+        ).replace('</devices>', f'{pmem}</devices>')
+        guest = eligibility.examine(
+            True, etree.fromstring(description), BALLOON
+        )
+        self.assertEqual(
+            eligibility.Eligible(4 * GIB, 3 * GIB, persistent_kib=2 * GIB),
+            guest,
+        )
+        # All of it may be resident.
+        self.assertEqual(
+            1 * GIB - eligibility.QEMU_OWN_KIB, guest.resident_kib
+        )
+
+    def test_memory_that_was_plugged_in_is_in_the_balloon(self) -> None:
+        dimm = """<memory model='dimm'>
+          <target><size unit='KiB'>1048576</size></target>
+        </memory>"""
+        guest = examine(added=dimm, within='./devices')
+        self.assertEqual(4 * GIB, guest.original_kib)
+        self.assertEqual(0, guest.persistent_kib)
+
+    def test_a_guest_that_nobody_could_watch(self) -> None:
+        for reported, reason in (
+            ({}, Reason.NO_BALLOON_DRIVER),
+            ({'free_kib': 1}, None),
+            ({'available_kib': 1}, None),
+        ):
+            skip = eligibility.unwatchable(MemoryStats(4 * GIB, **reported))
+            self.assertEqual(reason, skip and skip.reason)
+
     def test_the_nodes_of_a_guest_are_counted(self) -> None:
         self.assertEqual(1, examine().nodes)
         cells = "<cpu><numa><cell id='0'/><cell id='1'/></numa></cpu>"

@@ -12,6 +12,7 @@
 
 """When a release ends."""
 
+import dataclasses
 from typing import Any
 
 import hypothesis
@@ -418,7 +419,7 @@ class NotWorthwhileTest(base.TestCase):
 
 
 def seen(
-    *figures: tuple[int, int | None, int | None],
+    *figures: tuple[int, int | None, int | None], free_mib: int | None = None
 ) -> list[Observation]:
     """:param figures: released MiB, available MiB, swapped out KiB"""
     return [
@@ -428,6 +429,7 @@ def seen(
             4 * GIB - released_mib * MIB,
             None if available_mib is None else available_mib * MIB,
             swapped_kib,
+            None if free_mib is None else free_mib * MIB,
         )
         for second, (released_mib, available_mib, swapped_kib) in enumerate(
             figures
@@ -463,8 +465,52 @@ class PressureTest(base.TestCase):
     def test_what_was_released_before_it_reported_is_known_to_it(self) -> None:
         self.assert_pressure(False, (0, 900, 0), (600, 300, 0), (690, 300, 0))
 
-    def test_a_guest_that_swaps_out(self) -> None:
-        self.assert_pressure(True, (0, 3600, 0), (1000, 2600, 4))
+    def test_a_guest_that_swaps_out_and_has_little(self) -> None:
+        self.assert_pressure(True, (0, 600, 0), (200, 400, 1024))
+        self.assert_pressure(False, (0, 600, 0), (200, 400, 1023))
+
+    def test_a_guest_that_swaps_out_and_does_not_say_what_it_has(self) -> None:
+        self.assert_pressure(True, (0, None, 0), (200, None, 1024))
+
+    def test_a_container_at_its_limit_is_not_the_guest(self) -> None:
+        # Seen with zram and 3 GiB free.
+        self.assert_pressure(False, (0, 3600, 0), (600, 3000, 8))
+        self.assert_pressure(False, (0, 3600, 0), (600, 3000, 50_000))
+
+    def test_a_release_ends_where_the_guest_swaps_with_plenty_left(
+        self,
+    ) -> None:
+        for swapped_kib, end in ((1023, None), (1024, EndReason.SWAPS_OUT)):
+            self.assertEqual(
+                end,
+                stop_rules.end_reason(
+                    seen((0, 3600, 0), (600, 3000, swapped_kib)),
+                    PLAN,
+                    Phase.DURING_TRANSFER,
+                    None,
+                    False,
+                ),
+            )
+        self.assertFalse(EndReason.SWAPS_OUT.restores)
+
+    def test_what_is_free_is_watched_where_nothing_is_called_available(
+        self,
+    ) -> None:
+        for free_mib, expected in ((204, False), (203, True)):
+            self.assertEqual(
+                expected,
+                stop_rules.under_pressure(
+                    seen((3000, None, 0), free_mib=free_mib), PLAN
+                ),
+            )
+
+    def test_what_is_free_is_watched_where_available_is_something_else(
+        self,
+    ) -> None:
+        windows = dataclasses.replace(PLAN, watches_free=True)
+        figures = seen((3000, 2000, 0), free_mib=203)
+        self.assertTrue(stop_rules.under_pressure(figures, windows))
+        self.assertFalse(stop_rules.under_pressure(figures, PLAN))
 
     def test_what_it_swapped_out_before_does_not_count(self) -> None:
         self.assert_pressure(

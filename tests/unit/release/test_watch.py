@@ -283,8 +283,9 @@ class DuringTransferTest(DuringTransferTestCase):
         self.assertEqual([(2 * GIB,)], self.domain.called('steer_balloon_kib'))
 
     def test_a_guest_under_pressure_is_restored_by_the_monitor(self) -> None:
-        self.guest.tells['swapped_out_kib'] = 0
-        self.clock.after(1, lambda: self.guest.tells.update(swapped_out_kib=4))
+        self.clock.after(
+            1, lambda: setattr(self.guest, 'used_kib', 3 * GIB + 900 * MIB)
+        )
         self.assertEqual(EndReason.PRESSURE, self.until_end().end)
         self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
         self.assertLess(self.clock.now() - self.started_at, 1.5)
@@ -379,14 +380,24 @@ class HoldTest(DuringTransferTestCase):
         self.assertEqual(7, self.seconds())
         self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
 
-    def test_a_guest_that_swaps_out_a_little_is_under_pressure(
+    def test_a_guest_that_swaps_out_and_has_little_is_under_pressure(
         self,
     ) -> None:
+        self.guest.used_kib = 700 * MIB
         self.guest.tells['swapped_out_kib'] = 1000
         self.clock.after(
-            3, lambda: self.guest.tells.update(swapped_out_kib=1001)
+            30, lambda: self.guest.tells.update(swapped_out_kib=4000)
         )
         self.assertEqual(EndReason.PRESSURE, self.hold())
+        self.assertAlmostEqual(30, self.seconds(), delta=watch.TICK_SECONDS)
+
+    def test_a_guest_that_swaps_out_and_has_plenty_is_held(self) -> None:
+        self.guest.tells['swapped_out_kib'] = 1000
+        self.clock.after(
+            3, lambda: self.guest.tells.update(swapped_out_kib=400_000)
+        )
+        self.end_transfer_after(10.05)
+        self.assertEqual(EndReason.TRANSFER_ENDED, self.hold())
 
     def test_a_guest_that_grows_by_itself_is_under_pressure(self) -> None:
         self.clock.after(3, lambda: setattr(self.guest, 'target_kib', 2 * GIB))
