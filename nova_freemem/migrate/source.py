@@ -478,6 +478,8 @@ class SourceMigration(shutdown.Step):
                 if end is EndReason.PRESSURE:
                     self._back_off()
                     self._reporter.pressure_during_transfer(now.plan)
+                elif end is EndReason.GREW:
+                    self._reporter.grew_during_transfer(now.plan)
                 elif end is EndReason.POST_COPY:
                     self._reporter.restored_for_post_copy(now.plan)
                 elif end is EndReason.SHUTDOWN:

@@ -45,6 +45,7 @@ class EndReason(enum.Enum):
     SHUTDOWN = 'nova-compute is stopping'
     NO_EFFECT = 'the resident size does not fall'
     PRESSURE = 'the guest came under memory pressure'
+    GREW = 'the guest takes memory back by itself'
     POST_COPY = 'post-copy begins'
 
     @property
@@ -55,6 +56,7 @@ class EndReason(enum.Enum):
             EndReason.SHUTDOWN,
             EndReason.NO_EFFECT,
             EndReason.PRESSURE,
+            EndReason.GREW,
             EndReason.POST_COPY,
         )
 

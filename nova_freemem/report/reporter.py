@@ -225,6 +225,18 @@ class Reporter(GuestReporter):
             instance=self._instance,
         )
 
+    def grew_during_transfer(self, plan: Plan) -> None:
+        """Report that the guest took memory back while it was transferred.
+
+        :param plan: what had been released
+        """
+        LOG.info(
+            'The guest took memory back by itself during the transfer, though '
+            'it had its headroom: all %(original)d MiB are restored.',
+            {'original': plan.original_kib // KIB_PER_MIB},
+            instance=self._instance,
+        )
+
     def restored_for_post_copy(self, plan: Plan) -> None:
         """Report that all memory is restored before post-copy begins.
 

@@ -67,6 +67,9 @@ class Reporter:
     def pressure_during_transfer(self, plan: Any) -> None:
         pass
 
+    def grew_during_transfer(self, plan: Any) -> None:
+        pass
+
     def shutdown_during_transfer(self, plan: Any) -> None:
         pass
 

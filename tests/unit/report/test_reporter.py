@@ -175,6 +175,12 @@ class ReportTest(base.TestCase):
         self.assertIn('came under memory pressure', line)
         self.assertIn('all 4096 MiB', line)
 
+    def test_a_guest_that_took_memory_back_is_no_warning(self) -> None:
+        self.reporter.grew_during_transfer(self.plan)
+        line = self.log_lines('INFO')[-1]
+        self.assertIn('took memory back by itself', line)
+        self.assertIn('all 4096 MiB', line)
+
     def test_an_error_says_that_the_migration_continues(self) -> None:
         self.reporter.error('Releasing memory', ZeroDivisionError('oops'))
         (line,) = self.log_lines('ERROR')
