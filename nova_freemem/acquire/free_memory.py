@@ -184,15 +184,14 @@ class FreeMemory:
                 problem=f'the guest reports a total of {self.total_kib:.6g} '
                 f'KiB, and its balloon driver {driver.total_kib:.6g} KiB',
             )
-        limit_kib = driver.available_kib
-        if limit_kib is None:
-            limit_kib = driver.free_kib
+        free_kib = _smaller(self.free_kib, driver.free_kib)
+        available_kib = self.available_kib
+        if driver.available_kib is None and driver.free_kib is not None:
+            available_kib = free_kib
+        elif available_kib is not None:
+            available_kib = _smaller(available_kib, driver.available_kib)
         return dataclasses.replace(
-            self,
-            free_kib=_smaller(self.free_kib, driver.free_kib),
-            available_kib=limit_kib
-            if self.available_kib is None
-            else _smaller(self.available_kib, limit_kib),
+            self, free_kib=free_kib, available_kib=available_kib
         )
 
     def _refuse(self, what: str, value_kib: int, limit_kib: int) -> None:

@@ -45,6 +45,7 @@ class EndReason(enum.Enum):
     SHUTDOWN = 'nova-compute is stopping'
     NO_EFFECT = 'the resident size does not fall'
     PRESSURE = 'the guest came under memory pressure'
+    GREW = 'the guest takes memory back by itself'
     POST_COPY = 'post-copy begins'
     COPYING_DISKS = 'the disks are still being copied'
 
@@ -56,6 +57,7 @@ class EndReason(enum.Enum):
             EndReason.SHUTDOWN,
             EndReason.NO_EFFECT,
             EndReason.PRESSURE,
+            EndReason.GREW,
             EndReason.POST_COPY,
             EndReason.COPYING_DISKS,
         )

@@ -93,6 +93,8 @@ def end_reason(
         return EndReason.SHUTDOWN
     if under_pressure(seen, plan):
         return EndReason.PRESSURE
+    if grew(seen, plan):
+        return EndReason.GREW
     if request is Request.POST_COPY:
         return EndReason.POST_COPY
     if seen[-1].actual_kib < plan.target_kib - TOLERANCE_KIB:
@@ -123,18 +125,31 @@ def under_pressure(seen: Sequence[Observation], plan: Plan) -> bool:
     :param seen: all observations, oldest first; one at least
     :param plan: what is released
     :returns: whether it has less available than its headroom, swaps out and
-              has not plenty, or grows by itself
+              has not plenty, or grows by itself and does not report what it
+              has
     """
-    last = seen[-1]
     available_kib = _available_kib(seen, plan)
     if available_kib is not None and available_kib < plan.headroom_kib:
         return True
-    if _swaps_out(seen) and (
-        available_kib is None or available_kib < PLENTY * plan.headroom_kib
-    ):
-        return True
+    if available_kib is None:
+        return _swaps_out(seen) or grew(seen, plan)
+    return _swaps_out(seen) and available_kib < PLENTY * plan.headroom_kib
+
+
+def grew(seen: Sequence[Observation], plan: Plan) -> bool:
+    """Return whether the guest's balloon gave memory back by itself.
+
+    It does where the guest is out of memory ('autodeflate'). From Linux 4.19
+    until 5.6 the kernel took from it before it dropped page cache
+    (virtio_balloon_register_shrinker() in drivers/virtio/virtio_balloon.c),
+    with plenty available. Or somebody else has set another target.
+
+    :param seen: all observations, oldest first; one at least
+    :param plan: what is released
+    :returns: whether it did
+    """
     smallest_kib = max(plan.target_kib, min(one.actual_kib for one in seen))
-    return last.actual_kib > smallest_kib + TOLERANCE_KIB
+    return seen[-1].actual_kib > smallest_kib + TOLERANCE_KIB
 
 
 def last_report(seen: Sequence[Observation]) -> list[Observation]:

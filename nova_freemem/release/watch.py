@@ -179,6 +179,9 @@ class Watch:
             if stop_rules.under_pressure(seen, plan):
                 self.restore(plan.original_kib)
                 return EndReason.PRESSURE
+            if stop_rules.grew(seen, plan):
+                self.restore(plan)
+                return EndReason.GREW
             end = _ENDS_OF_HOLD.get(requests.latest)
             if end is not None:
                 self.restore(plan.original_kib)

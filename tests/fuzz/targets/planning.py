@@ -13,7 +13,9 @@
 
 """A plan made of what a guest reported: no target below the headroom."""
 
+from nova_freemem.acquire.free_memory import CommitLimit
 from nova_freemem.acquire.free_memory import FreeMemory
+from nova_freemem.acquire.free_memory import NodeMemory
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
 from nova_freemem.plan import release_rate as release_rates
@@ -47,6 +49,7 @@ def run(data: bytes) -> None:
         original_kib=1 + choices.number(8 << 20),
         rss_kib=choices.number(9 << 20),
         windows=bool(choices.number(1)),
+        nodes=1 + choices.number(1),
     )
     memory = _memory(choices, guest.original_kib)
     policy = fakes.make_policy(
@@ -80,6 +83,10 @@ def run(data: bytes) -> None:
             return
         floor_kib = policy.headroom_kib(guest.original_kib, guest.windows)
         assert floor_kib <= plan.target_kib < guest.original_kib, plan
+        for node in memory.nodes:
+            assert plan.release_kib <= node.total_kib, plan
+        if memory.commit is not None and memory.commit.share >= 1:
+            assert plan.release_kib <= memory.commit.left_kib, plan
         assert 0 < plan.expected_saving_kib <= guest.rss_kib, plan
         assert abs(plan.expected_saving_seconds) < 1 << 32, plan
 
@@ -126,4 +133,19 @@ def _memory(choices: fuzz_choices.Choices, actual_kib: int) -> FreeMemory:
         free_blocks=((4, figure(total_kib // 8)), (4096, figure(64)))
         if present >> 6 & 1
         else None,
+        commit=CommitLimit(
+            choices.amount(), choices.amount(), choices.number(200) / 100
+        )
+        if present >> 7 & 1
+        else None,
+        nodes=tuple(
+            NodeMemory(
+                total_kib // 2,
+                figure(total_kib // 4),
+                figure(total_kib // 4),
+                maybe(2),
+                figure(total_kib // 4),
+            )
+            for _number in range(choices.number(2))
+        ),
     )

@@ -47,12 +47,19 @@ def seeds() -> list[bytes]:
         b'SwapFree:  0 kB\n'
     )
     nodes = (fakes.CAPTURED / 'constructed-two-nodes.buddyinfo').read_bytes()
+    tables = [
+        (fakes.CAPTURED / f'debian-12{kind}.tables').read_bytes()
+        for kind in ('', '-strict', '-hot-cache-mglru', '-missing')
+    ]
+    node = (fakes.CAPTURED / 'constructed-two-nodes.meminfo').read_bytes()
     old = (fakes.CAPTURED / 'constructed-linux-2.6.32.meminfo').read_bytes()
     return [
         captured(),
         small + _PRESSURE,
         small + nodes,
         old,
+        *tables,
+        tables[0] + node,
         b'MemTotal: 1 kB\nMemFree: 1 kB\nNode 0, zone a' + b' 1' * 33,
     ]
 

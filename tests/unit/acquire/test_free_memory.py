@@ -188,7 +188,7 @@ class LimitedByTest(base.TestCase):
     def test_a_driver_that_reports_nothing_changes_nothing(self) -> None:
         self.assertEqual(
             PLAUSIBLE,
-            PLAUSIBLE.limited_by(MemoryStats(4 * GIB)),
+            PLAUSIBLE.limited_by(MemoryStats(4 * GIB, available_kib=1 * GIB)),
         )
 
 

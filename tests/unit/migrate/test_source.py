@@ -608,6 +608,26 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
             pass
         self.assertNotIn(Reason.BACKING_OFF, world.reasons())
 
+    def test_a_guest_that_takes_memory_back_and_does_not_need_it(self) -> None:
+        """No fight, and nobody backs off."""
+        world = self.make_releasing()
+        world.clock.after(
+            20, lambda: setattr(world.guest, 'target_kib', 3 * GIB)
+        )
+        with world.transfer():
+            world.clock.wait(30)
+            self.assertEqual(4 * GIB, world.guest.target_kib)
+        world.reporter.restored_during_transfer.assert_called_once_with(
+            mock.ANY, EndReason.GREW
+        )
+        world.land()
+        world.guest.host = 'source'
+        world.start_again()
+        self.assertTrue(world.prepare())
+        with world.transfer():
+            pass
+        self.assertNotIn(Reason.BACKING_OFF, world.reasons())
+
     def test_after_pressure_the_next_release_is_skipped(self) -> None:
         world = self.make_releasing()
         world.clock.after(

@@ -228,6 +228,7 @@ class EndReasonTest(base.TestCase):
         self.assertEqual(
             {
                 EndReason.ABORTED,
+                EndReason.GREW,
                 EndReason.SHUTDOWN,
                 EndReason.NO_EFFECT,
                 EndReason.PRESSURE,
@@ -519,19 +520,36 @@ class PressureTest(base.TestCase):
 
     def test_a_guest_that_grows_by_itself(self) -> None:
         self.assert_pressure(
-            False, (0, 3600, 0), (1000, 2600, 0), (999, 2600, 0)
+            False, (0, None, 0), (1000, None, 0), (999, None, 0)
         )
         self.assert_pressure(
-            True, (0, 3600, 0), (1000, 2600, 0), (998, 2600, 0)
+            True, (0, None, 0), (1000, None, 0), (998, None, 0)
         )
+
+    def test_a_guest_that_grows_by_itself_with_its_headroom_left(self) -> None:
+        for left_mib, end in (
+            (204, EndReason.GREW),
+            (203, EndReason.PRESSURE),
+        ):
+            self.assertEqual(
+                end,
+                stop_rules.end_reason(
+                    seen((0, 3600, 0), (1000, 2600, 0), (900, left_mib, 0)),
+                    PLAN,
+                    Phase.DURING_TRANSFER,
+                    None,
+                    False,
+                ),
+            )
+        self.assertTrue(EndReason.GREW.restores)
 
     def test_a_guest_that_grows_little_by_little(self) -> None:
         self.assert_pressure(
             True,
-            (1000, 2600, 0),
-            (1000, 2600, 0),
-            (999, 2600, 0),
-            (998, 2600, 0),
+            (1000, None, 0),
+            (1000, None, 0),
+            (999, None, 0),
+            (998, None, 0),
         )
 
     def test_it_outranks_the_target_and_all_requests_but_an_abort(

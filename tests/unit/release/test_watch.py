@@ -194,7 +194,7 @@ class BeforeTransferTest(WatchTestCase):
 
     def test_a_target_set_above_ours_is_not_fought_over(self) -> None:
         self.clock.after(1, lambda: setattr(self.guest, 'target_kib', 4 * GIB))
-        self.assertEqual(EndReason.PRESSURE, self.release().end)
+        self.assertEqual(EndReason.GREW, self.release().end)
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
     def test_a_guest_under_pressure_is_restored_at_once(self) -> None:
@@ -399,9 +399,9 @@ class HoldTest(DuringTransferTestCase):
         self.end_transfer_after(10.05)
         self.assertEqual(EndReason.TRANSFER_ENDED, self.hold())
 
-    def test_a_guest_that_grows_by_itself_is_under_pressure(self) -> None:
+    def test_a_guest_that_grows_by_itself_is_restored(self) -> None:
         self.clock.after(3, lambda: setattr(self.guest, 'target_kib', 2 * GIB))
-        self.assertEqual(EndReason.PRESSURE, self.hold())
+        self.assertEqual(EndReason.GREW, self.hold())
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
     def test_an_entry_that_is_gone_ends_it(self) -> None:

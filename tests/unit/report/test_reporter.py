@@ -102,22 +102,24 @@ class ReportTest(base.TestCase):
             self.log.output.splitlines(),
         )
 
-    def test_one_line_about_a_shutdown_during_the_transfer(self) -> None:
-        self.reporter.restored_during_transfer(self.plan, EndReason.SHUTDOWN)
+    def test_one_line_says_why_all_is_restored_during_the_transfer(
+        self,
+    ) -> None:
+        for end in (
+            EndReason.SHUTDOWN,
+            EndReason.COPYING_DISKS,
+            EndReason.GREW,
+        ):
+            self.reporter.restored_during_transfer(self.plan, end)
         self.assertEqual(
             [
                 'INFO All 4096 MiB of the guest are restored during the '
-                'transfer: nova-compute is stopping.'
-            ],
-            self.log.output.splitlines(),
-        )
-
-    def test_one_line_about_a_copy_that_takes_longer(self) -> None:
-        self.reporter.restored_for_disks(self.plan)
-        self.assertEqual(
-            [
-                'INFO The disks are still being copied: all 4096 MiB of the '
-                'guest are restored until its memory is sent.'
+                f'transfer: {why}.'
+                for why in (
+                    'nova-compute is stopping',
+                    'the disks are still being copied',
+                    'the guest takes memory back by itself',
+                )
             ],
             self.log.output.splitlines(),
         )
