@@ -21,6 +21,12 @@ from oslo_config import cfg
 from nova_freemem import conf as freemem_conf
 from nova_freemem import exceptions
 
+# Where a guest's MemTotal shrinks with its balloon, so do the thresholds of
+# programs that act on little memory. What its kernel needs for sudden demands
+# does not: with this much of all its memory no simulated guest was short of
+# memory that asked for it as fast as measured ones do.
+KERNEL_HEADROOM_PERCENT = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
@@ -76,17 +82,31 @@ class Policy:
             )
         return policy
 
-    def headroom_kib(self, total_kib: int, windows: bool = False) -> int:
+    def headroom_kib(
+        self,
+        total_kib: int,
+        windows: bool = False,
+        shrunk_kib: float | None = None,
+    ) -> int:
         """Return how much available memory a guest keeps.
 
         :param total_kib: memory of the guest
         :param windows: whether it runs Windows
+        :param shrunk_kib: what its MemTotal has shrunk to by then, with its
+                           balloon; None where that leaves it as it is
         :returns: KiB
         """
         floor_mib = self.headroom_min_mib
         if windows:
             floor_mib = max(floor_mib, self.headroom_windows_mib)
-        return max(total_kib * self.headroom_percent // 100, floor_mib * 1024)
+        least_percent = self.headroom_percent
+        if shrunk_kib is not None:
+            least_percent = min(least_percent, KERNEL_HEADROOM_PERCENT)
+        return max(
+            int(self.headroom_percent * (shrunk_kib or 0) / 100),
+            total_kib * least_percent // 100,
+            floor_mib * 1024,
+        )
 
     def changes(self, before: Policy) -> str:
         """Return what differs from another policy, for people.

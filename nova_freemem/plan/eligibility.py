@@ -54,6 +54,7 @@ class Eligible:
     :ivar windows: whether its image says that it runs Windows
     :ivar nodes: how many NUMA nodes it has
     :ivar persistent_kib: persistent memory that it has besides
+    :ivar total_shrinks: whether its MemTotal shrinks with its balloon
     """
 
     original_kib: int
@@ -61,6 +62,7 @@ class Eligible:
     windows: bool = False
     nodes: int = 1
     persistent_kib: int = 0
+    total_shrinks: bool = False
 
     @property
     def resident_kib(self) -> int:
@@ -128,4 +130,7 @@ def examine(
         windows=os_type == 'windows',
         nodes=domain_xml.nodes(xml),
         persistent_kib=domain_xml.persistent_memory_kib(xml),
+        total_shrinks=(
+            os_type != 'windows' and not domain_xml.balloon_counts_as_used(xml)
+        ),
     )

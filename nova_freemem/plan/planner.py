@@ -371,8 +371,6 @@ def _trial(
 def _releasable(
     memory: FreeMemory, guest: Eligible, policy: Policy
 ) -> Releasable | Skip:
-    headroom_kib = policy.headroom_kib(guest.original_kib, guest.windows)
-    kept_kib = int(headroom_kib * (1 + SLACK_SHARE))
     if guest.windows and policy.reclaim == 'free':
         return Skip(
             Reason.NO_SOURCE,
@@ -383,6 +381,8 @@ def _releasable(
         if guest.windows
         else _spare_kib(memory, policy.reclaim)
     )
+    headroom_kib = _headroom_kib(spare_kib, guest, policy)
+    kept_kib = int(headroom_kib * (1 + SLACK_SHARE))
     release_kib = spare_kib - kept_kib
     if release_kib <= 0:
         return Skip(
@@ -417,6 +417,22 @@ def _releasable(
         free_nonresident_kib=free_nonresident_kib,
         saving_kib=min(guest.resident_kib, release_kib - free_nonresident_kib),
     )
+
+
+def _headroom_kib(spare_kib: int, guest: Eligible, policy: Policy) -> int:
+    """Return what a guest is to keep available.
+
+    Where its MemTotal shrinks with its balloon, it is left with what it uses
+    and a share of what it is left with.
+    """
+    shrunk_kib = None
+    if guest.total_shrinks:
+        shrunk_kib = float(guest.original_kib)
+        kept_share = policy.headroom_percent / 100 * (1 + SLACK_SHARE)
+        used_kib = max(0, guest.original_kib - spare_kib)
+        if used_kib < shrunk_kib * (1 - kept_share):
+            shrunk_kib = used_kib / (1 - kept_share)
+    return policy.headroom_kib(guest.original_kib, guest.windows, shrunk_kib)
 
 
 def _node_spare_kib(node: NodeMemory, reclaim: str) -> int:

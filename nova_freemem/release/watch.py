@@ -180,7 +180,7 @@ class Watch:
                 self.restore(plan.original_kib)
                 return EndReason.PRESSURE
             if stop_rules.grew(seen, plan):
-                self.restore(plan)
+                self.restore(plan.original_kib)
                 return EndReason.GREW
             end = _ENDS_OF_HOLD.get(requests.latest)
             if end is not None:

@@ -51,6 +51,19 @@ def nodes(domain: etree._Element) -> int:
     return max(1, len(domain.findall('./cpu/numa/cell')))
 
 
+def balloon_counts_as_used(domain: etree._Element) -> bool:
+    """Return whether what a balloon takes stays in the guest's MemTotal.
+
+    With autodeflate (VIRTIO_BALLOON_F_DEFLATE_ON_OOM) Linux counts it as used;
+    otherwise MemTotal shrinks with the balloon (drivers/virtio/
+    virtio_balloon.c, ``adjust_managed_page_count``).
+
+    :param domain: the domain XML
+    """
+    balloon = domain.find('./devices/memballoon')
+    return balloon is not None and balloon.get('autodeflate') == 'on'
+
+
 def memory_kib(domain: etree._Element) -> int:
     """Read how much memory the host gave a domain.
 

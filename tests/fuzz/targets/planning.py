@@ -50,6 +50,7 @@ def run(data: bytes) -> None:
         rss_kib=choices.number(9 << 20),
         windows=bool(choices.number(1)),
         nodes=1 + choices.number(1),
+        total_shrinks=bool(choices.number(1)),
     )
     memory = _memory(choices, guest.original_kib)
     policy = fakes.make_policy(
@@ -81,7 +82,11 @@ def run(data: bytes) -> None:
         if isinstance(plan, Skip):
             oracle.check_harmless(str(plan))
             return
-        floor_kib = policy.headroom_kib(guest.original_kib, guest.windows)
+        floor_kib = policy.headroom_kib(
+            guest.original_kib,
+            guest.windows,
+            0.0 if guest.total_shrinks else None,
+        )
         assert floor_kib <= plan.target_kib < guest.original_kib, plan
         for node in memory.nodes:
             assert plan.release_kib <= node.total_kib, plan

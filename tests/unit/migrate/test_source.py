@@ -15,6 +15,7 @@
 import dataclasses
 import functools
 from typing import Any
+from unittest import mock
 
 import testtools
 

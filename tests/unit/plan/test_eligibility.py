@@ -57,6 +57,20 @@ class EligibilityTest(base.TestCase):
         ):
             self.assertEqual(windows, examine(os_type=os_type).windows)
 
+    def test_memtotal_shrinks_where_the_balloon_has_no_autodeflate(
+        self,
+    ) -> None:
+        """Nova 31 and older define it so; Windows counts it as used."""
+        old = etree.fromstring(
+            fakes.DOMAIN_XML.replace(
+                " autodeflate='on' freePageReporting='on'", ''
+            )
+        )
+        for os_type, shrinks in ((None, True), ('windows', False)):
+            guest = eligibility.examine(True, old, BALLOON, os_type)
+            self.assertEqual(shrinks, guest.total_shrinks)
+        self.assertFalse(examine().total_shrinks)
+
     def test_persistent_memory_is_not_in_the_balloon(self) -> None:
         pmem = """<memory model='nvdimm'>
           <source><path>/dev/dax0.0</path></source>

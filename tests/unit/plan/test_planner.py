@@ -66,6 +66,7 @@ def make(
     commit: CommitLimit | None = None,
     nodes: tuple[NodeMemory, ...] = (),
     of_nodes: int = 1,
+    total_shrinks: bool = False,
     **policy: Any,
 ) -> planner.Plan | Skip:
     """Plan for a guest of 4 GiB, wholly resident unless said otherwise."""
@@ -79,7 +80,13 @@ def make(
         commit=commit,
         nodes=nodes,
     )
-    guest = Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB, windows, of_nodes)
+    guest = Eligible(
+        4 * GIB,
+        resident_kib + QEMU_OWN_KIB,
+        windows,
+        of_nodes,
+        total_shrinks=total_shrinks,
+    )
     return planner.make(
         memory, guest, make_policy(**policy), bandwidth, rate, moment
     )
@@ -96,6 +103,50 @@ class AmountTest(base.TestCase):
     def test_a_small_guest_keeps_the_least_headroom(self) -> None:
         plan = make(3 * GIB, headroom_percent=1, headroom_min_mib=512)
         self.assertEqual(3 * GIB - 640 * MIB, plan.release_kib)
+
+    def test_where_memtotal_shrinks_the_share_is_of_what_is_left(
+        self,
+    ) -> None:
+        plan = make(3 * GIB + 512 * MIB, total_shrinks=True)
+        self.assertEqual(4 * GIB * 5 // 100, plan.headroom_kib)
+        plan = make(1 * GIB, total_shrinks=True)
+        self.assertGreater(plan.headroom_kib, 4 * GIB * 10 // 100)
+        self.assertLess(plan.headroom_kib, HEADROOM_KIB)
+        self.assertAlmostEqual(
+            0.15, (1 * GIB - plan.release_kib) / plan.target_kib, delta=1e-5
+        )
+
+    @hypothesis.given(
+        spare_mib=strategies.integers(1, 4096),
+        percent=strategies.integers(1, 90),
+    )
+    def test_no_share_that_programs_in_the_guest_act_on_is_reached(
+        self, spare_mib: int, percent: int
+    ) -> None:
+        spare_kib = spare_mib * MIB
+        plan, plan_of_stays = (
+            make(
+                spare_kib,
+                total_shrinks=shrinks,
+                headroom_percent=percent,
+                mode='before',
+            )
+            for shrinks in (True, False)
+        )
+        if isinstance(plan, Skip):
+            self.assertIsInstance(plan_of_stays, Skip)
+            return
+        available_kib = spare_kib - plan.release_kib
+        self.assertGreaterEqual(
+            available_kib + 2, percent / 100 * plan.target_kib * 1.25
+        )
+        self.assertGreaterEqual(
+            available_kib + 2, min(5, percent) / 100 * 4 * GIB * 1.25
+        )
+        if not isinstance(plan_of_stays, Skip):
+            self.assertGreaterEqual(
+                plan.release_kib, plan_of_stays.release_kib
+            )
 
     def test_windows_keeps_what_its_driver_needs(self) -> None:
         plan = make(3 * GIB, windows=True)
