@@ -63,8 +63,8 @@ class DiskCopy:
         """
         if progress is None:
             return
-        # Nothing of memory is sent before, whereas the guest writes to its disks
-        # until it lands.
+        # Nothing of memory is sent before; to its disks the guest writes until
+        # it lands.
         self.is_over = progress.sent_kib > 0
         seen = self._remaining
         remaining_kib = progress.disks_remaining_kib
