@@ -63,9 +63,9 @@ class DiskCopy:
         """
         if progress is None:
             return
-        # Nothing of memory is sent before; the mirrored disks are written to
-        # until the guest lands.
-        self.is_over = self.is_over or progress.sent_kib > 0
+        # Nothing of memory is sent before; to its disks the guest writes until
+        # it lands.
+        self.is_over = progress.sent_kib > 0
         seen = self._remaining
         remaining_kib = progress.disks_remaining_kib
         if remaining_kib is None or not (seen or remaining_kib):

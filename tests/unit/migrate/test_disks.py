@@ -16,6 +16,8 @@ from typing import Any
 from unittest import mock
 
 from nova_freemem import exceptions
+from nova_freemem.plan.bandwidth import Bandwidth
+from nova_freemem.plan.bandwidth import Origin
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.requests import Request
@@ -125,6 +127,30 @@ class BlockMigrationTest(migrate_base.MigrationTestCase):
         self.assertEqual([Reason.NOTHING_FREE], world.reasons())
         self.assertEqual(4 * GIB, world.guest.least_kib)
 
+    def test_a_release_that_pays_only_if_it_costs_no_time_is_made(
+        self,
+    ) -> None:
+        """At 8 Gb/s a transfer is done before the guest has released."""
+        for is_foretold, reasons in (
+            (True, []),
+            (False, [Reason.NOT_WORTHWHILE]),
+        ):
+            world = self.make_waiting(mode='auto')
+            world.engine.bandwidths.to.return_value = Bandwidth.of_mbps(
+                8000, Origin.CONFIGURED
+            )
+            # Else a release would be tried that does not pay.
+            world.engine.release_rates.note_trial(
+                fakes.UUID, world.clock.now()
+            )
+            with world.transfer():
+                if is_foretold:
+                    world.copy_disks(60)
+                else:
+                    world.clock.after(60, world.send_memory)
+                world.clock.wait(80)
+            self.assertEqual(reasons, world.reasons())
+
     def test_a_guest_that_frees_memory_at_the_last_moment_is_asked_again(
         self,
     ) -> None:
@@ -137,6 +163,8 @@ class BlockMigrationTest(migrate_base.MigrationTestCase):
             world.clock.wait(80)
             self.assertGreater(self.missing_kib(world), 2 * GIB)
         self.assertEqual([], world.reasons())
+        # Before the transfer, at the end of the copy, and after it.
+        self.assertEqual(3, len(world.source.called('fresh_memory_stats')))
 
     def test_a_guest_that_is_paused_by_then_is_skipped(self) -> None:
         """As Nova does where it forces a migration to complete."""
