@@ -26,6 +26,7 @@ from tests.lab.services import settings
 _FLAVOR_MIB = 512
 _OURS_MIB = 768
 _PAGE_CACHE_MIB = 400
+_WRITTEN_MIB = 128
 _TOP = pathlib.Path(__file__).parents[2]
 
 
@@ -122,6 +123,7 @@ def _our_options(api: connection.Connection) -> Mapping[str, object]:
         'guest_memory_folder': '/run',
         'guest_memory_mib': _OURS_MIB,
         'page_cache_mib': _PAGE_CACHE_MIB,
+        'written_mib': _WRITTEN_MIB,
         'image_without_agent': _image_without_agent(api),
         'libvirt_uris': ','.join(uris),
         'restart_command': f'{restart} {{host}}',
