@@ -45,7 +45,7 @@ _MOST_SHARE_THROTTLED = 0.75
 # So fast a guest rewrites memory that its transfer cannot end by itself, and
 # so slow is the link.
 _REWRITTEN_PAGES_PER_SECOND = 20000
-_SLOW_MBIT = 300
+_SLOW_MBIT = 200
 
 _OPTIONS = """\
 [freemem]
