@@ -47,7 +47,7 @@ lab_packages=(
     qemu-system-x86 qemu-utils
     libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
     mariadb-server-core mariadb-client-core rabbitmq-server
-    e2fsprogs iproute2 mmdebstrap procps
+    e2fsprogs iproute2 mmdebstrap openssl procps
 )
 # What would start at the next boot if it stayed enabled; the lab runs
 # these programs itself.

@@ -17,6 +17,7 @@ import pathlib
 
 import libvirt
 
+from tests.lab import certificates
 from tests.lab import layout
 from tests.lab import processes
 
@@ -57,6 +58,7 @@ stdio_handler = "file"
 cgroup_controllers = []
 namespaces = []
 shared_filesystems = ["{instances}"]
+migrate_tls_x509_cert_dir = "{certificates}"
 """
 
 
@@ -77,8 +79,12 @@ def prepare(host: layout.HostLayout) -> Mapping[str, pathlib.Path]:
         _LIBVIRTD_CONF.format(uuid=host.uuid, port=host.libvirt_port)
     )
     (settings / 'qemu.conf').write_text(
-        _QEMU_CONF.format(instances=layout.LAB.instances)
+        _QEMU_CONF.format(
+            instances=layout.LAB.instances,
+            certificates=certificates.FOLDER,
+        )
     )
+    certificates.folder(host).mkdir(exist_ok=True)
     return mounts
 
 
