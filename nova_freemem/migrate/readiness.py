@@ -29,6 +29,7 @@ from nova_freemem import trait
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.report import request_id
+from nova_freemem.virt import validation
 
 # The first microversion that filters providers by a required trait.
 _MICROVERSION = '1.18'
@@ -83,7 +84,9 @@ class Destinations:
                 f'Placement did not answer within {self._wait_seconds:g} s'
             )
         except Exception as error:
-            return _not_ready(f'Placement could not be asked: {error}')
+            return _not_ready(
+                f'Placement could not be asked: {validation.quoted(error)}'
+            )
         if is_ready:
             return None
         return _not_ready(f'{node} has no trait {trait.TRAIT} in Placement')

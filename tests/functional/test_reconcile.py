@@ -14,6 +14,7 @@
 
 import contextlib
 import io
+from typing import Any
 
 import fixtures
 
@@ -58,7 +59,12 @@ class NextStart(OutstandingTestCase):
     def test_guest_that_is_being_migrated_is_not_touched(self) -> None:
         domain, looked = self.domain_at(self.destination), []
         stats = domain.jobStats
-        domain.jobStats = lambda flags=0: looked.append(flags) or stats(flags)
+
+        def look(flags: int = 0) -> Any:
+            looked.append(flags)
+            return stats(flags)
+
+        domain.jobStats = look
         with domain._job():
             del self.destination.calls[:]
             self.restart_host('destination')

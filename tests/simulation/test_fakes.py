@@ -135,9 +135,12 @@ class FakeThreadTest(base.TestCase):
     def test_one_can_call_the_other(self) -> None:
         called = threading.Event()
         self.clock.thread(lambda: self.clock.wait(3600, until=called)).start()
-        caller = self.clock.thread(
-            lambda: (self.act('caller', 1), called.set())
-        )
+
+        def call() -> None:
+            self.act('caller', 1)
+            called.set()
+
+        caller = self.clock.thread(call)
         caller.start()
         caller.join()
         self.clock.wait(1)

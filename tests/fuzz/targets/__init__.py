@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""One module for each place that reads something from a guest.
+"""One module for each place that reads something from a guest, or a service.
 
 ``MODULES`` names the modules that read it, ``seeds`` gives honest data to
 start from, and ``run`` raises if they do what they must not, for any data.
@@ -30,6 +30,7 @@ NAMES = (
     'planning',
     'transfer',
     'migration',
+    'placement',
 )
 
 

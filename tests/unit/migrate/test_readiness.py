@@ -133,21 +133,23 @@ class DestinationsTest(base.TestCase):
 
     def test_a_placement_that_answers_with_an_error(self) -> None:
         self.status_code = 503
-        self.assert_not_ready('Placement could not be asked: it answered 503')
+        self.assert_not_ready(
+            "Placement could not be asked: 'it answered 503'"
+        )
         self.status_code = 200
         self.assertIsNone(self.destinations.skip('dest'))
 
     def test_a_placement_that_cannot_be_reached(self) -> None:
         self.get.side_effect = OSError('connection refused')
         self.assert_not_ready(
-            'Placement could not be asked: connection refused'
+            "Placement could not be asked: 'connection refused'"
         )
         self.assertEqual({}, self.destinations._asked)
 
     def test_where_no_thread_starts_any_more(self) -> None:
         thread = self.patch_autospec(threading, 'Thread')
         thread.return_value.start.side_effect = RuntimeError('no thread')
-        self.assert_not_ready('Placement could not be asked: no thread')
+        self.assert_not_ready("Placement could not be asked: 'no thread'")
         self.assertEqual({}, self.destinations._asked)
 
 
