@@ -49,9 +49,14 @@ def seeds() -> list[bytes]:
     nodes = (fakes.CAPTURED / 'constructed-two-nodes.buddyinfo').read_bytes()
     tables = [
         (fakes.CAPTURED / f'debian-12{kind}.tables').read_bytes()
-        for kind in ('', '-strict', '-hot-cache-mglru', '-missing')
+        for kind in (
+            '',
+            '-strict',
+            '-hot-cache-mglru',
+            '-missing',
+            '-two-nodes',
+        )
     ]
-    node = (fakes.CAPTURED / 'constructed-two-nodes.meminfo').read_bytes()
     old = (fakes.CAPTURED / 'constructed-linux-2.6.32.meminfo').read_bytes()
     return [
         captured(),
@@ -59,7 +64,6 @@ def seeds() -> list[bytes]:
         small + nodes,
         old,
         *tables,
-        tables[0] + node,
         b'MemTotal: 1 kB\nMemFree: 1 kB\nNode 0, zone a' + b' 1' * 33,
     ]
 

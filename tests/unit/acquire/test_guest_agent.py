@@ -13,6 +13,7 @@
 """What the guest agent reports, and all the ways in which it may not."""
 
 import json
+import re
 import time
 from typing import Any
 from unittest import mock
@@ -80,14 +81,11 @@ class AcquireTest(AgentTestCase):
         )
 
     def test_a_guest_with_nodes_is_asked_for_each_of_them(self) -> None:
-        nodes = (
-            (fakes.CAPTURED / 'constructed-two-nodes.meminfo')
-            .read_text()
-            .partition('Node 1')
-        )
-        for number, table in ((0, nodes[0]), (1, nodes[1] + nodes[2])):
-            path = guest_agent.NODE.format(number)
-            self.guest.agent.files[path] = table.encode()
+        tables = (fakes.CAPTURED / 'debian-12-two-nodes.tables').read_text()
+        for number in range(2):
+            self.guest.agent.files[guest_agent.NODE.format(number)] = ''.join(
+                re.findall(rf'(?m)^Node {number} .*\n', tables)
+            ).encode()
         self.assertEqual((), self.ask().nodes)
         self.guest.xml = self.guest.xml.replace(
             '</domain>',
@@ -96,7 +94,7 @@ class AcquireTest(AgentTestCase):
         for blocked in (frozenset(), EXEC):
             self.guest.agent.blocked = blocked
             self.assertEqual(
-                [620000, 57344], [node.free_kib for node in self.ask().nodes]
+                [415580, 446720], [node.free_kib for node in self.ask().nodes]
             )
 
     def test_a_guest_with_very_many_nodes_is_not_asked_for_them(self) -> None:
@@ -105,7 +103,7 @@ class AcquireTest(AgentTestCase):
             '</domain>', f'<cpu><numa>{cells}</numa></cpu></domain>'
         )
         self.guest.agent.files[guest_agent.NODE.format(0)] = (
-            fakes.CAPTURED / 'constructed-two-nodes.meminfo'
+            fakes.CAPTURED / 'debian-12-two-nodes.tables'
         ).read_bytes()
         self.assertEqual((), self.ask().nodes)
 

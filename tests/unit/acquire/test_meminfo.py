@@ -180,20 +180,25 @@ def _amounts(commit: CommitLimit) -> tuple[int, int]:
 
 class NodesTest(base.TestCase):
     def test_each_node_has_its_own_figures(self) -> None:
-        memory = read('debian-12.tables', 'constructed-two-nodes.meminfo')
+        memory = read('debian-12-two-nodes.tables')
         self.assertEqual(
             (
-                NodeMemory(1011264, 620000, 150368, 90248, 128),
-                NodeMemory(1033996, 57344, 511616, 210416, 68),
+                NodeMemory(514640, 415580, 35116, 15364, 996),
+                NodeMemory(483056, 446720, 2520, 2468, 32),
             ),
             memory.nodes,
         )
-        self.assertEqual(210416 - 68, memory.nodes[1].cold_cache_kib)
-        self.assertEqual(893932, memory.free_kib)
+        self.assertEqual(15364 - 996, memory.nodes[0].cold_cache_kib)
+        self.assertAlmostEqual(
+            memory.free_kib,
+            sum(node.free_kib for node in memory.nodes),
+            delta=1 * MIB,
+        )
 
     def test_nothing_is_cold_where_the_lru_does_not_tell(self) -> None:
-        memory = read(
-            'debian-12-hot-cache-mglru.tables', 'constructed-two-nodes.meminfo'
+        tables = (fakes.CAPTURED / 'debian-12-two-nodes.tables').read_bytes()
+        memory = meminfo.read_tables(
+            'agent', tables.replace(b'\n0x0000\n', b'\n0x0007\n')
         )
         self.assertEqual([0, 0], [one.cold_cache_kib for one in memory.nodes])
 
