@@ -44,8 +44,8 @@ class FreememTest(base.BaseV2ComputeAdminTest):
 
     credentials: tuple[str, ...] = ('primary', 'admin', 'project_reader')
     create_default_network = True
-    # Events have hosts since 2.62; the rest as in tempest's own tests of project
-    # managers.
+    # Events have hosts since 2.62; the rest as in tempest's own tests of
+    # project managers.
     min_microversion = '2.80'
     max_microversion = 'latest'
 
