@@ -56,11 +56,6 @@ migration_bandwidth_mbps = 0
 {lines}
 """
 
-_only_by_request = unittest.skipUnless(
-    os.environ.get('NOVA_FREEMEM_STREAMS'),
-    'NOVA_FREEMEM_STREAMS is not in the environment',
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class _Sent:
@@ -112,23 +107,10 @@ class GuestSentInAnotherWay(base.CloudTestCase):
         self.assertEqual(2, released.parameters['multifd-channels'])
         self.assertTrue(released.parameters['tls-creds'])
 
-    @_only_by_request
-    def test_over_parallel_connections(self) -> None:
-        self._configure('live_migration_parallel_connections = 2')
-        released, _plain = self._there_and_back(self._boot())
-        self.assertIn('multifd', released.capabilities)
-        self.assertEqual(2, released.parameters['multifd-channels'])
-        self.assertFalse(released.parameters['tls-creds'])
-
-    @_only_by_request
-    def test_with_native_tls(self) -> None:
-        certificates.make()
-        self._configure('live_migration_with_native_tls = true')
-        released, _plain = self._there_and_back(self._boot())
-        self.assertNotIn('multifd', released.capabilities)
-        self.assertTrue(released.parameters['tls-creds'])
-
-    @_only_by_request
+    @unittest.skipUnless(
+        os.environ.get('NOVA_FREEMEM_STREAMS'),
+        'NOVA_FREEMEM_STREAMS is not in the environment',
+    )
     def test_through_a_tunnel_of_libvirt(self) -> None:
         self._configure('live_migration_tunnelled = true')
         self._there_and_back(self._boot())
@@ -147,7 +129,7 @@ class GuestSentInAnotherWay(base.CloudTestCase):
             self.assertGreater(one.throttle_percent, 0, one)
         self._use_and_leave(server)
         log = '\n'.join(self.log_of(self.source, server))
-        # What was sent while the guest was slowed down does not count.
+        # It knows what the link carries, however the last transfer ended.
         (learnt,) = re.findall(r'([0-9]+) Mbit/s \(measured in', log)
         self.assertGreater(int(learnt), 0.75 * _SLOW_MBIT, log)
 
