@@ -14,6 +14,7 @@
 
 from collections.abc import Callable
 import functools
+import itertools
 from typing import Any
 import unittest
 
@@ -58,6 +59,7 @@ class CloudTestCase(unittest.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.cloud = _cloud()
+        self._numbers = itertools.count(1)
         self.source, self.destination = room.hosts()
 
     def boot_used(
@@ -74,7 +76,7 @@ class CloudTestCase(unittest.TestCase):
         :param host: where; else the source.
         :param held_mib: how much it uses.
         """
-        number = len(self.cloud.servers()) + 1
+        number = next(self._numbers)
         name = self.id().rpartition('.')[2].replace('_', '-')
         server = self.cloud.boot(
             f'{name}-{number}',

@@ -15,6 +15,7 @@
 from collections.abc import Iterator
 import contextlib
 import functools
+import re
 import threading
 from typing import NamedTuple
 
@@ -22,17 +23,33 @@ from nova_freemem import exceptions
 from nova_freemem.virt import guest as guests
 from tests.cloud import base
 from tests.lab import host as lab_host
+from tests.lab import images
 from tests.lab import network
 from tests.lab import room
 from tests.lab import servers
 from tests.lab import steps
 from tests.lab import witness
 
-# Nova lets one guest at a time leave a host, unless told otherwise.
-_TWO_AT_A_TIME = """\
+# Nova lets one guest at a time leave a host, unless told otherwise. What the
+# link carries is to be measured.
+_THREE_AT_A_TIME = """\
 [DEFAULT]
-max_concurrent_live_migrations = 2
+max_concurrent_live_migrations = 3
+[freemem]
+migration_bandwidth_mbps = 0
 """
+
+_EXPECTED = re.compile(
+    r' at (\d+) Mbit/s \(measured in the last migrations there'
+    r'(?:; shared by (\d+) migrations)?\)'
+)
+
+# More than the link carries, nobody can have measured. Less they may have on
+# a busy machine, but not a third of it, nor what each of three got.
+_LEAST_MBPS, _MOST_MBPS = 0.4 * room.LINK_MBIT, 1.25 * room.LINK_MBIT
+
+
+_MEMORY_MIB, _FREED_MIB = 512, 260
 
 
 class Planned(NamedTuple):
@@ -45,22 +62,27 @@ class Planned(NamedTuple):
 
 
 class HostsThatAreDrainedAtOnce(base.CloudTestCase):
-    """Two servers leave the first host while one leaves the second."""
+    """Servers leave the first host while another leaves the second."""
 
     def setUp(self) -> None:
         super().setUp()
-        self._configure(_TWO_AT_A_TIME)
+        self._configure(_THREE_AT_A_TIME)
         self.addCleanup(self._configure, '')
+        self.planned: list[Planned] = []
+
+    def _boot(self, number: int) -> None:
+        """Boot so many servers on the first host, and one on the second."""
+        images.flavor(self.cloud.api, _MEMORY_MIB)  # once, not by each
         here, there = self.source, self.destination
-        self.planned = [
-            self._plan(here, there),
-            self._plan(here, there),
-            self._plan(there, here),
-        ]
+        paths = number * [(here, there)] + [(there, here)]
+        self.planned = steps.in_parallel(
+            *(functools.partial(self._plan, *path) for path in paths)
+        )
 
     def _configure(self, lines: str) -> None:
         for one in self.cloud.computes:
-            one.set_lines('drain', lines)
+            # It sorts after the drop-in that knows the limit of the link.
+            one.set_lines('other', lines)
         steps.in_parallel(
             *(
                 functools.partial(one.start, self.cloud.api)
@@ -71,20 +93,53 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
     def _plan(
         self, source: lab_host.Host, destination: lab_host.Host
     ) -> Planned:
-        server = self.boot_used(512, 260, source)
+        server = self.boot_used(_MEMORY_MIB, _FREED_MIB, source)
         return Planned(server, source, destination, self.question(server))
 
-    def test_memory_of_each_guest_is_released_and_restored(self) -> None:
+    def test_there_and_back_each_guest_gets_all_its_memory(self) -> None:
+        self._boot(3)
         with self._watched() as seen:
             started = self._begin()
             ends = self._finish(started)
-        self.assertEqual(['completed'] * 3, ends)
+        self.assertEqual(['completed'] * 4, ends)
         for one in self.planned:
             self._assert_released_and_restored(one)
         # At some moment more than one of them had outstanding memory.
         self.assertGreater(max(map(len, seen)), 1)
+        self._turn_round()
+        self.assertEqual(['completed'] * 4, self._finish(self._begin()))
+        for one in self.planned:
+            self._assert_released_and_restored(one)
+        self._assert_shares()
+
+    def _turn_round(self) -> None:
+        """Have each guest use memory again, and go where it came from."""
+        for number, one in enumerate(self.planned):
+            self.cloud.guest(one.server).fill_dirty(_FREED_MIB)
+            self.planned[number] = one._replace(
+                source=one.destination,
+                destination=one.source,
+                before=self.question(one.server),
+            )
+
+    def _assert_shares(self) -> None:
+        """Fail unless the second drain knew what a path carries.
+
+        Its own, that is: nothing of what came the other way at the same time,
+        and of what several sent, the sum.
+        """
+        found = [
+            (int(mbps) * int(sharers or 1), int(sharers or 1))
+            for one in self.planned
+            for line in self.log_of(one.source, one.server)
+            for mbps, sharers in _EXPECTED.findall(line)
+        ]
+        for mbps, _sharers in found:
+            self.assertTrue(_LEAST_MBPS <= mbps <= _MOST_MBPS, found)
+        self.assertGreater(max(sharers for _mbps, sharers in found), 1, found)
 
     def test_aborting_one_migration_does_not_affect_the_others(self) -> None:
+        self._boot(2)
         aborted, *others = self.planned
         # Slow enough for the abort to arrive before the guest does.
         network.set_link(200)
@@ -103,7 +158,7 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
             aborted.source.name, self.cloud.host(aborted.server).name
         )
         self.assert_whole(aborted.server, aborted.before)
-        self.assertEqual(['completed'] * 2, rest)
+        self.assertEqual(['completed'] * len(others), rest)
         for one in others:
             self._assert_released_and_restored(one)
 
