@@ -14,16 +14,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import shutil
 import subprocess
+from unittest import mock
 
 import fixtures
 
 from tests import base
 from tests.gate import environment
+from tests.lab import layout
+from tests.lab.services import settings
 from tests.tempest import checks
+from tests.tempest import configuration
 from tests.tempest import session
 from tests.tempest import verdict
 
@@ -116,6 +121,50 @@ class PluginTest(base.TestCase):
             for path in (PLUGIN / PACKAGE / 'tests').glob('test_*.py')
         }
         self.assertEqual(there, set(verdict.OURS.modules))
+
+
+class LabTest(base.TestCase):
+    """What tempest is told of the lab, without a lab."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        lab = dataclasses.replace(layout.LAB, state=self.folder)
+        settings.make_password(lab)
+        lab.log.mkdir()
+        for place, fake in (
+            ('tests.tempest.configuration.layout.LAB', lab),
+            ('tests.tempest.configuration.images', mock.MagicMock()),
+            ('tests.tempest.configuration.guest_image.get', mock.MagicMock()),
+        ):
+            self.useFixture(fixtures.MockPatch(place, fake))
+        self.api = mock.MagicMock()
+        configuration.write(self.api)
+        self.file = self.folder / 'tempest' / 'tempest.conf'
+
+    def unknown(self) -> list[str]:
+        """:returns: the options that tempest does not know"""
+        done = environment.run(
+            'python',
+            pathlib.Path(__file__).with_name('known_to_tempest.py'),
+            self.file,
+            folder=self.folder,
+            name='tempest',
+            stderr=subprocess.DEVNULL,
+        )
+        self.assertEqual(0, done.returncode)
+        return done.stdout.splitlines()
+
+    def test_tempest_knows_every_option(self) -> None:
+        self.assertEqual([], self.unknown())
+
+    def test_an_option_that_tempest_does_not_know_is_noticed(self) -> None:
+        text = self.file.read_text()
+        self.file.write_text(text.replace('guest_access', 'guests_access'))
+        self.assertEqual(['nova_freemem guests_access'], self.unknown())
+
+    def test_only_its_owner_can_read_the_password(self) -> None:
+        self.assertEqual(0o600, self.file.stat().st_mode & 0o777)
 
 
 class VerdictTest(base.TestCase):
