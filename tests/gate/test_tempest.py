@@ -19,6 +19,7 @@ import json
 import pathlib
 import shutil
 import subprocess
+from typing import Any
 from unittest import mock
 
 import fixtures
@@ -34,6 +35,7 @@ from tests.tempest import verdict
 
 PLUGIN = environment.REPOSITORY / 'tempest_plugin'
 PACKAGE = 'nova_freemem_tempest_plugin'
+MIGRATIONS = '/os-migrations?migration_type=live-migration'
 RUN_TESTS = pathlib.Path(session.__file__).with_name('run_tests.py')
 
 
@@ -295,3 +297,83 @@ class ChecksTest(base.TestCase):
         ours = '2026 1 ERROR nova_freemem.restore.reconciler [-] broken'
         nova = '2026 1 ERROR nova.compute.manager [-] nova_freemem.driver'
         self.assertEqual([ours], checks.errors_of_ours(f'{ours}\n{nova}\n'))
+
+
+class LookTest(base.TestCase):
+    """A cloud is looked at after each test."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        state = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        lab = dataclasses.replace(layout.LAB, state=state)
+        lab.log.mkdir()
+        self.log = lab.log / 'host2-nova-compute.log'
+        for host in layout.HOSTS:
+            (lab.log / f'{host}-nova-compute.log').write_text('')
+        for place, fake in (
+            ('tests.tempest.checks.layout.LAB', lab),
+            ('tests.tempest.checks._with_journal_entry', list),
+            ('tests.tempest.checks._EVENT_SECONDS', 0),
+        ):
+            self.useFixture(fixtures.MockPatch(place, fake))
+        self.answers: dict[str, Any] = {MIGRATIONS: {'migrations': []}}
+        self.api = mock.MagicMock()
+        self.api.compute.get = self.get
+
+    def get(self, url: str, microversion: str) -> mock.Mock:
+        """Answer as Nova's API does."""
+        return mock.Mock(json=lambda: self.answers[url])
+
+    def migrate(self, number: int, *names: str) -> None:
+        """Have a server migrated once more.
+
+        :param number: of the migration
+        :param names: of its events
+        """
+        (migrations,) = self.answers[MIGRATIONS].values()
+        migrations.append({'id': number, 'instance_uuid': 'server'})
+        actions = self.answers.setdefault(
+            '/servers/server/os-instance-actions', {'instanceActions': []}
+        )
+        request = f'req-{number}'
+        actions['instanceActions'].append(
+            {'action': 'live-migration', 'request_id': request}
+        )
+        self.answers[f'/servers/server/os-instance-actions/{request}'] = {
+            'instanceAction': {
+                'events': [ChecksTest.event(name) for name in names]
+            }
+        }
+
+    def test_each_migration_is_judged_once(self) -> None:
+        prepared = 'compute_pre_live_migration'
+        self.migrate(1, prepared)
+        cloud = checks.Cloud(self.api, plugin=True)
+        self.assertEqual(([], []), cloud.look())
+        self.migrate(2, prepared, 'compute_freemem_release')
+        (request,), wrong = cloud.look()
+        self.assertEqual(('compute_freemem_release',), request.decisions)
+        self.assertEqual([], wrong)
+        self.migrate(3, prepared)
+        (request,), wrong = cloud.look()
+        self.assertEqual(1, len(wrong), wrong)
+        self.assertEqual(([], []), cloud.look())
+
+    def test_an_error_of_the_plugin_is_told_once(self) -> None:
+        error = '2026 1 ERROR nova_freemem.driver [-] broken'
+        self.log.write_text(f'{error}\n')
+        cloud = checks.Cloud(self.api, plugin=True)
+        self.assertEqual(([], []), cloud.look())
+        with self.log.open('a') as log:
+            log.write(f'{error}\n')
+        self.assertEqual(([], [error]), cloud.look())
+        self.assertEqual(([], []), cloud.look())
+
+    def test_a_journal_entry_that_stays_is_told(self) -> None:
+        cloud = checks.Cloud(self.api, plugin=True)
+        for place, fake in (
+            ('tests.tempest.checks._with_journal_entry', lambda: ['a guest']),
+            ('tests.tempest.checks._RESTORE_SECONDS', 0),
+        ):
+            self.useFixture(fixtures.MockPatch(place, fake))
+        self.assertEqual(([], ['a guest has a journal entry']), cloud.look())
