@@ -14,21 +14,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import shutil
 import subprocess
+from typing import Any
+from unittest import mock
 
 import fixtures
 
 from tests import base
 from tests.gate import environment
+from tests.lab import layout
+from tests.lab.services import settings
 from tests.tempest import checks
+from tests.tempest import configuration
 from tests.tempest import session
 from tests.tempest import verdict
 
 PLUGIN = environment.REPOSITORY / 'tempest_plugin'
 PACKAGE = 'nova_freemem_tempest_plugin'
+MIGRATIONS = '/os-migrations?migration_type=live-migration'
 RUN_TESTS = pathlib.Path(session.__file__).with_name('run_tests.py')
 
 
@@ -116,6 +123,50 @@ class PluginTest(base.TestCase):
             for path in (PLUGIN / PACKAGE / 'tests').glob('test_*.py')
         }
         self.assertEqual(there, set(verdict.OURS.modules))
+
+
+class LabTest(base.TestCase):
+    """What tempest is told of the lab, without a lab."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        lab = dataclasses.replace(layout.LAB, state=self.folder)
+        settings.make_password(lab)
+        lab.log.mkdir()
+        for place, fake in (
+            ('tests.tempest.configuration.layout.LAB', lab),
+            ('tests.tempest.configuration.images', mock.MagicMock()),
+            ('tests.tempest.configuration.guest_image.get', mock.MagicMock()),
+        ):
+            self.useFixture(fixtures.MockPatch(place, fake))
+        self.api = mock.MagicMock()
+        configuration.write(self.api)
+        self.file = self.folder / 'tempest' / 'tempest.conf'
+
+    def unknown(self) -> list[str]:
+        """:returns: the options that tempest does not know"""
+        done = environment.run(
+            'python',
+            pathlib.Path(__file__).with_name('known_to_tempest.py'),
+            self.file,
+            folder=self.folder,
+            name='tempest',
+            stderr=subprocess.DEVNULL,
+        )
+        self.assertEqual(0, done.returncode)
+        return done.stdout.splitlines()
+
+    def test_tempest_knows_every_option(self) -> None:
+        self.assertEqual([], self.unknown())
+
+    def test_an_option_that_tempest_does_not_know_is_noticed(self) -> None:
+        text = self.file.read_text()
+        self.file.write_text(text.replace('guest_access', 'guests_access'))
+        self.assertEqual(['nova_freemem guests_access'], self.unknown())
+
+    def test_only_its_owner_can_read_the_password(self) -> None:
+        self.assertEqual(0o600, self.file.stat().st_mode & 0o777)
 
 
 class VerdictTest(base.TestCase):
@@ -246,3 +297,83 @@ class ChecksTest(base.TestCase):
         ours = '2026 1 ERROR nova_freemem.restore.reconciler [-] broken'
         nova = '2026 1 ERROR nova.compute.manager [-] nova_freemem.driver'
         self.assertEqual([ours], checks.errors_of_ours(f'{ours}\n{nova}\n'))
+
+
+class LookTest(base.TestCase):
+    """A cloud is looked at after each test."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        state = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        lab = dataclasses.replace(layout.LAB, state=state)
+        lab.log.mkdir()
+        self.log = lab.log / 'host2-nova-compute.log'
+        for host in layout.HOSTS:
+            (lab.log / f'{host}-nova-compute.log').write_text('')
+        for place, fake in (
+            ('tests.tempest.checks.layout.LAB', lab),
+            ('tests.tempest.checks._with_journal_entry', list),
+            ('tests.tempest.checks._EVENT_SECONDS', 0),
+        ):
+            self.useFixture(fixtures.MockPatch(place, fake))
+        self.answers: dict[str, Any] = {MIGRATIONS: {'migrations': []}}
+        self.api = mock.MagicMock()
+        self.api.compute.get = self.get
+
+    def get(self, url: str, microversion: str) -> mock.Mock:
+        """Answer as Nova's API does."""
+        return mock.Mock(json=lambda: self.answers[url])
+
+    def migrate(self, number: int, *names: str) -> None:
+        """Have a server migrated once more.
+
+        :param number: of the migration
+        :param names: of its events
+        """
+        (migrations,) = self.answers[MIGRATIONS].values()
+        migrations.append({'id': number, 'instance_uuid': 'server'})
+        actions = self.answers.setdefault(
+            '/servers/server/os-instance-actions', {'instanceActions': []}
+        )
+        request = f'req-{number}'
+        actions['instanceActions'].append(
+            {'action': 'live-migration', 'request_id': request}
+        )
+        self.answers[f'/servers/server/os-instance-actions/{request}'] = {
+            'instanceAction': {
+                'events': [ChecksTest.event(name) for name in names]
+            }
+        }
+
+    def test_each_migration_is_judged_once(self) -> None:
+        prepared = 'compute_pre_live_migration'
+        self.migrate(1, prepared)
+        cloud = checks.Cloud(self.api, plugin=True)
+        self.assertEqual(([], []), cloud.look())
+        self.migrate(2, prepared, 'compute_freemem_release')
+        (request,), wrong = cloud.look()
+        self.assertEqual(('compute_freemem_release',), request.decisions)
+        self.assertEqual([], wrong)
+        self.migrate(3, prepared)
+        (request,), wrong = cloud.look()
+        self.assertEqual(1, len(wrong), wrong)
+        self.assertEqual(([], []), cloud.look())
+
+    def test_an_error_of_the_plugin_is_told_once(self) -> None:
+        error = '2026 1 ERROR nova_freemem.driver [-] broken'
+        self.log.write_text(f'{error}\n')
+        cloud = checks.Cloud(self.api, plugin=True)
+        self.assertEqual(([], []), cloud.look())
+        with self.log.open('a') as log:
+            log.write(f'{error}\n')
+        self.assertEqual(([], [error]), cloud.look())
+        self.assertEqual(([], []), cloud.look())
+
+    def test_a_journal_entry_that_stays_is_told(self) -> None:
+        cloud = checks.Cloud(self.api, plugin=True)
+        for place, fake in (
+            ('tests.tempest.checks._with_journal_entry', lambda: ['a guest']),
+            ('tests.tempest.checks._RESTORE_SECONDS', 0),
+        ):
+            self.useFixture(fixtures.MockPatch(place, fake))
+        self.assertEqual(([], ['a guest has a journal entry']), cloud.look())
