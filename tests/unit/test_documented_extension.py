@@ -166,7 +166,7 @@ class ReleaserTest(ExtensionTestCase):
         )
         self.assertEqual(EndReason.TARGET_REACHED, ended.end)
         self.assertEqual(3 * GIB, ended.released_kib)
-        release.restore(plan)
+        release.restore(plan.original_kib)
         self.assertEqual(
             [
                 'INFO The guest is asked for a size of 1048576 KiB before'
