@@ -307,7 +307,7 @@ class LookTest(base.TestCase):
         state = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         lab = dataclasses.replace(layout.LAB, state=state)
         lab.log.mkdir()
-        self.log = lab.log / 'host2-nova-compute.log'
+        self.nova_log = lab.log / 'host2-nova-compute.log'
         for host in layout.HOSTS:
             (lab.log / f'{host}-nova-compute.log').write_text('')
         for place, fake in (
@@ -361,10 +361,10 @@ class LookTest(base.TestCase):
 
     def test_an_error_of_the_plugin_is_told_once(self) -> None:
         error = '2026 1 ERROR nova_freemem.driver [-] broken'
-        self.log.write_text(f'{error}\n')
+        self.nova_log.write_text(f'{error}\n')
         cloud = checks.Cloud(self.api, plugin=True)
         self.assertEqual(([], []), cloud.look())
-        with self.log.open('a') as log:
+        with self.nova_log.open('a') as log:
             log.write(f'{error}\n')
         self.assertEqual(([], [error]), cloud.look())
         self.assertEqual(([], []), cloud.look())
