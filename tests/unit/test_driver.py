@@ -179,7 +179,7 @@ class LiveMigrationTest(DriverTestCase):
 
         self.stock['live_migration'].side_effect = transfer
         self.migrate()
-        self.assertGreater(missing_kib[0], 3 * GIB)
+        self.assertGreater(missing_kib[0], 2 * GIB)
         args = self.stock['live_migration'].call_args.args
         self.assertEqual(
             (self.driver, self.context, self.instance, 'dest', self.post),
@@ -738,7 +738,7 @@ class LandedTest(DriverTestCase):
         )
         self.clock.wait(1)
         self.stock['live_migration'].side_effect = lambda *_a: (
-            self.assertGreater(self.guest.missing_kib, 3 * GIB)
+            self.assertGreater(self.guest.missing_kib, 2 * GIB)
         )
         self.migrate()
         self.stock['live_migration'].assert_called_once()
@@ -766,7 +766,7 @@ class LandedTest(DriverTestCase):
             ),
         )
         self.stock['live_migration'].side_effect = lambda *_a: (
-            self.assertGreater(self.guest.missing_kib, 3 * GIB)
+            self.assertGreater(self.guest.missing_kib, 2 * GIB)
         )
         self.migrate()
         self.stock['live_migration'].assert_called_once()
@@ -1021,7 +1021,7 @@ class ShutdownTest(DriverTestCase):
         )
         self.clock.thread(self.migrate).start()
         self.clock.wait(60)
-        self.assertGreater(self.guest.missing_kib, 3 * GIB)
+        self.assertGreater(self.guest.missing_kib, 2 * GIB)
         self.stop()
         self.assertEqual(4 * GIB, self.guest.target_kib)
         self.assertLess(self.seconds, 1)
