@@ -138,7 +138,7 @@ class Debian:
             f'--dpkgopt=path-exclude=/usr/share/{name}/*' for name in _LEFT_OUT
         ]
         # apt prefers a suite's backports only where it is told to.
-        preferred = f'Package: linux-image-*\\nPin: release a={self.suite}'
+        preferred = f'Package: linux-*\\nPin: release n={self.suite}'
         preferences = 'etc/apt/preferences.d/kernel'
         packages.run(
             'mmdebstrap',

@@ -133,7 +133,7 @@ class ScenarioTest(SimulationTestCase):
 
     def test_a_guest_with_cold_page_cache(self) -> None:
         self.assert_saves(
-            0.50, Load(500 * MIB, cold_kib=3 * GIB), reports=True
+            0.55, Load(500 * MIB, cold_kib=3 * GIB), reports=True
         )
 
     def test_a_guest_whose_free_memory_is_fragmented(self) -> None:
