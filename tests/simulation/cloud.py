@@ -247,7 +247,11 @@ class Cloud:
         }
         if knows is not None:
             self.engines = knows.engines
-        self.headroom_kib = self.policy.headroom_kib(memory_kib)
+        self.headroom_kib = self.policy.headroom_kib(
+            memory_kib,
+            # What it is left with is different each time.
+            shrunk_kib=0.0 if self.guest.total_shrinks else None,
+        )
         self.starved_seconds = self._starving_seconds = 0.0
         self.back_seconds: float | None = None
         self._landed_at_seconds: float | None = None

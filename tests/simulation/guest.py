@@ -38,6 +38,9 @@ from tests.simulation.model import Model
 CAPTURED = pathlib.Path(__file__).parent / 'captured'
 DOMAIN_XML = (CAPTURED / 'constructed-nova-34-domain.xml').read_text()
 
+# What Nova 32 and later define a balloon with, both at once.
+SINCE_NOVA_32 = " autodeflate='on' freePageReporting='on'"
+
 # More than any guest has.
 NO_LIMIT_KIB = 1 << 40
 
@@ -228,11 +231,15 @@ class SimulatedGuest:
         :param model: the figures it behaves by
         :param memory_kib: what the host gives it
         :param load: what it does
-        :param reports: whether it has free page reporting
+        :param reports: whether it has free page reporting, which Nova defines
+                        together with autodeflate
         :param behaviour: what else is different with it
         :returns: the guest
         """
         amounts = dataclasses.asdict(load)
+        xml = DOMAIN_XML.replace(str(4 * GIB), str(memory_kib))
+        if not reports:
+            xml = xml.replace(SINCE_NOVA_32, '')
         return cls(
             clock,
             memory_kib,
@@ -250,10 +257,15 @@ class SimulatedGuest:
             busy_balloon_share=model.busy_balloon_share,
             step_seconds=model.step_seconds,
             stats_lag=True,
-            xml=DOMAIN_XML.replace(str(4 * GIB), str(memory_kib)),
+            xml=xml,
             agent=SimulatedAgent(latency_seconds=model.agent_seconds),
             **behaviour,
         )
+
+    @property
+    def total_shrinks(self) -> bool:
+        """Whether its MemTotal shrinks with its balloon, by its definition."""
+        return "autodeflate='on'" not in self.xml
 
     @property
     def total_kib(self) -> int:

@@ -55,7 +55,7 @@ STARVING_SECONDS = (
 # needs no more than this while the balloon takes memory from it; beyond it,
 # its own balloon has to give way ('autodeflate', which Nova 32 and later
 # set), or it swaps.
-KEEPS_KIB = 4 * GIB * 12 // 100 * (1 + planner.SLACK_SHARE)
+KEEPS_KIB = 4 * GIB * 5 // 100 * (1 + planner.SLACK_SHARE)
 SEEN_IN_TIME_KIB_PER_SECOND = (
     KEEPS_KIB
     - MODEL.watermark_kib

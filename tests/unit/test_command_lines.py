@@ -165,7 +165,7 @@ class CommandLinesTest(CommandLineTestCase):
         )
 
     def test_no_file_at_all(self) -> None:
-        self.assert_followed(5, self.etc.start())
+        self.assert_followed(12, self.etc.start())
 
 
 class OtherSourcesTest(CommandLineTestCase):

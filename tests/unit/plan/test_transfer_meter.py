@@ -90,7 +90,7 @@ class TransferMeterTest(base.TestCase):
         self.send(60, 0.0)
         self.assert_alone(None)
         self.assertIsNone(self.meter.sending())
-        self.assertEqual(0.0, self.meter.carried().at_least_kib_per_second)
+        self.assertEqual(0.0, self.carried().at_least_kib_per_second)
         self.remaining_kib = 4.0 * GIB
         self.send(3)
         self.assert_alone(PATH)
