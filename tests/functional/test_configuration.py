@@ -265,7 +265,7 @@ class PlacementThatFails(TraitTestCase):
             return get(url, *args, **kwargs)
 
         self.useFixture(fixtures.MockPatchObject(client, 'get', fail))
-        self.assert_skipped('Placement could not be asked: of the test')
+        self.assert_skipped("Placement could not be asked: 'of the test'")
 
 
 class DestinationWithoutThePlugin(SourceAloneTestCase, TraitTestCase):
