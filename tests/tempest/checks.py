@@ -20,7 +20,7 @@ from typing import Any
 
 from openstack import connection
 
-from nova_freemem.virt import guest as guests
+from nova_freemem.virt import host as hosts
 from tests.lab import layout
 from tests.lab import room
 from tests.lab import steps
@@ -194,9 +194,9 @@ class Cloud:
 
 
 def _with_journal_entry() -> list[str]:
+    # A server may be deleted, or leave, while it is looked at.
     return [
-        f'{domain.name()} on {host.name}'
-        for host in room.hosts()
-        for domain in host.libvirt().listAllDomains()
-        if guests.Guest(domain).read_metadata() is not None
+        f'{uuid} on {one.name}'
+        for one in room.hosts()
+        for uuid in hosts.Host(one.libvirt).journal_entries()
     ]
