@@ -144,11 +144,14 @@ def _publish(api: connection.Connection) -> str:
 def _image_without_agent(api: connection.Connection) -> str:
     """Make an image whose domains have no channel for a guest agent.
 
+    A lab that an earlier run has left has it already.
+
     :returns: its id.
     """
     image = images.upload(api)
-    made = api.image.create_image(
-        f'{image.name}-no-agent',
+    name = f'{image.name}-no-agent'
+    made = api.image.find_image(name) or api.image.create_image(
+        name,
         filename=str(guest_image.get().disk),
         disk_format='qcow2',
         container_format='bare',
@@ -163,11 +166,13 @@ def _image_without_agent(api: connection.Connection) -> str:
 
 
 def _flavor(api: connection.Connection, name: str) -> str:
-    """Make a flavor with a disk: a block migration has to copy one.
+    """Make a flavor with a disk, unless it is there.
+
+    A block migration has to copy one.
 
     :returns: its id.
     """
-    made = api.compute.create_flavor(
+    made = api.compute.find_flavor(name) or api.compute.create_flavor(
         name=name, ram=_FLAVOR_MIB, vcpus=1, disk=guest_image.DISK_GIB
     )
     return str(made.id)
