@@ -57,13 +57,14 @@ class Guest(abc.ABC):
     def fill_page_cache(self) -> None:
         """Read a file into the page cache, which it can be dropped from.
 
-        There is nothing of the file on the disk, so that a block migration
-        has nothing of it to copy.
+        It is a new file each time: what is read again is in use to the guest's
+        kernel, and is kept. There is nothing of it on the disk, so that a
+        block migration has nothing of it to copy.
         """
         file = f'{CONF.nova_freemem.guest_disk_folder}/freemem-cache'
         size = CONF.nova_freemem.page_cache_mib
         self.run(
-            f'dd if=/dev/null of={file} bs=1M seek={size}'
+            f'rm -f {file} && dd if=/dev/null of={file} bs=1M seek={size}'
             f' && cat {file} >/dev/null'
         )
 
