@@ -319,3 +319,24 @@ class FreememTest(base.BaseV2ComputeAdminTest):
             look, seconds or CONF.compute.build_timeout, 0.5
         )
         self.assertTrue(came, f'waited in vain for {what}')
+
+
+class ReleasableTest(FreememTest):
+    """The server has memory to release: its page cache is filled each time.
+
+    :ivar before: what it has to have afterwards, see assert_whole()
+    """
+
+    before: tuple[int, str]
+
+    @classmethod
+    def resource_setup(cls) -> None:
+        """Boot the guest."""
+        super().resource_setup()
+        cls.boot(flavor=cls.make_flavor())
+
+    def setUp(self) -> None:
+        """Have memory to release, and know how the guest is."""
+        super().setUp()
+        self.guest.fill_page_cache()
+        self.before = self.guest.total_kib(), self.guest.boot_id()

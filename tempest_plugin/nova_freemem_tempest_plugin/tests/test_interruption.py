@@ -26,21 +26,13 @@ from nova_freemem_tempest_plugin.tests import base
 CONF = config.CONF
 
 
-class InterruptionTest(base.FreememTest):
+class InterruptionTest(base.ReleasableTest):
     """The guest writes all the time, so that no transfer ends by itself."""
 
-    @classmethod
-    def resource_setup(cls) -> None:
-        """Boot the guest."""
-        super().resource_setup()
-        cls.boot(flavor=cls.make_flavor())
-
     def setUp(self) -> None:
-        """Have memory to release, and memory that is never transferred."""
+        """Have memory that is never transferred, besides what is released."""
         super().setUp()
         self._make_active()
-        self.guest.fill_page_cache()
-        self.before = self.guest.total_kib(), self.guest.boot_id()
         self.guest.keep_writing()
         self.addCleanup(self.guest.stop_writing)
         self.source = self.host()

@@ -34,20 +34,8 @@ _VERSION = {
 }
 
 
-class ReleaseTest(base.FreememTest):
-    """Its page cache is filled before each test."""
-
-    @classmethod
-    def resource_setup(cls) -> None:
-        """Boot the guest."""
-        super().resource_setup()
-        cls.boot(flavor=cls.make_flavor())
-
-    def setUp(self) -> None:
-        """Have memory to release, and know how the guest is."""
-        super().setUp()
-        self.guest.fill_page_cache()
-        self.before = self.guest.total_kib(), self.guest.boot_id()
+class ReleaseTest(base.ReleasableTest):
+    """An administrator migrates the server."""
 
     @decorators.attr(type=['multinode', 'slow'])
     @decorators.idempotent_id('4f5f8a52-2d1f-4d5e-8c53-b2d5a3f6f3c1')
@@ -124,10 +112,10 @@ class ReleaseTest(base.FreememTest):
         client.put(url, json.dumps(traits), **_VERSION)
 
 
-class ProjectManagerTest(base.FreememTest):
+class ProjectManagerTest(base.ReleasableTest):
     """A manager of the project migrates its server, and chooses no host."""
 
-    credentials = (*base.FreememTest.credentials, 'project_manager')
+    credentials = (*base.ReleasableTest.credentials, 'project_manager')
 
     @classmethod
     def skip_checks(cls) -> None:
@@ -137,18 +125,10 @@ class ProjectManagerTest(base.FreememTest):
         if not CONF.enforce_scope.nova or 'manager' not in roles:
             raise cls.skipException('there are no project managers')
 
-    @classmethod
-    def resource_setup(cls) -> None:
-        """Boot the guest."""
-        super().resource_setup()
-        cls.boot(flavor=cls.make_flavor())
-
     @decorators.attr(type=['multinode', 'slow'])
     @decorators.idempotent_id('7a0e2c36-5b8e-4a52-9a3b-8d2c1f4e5b05')
     def test_events_tell_a_project_manager_no_hosts(self) -> None:
         """The steps have events, and only the administrator sees where."""
-        self.guest.fill_page_cache()
-        before = self.guest.total_kib(), self.guest.boot_id()
         client = self.os_project_manager.servers_client
         request = self.migrate(client=client)
         self.assertEqual(base.RELEASE, self.decision(request))
@@ -161,4 +141,4 @@ class ProjectManagerTest(base.FreememTest):
             self.assertNotIn('host', event)
         for event in self.events(request):
             self.assertTrue(event['host'], event)
-        self.assert_whole(*before)
+        self.assert_whole(*self.before)
