@@ -391,12 +391,12 @@ def _releasable(
         )
     if memory.commit is not None:
         release_kib = min(release_kib, _allowed_kib(memory.commit, kept_kib))
-    if memory.commit is not None and release_kib <= 0:
-        return Skip(
-            Reason.OVERCOMMIT_LIMIT,
-            f'{_mib(memory.commit.left_kib)} left of CommitLimit, headroom '
-            f'{_mib(headroom_kib)}',
-        )
+        if release_kib <= 0:
+            return Skip(
+                Reason.OVERCOMMIT_LIMIT,
+                f'{_mib(memory.commit.left_kib)} left of CommitLimit, '
+                f'headroom {_mib(headroom_kib)}',
+            )
     for number, node in enumerate(memory.nodes):
         node_spare_kib = _node_spare_kib(node, policy.reclaim)
         node_headroom_kib = policy.headroom_kib(node.total_kib, guest.windows)
