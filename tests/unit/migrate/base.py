@@ -216,6 +216,19 @@ class MigrationTestCase(base.TestCase):
         self.thread.side_effect = world.clock.thread
         return world
 
+    def make_skipped(self, reason: Reason, **guest: Any) -> World:
+        """Migrate a guest, and fail unless it is skipped for one reason."""
+        world = self.make_world(**guest)
+        if reason is Reason.NO_BALLOON:
+            self.patch_autospec(
+                world.source, 'memory_stats', return_value=None
+            )
+        self.assertTrue(world.prepare())
+        with world.transfer():
+            pass
+        self.assertEqual([reason], world.reasons())
+        return world
+
     def have_no_threads(self) -> None:
         """Let no thread start any more."""
         self.thread.side_effect = None

@@ -143,15 +143,7 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
             (Reason.NOTHING_FREE, {'used_kib': 4000 * MIB, 'touched_kib': 0}),
             (Reason.NOT_WORTHWHILE, {'touched_kib': 10 * MIB}),
         ):
-            world = self.make_world(**guest)
-            if reason is Reason.NO_BALLOON:
-                self.patch_autospec(
-                    world.source, 'memory_stats', return_value=None
-                )
-            self.assertTrue(world.prepare())
-            with world.transfer():
-                pass
-            self.assertEqual([reason], world.reasons())
+            world = self.make_skipped(reason, **guest)
             self.assertEqual([], world.source.called('write_metadata'))
             self.assertEqual([], world.source.called('set_balloon_kib'))
             self.assertEqual(10, world.guest.stats_period_seconds)
