@@ -357,6 +357,14 @@ class FakeHost:
     def name(self) -> str:
         return 'host1.example.org'
 
+    def versions(self) -> tuple[str, str]:
+        return '11.3.0', '10.0.2'
+
+    def uuids(self) -> list[str]:
+        if self.fault is not None:
+            raise self.fault
+        return sorted(self.domains)
+
     def journal_entries(self) -> dict[str, str]:
         self.looks += 1
         if self.fault is not None:
