@@ -44,6 +44,10 @@ class Refused(exceptions.FreememError):
     message = '{problem}'
 
 
+class NoLibvirt(Refused):
+    """libvirt cannot be reached."""
+
+
 class HostCommand(command.Command):
     """A command about the guests of this host."""
 
@@ -56,7 +60,7 @@ class HostCommand(command.Command):
     def host(self) -> hosts.Host:
         """This host; connects on first use.
 
-        :raises Refused: the connection failed
+        :raises NoLibvirt: the connection failed
         """
         return connected(self._uri)
 
@@ -178,12 +182,12 @@ def connected(uri: str) -> hosts.Host:
     """Connect to libvirt.
 
     :param uri: of libvirt
-    :raises Refused: the connection failed
+    :raises NoLibvirt: the connection failed
     """
     try:
         return hosts.Host.at(uri)
     except exceptions.LibvirtError as error:
-        raise Refused(problem=str(error)) from None
+        raise NoLibvirt(problem=str(error)) from None
 
 
 def shown(value: Any, parsed_args: argparse.Namespace) -> Any:

@@ -19,13 +19,13 @@ import argparse
 from cliff import lister
 
 from nova_freemem.cli import base
-from nova_freemem.cli import nova_conf
+from nova_freemem.cli import compute_host
 from nova_freemem.cli import setup
 
 COLUMNS = ('check', 'result', 'details')
 
 
-class Check(base.HostCommand, lister.Lister):
+class Check(compute_host.ComputeHostCommand, lister.Lister):
     """Check whether this host is set up to release and restore memory.
 
     Nothing is changed. Each line says what was looked at, whether it is well,
@@ -33,15 +33,6 @@ class Check(base.HostCommand, lister.Lister):
     a warning, and 2 with a failure. "nova-freemem-status upgrade check" shows
     the same.
     """
-
-    uri_default = 'that, or else qemu:///system'
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """See :meth:`cliff.command.Command.get_parser`."""
-        parser = super().get_parser(prog_name)
-        parser.set_defaults(uri=None)
-        nova_conf.add_arguments(parser)
-        return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Return the worst result as the exit code.
@@ -55,8 +46,7 @@ class Check(base.HostCommand, lister.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """See :meth:`cliff.lister.Lister.take_action`."""
-        here = setup.Setup(parsed_args.nova_conf, parsed_args.uri)
-        found = [(one.name, one.verdict(here)) for one in setup.CHECKS]
+        found = [(one.name, one.verdict(self.here)) for one in setup.CHECKS]
         self._worst = max(int(verdict.code) for _name, verdict in found)
         return COLUMNS, [
             (name, verdict.code.name.lower(), verdict.details)

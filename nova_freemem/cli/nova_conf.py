@@ -22,7 +22,7 @@ from oslo_config import cfg
 
 from nova_freemem import conf as freemem_conf
 from nova_freemem import conf_files
-from nova_freemem import exceptions
+from nova_freemem.cli import base
 
 # nova-compute reads the files of these two, and those in their folders.
 PROJECT = 'nova'
@@ -56,7 +56,7 @@ _OPTIONS: list[tuple[str | None, list[cfg.Opt]]] = [
 ]
 
 
-class Unreadable(exceptions.FreememError):
+class Unreadable(base.Refused):
     """The configuration of nova-compute cannot be read."""
 
     message = (
@@ -66,7 +66,7 @@ class Unreadable(exceptions.FreememError):
     )
 
 
-class WrongValue(exceptions.FreememError):
+class WrongValue(base.Refused):
     """An option of Nova's has a value that is not valid."""
 
     message = (

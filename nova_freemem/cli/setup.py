@@ -10,15 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""How a host is set up: all checks, and where what they judge is found."""
+"""All checks of how a host is set up, and where what they judge is found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Sequence
-import contextlib
 import dataclasses
-import functools
 from importlib import metadata
 
 from oslo_config import cfg
@@ -33,68 +30,19 @@ from nova_freemem.cli import base
 from nova_freemem.cli import checks
 from nova_freemem.cli import nova
 from nova_freemem.cli import nova_conf
-from nova_freemem.cli import placement
 from nova_freemem.cli.checks import Verdict
+from nova_freemem.cli.compute_host import ComputeHost
 from nova_freemem.virt import guest as guests
-from nova_freemem.virt import host as hosts
 
 _DRIVERS = 'oslo.messaging.notify.drivers'
 
 
-class Setup:
-    """A host as it is set up; each part is looked up when it is asked for."""
-
-    def __init__(
-        self, conf_words: Sequence[str] = (), uri: str | None = None
-    ) -> None:
-        """Initialize it, with nothing looked up.
-
-        :param conf_words: what the command line of nova-compute has of files
-                           and folders of configuration
-        :param uri: of libvirt, None for the one of nova-compute
-        """
-        self._conf_words = conf_words
-        self._uri = uri
-
-    @functools.cached_property
-    def conf(self) -> cfg.ConfigOpts:
-        """The configuration of nova-compute.
-
-        :raises Unreadable: it cannot be read
-        """
-        return nova_conf.read(self._conf_words)
-
-    @functools.cached_property
-    def host(self) -> hosts.Host:
-        """This host; connects on first use.
-
-        :raises Refused: the connection failed
-        """
-        return base.connected(self._uri or self._configured_uri())
-
-    @functools.cached_property
-    def placement(self) -> placement.Placement:
-        """Placement, as nova-compute reaches it.
-
-        :raises Unreadable: the configuration cannot be read
-        """
-        return placement.Placement(self.conf)
-
-    def _configured_uri(self) -> str:
-        configured: str | None = None
-        with contextlib.suppress(nova_conf.Unreadable):  # another check's
-            configured = nova_conf.value(
-                self.conf, 'connection_uri', 'libvirt'
-            )
-        return configured or base.DEFAULT_URI
+def _configuration(here: ComputeHost) -> Verdict:
+    return checks.configuration(conf_files.read_files(here.conf))
 
 
-def _configuration(setup: Setup) -> Verdict:
-    return checks.configuration(conf_files.read_files(setup.conf))
-
-
-def _options(setup: Setup) -> Verdict:
-    conf = setup.conf
+def _options(here: ComputeHost) -> Verdict:
+    conf = here.conf
     sections = conf_files.find(conf)
     settings = [
         checks.Setting(
@@ -123,8 +71,8 @@ def _problem(conf: cfg.ConfigOpts) -> str | None:
     return None
 
 
-def _enabled(setup: Setup) -> Verdict:
-    conf = setup.conf
+def _enabled(here: ComputeHost) -> Verdict:
+    conf = here.conf
     sections = conf_files.find(conf)
     return checks.enabled(
         conf.freemem.enabled is True,
@@ -134,9 +82,9 @@ def _enabled(setup: Setup) -> Verdict:
     )
 
 
-def _plugin(setup: Setup) -> Verdict:
+def _plugin(here: ComputeHost) -> Verdict:
     drivers = nova_conf.value(
-        setup.conf, 'driver', 'oslo_messaging_notifications'
+        here.conf, 'driver', 'oslo_messaging_notifications'
     )
     found = metadata.entry_points(
         group=_DRIVERS, name=checks.NOTIFICATION_DRIVER
@@ -150,55 +98,55 @@ def _plugin(setup: Setup) -> Verdict:
     return checks.plugin(drivers, problem)
 
 
-def _nova(setup: Setup) -> Verdict:
+def _nova(here: ComputeHost) -> Verdict:
     version = nova.version()
     return checks.nova(
         version,
-        nova_conf.value(setup.conf, 'compute_driver'),
+        nova_conf.value(here.conf, 'compute_driver'),
         None if version is None else nova.difference(),
     )
 
 
-def _statistics_period(setup: Setup) -> Verdict:
+def _statistics_period(here: ComputeHost) -> Verdict:
     return checks.statistics_period(
-        nova_conf.value(setup.conf, 'mem_stats_period_seconds', 'libvirt')
+        nova_conf.value(here.conf, 'mem_stats_period_seconds', 'libvirt')
     )
 
 
-def _libvirt(setup: Setup) -> Verdict:
+def _libvirt(here: ComputeHost) -> Verdict:
     return checks.libvirt(
-        setup.host.versions(),
-        nova_conf.value(setup.conf, 'virt_type', 'libvirt'),
+        here.host.versions(),
+        nova_conf.value(here.conf, 'virt_type', 'libvirt'),
     )
 
 
-def _trait(setup: Setup) -> Verdict:
-    node = setup.host.name()
-    return checks.trait(node, trait.is_reported(setup.placement.get, node))
+def _trait(here: ComputeHost) -> Verdict:
+    node = here.host.name()
+    return checks.trait(node, trait.is_reported(here.placement.get, node))
 
 
-def _destinations(setup: Setup) -> Verdict:
-    node = setup.host.name()
+def _destinations(here: ComputeHost) -> Verdict:
+    node = here.host.name()
     return checks.destinations(
         [
             name
-            for name in trait.hosts_without(setup.placement.get)
+            for name in trait.hosts_without(here.placement.get)
             if name != node
         ],
-        setup.conf.freemem.require_destination_trait is not False,
+        here.conf.freemem.require_destination_trait is not False,
     )
 
 
-def _outstanding(setup: Setup) -> Verdict:
-    return checks.outstanding(sorted(setup.host.journal_entries()))
+def _outstanding(here: ComputeHost) -> Verdict:
+    return checks.outstanding(sorted(here.host.journal_entries()))
 
 
-def _balloon_statistics(setup: Setup) -> Verdict:
+def _balloon_statistics(here: ComputeHost) -> Verdict:
     found = {}
     unread = []
-    for uuid in setup.host.uuids():
+    for uuid in here.host.uuids():
         try:
-            guest = setup.host.guest(uuid)
+            guest = here.host.guest(uuid)
             # What has a job, or a QEMU that does not answer, could take long.
             if guest.situation() is guests.Situation.RUNNING:
                 found[uuid] = guest.memory_stats()
@@ -219,16 +167,16 @@ class Check:
     """
 
     name: str
-    look: Callable[[Setup], Verdict]
+    look: Callable[[ComputeHost], Verdict]
     tells: type[exceptions.FreememError] | None = None
 
-    def verdict(self, setup: Setup) -> Verdict:
+    def verdict(self, here: ComputeHost) -> Verdict:
         """Look, whatever is missing.
 
-        :param setup: of the host
+        :param here: the host
         """
         try:
-            return self.look(setup)
+            return self.look(here)
         except nova_conf.WrongValue as error:
             return checks.failure(f'{error}.')
         except (exceptions.FreememError, RuntimeError) as error:
@@ -249,7 +197,7 @@ CHECKS = (
     Check('plugin', _plugin),
     Check('nova', _nova),
     Check('statistics period', _statistics_period),
-    Check('libvirt', _libvirt, base.Refused),
+    Check('libvirt', _libvirt, base.NoLibvirt),
     Check('trait', _trait),
     Check('destinations', _destinations),
     Check('outstanding memory', _outstanding),

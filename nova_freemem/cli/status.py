@@ -21,6 +21,7 @@ import sys
 from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
 
+from nova_freemem.cli import compute_host
 from nova_freemem.cli import nova_conf
 from nova_freemem.cli import setup
 
@@ -28,7 +29,7 @@ from nova_freemem.cli import setup
 class Checks(upgradecheck.UpgradeCommands):
     """What ``nova-freemem check`` looks at."""
 
-    def __init__(self, here: setup.Setup) -> None:
+    def __init__(self, here: compute_host.ComputeHost) -> None:
         """Initialize it.
 
         :param here: this host
@@ -40,7 +41,7 @@ class Checks(upgradecheck.UpgradeCommands):
 
 
 def _result(
-    _checks: Checks, check: setup.Check, here: setup.Setup
+    _checks: Checks, check: setup.Check, here: compute_host.ComputeHost
 ) -> upgradecheck.Result:
     verdict = check.verdict(here)
     return upgradecheck.Result(verdict.code, verdict.details)
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         upgradecheck.main(
             cfg.ConfigOpts(),
             'nova-freemem',
-            Checks(setup.Setup(known.nova_conf)),
+            Checks(compute_host.ComputeHost(known.nova_conf)),
             others,
             default_config_files=[],
         )

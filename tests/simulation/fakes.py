@@ -115,6 +115,7 @@ def make_plan(**changes: Any) -> planner.Plan:
         'headroom_kib': 204 * MIB,
         'expected_saving_kib': 3 * GIB,
         'expected_saving_seconds': 20.0,
+        'expected_sent_kib': 1.0 * GIB,
         'mode': planner.Mode.BEFORE,
         'bandwidth': bandwidths.Bandwidth.of_mbps(
             1000, bandwidths.Origin.ASSUMED

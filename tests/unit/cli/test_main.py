@@ -56,6 +56,8 @@ class HelpTest(base.CommandTestCase):
     @ddt.data(
         ('list', '--sort-column'),
         ('check', '--config-file'),
+        ('estimate', '--to'),
+        ('estimate', '--config-dir'),
         ('inspect', '--ranges'),
         ('restore', '--all'),
         ('restore', '--wait-seconds'),
