@@ -55,13 +55,11 @@ def hosts_without(get: Get) -> list[str]:
     found = _providers(get, _FORBIDDEN, required=f'{_COMPUTE_NODE},!{TRAIT}')
     if found is None:
         found = _providers(get, _FORBIDDEN, required=_COMPUTE_NODE)
-    return sorted(str(provider['name']) for provider in found or ())
+    return sorted(found or ())
 
 
-def _providers(
-    get: Get, version: str, **query: str
-) -> list[dict[str, Any]] | None:
-    """Return resource providers, None where a trait is not known."""
+def _providers(get: Get, version: str, **query: str) -> list[str] | None:
+    """Return names of resource providers, None where a trait is not known."""
     response = get(
         f'/resource_providers?{urllib.parse.urlencode(query)}',
         version=version,
@@ -70,8 +68,11 @@ def _providers(
         return None
     if response.status_code != 200:
         raise RuntimeError(f'it answered {response.status_code}')
-    providers: list[dict[str, Any]] = response.json()['resource_providers']
-    return providers
+    try:
+        providers = response.json()['resource_providers']
+        return [str(provider['name']) for provider in providers]
+    except (ValueError, KeyError, TypeError):
+        raise RuntimeError('it answered with no resource providers') from None
 
 
 def withdraw(driver: Any) -> None:

@@ -24,12 +24,12 @@ import dataclasses
 
 from oslo_upgradecheck.upgradecheck import Code
 
+from nova_freemem import contract
 from nova_freemem.plan import eligibility
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.trait import TRAIT
 from nova_freemem.virt.memory_stats import MemoryStats
 
-COMPUTE_DRIVER = 'libvirt.LibvirtDriver'
 NOTIFICATION_DRIVER = 'freemem'
 
 # The major releases of Nova that the tests have run with.
@@ -185,10 +185,10 @@ def nova(
             'Nova is not in this Python environment. Install nova-freemem '
             'into the one of nova-compute, and run this there.'
         )
-    if compute_driver != COMPUTE_DRIVER:
+    if compute_driver != contract.STOCK_DRIVER:
         return failure(
             f'compute_driver is {compute_driver or "not set"}: the plugin '
-            f'works with {COMPUTE_DRIVER}.'
+            f'works with {contract.STOCK_DRIVER}.'
         )
     if difference is not None:
         return failure(

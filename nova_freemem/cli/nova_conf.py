@@ -121,7 +121,7 @@ def read(words: Sequence[str] = ()) -> cfg.ConfigOpts:
         conf.register_opts(options, group=group)
     try:
         conf(list(words), project=PROJECT, prog=PROGRAM)
-    except cfg.Error as error:
+    except (cfg.Error, OSError, ValueError) as error:
         raise Unreadable(problem=_one_line(error)) from None
     freemem_conf.register_opts(conf)
     if not conf_files.read_files(conf):

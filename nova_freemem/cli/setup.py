@@ -179,7 +179,11 @@ class Check:
             return self.look(here)
         except nova_conf.WrongValue as error:
             return checks.failure(f'{error}.')
-        except (exceptions.FreememError, RuntimeError) as error:
+        except RuntimeError as error:
+            return checks.warning(
+                f'Not checked: Placement could not be asked: {error}.'
+            )
+        except exceptions.FreememError as error:
             for one in CHECKS:
                 if one.tells is not None and isinstance(error, one.tells):
                     if one is not self:

@@ -266,7 +266,9 @@ class CheckTest(SetupTestCase):
     def test_a_placement_that_does_not_answer(self) -> None:
         for answer, words in (
             ({'exc': requests.ConnectionError}, 'reached'),
-            ({'status_code': 503}, 'answered 503'),
+            ({'status_code': 503}, 'could not be asked: it answered 503'),
+            ({'text': 'a proxy'}, 'answered with no resource providers'),
+            ({'json': {'resource_providers': [{}]}}, 'answered with no'),
             ({'status_code': 401}, 'answered 401'),
         ):
             self.placement.get(requests_mock.ANY, **answer)

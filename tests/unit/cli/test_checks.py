@@ -12,9 +12,12 @@
 
 """What an operator is told of a host, by what was found on it."""
 
+import pathlib
+
 import ddt
 from oslo_upgradecheck.upgradecheck import Code
 
+from nova_freemem import contract
 from nova_freemem.cli import checks
 from nova_freemem.virt.memory_stats import MemoryStats
 from tests import base
@@ -100,28 +103,28 @@ class ChecksTest(base.TestCase):
             Code.FAILURE,
             'Nova 34.0.0: a difference. Install a nova-freemem',
             '34.0.0',
-            checks.COMPUTE_DRIVER,
+            contract.STOCK_DRIVER,
             'a difference',
         ),
         (
             Code.WARNING,
             'none of those that it is tested with (31 to 34)',
             '35.0.0',
-            checks.COMPUTE_DRIVER,
+            contract.STOCK_DRIVER,
             None,
         ),
         (
             Code.WARNING,
             'Nova dev has what the plugin relies on, but',
             'dev',
-            checks.COMPUTE_DRIVER,
+            contract.STOCK_DRIVER,
             None,
         ),
         (
             Code.SUCCESS,
             'Nova 31.3.1 has what the plugin relies on.',
             '31.3.1',
-            checks.COMPUTE_DRIVER,
+            contract.STOCK_DRIVER,
             None,
         ),
     )
@@ -130,6 +133,13 @@ class ChecksTest(base.TestCase):
         self, code: Code, words: str, *found: str | None
     ) -> None:
         self.assert_judged(code, words, checks.nova(*found))
+
+    def test_the_novas_are_those_of_the_manual(self) -> None:
+        manual = pathlib.Path(__file__).parents[3] / 'doc/source/install'
+        self.assertIn(
+            f'* Nova {checks.FIRST_NOVA} to {checks.LAST_NOVA} with',
+            (manual / 'install.rst').read_text(),
+        )
 
     def test_a_statistics_period_makes_nova_give_guests_a_balloon(
         self,
