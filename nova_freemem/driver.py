@@ -449,9 +449,13 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             return None
         engine = self._engine  # one policy for the whole migration
         try:
+            policy, wrong = engine.policy.for_guest(
+                instance.flavor.extra_specs, instance.system_metadata
+            )
+            reporter.ignored(wrong)
             return source.SourceMigration(
                 guest,
-                engine,
+                engine.for_guest(policy),
                 reporter,
                 CONF.host,
                 migrate_data.migration.uuid,
@@ -460,7 +464,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 functools.partial(hold.restore, reporter),
                 functools.partial(
                     self._destination_skip,
-                    engine.policy,
+                    policy,
                     migrate_data.migration.dest_node or dest,
                 ),
                 requests,

@@ -159,7 +159,7 @@ class SourceMigration(shutdown.Step):
         """Initialize the migration of a guest.
 
         :param guest: the guest
-        :param engine: this host's
+        :param engine: this host's, with the guest's policy
         :param reporter: reports on it
         :param host: this host, by the name that Nova has for it
         :param migration_uuid: of Nova's migration
@@ -378,8 +378,9 @@ class SourceMigration(shutdown.Step):
 
         :returns: the guest where that is decided once disks are copied
         """
-        if not self._engine.policy.enabled:
-            return Skip(Reason.DISABLED_BY_HOST)
+        disabled = eligibility.disabled(self._engine.policy)
+        if disabled is not None:
+            return disabled
         if dest == self._host:
             return Skip(Reason.SAME_HOST)
         if self._guest.read_metadata() is not None:
