@@ -450,9 +450,13 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             return None
         engine = self._engine  # one policy for the whole migration
         try:
+            policy, wrong = engine.policy.for_guest(
+                instance.flavor.extra_specs, instance.system_metadata
+            )
+            reporter.ignored(wrong)
             return source.SourceMigration(
                 guest,
-                engine,
+                engine.for_guest(policy),
                 reporter,
                 decision.Migration(
                     uuid=migrate_data.migration.uuid,
@@ -466,7 +470,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 functools.partial(hold.restore, reporter),
                 functools.partial(
                     self._destination_skip,
-                    engine.policy,
+                    policy,
                     migrate_data.migration.dest_node or dest,
                 ),
                 requests,

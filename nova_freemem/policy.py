@@ -10,13 +10,17 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The configuration as one Policy, checked as a whole."""
+"""What host, flavor and image say about a guest, as one Policy."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import dataclasses
+from typing import Any
 
 from oslo_config import cfg
+from oslo_config import types
+from oslo_utils import strutils
 
 from nova_freemem import conf as freemem_conf
 from nova_freemem import exceptions
@@ -27,10 +31,63 @@ from nova_freemem import exceptions
 # memory that asked for it as fast as measured ones do.
 KERNEL_HEADROOM_PERCENT = 5
 
+FLAVOR_PREFIX = 'freemem:'
+IMAGE_PREFIX = 'freemem_'
+
+# Nova keeps the properties of an image, those that it does not know as well,
+# in the system metadata of instances made from it, under such names.
+SYSTEM_METADATA_PREFIX = 'image_' + IMAGE_PREFIX
+
+# Options of the host that a flavor may set for its guests, by the same names.
+FLAVOR_SETTINGS = (
+    'enabled',
+    'mode',
+    'reclaim',
+    'headroom_percent',
+    'headroom_min_mib',
+    'deadline_seconds',
+)
+
+# Those that one value can be more careful in than another.
+IMAGE_SETTINGS = (
+    'enabled',
+    'reclaim',
+    'headroom_percent',
+    'headroom_min_mib',
+    'deadline_seconds',
+)
+
+_OPTIONS = {option.dest: option for option in freemem_conf.OPTIONS}
+
+# The less is released, the earlier.
+_RECLAIMS = [name for name, _help in freemem_conf.RECLAIMS]
+
+
+@dataclasses.dataclass(frozen=True)
+class WrongSetting:
+    """A setting of a flavor or an image that is ignored.
+
+    :ivar key: the extra spec or the property
+    :ivar origin: ``flavor`` or ``image``
+    :ivar value: what it says
+    :ivar valid: what it could be instead
+    """
+
+    key: str
+    origin: str
+    value: str
+    valid: str
+
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """How a host releases memory of its guests; see conf.py."""
+    """How a host releases memory of its guests, or of one of them.
+
+    :ivar enabled_by_flavor: whether the flavor of the guest lets it
+    :ivar enabled_by_image: whether the image of the guest lets it
+
+    The others are options: see conf.py.
+    """
 
     enabled: bool
     acquire: tuple[str, ...]
@@ -47,6 +104,8 @@ class Policy:
     reconcile_interval_seconds: int
     restore_workers: int
     require_destination_trait: bool
+    enabled_by_flavor: bool = True
+    enabled_by_image: bool = True
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Policy:
@@ -81,6 +140,78 @@ class Policy:
                 f'{policy.deadline_seconds}',
             )
         return policy
+
+    def for_guest(
+        self,
+        extra_specs: Mapping[str, str | None],
+        system_metadata: Mapping[str, str | None],
+    ) -> tuple[Policy, list[WrongSetting]]:
+        """Return the policy of one guest of this host.
+
+        Its flavor may change anything within what the host permits. An image
+        can be a user's own: it may only be more careful.
+
+        :param extra_specs: of the guest's flavor
+        :param system_metadata: of Nova's instance, with the properties of the
+                                image that the guest was made from
+        :returns: its policy, and what is ignored for it
+        """
+        if not self.enabled:
+            return self, []
+        flavor, wrong = _settings(
+            'flavor', FLAVOR_PREFIX, FLAVOR_SETTINGS, extra_specs
+        )
+        # Others that begin so are not looked at: a user can make many.
+        properties = {
+            IMAGE_PREFIX + name: system_metadata[key]
+            for name in IMAGE_SETTINGS
+            if (key := SYSTEM_METADATA_PREFIX + name) in system_metadata
+        }
+        image, wrong_in_image = _settings(
+            'image', IMAGE_PREFIX, IMAGE_SETTINGS, properties
+        )
+        policy = self._of_flavor(flavor)._of_image(image)
+        return policy, wrong + wrong_in_image
+
+    def _of_flavor(self, settings: dict[str, Any]) -> Policy:
+        return dataclasses.replace(
+            self,
+            mode=settings.get('mode', self.mode),
+            reclaim=settings.get('reclaim', self.reclaim),
+            headroom_percent=settings.get(
+                'headroom_percent', self.headroom_percent
+            ),
+            headroom_min_mib=settings.get(
+                'headroom_min_mib', self.headroom_min_mib
+            ),
+            # How long a transfer may wait is the host's to say.
+            deadline_seconds=min(
+                self.deadline_seconds,
+                settings.get('deadline_seconds', self.deadline_seconds),
+            ),
+            enabled_by_flavor=settings.get('enabled', True),
+        )
+
+    def _of_image(self, settings: dict[str, Any]) -> Policy:
+        return dataclasses.replace(
+            self,
+            reclaim=min(
+                self.reclaim,
+                settings.get('reclaim', self.reclaim),
+                key=_RECLAIMS.index,
+            ),
+            headroom_percent=max(
+                self.headroom_percent, settings.get('headroom_percent', 0)
+            ),
+            headroom_min_mib=max(
+                self.headroom_min_mib, settings.get('headroom_min_mib', 0)
+            ),
+            deadline_seconds=min(
+                self.deadline_seconds,
+                settings.get('deadline_seconds', self.deadline_seconds),
+            ),
+            enabled_by_image=settings.get('enabled', True),
+        )
 
     def headroom_kib(
         self,
@@ -120,3 +251,53 @@ class Policy:
             for name in names
             if getattr(before, name) != getattr(self, name)
         )
+
+
+def _settings(
+    origin: str,
+    prefix: str,
+    names: tuple[str, ...],
+    texts: Mapping[str, str | None],
+) -> tuple[dict[str, Any], list[WrongSetting]]:
+    """Read what a flavor or an image says.
+
+    :returns: the valid settings by name, and those that are ignored
+    """
+    settings = {}
+    wrong = []
+    for key, text in sorted(texts.items()):
+        if not key.startswith(prefix):
+            continue
+        name = key.removeprefix(prefix)
+        if name not in names:
+            valid = ', '.join(prefix + one for one in names)
+            wrong.append(WrongSetting(key, origin, str(text), valid))
+            continue
+        try:
+            settings[name] = _value(_OPTIONS[name], str(text))
+        except ValueError:
+            valid = _valid(_OPTIONS[name])
+            wrong.append(WrongSetting(key, origin, str(text), valid))
+    return settings, wrong
+
+
+def _value(option: cfg.Opt, text: str) -> Any:
+    """Read a value as nova-api does, which validates those of flavors.
+
+    :raises ValueError: it is not valid
+    """
+    if isinstance(option.type, types.Boolean):
+        return strutils.bool_from_string(text, strict=True)
+    if isinstance(option.type, types.Integer):
+        return option.type(int(text))
+    return option.type(text)
+
+
+def _valid(option: cfg.Opt) -> str:
+    """Say what is valid."""
+    kind: Any = option.type
+    if isinstance(kind, types.Boolean):
+        return 'true or false'
+    if isinstance(kind, types.Integer):
+        return f'a whole number from {kind.min} to {kind.max}'
+    return ', '.join(kind.choices)

@@ -96,8 +96,9 @@ class Decider:
         :returns: the guest where that is decided once disks are copied
         :raises FreememError: the guest could not be asked
         """
-        if not self._engine.policy.enabled:
-            return Skip(Reason.DISABLED_BY_HOST)
+        disabled = eligibility.disabled(self._engine.policy)
+        if disabled is not None:
+            return disabled
         if self._migration.dest == self._migration.host:
             return Skip(Reason.SAME_HOST)
         if self._guest.read_metadata() is not None:

@@ -33,7 +33,7 @@ from nova_freemem.virt import interfaces
 class Engine:
     """The policy, the extensions, and what was learnt so far.
 
-    :ivar policy: the host's
+    :ivar policy: the host's, or a guest's
     :ivar sources: who reports what is free, in the order of preference
     :ivar releaser: how it is released
     :ivar bandwidths: what is known of the paths from this host
@@ -90,6 +90,15 @@ class Engine:
             release_rates=ReleaseRates(),
             backoff=Backoff(),
         )
+
+    def for_guest(self, policy: Policy) -> Engine:
+        """Return one for the migration of one guest.
+
+        What was learnt is shared.
+
+        :param policy: the guest's
+        """
+        return dataclasses.replace(self, policy=policy)
 
     def with_policy(self, policy: Policy) -> Engine:
         """Return one for the migrations that begin from now on.

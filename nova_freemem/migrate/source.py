@@ -79,7 +79,7 @@ class SourceMigration(shutdown.Step):
         """Initialize the migration of a guest.
 
         :param guest: the guest
-        :param engine: this host's
+        :param engine: this host's, with the guest's policy
         :param reporter: reports on it
         :param migration: what has been said of the migration
         :param clock: for all waits

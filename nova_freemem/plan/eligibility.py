@@ -20,6 +20,7 @@ from lxml import etree
 
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.policy import Policy
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 from nova_freemem.virt.memory_stats import MemoryStats
@@ -76,6 +77,21 @@ class Eligible:
     def nonresident_kib(self) -> int:
         """What the host does not hold: never touched, or reported free."""
         return max(0, self.original_kib - self.resident_kib)
+
+
+def disabled(policy: Policy) -> Skip | None:
+    """Find that the host, the flavor or the image says no.
+
+    :param policy: the guest's
+    :returns: the reason for a skip, None where memory may be released
+    """
+    if not policy.enabled:
+        return Skip(Reason.DISABLED_BY_HOST)
+    if not policy.enabled_by_flavor:
+        return Skip(Reason.DISABLED_BY_FLAVOR)
+    if not policy.enabled_by_image:
+        return Skip(Reason.DISABLED_BY_IMAGE)
+    return None
 
 
 def unwatchable(stats: MemoryStats) -> Skip | None:

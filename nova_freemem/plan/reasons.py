@@ -26,6 +26,8 @@ class Reason(enum.Enum):
     """
 
     DISABLED_BY_HOST = 'releasing is not enabled on this host'
+    DISABLED_BY_FLAVOR = 'the flavor of the guest says not to release any'
+    DISABLED_BY_IMAGE = 'the image of the guest says not to release any'
     DESTINATION_NOT_READY = (
         'the destination is not known to restore the memory of guests'
     )

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 import contextlib
 from typing import Any
 
@@ -23,12 +24,14 @@ from nova_freemem import exceptions
 from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.policy import WrongSetting
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Release
 from nova_freemem.release.requests import Request
 from nova_freemem.report import events
 from nova_freemem.restore.schedule import RestoreResult
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt import validation
 
 LOG = logging.getLogger(__name__)
 
@@ -173,6 +176,24 @@ class Reporter(GuestReporter):
         )
         with self.event(events.skip_event(skip)):
             pass
+
+    def ignored(self, settings: Iterable[WrongSetting]) -> None:
+        """Report what a flavor or an image says that is not valid.
+
+        :param settings: what is ignored
+        """
+        for one in settings:
+            LOG.warning(
+                'Ignoring %(key)s of the %(origin)s of the guest: it is '
+                '%(value)s; valid: %(valid)s.',
+                {
+                    'key': validation.quoted(one.key),
+                    'origin': one.origin,
+                    'value': validation.quoted(one.value),
+                    'valid': one.valid,
+                },
+                instance=self._instance,
+            )
 
     def released(self, plan: Plan, release: Release) -> None:
         """Report what was released and what that is expected to save.

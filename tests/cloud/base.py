@@ -68,6 +68,7 @@ class CloudTestCase(unittest.TestCase):
         freed_mib: int,
         host: lab_host.Host | None = None,
         held_mib: int = _HELD_MIB,
+        **others: Any,
     ) -> servers.Server:
         """Boot a server that has used memory, and freed most of it.
 
@@ -75,6 +76,7 @@ class CloudTestCase(unittest.TestCase):
         :param freed_mib: how much of it was dirtied and is free.
         :param host: where; else the source.
         :param held_mib: how much it uses.
+        :param others: of Cloud.boot().
         """
         number = next(self._numbers)
         name = self.id().rpartition('.')[2].replace('_', '-')
@@ -83,6 +85,7 @@ class CloudTestCase(unittest.TestCase):
             memory_mib,
             reporting=False,
             host=(host or self.source).name,
+            **others,
         )
         self.addCleanup(self.cloud.delete, server)
         guest = self.cloud.guest(server)

@@ -91,6 +91,9 @@ class LiveMigrationTestCase(base.ServersTestBase):
     #: Properties of the image the server is booted from.
     IMAGE_PROPERTIES: ClassVar[dict[str, str]] = {'hw_qemu_guest_agent': 'yes'}
 
+    #: Extra specs of the server's flavor.
+    EXTRA_SPECS: ClassVar[dict[str, str]] = {}
+
     def setUp(self) -> None:
         self.useFixture(surroundings.StockNova())
         self.file = self.FILE(self.CONFIGURATION)
@@ -165,8 +168,20 @@ class LiveMigrationTestCase(base.ServersTestBase):
             host='source',
             networks='none',
             image_uuid=self._create_image(self.IMAGE_PROPERTIES)['id'],
-            flavor_id=self._create_flavor(memory_mb=MEMORY_KIB // 1024),
+            flavor_id=self._flavor(),
         )
+
+    def _flavor(self) -> str:
+        flavor: str = self._create_flavor(memory_mb=MEMORY_KIB // 1024)
+        if self.EXTRA_SPECS:
+            self.set_extra_specs(flavor, self.EXTRA_SPECS)
+        return flavor
+
+    def set_extra_specs(
+        self, flavor: str, extra_specs: dict[str, str]
+    ) -> None:
+        """``openstack flavor set --property``."""
+        self.api.post_extra_spec(flavor, {'extra_specs': extra_specs})
 
     def domain_at(self, host: fakelibvirt.Connection) -> fakedomain.Domain:
         """The server's domain on a host, where it has to be."""

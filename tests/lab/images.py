@@ -12,7 +12,9 @@
 
 """The guest as Nova boots it: its images in glance, its flavors."""
 
+from collections.abc import Mapping
 import pathlib
+from types import MappingProxyType
 
 from openstack import connection
 from openstack.compute.v2 import flavor as sdk_flavor
@@ -26,16 +28,22 @@ from tests.lab import steps
 VCPUS = 2
 
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
 def upload(
-    cloud: connection.Connection, system: debian.Debian | None = None
+    cloud: connection.Connection,
+    system: debian.Debian | None = None,
+    properties: Mapping[str, str] = _NOTHING,
 ) -> sdk_image.Image:
     """Upload a guest's kernel, initramfs and disk, unless they are there.
 
     :param system: what the guest runs; None for the small guest.
+    :param properties: of the image of the disk, besides its own.
     :returns: the image of the disk, which names the other two.
     """
     files = system.get() if system else guest_image.get()
-    name = files.folder.name
+    name = _name(files.folder.name, properties)
     known = cloud.image.find_image(name)
     if known:
         return known
@@ -52,7 +60,14 @@ def upload(
             os_command_line=files.command_line,
             hw_qemu_guest_agent='yes',
             hw_machine_type='pc',
+            **properties,
         )
+
+
+def _name(name: str, properties: Mapping[str, str]) -> str:
+    return ' '.join(
+        [name, *(f'{key}={properties[key]}' for key in properties)]
+    )
 
 
 def _create(
@@ -74,16 +89,23 @@ def _create(
     return image
 
 
-def flavor(cloud: connection.Connection, memory_mib: int) -> sdk_flavor.Flavor:
+def flavor(
+    cloud: connection.Connection,
+    memory_mib: int,
+    extra_specs: Mapping[str, str] = _NOTHING,
+) -> sdk_flavor.Flavor:
     """Find the flavor for a size of memory, or make it.
 
     :param memory_mib: the guest's memory.
+    :param extra_specs: what it says besides.
     """
-    name = f'freemem-{memory_mib}'
+    name = _name(f'freemem-{memory_mib}', extra_specs)
     known = cloud.compute.find_flavor(name)
     if known:
         return known
     made: sdk_flavor.Flavor = cloud.compute.create_flavor(
         name=name, ram=memory_mib, vcpus=VCPUS, disk=0
     )
+    if extra_specs:
+        cloud.compute.create_flavor_extra_specs(made, dict(extra_specs))
     return made

@@ -12,6 +12,7 @@
 
 """The cloud's servers, through Nova's API."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 import functools
 import os
@@ -72,6 +73,8 @@ class Servers:
         reporting: bool = True,
         host: str | None = None,
         system: debian.Debian | None = None,
+        extra_specs: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
     ) -> Server:
         """Create a server, and wait until its guest agent answers.
 
@@ -79,15 +82,18 @@ class Servers:
             reporting; without it, see :mod:`tests.lab.unreported`.
         :param host: ``host1`` or ``host2``; else the scheduler chooses.
         :param system: what it runs; None for the small guest.
+        :param extra_specs: of its flavor.
+        :param properties: of its image, besides those that it needs.
         :raises LabError: it did not come up.
         """
         chosen = {'host': layout.HOSTS[host].hostname} if host else {}
-        image = images.upload(self.api, system)
+        image = images.upload(self.api, system, properties or {})
+        flavor = images.flavor(self.api, memory_mib, extra_specs or {})
         with steps.step(f'boot {name} with {memory_mib} MiB'):
             server = self.api.compute.create_server(
                 name=name,
                 image_id=image.id,
-                flavor_id=images.flavor(self.api, memory_mib).id,
+                flavor_id=flavor.id,
                 networks='none',
                 **chosen,
             )

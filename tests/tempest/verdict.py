@@ -84,7 +84,7 @@ OURS = Plan(
         f'{_PACKAGE}.{name}'
         for name in ('test_interruption', 'test_release', 'test_skip')
     ),
-    least=11,
+    least=12,
     skips={},
 )
 

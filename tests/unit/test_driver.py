@@ -120,7 +120,11 @@ class DriverTestCase(GuestTestCase):
         )
         self.context = context.RequestContext(is_admin=False)
         self.instance = objects.Instance(
-            uuid=UUID, os_type=None, node='source-node'
+            uuid=UUID,
+            os_type=None,
+            node='source-node',
+            flavor=objects.Flavor(extra_specs={}),
+            system_metadata={},
         )
         self.migrate_data = migrate_data_objects.LibvirtLiveMigrateData(
             migration=objects.Migration(uuid=UUID, dest_node='dest-node'),
@@ -201,6 +205,34 @@ class LiveMigrationTest(DriverTestCase):
         self.migrate()
         self.assertEqual(4 * GIB, self.guest.least_kib)
         self.assertEqual(1, len(self.domain.called('write_metadata')))
+
+    def test_flavor_and_image_have_a_say(self) -> None:
+        self.instance.flavor.extra_specs['freemem:enabled'] = 'false'
+        self.migrate()
+        self.instance.flavor.extra_specs['freemem:enabled'] = 'true'
+        self.instance.system_metadata['image_freemem_enabled'] = 'false'
+        self.migrate()
+        self.assertEqual(
+            [
+                'compute_freemem_skip_disabled_by_flavor',
+                'compute_freemem_skip_disabled_by_image',
+            ],
+            self.events(),
+        )
+        self.assertEqual(4 * GIB, self.guest.least_kib)
+        self.assertTrue(self.driver._engine.policy.enabled_by_flavor)
+
+    def test_a_wrong_value_changes_nothing_and_is_named(self) -> None:
+        self.instance.flavor.extra_specs['freemem:mode'] = 'never'
+        self.migrate()
+        self.assertEqual(['compute_freemem_release'], self.events())
+        self.assertEqual(
+            [
+                "WARNING Ignoring 'freemem:mode' of the flavor of the guest: "
+                "it is 'never'; valid: auto, before, during."
+            ],
+            self.log_lines('WARNING'),
+        )
 
     def test_the_journal_has_both_names_of_this_host(self) -> None:
         self.migrate()

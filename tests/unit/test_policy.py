@@ -10,8 +10,16 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the operator wrote, as one policy."""
+"""What the operator wrote, and what flavor and image say, as one policy."""
 
+import dataclasses
+
+import hypothesis
+from hypothesis import strategies as st
+from nova import exception as nova_exception
+from nova.api.validation.extra_specs import validators
+
+from nova_freemem import conf as freemem_conf
 from nova_freemem import exceptions
 from nova_freemem import policy
 from tests import base
@@ -166,3 +174,261 @@ class PolicyTest(base.ConfTestCase):
             headroom_min_mib=512, headroom_windows_mib=64
         ).headroom_kib
         self.assertEqual(512 * MIB, headroom(1 * GIB, windows=True))
+
+
+OPTIONS = {option.dest: option for option in freemem_conf.OPTIONS}
+
+# What each setting may be; what it must not be is made of anything.
+VALUES = {
+    'enabled': st.booleans(),
+    'mode': st.sampled_from(['auto', 'before', 'during']),
+    'reclaim': st.sampled_from(['free', 'cold', 'available']),
+    'headroom_percent': st.integers(1, 90),
+    'headroom_min_mib': st.integers(32, 1024 * 1024),
+    'deadline_seconds': st.integers(2, 3600),
+}
+
+RECLAIMS = ['free', 'cold', 'available']  # from careful to careless
+
+hosts = st.fixed_dictionaries(VALUES).map(
+    lambda values: fakes.make_policy(**values)
+)
+
+
+def settings(*names: str) -> st.SearchStrategy[dict[str, object]]:
+    """:returns: any of some settings, each valid."""
+    return st.fixed_dictionaries(
+        {}, optional={name: VALUES[name] for name in names}
+    )
+
+
+def of_flavor(values: dict[str, object]) -> dict[str, str]:
+    """:returns: the extra specs of a flavor."""
+    return {f'freemem:{name}': str(value) for name, value in values.items()}
+
+
+def of_image(values: dict[str, object]) -> dict[str, str]:
+    """:returns: what Nova keeps of the properties of an image."""
+    return {
+        f'image_freemem_{name}': str(value) for name, value in values.items()
+    }
+
+
+def releases(guest: policy.Policy) -> bool:
+    """:returns: whether memory may be released at all."""
+    return guest.enabled and guest.enabled_by_flavor and guest.enabled_by_image
+
+
+class GuestsPolicyTest(base.TestCase):
+    @hypothesis.given(hosts)
+    def test_a_guest_of_whom_nobody_says_anything_has_the_hosts(
+        self, host: policy.Policy
+    ) -> None:
+        other = {'hw:mem_page_size': 'any', 'free': 'mem'}
+        self.assertEqual((host, []), host.for_guest({}, {}))
+        self.assertEqual(
+            (host, []),
+            host.for_guest(other, {'image_hw_machine_type': 'pc'}),
+        )
+
+    @hypothesis.given(
+        hosts,
+        settings(*policy.FLAVOR_SETTINGS),
+        settings(*policy.IMAGE_SETTINGS),
+    )
+    def test_nobody_enables_what_the_host_has_disabled(
+        self,
+        host: policy.Policy,
+        flavor: dict[str, object],
+        image: dict[str, object],
+    ) -> None:
+        host = dataclasses.replace(host, enabled=False)
+        self.assertEqual(
+            (host, []), host.for_guest(of_flavor(flavor), of_image(image))
+        )
+
+    @hypothesis.given(hosts, settings(*policy.FLAVOR_SETTINGS))
+    def test_a_flavor_decides_within_what_the_host_permits(
+        self, host: policy.Policy, flavor: dict[str, object]
+    ) -> None:
+        host = dataclasses.replace(host, enabled=True)
+        guest, wrong = host.for_guest(of_flavor(flavor), {})
+        self.assertEqual([], wrong)
+        for name in ('mode', 'reclaim', 'headroom_percent'):
+            self.assertEqual(
+                flavor.get(name, getattr(host, name)), getattr(guest, name)
+            )
+        self.assertEqual(
+            flavor.get('headroom_min_mib', host.headroom_min_mib),
+            guest.headroom_min_mib,
+        )
+        self.assertEqual(flavor.get('enabled', True), releases(guest))
+        self.assertLessEqual(guest.deadline_seconds, host.deadline_seconds)
+        if 'deadline_seconds' in flavor:
+            self.assertLessEqual(
+                guest.deadline_seconds, flavor['deadline_seconds']
+            )
+
+    @hypothesis.given(
+        hosts,
+        settings(*policy.FLAVOR_SETTINGS),
+        st.dictionaries(
+            st.sampled_from([f'image_freemem_{name}' for name in VALUES]),
+            st.one_of(
+                st.none(),
+                st.text(max_size=255),
+                *(one.map(str) for one in VALUES.values()),
+            ),
+        ),
+    )
+    def test_an_image_is_only_ever_more_careful(
+        self,
+        host: policy.Policy,
+        flavor: dict[str, object],
+        image: dict[str, str | None],
+    ) -> None:
+        before, _wrong = host.for_guest(of_flavor(flavor), {})
+        after, _wrong = host.for_guest(of_flavor(flavor), image)
+        self.assertLessEqual(releases(after), releases(before))
+        self.assertLessEqual(
+            RECLAIMS.index(after.reclaim), RECLAIMS.index(before.reclaim)
+        )
+        self.assertGreaterEqual(
+            after.headroom_percent, before.headroom_percent
+        )
+        self.assertGreaterEqual(
+            after.headroom_min_mib, before.headroom_min_mib
+        )
+        self.assertLessEqual(after.deadline_seconds, before.deadline_seconds)
+        for field in dataclasses.fields(policy.Policy):
+            if field.name not in (*policy.IMAGE_SETTINGS, 'enabled_by_image'):
+                self.assertEqual(
+                    getattr(before, field.name), getattr(after, field.name)
+                )
+
+    @hypothesis.given(hosts, settings(*policy.IMAGE_SETTINGS))
+    def test_an_image_that_is_more_careful_is_followed(
+        self, host: policy.Policy, image: dict[str, object]
+    ) -> None:
+        host = dataclasses.replace(
+            host,
+            enabled=True,
+            reclaim='available',
+            headroom_percent=1,
+            headroom_min_mib=32,
+            deadline_seconds=3600,
+        )
+        guest, wrong = host.for_guest({}, of_image(image))
+        self.assertEqual([], wrong)
+        self.assertEqual(image.get('enabled', True), guest.enabled_by_image)
+        for name in policy.IMAGE_SETTINGS:
+            if name != 'enabled':
+                self.assertEqual(
+                    image.get(name, getattr(host, name)), getattr(guest, name)
+                )
+
+    @hypothesis.given(
+        hosts,
+        st.dictionaries(
+            st.sampled_from([f'freemem:{name}' for name in VALUES]),
+            st.one_of(st.none(), st.text(max_size=255)),
+        ),
+    )
+    def test_whatever_a_flavor_says_the_policy_is_valid(
+        self, host: policy.Policy, flavor: dict[str, str | None]
+    ) -> None:
+        host = dataclasses.replace(host, enabled=True)
+        guest, wrong = host.for_guest(flavor, {})
+        for name in policy.FLAVOR_SETTINGS:
+            OPTIONS[name].type(getattr(guest, name))
+        for one in wrong:
+            name = one.key.removeprefix('freemem:')
+            if name != 'enabled':
+                self.assertEqual(getattr(host, name), getattr(guest, name))
+
+    @hypothesis.given(
+        st.sampled_from(policy.FLAVOR_SETTINGS),
+        st.one_of(
+            st.text(max_size=20),
+            st.sampled_from(
+                ['yes', ' T ', 'OFF', '0', '2', 'Auto', ' cold', '١٢', '1_0']
+            ),
+            st.integers(-5, 2 * 1024 * 1024).map(str),
+        ),
+    )
+    def test_what_nova_api_accepts_is_what_is_not_ignored(
+        self, name: str, value: str
+    ) -> None:
+        key = f'freemem:{name}'
+        try:
+            validators.validate(key, value)
+            accepted = True
+        except nova_exception.ValidationError:
+            accepted = False
+        _guest, wrong = fakes.make_policy().for_guest({key: value}, {})
+        self.assertEqual(accepted, not wrong)
+
+    def test_who_says_no_is_known(self) -> None:
+        host = fakes.make_policy()
+        guest, _wrong = host.for_guest({'freemem:enabled': 'no'}, {})
+        self.assertEqual(
+            (True, False, True),
+            (
+                guest.enabled,
+                guest.enabled_by_flavor,
+                guest.enabled_by_image,
+            ),
+        )
+        guest, _wrong = host.for_guest({}, {'image_freemem_enabled': 'no'})
+        self.assertEqual(
+            (True, True, False),
+            (
+                guest.enabled,
+                guest.enabled_by_flavor,
+                guest.enabled_by_image,
+            ),
+        )
+
+    def test_what_is_ignored_is_named_with_what_is_valid(self) -> None:
+        guest, wrong = fakes.make_policy().for_guest(
+            {
+                'freemem:enabled': 'perhaps',
+                'freemem:headroom': '5',
+                'freemem:headroom_percent': '150',
+                'freemem:mode': None,
+            },
+            {
+                'image_freemem_deadline_seconds': 'soon',
+                'image_freemem_mode': 'before',
+                'image_freemem_reclaim': 'swap',
+            },
+        )
+        self.assertEqual(fakes.make_policy(), guest)
+        self.assertEqual(
+            [
+                ('freemem:enabled', 'flavor', 'perhaps', 'true or false'),
+                (
+                    'freemem:headroom',
+                    'flavor',
+                    '5',
+                    'freemem:enabled, freemem:mode, freemem:reclaim, '
+                    'freemem:headroom_percent, freemem:headroom_min_mib, '
+                    'freemem:deadline_seconds',
+                ),
+                (
+                    'freemem:headroom_percent',
+                    'flavor',
+                    '150',
+                    'a whole number from 1 to 90',
+                ),
+                ('freemem:mode', 'flavor', 'None', 'auto, before, during'),
+                (
+                    'freemem_deadline_seconds',
+                    'image',
+                    'soon',
+                    'a whole number from 2 to 3600',
+                ),
+                ('freemem_reclaim', 'image', 'swap', 'free, cold, available'),
+            ],
+            [dataclasses.astuple(one) for one in wrong],
+        )

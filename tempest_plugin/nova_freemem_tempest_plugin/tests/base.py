@@ -75,9 +75,10 @@ class FreememTest(base.BaseV2ComputeAdminTest):
         super().setup_credentials()
 
     @classmethod
-    def make_flavor(cls) -> str:
+    def make_flavor(cls, **extra_specs: str) -> str:
         """Make the flavor of a guest that has something to release.
 
+        :param extra_specs: what it says besides
         :returns: its id
         """
         client = cls.admin_flavors_client
@@ -92,6 +93,8 @@ class FreememTest(base.BaseV2ComputeAdminTest):
             disk=small['disk'],
         )['flavor']
         cls.addClassResourceCleanup(client.delete_flavor, made['id'])
+        if extra_specs:
+            client.set_flavor_extra_spec(made['id'], **extra_specs)
         return str(made['id'])
 
     @classmethod

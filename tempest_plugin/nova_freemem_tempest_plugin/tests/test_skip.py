@@ -70,6 +70,28 @@ class NewGuestTest(base.FreememTest):
         self.assert_whole(*self.before)
 
 
+class FlavorTest(base.FreememTest):
+    """Its flavor says that nothing is to be released."""
+
+    @classmethod
+    def resource_setup(cls) -> None:
+        """Boot the guest."""
+        super().resource_setup()
+        cls.boot(flavor=cls.make_flavor(**{'freemem:enabled': 'false'}))
+
+    @decorators.attr(type='multinode')
+    @decorators.idempotent_id('5e8c1b7a-90d4-4c36-b2f1-7a6d3e0c9f12')
+    def test_a_guest_whose_flavor_says_no(self) -> None:
+        """It keeps all its memory, though it has some to release."""
+        self.guest.fill_page_cache()
+        before = self.guest.total_kib(), self.guest.boot_id()
+        request = self.migrate()
+        self.assertEqual(
+            f'{base.SKIP}disabled_by_flavor', self.decision(request)
+        )
+        self.assert_whole(*before)
+
+
 class NoAgentTest(base.FreememTest):
     """Its domain has no channel for a guest agent."""
 

@@ -18,6 +18,7 @@ from nova import context
 from nova import objects
 
 from nova_freemem import exceptions
+from nova_freemem import policy
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release.base import EndReason
@@ -54,6 +55,30 @@ class ReportTest(base.TestCase):
         )
         self.plan = fakes.make_plan(
             expected_saving_kib=2 * GIB, expected_saving_seconds=17.25
+        )
+
+    def test_one_line_about_each_setting_that_is_ignored(self) -> None:
+        log = self.useFixture(base.NovaLog())
+        self.reporter.ignored(
+            [
+                policy.WrongSetting(
+                    'freemem:mode', 'flavor', 'never', 'auto, before, during'
+                ),
+                policy.WrongSetting(
+                    'freemem_enabled', 'image', 'a\nb', 'true or false'
+                ),
+            ]
+        )
+        mode, enabled = log.lines(f'[instance: {UUID}]')
+        self.assertIn(
+            "Ignoring 'freemem:mode' of the flavor of the guest: it is "
+            "'never'; valid: auto, before, during.",
+            mode,
+        )
+        self.assertIn(
+            "Ignoring 'freemem_enabled' of the image of the guest: it is "
+            "'a\\nb'; valid: true or false.",
+            enabled,
         )
 
     def test_one_line_about_a_release(self) -> None:
