@@ -213,8 +213,7 @@ def during_transfer(
         + overlap_seconds,
         min(
             guest.resident_kib,
-            min(sent_meanwhile_kib, rest_kib)
-            + sending_seconds * bandwidth.kib_per_second,
+            sent_meanwhile_kib + sending_seconds * bandwidth.kib_per_second,
         ),
     )
 
