@@ -52,7 +52,6 @@ from nova_freemem.release.base import Release
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
 from nova_freemem.release.watch import Watch
-from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.virt import domain_xml
@@ -539,7 +538,7 @@ class SourceMigration(shutdown.Step):
         return state
 
     def _start_release(self, plan: Plan, phase: Phase) -> Releasing:
-        self._release_event.enter_context(self._reporter.event(events.RELEASE))
+        self._release_event.enter_context(self._reporter.releasing(plan))
         releasing = Releasing(plan, self._clock.now())
         self._watch.start(plan, phase)
         if plan.is_trial:
@@ -564,13 +563,13 @@ class SourceMigration(shutdown.Step):
         """Report the end of a release, and return what the state is now."""
         if release.end is EndReason.NEARLY_DONE:
             return state
-        self._release_event.close()
         self._reporter.released(
             state.plan,
             dataclasses.replace(
                 release, seconds=self._clock.now() - state.began_at_seconds
             ),
         )
+        self._release_event.close()
         if release.end is EndReason.PRESSURE:
             self._back_off()
         if release.end.restores:
