@@ -161,7 +161,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
         See :meth:`nova.virt.driver.ComputeDriver.live_migration`.
         """
-        reporter = self._reporter(context, instance)
+        reporter = self._reporter(
+            context, instance, dest, _migration_uuid(migrate_data)
+        )
         handover = handovers.Handover(
             self._permits_post_copy(migrate_data), reporter, self._clock
         )
@@ -267,7 +269,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._reconciler.restore(
             instance.uuid,
             reporter,
-            event=reporter.event(events.RESTORE),
+            event=reporter.restoring,
             during=self._shutdown.during(shutdown.Step()),
         )
         super().post_live_migration_at_destination(
@@ -504,13 +506,29 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             self._engine = self._engine.with_policy(policy)
             LOG.info('nova_freemem follows its changed options: %s.', changes)
 
-    def _reporter(self, context: Any, instance: Any) -> reporters.Reporter:
+    def _reporter(
+        self,
+        context: Any,
+        instance: Any,
+        dest: str | None = None,
+        migration_uuid: str | None = None,
+    ) -> reporters.Reporter:
         return reporters.Reporter(
-            events.Events(context, instance, CONF.host, self._events)
+            events.Events(context, instance, CONF.host, self._events),
+            dest,
+            migration_uuid,
         )
 
     def _guest(self, instance: Any) -> guests.Guest:
         return guests.Guest(self._host.get_guest(instance)._domain)
+
+
+def _migration_uuid(migrate_data: Any) -> str | None:
+    """Return the UUID of Nova's migration for those who are notified."""
+    try:
+        return str(migrate_data.migration.uuid)
+    except Exception:
+        return None  # What needs it more will say what it lacks.
 
 
 def _restoring_first(

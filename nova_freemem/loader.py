@@ -77,6 +77,7 @@ def check_nova(ours: type) -> None:
     # the options are looked at.
     from nova import exception
     from nova import objects
+    from nova import rpc
     from nova.compute import manager
     from nova.compute import provider_tree
     from nova.objects import migrate_data
@@ -157,6 +158,8 @@ def check_nova(ours: type) -> None:
             want_result='False',
         ),
         *contract.members(exception, vars(exception), 'InstanceNotFound'),
+        *contract.members(rpc, vars(rpc), 'NOTIFIER', 'LEGACY_NOTIFIER'),
+        *contract.call(rpc, 'get_versioned_notifier', 'publisher_id'),
     ]
     if differences:
         raise exceptions.NovaDiffers(differences='; '.join(differences))

@@ -35,7 +35,6 @@ from nova_freemem.release.base import Phase
 from nova_freemem.release.base import Release
 from nova_freemem.release.requests import Requests
 from nova_freemem.release.watch import Watch
-from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
@@ -115,7 +114,7 @@ class GuestRelease:
         :param phase: whether the transfer runs
         :raises FreememError: it could not be begun
         """
-        self._event.enter_context(self._reporter.event(events.RELEASE))
+        self._event.enter_context(self._reporter.releasing(plan))
         releasing = Releasing(plan, self._clock.now())
         self._watch.start(plan, phase)
         if plan.is_trial:
@@ -197,13 +196,13 @@ class GuestRelease:
         """Report the end of a release, and return what the state is now."""
         if release.end is EndReason.NEARLY_DONE:
             return state
-        self._event.close()
         self._reporter.released(
             state.plan,
             dataclasses.replace(
                 release, seconds=self._clock.now() - state.began_at_seconds
             ),
         )
+        self._event.close()
         if release.end is EndReason.PRESSURE:
             self._back_off()
         if release.end.restores:

@@ -10,4 +10,4 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What operators see: log lines, and events in ``server event show``."""
+"""What others see: log lines, events of servers, and notifications."""

@@ -24,8 +24,9 @@ from nova_freemem import clock as clocks
 
 LOG = logging.getLogger(__name__)
 
-# A migration makes four at most. While the bus does not answer, each takes up
-# to Nova's rpc_response_timeout, a minute by default: more than half a day.
+# A migration makes four at most, and four more where others are notified.
+# While the bus does not answer, each takes up to Nova's rpc_response_timeout,
+# a minute by default: more than half a day.
 CAPACITY = 1000
 
 # What those who wait for their events wait at most; a healthy bus takes

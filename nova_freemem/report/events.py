@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import datetime
@@ -26,6 +27,7 @@ from oslo_log import log as logging
 from nova_freemem import clock as clocks
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.report import event_queue
+from nova_freemem.report import notifications
 
 LOG = logging.getLogger(__name__)
 
@@ -88,8 +90,30 @@ class Events:
             event.finish_time = _time(self._queue.clock)
             self._queue.submit(event.record)
 
+    def notify(
+        self, event_type: str, figures: Callable[[], notifications.Payload]
+    ) -> None:
+        """Notify other services, after what was recorded so far.
+
+        :param event_type: one of :mod:`nova_freemem.report.notifications`
+        :param figures: makes the part of the payload that depends on it; not
+                        called where nobody would get it
+        """
+        if not notifications.is_anybody_notified():
+            return
+        self._queue.submit(
+            notifications.Notification(
+                self.context,
+                self.instance,
+                self._host,
+                event_type,
+                _time(self._queue.clock),
+                figures,
+            ).send
+        )
+
     def flush(self) -> None:
-        """Wait a little until Nova has been told of all events so far."""
+        """Wait a little until all so far was recorded and notified."""
         self._queue.flush()
 
 

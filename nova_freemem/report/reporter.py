@@ -10,12 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Log lines about a guest, and its events."""
+"""Log lines about a guest, its events and notifications."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 import contextlib
+import functools
 from typing import Any
 
 from oslo_log import log as logging
@@ -29,6 +31,8 @@ from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Release
 from nova_freemem.release.requests import Request
 from nova_freemem.report import events
+from nova_freemem.report import notifications
+from nova_freemem.restore.journal import JournalEntry
 from nova_freemem.restore.schedule import RestoreResult
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import validation
@@ -141,16 +145,27 @@ class GuestReporter:
 class Reporter(GuestReporter):
     """Reports on one instance's migration on one host."""
 
-    def __init__(self, events: events.Events) -> None:
+    def __init__(
+        self,
+        events: events.Events,
+        dest: str | None = None,
+        migration_uuid: str | None = None,
+    ) -> None:
         """Initialize the reporter of an instance.
 
         :param events: the instance's, in Nova's request
+        :param dest: the destination's name, None where this is it
+        :param migration_uuid: of Nova's migration, None where it is unknown
         """
         super().__init__(events.instance.uuid)
         # Whichever thread restores the guest, the log shows the request.
         self._about['context'] = events.context
         self._instance = events.instance
         self._events = events
+        self._dest = dest
+        self._migration_uuid = migration_uuid
+        self._release: Release | None = None
+        self._restored: RestoreResult | None = None
 
     def event(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Show a step in the events of the server; wait for no message bus.
@@ -158,6 +173,59 @@ class Reporter(GuestReporter):
         :param name: the event's name
         """
         return self._events.event(name)
+
+    @contextlib.contextmanager
+    def releasing(self, plan: Plan) -> Iterator[None]:
+        """Show a release, by an event and notifications, while it lasts.
+
+        :param plan: what is to be released; what was, :meth:`released` is
+                     told before this is left
+        """
+        self._release = None
+        with self.event(events.RELEASE):
+            self._notify_release(notifications.RELEASE_START, plan)
+            try:
+                yield
+            finally:
+                self._notify_release(notifications.RELEASE_END, plan)
+
+    def _notify_release(self, event_type: str, plan: Plan) -> None:
+        self._events.notify(
+            event_type,
+            functools.partial(
+                notifications.of_release,
+                plan,
+                self._release,
+                self._dest,
+                self._migration_uuid,
+            ),
+        )
+
+    @contextlib.contextmanager
+    def restoring(self, entry: JournalEntry) -> Iterator[None]:
+        """Show a restore, by an event and notifications, while it lasts.
+
+        :param entry: what says that memory is outstanding; how much the guest
+                      has, :meth:`restored` is told before this is left
+        """
+        self._restored = None
+        with self.event(events.RESTORE):
+            self._notify_restore(notifications.RESTORE_START, entry)
+            try:
+                yield
+            finally:
+                self._notify_restore(notifications.RESTORE_END, entry)
+
+    def _notify_restore(self, event_type: str, entry: JournalEntry) -> None:
+        self._events.notify(
+            event_type,
+            functools.partial(notifications.of_restore, entry, self._restored),
+        )
+
+    def restored(self, result: RestoreResult) -> None:
+        """See :meth:`GuestReporter.restored`."""
+        super().restored(result)
+        self._restored = result
 
     def flush(self) -> None:
         """Wait a little until the events so far are shown."""
@@ -175,7 +243,15 @@ class Reporter(GuestReporter):
             instance=self._instance,
         )
         with self.event(events.skip_event(skip)):
-            pass
+            self._events.notify(
+                notifications.SKIP,
+                functools.partial(
+                    notifications.of_skip,
+                    skip,
+                    self._dest,
+                    self._migration_uuid,
+                ),
+            )
 
     def ignored(self, settings: Iterable[WrongSetting]) -> None:
         """Report what a flavor or an image says that is not valid.
@@ -201,6 +277,7 @@ class Reporter(GuestReporter):
         :param plan: what was to be released
         :param release: what was
         """
+        self._release = release
         if release.end.restores:
             LOG.info(
                 'Stopped releasing memory: %(end)s after %(released)d MiB in '

@@ -63,6 +63,11 @@ MOST_STUCK = 8
 # The key of the check that lists the guests with journal entries.
 LIST = ''
 
+#: Shows the restore of what an entry says, as a context manager.
+Event = Callable[
+    [journal.JournalEntry], contextlib.AbstractContextManager[None]
+]
+
 
 class _Client:
     """Who had a guest restored, and is told what comes of it.
@@ -80,7 +85,7 @@ class _Client:
         reporter: reporters.GuestReporter,
         until_seconds: float,
         known: journal.JournalEntry | None = None,
-        event: contextlib.AbstractContextManager[None] | None = None,
+        event: Event | None = None,
         during: contextlib.AbstractContextManager[None] | None = None,
     ) -> None:
         self.reporter = reporter
@@ -93,10 +98,13 @@ class _Client:
         if during is not None:
             self._shown.enter_context(during)
 
-    def begin(self) -> None:
-        """Show that memory is outstanding; again changes nothing."""
+    def begin(self, entry: journal.JournalEntry) -> None:
+        """Show that memory is outstanding; again changes nothing.
+
+        :param entry: what says so
+        """
         if self._event is not None and not self.ended.is_set():
-            self._shown.enter_context(self._event)
+            self._shown.enter_context(self._event(entry))
             self._event = None
 
     def end(self, is_done: bool) -> None:
@@ -237,15 +245,16 @@ class Reconciler:
         self,
         uuid: str,
         reporter: reporters.GuestReporter,
-        event: contextlib.AbstractContextManager[None],
+        event: Event,
         during: contextlib.AbstractContextManager[None],
     ) -> None:
         """Have a guest restored soon, and reported on; returns at once.
 
         :param uuid: the instance
         :param reporter: reports on it
-        :param event: entered once memory is seen to be outstanding, and left
-                      once it is restored, or after ``WAIT_SECONDS``
+        :param event: what it returns is entered once memory is seen to be
+                      outstanding, and left once it is restored, or after
+                      ``WAIT_SECONDS``
         :param during: entered at once, and left with the event, or where
                        nothing is outstanding
         """
@@ -614,8 +623,9 @@ class Reconciler:
         if step.action is Action.FORGET:
             _end(clients, True)
             return
-        for client in clients:
-            client.begin()
+        if seen.entry is not None:
+            for client in clients:
+                client.begin(seen.entry)
         late = self._late(clients)
         if seen.result is None:
             # One that runs has just begun to get its memory.

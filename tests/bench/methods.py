@@ -144,7 +144,7 @@ class Freemem(Method):
             restorer.restore(
                 uuid,
                 reporter,
-                reporter.event(events.RESTORE),
+                reporter.restoring,
                 contextlib.nullcontext(),
             )
             with restorer.hold(uuid, 2 * reconciler.WAIT_SECONDS):

@@ -150,6 +150,11 @@ class Cloud(servers.Servers):
         """The file to source before using the openstack command."""
         return str(catalogue.openrc(self._state))
 
+    @property
+    def transport_url(self) -> str:
+        """Where services find the message bus."""
+        return self._state.transport_url
+
     def status(self) -> list[Process]:
         """List the processes that live."""
         found = []

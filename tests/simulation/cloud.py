@@ -54,7 +54,11 @@ class Reporter:
         self.errors: list[Exception] = []
 
     @contextlib.contextmanager
-    def event(self, name: str) -> Iterator[None]:
+    def releasing(self, plan: Any) -> Iterator[None]:
+        yield
+
+    @contextlib.contextmanager
+    def restoring(self, entry: Any) -> Iterator[None]:
         yield
 
     def skipped(self, skip: Any) -> None:
@@ -404,7 +408,7 @@ class Cloud:
         restorer.restore(
             fakes.UUID,
             self.reporter,
-            self.reporter.event('restore'),
+            self.reporter.restoring,
             contextlib.nullcontext(),
         )
         with restorer.hold(fakes.UUID, 2 * reconciler.WAIT_SECONDS):

@@ -188,6 +188,33 @@ class EventsTest(base.TestCase):
             )
 
 
+class NotificationsTest(base.TestCase):
+    def test_each_notification_is_explained_and_no_other(self) -> None:
+        types = [
+            text
+            for text in strings()
+            if re.fullmatch(r'freemem\.[a-z]+(\.[a-z]+)?', text)
+        ]
+        self.assertEqual(5, len(types))
+        explained = page('admin/notifications.rst')
+        self.assertEqual(
+            sorted(types),
+            sorted(re.findall(r'(?m)^``(freemem\..+)``$', explained)),
+        )
+
+    def test_each_sample_is_shown(self) -> None:
+        shown = page('admin/notifications.rst')
+        for sample in sorted((TREE / 'doc/notification_samples').iterdir()):
+            self.assertIn(f'notification_samples/{sample.name}', shown)
+
+    def test_each_field_is_explained(self) -> None:
+        explained = page('admin/notifications.rst')
+        samples = (TREE / 'doc/notification_samples').glob('*-legacy.json')
+        for sample in [*samples]:
+            for name in json.loads(sample.read_text())['payload']:
+                self.assertIn(f'``{name}``', explained)
+
+
 class LogLinesTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()

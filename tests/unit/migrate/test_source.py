@@ -341,7 +341,7 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
 
         self.patch(world.source, 'set_balloon_kib', abort)
         self.assertFalse(world.prepare())
-        event = world.reporter.event.return_value
+        event = world.reporter.releasing.return_value
         event.__exit__.assert_called_once()
         self.assertTrue(world.is_whole())
 

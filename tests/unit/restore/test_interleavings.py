@@ -308,7 +308,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         compute.reconciler.restore(
             uuid,
             self.reporter,
-            contextlib.nullcontext(),
+            contextlib.nullcontext,
             contextlib.nullcontext(),
         )
 

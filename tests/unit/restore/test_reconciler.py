@@ -173,14 +173,14 @@ class ClientTestCase(ReconcilerTestCase):
         self.clock.wait(1)
 
     @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
+    def shown(self, _entry: journal.JournalEntry) -> Iterator[None]:
         self.event.append(self.clock.now())
         yield
         self.event.append(self.clock.now())
 
     def land(self, uuid: str = fakes.UUID) -> None:
         self.reconciler.restore(
-            uuid, self.reporter, self.shown(), contextlib.nullcontext()
+            uuid, self.reporter, self.shown, contextlib.nullcontext()
         )
 
     def result(self) -> schedule.RestoreResult:
@@ -987,7 +987,7 @@ class HungGuestTest(ReconcilerTestCase):
         self.reconciler.restore(
             fakes.UUID,
             mock.create_autospec(reporters.GuestReporter, instance=True),
-            contextlib.nullcontext(),
+            contextlib.nullcontext,
             contextlib.nullcontext(),
         )
         self.clock.wait(0.01)
@@ -1046,7 +1046,7 @@ class HungGuestTest(ReconcilerTestCase):
             self.reconciler.restore(
                 uuid,
                 reporter,
-                contextlib.nullcontext(),
+                contextlib.nullcontext,
                 contextlib.nullcontext(),
             )
         self.clock.wait(reconciler.WAIT_SECONDS)
