@@ -79,6 +79,16 @@ class Skipped:
 
 
 @dataclasses.dataclass(frozen=True)
+class DryRun:
+    """Nothing is released; the transfer is measured.
+
+    :ivar plan: what would have been released
+    """
+
+    plan: Plan
+
+
+@dataclasses.dataclass(frozen=True)
 class AwaitingMemory:
     """The transfer begins with disks; what is released is decided after that.
 
@@ -131,7 +141,15 @@ class Cancelled:
 # Skips that memory being sent changes nothing about.
 _FINAL = (Reason.INTERRUPTED, Reason.ERROR)
 
-State = Skipped | AwaitingMemory | Releasing | Released | Restored | Cancelled
+State = (
+    Skipped
+    | DryRun
+    | AwaitingMemory
+    | Releasing
+    | Released
+    | Restored
+    | Cancelled
+)
 
 
 class SourceMigration(shutdown.Step):
@@ -195,6 +213,7 @@ class SourceMigration(shutdown.Step):
         self._watch_ended = threading.Event()
         self._is_late = False
         self._is_shutting_down = False
+        self._has_failed = False
 
     @contextlib.contextmanager
     def sharing_the_path(self) -> Iterator[None]:
@@ -220,7 +239,7 @@ class SourceMigration(shutdown.Step):
         if request is Request.ABORT or (
             # Where nothing was released, it is Nova's migration alone.
             request is Request.SHUTDOWN
-            and not isinstance(state, Skipped | AwaitingMemory)
+            and not isinstance(state, Skipped | DryRun | AwaitingMemory)
         ):
             self._abandon()
             self._flush()
@@ -271,6 +290,13 @@ class SourceMigration(shutdown.Step):
             yield
         finally:
             self._transfer.stop()
+        if isinstance(state, DryRun) and not self._has_failed:
+            self._report_dry_run(state.plan, meter)
+
+    def _report_dry_run(self, plan: Plan, meter: TransferMeter) -> None:
+        sent = meter.sent()
+        if sent is not None:
+            self._reporter.dry_run_ended(plan, sent)
 
     def restore_for_post_copy(self) -> None:
         """Restore what is out, and wait a little until it has arrived.
@@ -334,6 +360,7 @@ class SourceMigration(shutdown.Step):
 
         Nova rolls back after this, and calls the migration failed.
         """
+        self._has_failed = True
         self.restore()
         self._flush()
 
@@ -344,6 +371,9 @@ class SourceMigration(shutdown.Step):
             decision = self._decide(dest, deadline)
             if isinstance(decision, Skip):
                 return Skipped(decision)
+            if isinstance(decision, Plan) and self._engine.policy.dry_run:
+                self._reporter.dry_run(decision)
+                return DryRun(decision)
             self._guest.need_no_job()
             self._write_journal(decision.original_kib)
             if isinstance(decision, Eligible):
@@ -411,11 +441,14 @@ class SourceMigration(shutdown.Step):
         not_ready = self._destination_skip()
         if not_ready is not None:
             return not_ready
+        moment = Moment.BEFORE_TRANSFER
         if self._copies_disks:
-            return guest
-        return self._plan(
-            guest, stats, bandwidth, deadline, Moment.BEFORE_TRANSFER
-        )
+            if not self._engine.policy.dry_run:
+                return guest
+            # Once the transfer runs, a guest could not be asked without its
+            # statistics period changed, and a journal entry that tells it.
+            moment = Moment.COPYING_DISKS
+        return self._plan(guest, stats, bandwidth, deadline, moment)
 
     def _decide_during(
         self, dest: str, moment: Moment, requests: Requests
