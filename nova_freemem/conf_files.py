@@ -71,16 +71,41 @@ def warn(conf: cfg.ConfigOpts, enabled: bool) -> None:
         )
     if enabled:
         return
-    location = conf.get_location('enabled', freemem_conf.GROUP)
-    source = None
-    if location is not None and location.location.is_user_controlled:
-        source = location.detail
-    uncounted = why_not_enabled(sections, source)
+    uncounted = why_not_enabled(sections, origin(conf, sections, 'enabled'))
     if uncounted:
         LOG.warning(
             'nova_freemem is not enabled, though [freemem] is in %s.',
             '; '.join(uncounted),
         )
+
+
+def origin(
+    conf: cfg.ConfigOpts, sections: Iterable[Section], name: str
+) -> str | None:
+    """Return where the value of an option comes from.
+
+    oslo.config names the last file that has the group, whether or not that
+    has the option.
+
+    :param conf: the service's configuration, with the options registered
+    :param sections: those there are
+    :param name: of an option of ``[freemem]``
+    :returns: a file, or those of which one counts, or an environment
+              variable; None for its default
+    """
+    location = conf.get_location(name, freemem_conf.GROUP)
+    if location is None or not location.location.is_user_controlled:
+        return None
+    setting = [
+        section.path
+        for section in sections
+        if section.is_read and name in section.options
+    ]
+    if location.location is not cfg.Locations.user or (
+        location.detail in setting
+    ):
+        return str(location.detail)
+    return ' or '.join(setting) or str(location.detail)
 
 
 def why_not_enabled(
@@ -142,9 +167,8 @@ def find(conf: cfg.ConfigOpts) -> list[Section]:
     :param conf: the service's configuration, its files read
     :returns: those that have it
     """
-    folders = list(conf.config_dirs or conf.default_config_dirs)
-    read = [*(conf.config_file or []), *_files_in(folders)]
-    near = _near([*read, *folders], conf.project)
+    read = read_files(conf)
+    near = _near([*read, *_folders(conf)], conf.project)
     seen = set()
     sections = []
     for path, is_read in (
@@ -159,6 +183,18 @@ def find(conf: cfg.ConfigOpts) -> list[Section]:
         if options is not None:
             sections.append(Section(path, options, is_read))
     return sections
+
+
+def read_files(conf: cfg.ConfigOpts) -> list[str]:
+    """Return the files that a configuration was read from.
+
+    :param conf: the service's configuration, its files read
+    """
+    return [*(conf.config_file or []), *_files_in(_folders(conf))]
+
+
+def _folders(conf: cfg.ConfigOpts) -> list[str]:
+    return list(conf.config_dirs or conf.default_config_dirs)
 
 
 def _near(read: Iterable[str], project: str | None) -> Iterator[str]:

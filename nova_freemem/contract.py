@@ -23,6 +23,9 @@ import dis
 import inspect
 from typing import Any
 
+# The compute driver that ours is derived from, as nova.conf names it.
+STOCK_DRIVER = 'libvirt.LibvirtDriver'
+
 _POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,

@@ -28,10 +28,12 @@ from oslo_log import log as logging
 from nova_freemem import clock as clocks
 from nova_freemem import conf_files
 from nova_freemem import trait
+from nova_freemem.migrate import decision
 from nova_freemem.migrate import handover as handovers
 from nova_freemem.migrate import readiness
 from nova_freemem.migrate import shutdown
 from nova_freemem.migrate import source
+from nova_freemem.migrate import states
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
@@ -190,7 +192,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                     self._outgoing_migration, guest, instance
                 )
                 with self._prepared(
-                    instance, dest, migration, handover, outgoing
+                    instance, migration, handover, outgoing
                 ) as is_cancelled:
                     if is_cancelled:
                         recover_method(
@@ -334,7 +336,6 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     def _prepared(
         self,
         instance: Any,
-        dest: str,
         migration: source.SourceMigration | None,
         handover: handovers.Handover,
         outgoing: Callable[[], guests.Outgoing],
@@ -355,12 +356,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 yield False
             return
         with self._under_way(instance.uuid, migration):
-            state = migration.prepare(dest)
-            if isinstance(state, source.Cancelled):
+            state = migration.prepare()
+            if isinstance(state, states.Cancelled):
                 yield True
                 return
             with (
-                migration.transfer(dest, state),
+                migration.transfer(state),
                 handover.during_transfer(outgoing),
             ):
                 yield False
@@ -462,9 +463,14 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 guest,
                 engine.for_guest(policy),
                 reporter,
-                CONF.host,
-                migrate_data.migration.uuid,
-                instance.os_type,
+                decision.Migration(
+                    uuid=migrate_data.migration.uuid,
+                    host=CONF.host,
+                    dest=dest,
+                    node=instance.node,
+                    os_type=instance.os_type,
+                    copies_disks=bool(migrate_data.block_migration),
+                ),
                 self._clock,
                 functools.partial(hold.restore, reporter),
                 functools.partial(
@@ -473,8 +479,6 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                     migrate_data.migration.dest_node or dest,
                 ),
                 requests,
-                instance.node,
-                bool(migrate_data.block_migration),
             )
         except Exception as error:
             reporter.error('Looking up the guest', error)

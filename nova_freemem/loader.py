@@ -27,8 +27,6 @@ from nova_freemem import contract
 from nova_freemem import exceptions
 from nova_freemem.migrate import engine as engines
 
-STOCK_DRIVER = 'libvirt.LibvirtDriver'
-
 
 def prepare(
     conf: cfg.ConfigOpts, compute_driver: str | None
@@ -44,9 +42,10 @@ def prepare(
     """
     freemem_conf.register_opts(conf)
     name = compute_driver or conf.compute_driver
-    if name != STOCK_DRIVER:
+    if name != contract.STOCK_DRIVER:
         raise exceptions.NovaDiffers(
-            differences=f'compute_driver is {name}, not {STOCK_DRIVER}'
+            differences=f'compute_driver is {name}, not '
+            f'{contract.STOCK_DRIVER}'
         )
     engine = engines.Engine.from_conf(
         conf,

@@ -34,6 +34,24 @@ html_theme = 'openstackdocs'
 html_theme_options = {'sidebar_mode': 'toctree'}
 pygments_style = 'native'
 
+# What a system's own manual has of it: "sphinx-build -b man".
+man_pages = [
+    (
+        'cli/nova-freemem',
+        'nova-freemem',
+        'release and restore memory of guests in live migrations',
+        '',
+        8,
+    ),
+    (
+        'cli/nova-freemem-status',
+        'nova-freemem-status',
+        'check whether a host is set up to release and restore memory',
+        '',
+        8,
+    ),
+]
+
 config_generator_config_file = '../../etc/oslo-config-generator.conf'
 sample_config_basename = '_static/nova-freemem'
 

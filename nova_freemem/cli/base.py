@@ -44,15 +44,25 @@ class Refused(exceptions.FreememError):
     message = '{problem}'
 
 
+class NoLibvirt(Refused):
+    """libvirt cannot be reached."""
+
+
 class HostCommand(command.Command):
     """A command about the guests of this host."""
+
+    #: What ``--uri`` is without being specified, for its help.
+    uri_default = DEFAULT_URI
 
     _uri: str
 
     @functools.cached_property
     def host(self) -> hosts.Host:
-        """This host; connects on first use."""
-        return hosts.Host.at(self._uri)
+        """This host; connects on first use.
+
+        :raises NoLibvirt: the connection failed
+        """
+        return connected(self._uri)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """See :meth:`cliff.command.Command.get_parser`."""
@@ -61,7 +71,7 @@ class HostCommand(command.Command):
             '--uri',
             default=DEFAULT_URI,
             help='URI of libvirt, as [libvirt] connection_uri in nova.conf '
-            f'(default: {DEFAULT_URI}).',
+            f'(default: {self.uri_default}).',
         )
         return parser
 
@@ -166,6 +176,18 @@ class RestoringCommand(HostCommand):
             f'in {result.seconds:.1f} s'
         )
         return DONE
+
+
+def connected(uri: str) -> hosts.Host:
+    """Connect to libvirt.
+
+    :param uri: of libvirt
+    :raises NoLibvirt: the connection failed
+    """
+    try:
+        return hosts.Host.at(uri)
+    except exceptions.LibvirtError as error:
+        raise NoLibvirt(problem=str(error)) from None
 
 
 def shown(value: Any, parsed_args: argparse.Namespace) -> Any:

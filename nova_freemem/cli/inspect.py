@@ -29,6 +29,7 @@ from nova_freemem.acquire import base as acquire
 from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire import ranges as page_ranges
 from nova_freemem.cli import base
+from nova_freemem.cli import costs
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt.memory_stats import MemoryStats
@@ -109,10 +110,6 @@ def ask(guest: guests.Guest, clock: clocks.Clock) -> Shown:
         clock,
         clocks.Deadline(clock, DEADLINE_SECONDS),
     )
-    cold_cache_known = None not in (
-        memory.inactive_file_kib,
-        memory.unwritten_kib,
-    )
     return {
         'source': memory.source,
         'current_kib': balloon.actual_kib if balloon else None,
@@ -121,7 +118,7 @@ def ask(guest: guests.Guest, clock: clocks.Clock) -> Shown:
         'free_kib': memory.free_kib,
         'available_kib': memory.available_kib,
         'page_cache_kib': memory.page_cache_kib,
-        'cold_cache_kib': memory.cold_cache_kib if cold_cache_known else None,
+        'cold_cache_kib': costs.known_cold_kib(memory),
         'swap_free_kib': memory.swap_free_kib,
         'memory_pressure_share': memory.memory_pressure_share,
         'free_blocks': _listed(

@@ -14,16 +14,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 import dataclasses
 import functools
-from typing import Any
 
 from oslo_config import cfg
-import stevedore
-from stevedore import named
 
-from nova_freemem import exceptions
+from nova_freemem import extensions
 from nova_freemem.acquire import base as acquire_base
 from nova_freemem.plan.backoff import Backoff
 from nova_freemem.plan.bandwidth import Bandwidths
@@ -31,9 +27,6 @@ from nova_freemem.plan.release_rate import ReleaseRates
 from nova_freemem.policy import Policy
 from nova_freemem.release import base as release_base
 from nova_freemem.virt import interfaces
-
-ACQUIRE_NAMESPACE = 'nova_freemem.acquire'
-RELEASE_NAMESPACE = 'nova_freemem.release'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +72,12 @@ class Engine:
         return cls(
             policy=policy,
             sources=tuple(
-                _load('acquire', ACQUIRE_NAMESPACE, name)(
+                extensions.load('acquire', name)(
                     name, policy.agent_timeout_seconds
                 )
                 for name in policy.acquire
             ),
-            releaser=_load('release', RELEASE_NAMESPACE, policy.release)(),
+            releaser=extensions.load('release', policy.release)(),
             bandwidths=Bandwidths(
                 policy.migration_bandwidth_mbps,
                 functools.partial(
@@ -117,28 +110,3 @@ class Engine:
         """
         self.bandwidths.configure(policy.migration_bandwidth_mbps)
         return dataclasses.replace(self, policy=policy)
-
-
-def _load(option: str, namespace: str, name: str) -> Any:
-    def cannot_load(
-        _manager: object, entry_point: object, error: BaseException
-    ) -> None:
-        raise exceptions.ConfigInvalid(
-            option=option, problem=f'{name!r} cannot be loaded: {error!r}'
-        )
-
-    def not_installed(_names: Iterable[str]) -> None:
-        installed = stevedore.ExtensionManager(namespace).entry_points_names()
-        raise exceptions.ConfigInvalid(
-            option=option,
-            problem=f'{name!r} is not installed; choose from '
-            f'{", ".join(sorted(installed)) or "none"}',
-        )
-
-    manager: named.NamedExtensionManager[Any] = named.NamedExtensionManager(
-        namespace,
-        [name],
-        on_load_failure_callback=cannot_load,
-        on_missing_entrypoints_callback=not_installed,
-    )
-    return manager[name].plugin

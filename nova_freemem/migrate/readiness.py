@@ -18,11 +18,8 @@ its nova-compute reports when it starts and from then on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent import futures
 import threading
-from typing import Any
-import urllib.parse
 
 from nova_freemem import clock as clocks
 from nova_freemem import trait
@@ -30,9 +27,6 @@ from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.report import request_id
 from nova_freemem.virt import validation
-
-# The first microversion that filters providers by a required trait.
-_MICROVERSION = '1.18'
 
 # A warm connection to Placement answers in some tens of milliseconds, a new
 # one with a new token in some hundreds.
@@ -50,14 +44,13 @@ class Destinations:
 
     def __init__(
         self,
-        get: Callable[..., Any],
+        get: trait.Get,
         clock: clocks.Clock,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         """Initialize, with nothing known.
 
-        :param get: Nova's way to read from Placement:
-                    ``get(url, version=microversion)`` returns a response
+        :param get: reads from Placement, as Nova does
         :param clock: tells when what is known is too old
         :param wait_seconds: longest wait for Placement
         """
@@ -115,7 +108,7 @@ class Destinations:
 
     def _look_up(self, node: str, answer: futures.Future[bool]) -> None:
         try:
-            is_ready = self._has_trait(node)
+            is_ready = trait.is_reported(self._get, node)
         except Exception as error:
             self._forget(node)
             answer.set_exception(error)
@@ -124,17 +117,6 @@ class Destinations:
             self._remember(node)
         self._forget(node)
         answer.set_result(is_ready)
-
-    def _has_trait(self, node: str) -> bool:
-        query = urllib.parse.urlencode({'name': node, 'required': trait.TRAIT})
-        response = self._get(
-            f'/resource_providers?{query}', version=_MICROVERSION
-        )
-        if response.status_code == 400:
-            return False  # no host of this cloud has ever reported the trait
-        if response.status_code != 200:
-            raise RuntimeError(f'it answered {response.status_code}')
-        return bool(response.json()['resource_providers'])
 
     def _remember(self, node: str) -> None:
         now_seconds = self._clock.now()

@@ -79,10 +79,12 @@ class Forecast:
 
     :ivar plain_seconds: without
     :ivar released_seconds: with
+    :ivar sent_kib: memory that is sent, with
     """
 
     plain_seconds: float
     released_seconds: float
+    sent_kib: float
 
     @property
     def saving_seconds(self) -> float:
@@ -97,6 +99,16 @@ class Forecast:
         )
 
 
+def plain(guest: Eligible, bandwidth: Bandwidth) -> Forecast:
+    """Forecast a migration without a release.
+
+    :param guest: what the host knows of the guest
+    :param bandwidth: of the path
+    """
+    seconds = guest.resident_kib / bandwidth.kib_per_second
+    return Forecast(seconds, seconds, guest.resident_kib)
+
+
 def at_best(
     guest: Eligible, releasable: Releasable, bandwidth: Bandwidth
 ) -> Forecast:
@@ -106,10 +118,11 @@ def at_best(
     :param releasable: what is to be released
     :param bandwidth: of the path
     """
-    plain_seconds = guest.resident_kib / bandwidth.kib_per_second
+    rest_kib = guest.resident_kib - releasable.saving_kib
     return Forecast(
-        plain_seconds,
-        plain_seconds - releasable.saving_kib / bandwidth.kib_per_second,
+        guest.resident_kib / bandwidth.kib_per_second,
+        rest_kib / bandwidth.kib_per_second,
+        rest_kib,
     )
 
 
@@ -131,9 +144,9 @@ def before_transfer(
     :param rate: how fast the guest gives up memory
     :param deadline_seconds: for how long the transfer waits at most
     """
-    plain_seconds = guest.resident_kib / bandwidth.kib_per_second
-    if _saves_nothing(plain_seconds, releasable, rate):
-        return Forecast(plain_seconds, plain_seconds)
+    without = plain(guest, bandwidth)
+    if _saves_nothing(without.plain_seconds, releasable, rate):
+        return without
     nonresident_seconds = _nonresident_seconds(releasable, rate)
     resident_seconds = _resident_seconds(releasable, rate)
     in_time_seconds = min(
@@ -144,10 +157,11 @@ def before_transfer(
         - releasable.saving_kib * in_time_seconds / resident_seconds
     )
     return Forecast(
-        plain_seconds,
+        without.plain_seconds,
         nonresident_seconds
         + in_time_seconds
         + rest_kib / bandwidth.kib_per_second,
+        rest_kib,
     )
 
 
@@ -167,9 +181,9 @@ def during_transfer(
     :param bandwidth: of the path
     :param rate: how fast the guest gives up memory
     """
-    plain_seconds = guest.resident_kib / bandwidth.kib_per_second
-    if _saves_nothing(plain_seconds, releasable, rate):
-        return Forecast(plain_seconds, plain_seconds)
+    without = plain(guest, bandwidth)
+    if _saves_nothing(without.plain_seconds, releasable, rate):
+        return without
     ahead_seconds = _nonresident_seconds(releasable, rate) - START_SECONDS
     nonresident_seconds = max(0.0, ahead_seconds) / rate.busy_share
     rate_kib_per_second = releasable.saving_kib / _resident_seconds(
@@ -180,18 +194,27 @@ def during_transfer(
     )
     rest_kib = guest.resident_kib - releasable.saving_kib
     sent_meanwhile_kib = bandwidth.kib_per_second * nonresident_seconds
+    left_kib = max(0.0, left_kib)
+    overlap_seconds = overlapping_seconds(
+        left_kib,
+        max(0.0, rest_kib - sent_meanwhile_kib),
+        rate_kib_per_second * rate.busy_share,
+        bandwidth,
+        rate.look_kib_per_second,
+    )
+    # QEMU sends nothing while it looks through what was released.
+    sending_seconds = overlap_seconds - left_kib / rate.look_kib_per_second
     return Forecast(
-        plain_seconds,
+        without.plain_seconds,
         nonresident_seconds
         + max(0.0, ahead_seconds)
         * rate.inflate_kib_per_second
         / rate.look_kib_per_second
-        + overlapping_seconds(
-            max(0.0, left_kib),
-            max(0.0, rest_kib - sent_meanwhile_kib),
-            rate_kib_per_second * rate.busy_share,
-            bandwidth,
-            rate.look_kib_per_second,
+        + overlap_seconds,
+        min(
+            guest.resident_kib,
+            min(sent_meanwhile_kib, rest_kib)
+            + sending_seconds * bandwidth.kib_per_second,
         ),
     )
 

@@ -81,6 +81,7 @@ class Plan:
     :ivar headroom_kib: available memory below which it is under pressure
     :ivar expected_saving_kib: memory that need not be transferred
     :ivar expected_saving_seconds: by how much the migration gets shorter
+    :ivar expected_sent_kib: memory that is sent
     :ivar mode: when the transfer starts
     :ivar bandwidth: what the path is taken to carry
     :ivar source: name of the source that reported what is free
@@ -102,6 +103,7 @@ class Plan:
     headroom_kib: int
     expected_saving_kib: int
     expected_saving_seconds: float
+    expected_sent_kib: float
     mode: Mode
     bandwidth: Bandwidth
     source: str
@@ -213,6 +215,7 @@ def make(
         headroom_kib=releasable.headroom_kib,
         expected_saving_kib=releasable.saving_kib,
         expected_saving_seconds=forecast.saving_seconds,
+        expected_sent_kib=forecast.sent_kib,
         mode=mode,
         bandwidth=bandwidth,
         source=memory.source,

@@ -64,6 +64,16 @@ def balloon_counts_as_used(domain: etree._Element) -> bool:
     return balloon is not None and balloon.get('autodeflate') == 'on'
 
 
+def runs_windows(domain: etree._Element) -> bool:
+    """Return whether the image of a guest says that it runs Windows.
+
+    Nova gives the features of Hyper-V to such guests, and to no others.
+
+    :param domain: the domain XML
+    """
+    return domain.find('./features/hyperv') is not None
+
+
 def memory_kib(domain: etree._Element) -> int:
     """Read how much memory the host gave a domain.
 

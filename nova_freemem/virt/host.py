@@ -60,6 +60,25 @@ class Host:
         with translated('read the name of the host'):
             return str(tpool.own(self._connect()).getHostname())
 
+    def versions(self) -> tuple[str, str]:
+        """Return the versions of libvirt and of the hypervisor.
+
+        :raises LibvirtError: they could not be read
+        """
+        with translated('read its version'):
+            connection = tpool.own(self._connect())
+            return (
+                _version(connection.getLibVersion()),
+                _version(connection.getVersion()),
+            )
+
+    def uuids(self) -> list[str]:
+        """Return the UUIDs of all active guests.
+
+        :raises LibvirtError: the domains could not be listed
+        """
+        return sorted(tpool.call(_uuids, self._connect()))
+
     def journal_entries(self) -> dict[str, str]:
         """Read the journal entries of all active guests.
 
@@ -161,18 +180,30 @@ class Connections:
 
 def _entries(connection: Any) -> dict[str, str]:
     entries = {}
-    with translated('list the domains'):
-        handles = connection.listAllDomains(
-            libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
-        )
-    for handle in handles:
-        guest = guests.Guest(handle)
+    for guest in _active(connection):
         # It may have left, or been shut down, since the list was made.
         with contextlib.suppress(exceptions.LibvirtError):
             entry = guest.read_metadata()
             if entry is not None:
                 entries[guest.uuid] = entry
     return entries
+
+
+def _uuids(connection: Any) -> list[str]:
+    return [guest.uuid for guest in _active(connection)]
+
+
+def _active(connection: Any) -> list[guests.Guest]:
+    with translated('list the domains'):
+        handles = connection.listAllDomains(
+            libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+        )
+    return [guests.Guest(handle) for handle in handles]
+
+
+def _version(number: int) -> str:
+    """Return a version of libvirt's, a million for each major release."""
+    return f'{number // 1000000}.{number // 1000 % 1000}.{number % 1000}'
 
 
 def _print_nothing(_context: Any, _error: Any) -> None:

@@ -30,7 +30,9 @@ from oslo_config import cfg
 
 from nova_freemem import clock as clocks
 from nova_freemem import conf as freemem_conf
+from nova_freemem.migrate import decision
 from nova_freemem.migrate import source
+from nova_freemem.migrate import states
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
@@ -106,9 +108,11 @@ class Freemem(Method):
             guests.Guest(migration.domain),
             self._engine,
             Reporter(),
-            migration.source.layout.hostname,
-            migration.domain.UUIDString(),
-            None,
+            decision.Migration(
+                uuid=migration.domain.UUIDString(),
+                host=migration.source.layout.hostname,
+                dest=migration.destination.layout.hostname,
+            ),
             self._clock,
             functools.partial(
                 self._restorer_at(migration.source).restore_and_wait,
@@ -116,13 +120,12 @@ class Freemem(Method):
                 Reporter(),
             ),
         )
-        dest = migration.destination.layout.hostname
         with reported_to(self.told):
             try:
-                state = guest.prepare(dest)
-                if isinstance(state, source.Cancelled):
+                state = guest.prepare()
+                if isinstance(state, states.Cancelled):
                     raise steps.LabError('release', 'aborted by nobody')
-                with guest.transfer(dest, state):
+                with guest.transfer(state):
                     migration.transfer()
             finally:
                 guest.restore()

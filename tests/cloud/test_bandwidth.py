@@ -47,22 +47,15 @@ class HostWhoseInterfaceTellsTooMuch(base.CloudTestCase):
         self._return()
         second = self._leave('its second migration')
         self.assertGreater(first.seconds_release, 0)
-        # The second takes a quarter of plain's seconds on an idle machine, and
-        # 27 % beside one process. It sends 8 % of the bytes where the transfer
-        # waits for the release, and 18 % where an early one is a tenth quicker
-        # by what the guest shows: on this path both are close.
-        for one, most_seconds, most_bytes in (
-            (first, 0.45, 0.25),
-            (second, 0.30, 0.25),
-        ):
+        # An idle machine takes 23 to 30 % of plain's seconds and 8 to 22 % of
+        # its bytes. How quickly an emulated guest releases memory is the
+        # machine's speed, the link's is not: one that is half as fast takes
+        # the same time without the plugin, and longer with it.
+        for one in (first, second):
             what = f'{one}, instead of {plain}'
             self.assertTrue(one.guest_intact, what)
-            self.assertLess(
-                one.seconds_total, most_seconds * plain.seconds_total, what
-            )
-            self.assertLess(
-                one.bytes_sent, most_bytes * plain.bytes_sent, what
-            )
+            self.assertLess(one.seconds_total, 0.6 * plain.seconds_total, what)
+            self.assertLess(one.bytes_sent, 0.35 * plain.bytes_sent, what)
 
     def _leave(self, name: str) -> comparison.Run:
         """Let the guest use memory and free it, and leave the first host."""

@@ -86,12 +86,13 @@ class DuringTheTransfer(ShutdownTestCase):
 
 
 class DuringTheRestoration(ShutdownTestCase):
-    """The guest has landed, and takes its memory slowly."""
+    """The guest has landed, and has taken little of its memory by then."""
 
     def test_destination_waits_for_the_guest(self) -> None:
-        self.guest.deflate_kib_per_second = base.MEMORY_KIB // 40
+        self.guest.deflate_kib_per_second = base.MEMORY_KIB // 4096
         self.ask_to_migrate()
         self.wait_for(['destination'], self._hosts_that_restore)
         self.assertLess(self.guest.actual_kib, base.MEMORY_KIB)
+        self.guest.deflate_kib_per_second = base.MEMORY_KIB // 4
         self.stop('destination')
         self.assert_whole(self.destination)

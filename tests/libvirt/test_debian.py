@@ -15,6 +15,7 @@
 from nova_freemem import clock as clocks
 from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire.free_memory import FreeMemory
+from nova_freemem.virt import guest as guests
 from tests.lab import debian
 from tests.lab import virt
 from tests.libvirt import base
@@ -37,8 +38,9 @@ class DebianTest(base.RoomTestCase):
         self.clock = clocks.Clock()
 
     def acquired(self) -> FreeMemory:
+        handle = self.guest(NAME).domain
         memory = guest_agent.GuestAgent('guest_agent', 5).acquire(
-            self.domain(NAME), self.clock, clocks.Deadline(self.clock, 60)
+            guests.Guest(handle), self.clock, clocks.Deadline(self.clock, 60)
         )
         memory.check(MEMORY_MIB << 10)
         return memory

@@ -24,7 +24,9 @@ from unittest import mock
 import libvirt
 
 from nova_freemem import clock as clocks
+from nova_freemem.migrate import decision
 from nova_freemem.migrate import source
+from nova_freemem.migrate import states
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.restore import locks
@@ -197,20 +199,22 @@ class LeaveTest(HungTestCase):
             self.host.libvirt, spare=1, most=len(HUNG)
         )
 
-    def decide(self, name: str) -> source.State:
+    def decide(self, name: str) -> states.State:
         """Prepare a migration, as nova-compute's driver does."""
         with self.connections.host() as host:
             migration = source.SourceMigration(
                 host.guest(self.nova.lookupByName(name).UUIDString()),
                 base.host_engine(),
                 mock.create_autospec(reporters.Reporter, instance=True),
-                self.host.name,
-                'the migration',
-                None,
+                decision.Migration(
+                    uuid='the migration',
+                    host=self.host.name,
+                    dest='freemem-host2',
+                ),
                 clocks.Clock(),
                 lambda _known: True,
             )
-            return migration.prepare('freemem-host2')
+            return migration.prepare()
 
     def is_occupied(self, name: str) -> bool:
         """Return whether libvirt waits for an answer of a guest's QEMU."""
@@ -229,5 +233,5 @@ class LeaveTest(HungTestCase):
                 self.assert_nova_is_answered()
             finally:
                 self.continue_all()
-        for decision in decisions:
-            self.assertIsInstance(decision.result(), source.Skipped)
+        for decided in decisions:
+            self.assertIsInstance(decided.result(), states.Skipped)

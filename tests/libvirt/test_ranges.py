@@ -115,6 +115,7 @@ class RangesTest(base.RoomTestCase):
             headroom_kib=32 << 10,
             expected_saving_kib=MEMORY_KIB - TARGET_KIB,
             expected_saving_seconds=1.0,
+            expected_sent_kib=float(TARGET_KIB),
             mode=planner.Mode.BEFORE,
             bandwidth=bandwidths.Bandwidth.of_mbps(
                 1000, bandwidths.Origin.ASSUMED

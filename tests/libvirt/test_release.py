@@ -17,7 +17,9 @@ from unittest import mock
 from nova_freemem import clock as clocks
 from nova_freemem.acquire import base as acquire
 from nova_freemem.acquire.free_memory import FreeMemory
+from nova_freemem.migrate import decision
 from nova_freemem.migrate import source
+from nova_freemem.migrate import states
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.restore import locks
@@ -100,17 +102,20 @@ class ReleaseTest(base.RoomTestCase):
             self.domain(GUEST),
             base.host_engine(),
             self.reporter,
-            'freemem-host1',
-            '2c1f8a6e-0000-4000-8000-000000000002',
-            'linux',
+            decision.Migration(
+                uuid='2c1f8a6e-0000-4000-8000-000000000002',
+                host='freemem-host1',
+                dest='freemem-host2',
+                os_type='linux',
+            ),
             self.clock,
             lambda known: self.fail(f'{known} is to be restored'),
         )
-        state = migration.prepare('freemem-host2')
+        state = migration.prepare()
         self.reporter.skipped.assert_not_called()
         self.reporter.error.assert_not_called()
         self.reporter.released.assert_called_once()
-        return isinstance(state, source.Released)
+        return isinstance(state, states.Released)
 
     def restore(self) -> None:
         arrived = self.domain(GUEST)

@@ -22,8 +22,10 @@ from typing import Any
 
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
+from nova_freemem.migrate import decision
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import source
+from nova_freemem.migrate import states
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
@@ -295,16 +297,18 @@ class Cloud:
             fakes.FakeGuest(self.guest, host, self.uuid),
             self.engines[host],
             self.reporter,
-            host,
-            UUID,
-            None,
+            decision.Migration(
+                uuid=UUID,
+                host=host,
+                dest=dest,
+                copies_disks=bool(self.disks_seconds),
+            ),
             self.clock,
             functools.partial(
                 self._restorer(host).restore_and_wait,
                 fakes.UUID,
                 self.reporter,
             ),
-            copies_disks=bool(self.disks_seconds),
         )
         if request is not None:
             self.clock.after(
@@ -316,10 +320,10 @@ class Cloud:
         landed_at = started_at
         try:
             with migration.sharing_the_path():
-                state = migration.prepare(dest)
-                if not isinstance(state, source.Cancelled):
+                state = migration.prepare()
+                if not isinstance(state, states.Cancelled):
                     transfer_at = self.clock.now()
-                    with migration.transfer(dest, state):
+                    with migration.transfer(state):
                         succeeded = self._transfer(fails_after_seconds)
                         sent_kib = self.guest.transferred_kib
                         landed_at = self.clock.now()

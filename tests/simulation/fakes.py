@@ -116,6 +116,7 @@ def make_plan(**changes: Any) -> planner.Plan:
         'headroom_kib': 204 * MIB,
         'expected_saving_kib': 3 * GIB,
         'expected_saving_seconds': 20.0,
+        'expected_sent_kib': 1.0 * GIB,
         'mode': planner.Mode.BEFORE,
         'bandwidth': bandwidths.Bandwidth.of_mbps(
             1000, bandwidths.Origin.ASSUMED
@@ -357,6 +358,14 @@ class FakeHost:
 
     def name(self) -> str:
         return 'host1.example.org'
+
+    def versions(self) -> tuple[str, str]:
+        return '11.3.0', '10.0.2'
+
+    def uuids(self) -> list[str]:
+        if self.fault is not None:
+            raise self.fault
+        return sorted(self.domains)
 
     def journal_entries(self) -> dict[str, str]:
         self.looks += 1

@@ -26,8 +26,10 @@ from unittest import mock
 
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
+from nova_freemem.migrate import decision
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import source
+from nova_freemem.migrate import states
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
@@ -200,20 +202,22 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
         guests.Guest(host),
         engine,
         reporter,
-        'source',
-        '7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2',
-        None,
+        decision.Migration(
+            uuid='7d9b6a39-05a5-4f2c-a4d3-56b77be1c4b2',
+            host='source',
+            dest='dest',
+        ),
         clock,
         functools.partial(
             restorer.restore_and_wait, host.UUIDString(), reporter
         ),
     )
     started_at = clock.now()
-    state = migration.prepare('dest')
-    assert not isinstance(state, source.Cancelled)
+    state = migration.prepare()
+    assert not isinstance(state, states.Cancelled)
     late_seconds = clock.now() - started_at - DEADLINE_SECONDS
     assert late_seconds <= LATE_SECONDS, f'{late_seconds:.1f} s late'
-    with migration.transfer('dest', state):
+    with migration.transfer(state):
         clock.wait(TRANSFER_SECONDS)
     learnt = engine.release_rates.of(host.UUIDString(), clock.now())
     for rate in (learnt.inflate_kib_per_second, learnt.reclaim_kib_per_second):

@@ -12,6 +12,7 @@
 
 """The operator's command, run on a fake host."""
 
+from collections.abc import Callable
 import contextlib
 import io
 from typing import Any
@@ -54,14 +55,21 @@ class CommandTestCase(base.TestCase):
 
     def run_command(self, *words: str) -> int:
         """:returns: the exit code; what it printed is kept."""
+        code = self.run_main(main.main, *words)
+        self.assertNotIn('Traceback', self.out + self.err)
+        return code
+
+    def run_main(
+        self, function: Callable[[tuple[str, ...]], int], *words: str
+    ) -> int:
+        """:returns: the exit code of a program; what it printed is kept."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                code = main.main(words)
+                code = function(words)
             except SystemExit as end:  # by argparse, or after a help
                 code = end.code or 0
         self.out, self.err = out.getvalue(), err.getvalue()
-        self.assertNotIn('Traceback', self.out + self.err)
         return code
 
     def assert_restored(self, guest: fakes.SimulatedGuest) -> None:

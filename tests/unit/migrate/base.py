@@ -21,8 +21,10 @@ from unittest import mock
 
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import guest_agent
+from nova_freemem.migrate import decision
 from nova_freemem.migrate import engine as engines
 from nova_freemem.migrate import source
+from nova_freemem.migrate import states
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
@@ -101,21 +103,26 @@ class World:
         self.accepted_requests: list[Request] = []
         self.start_again(os_type)
 
-    def start_again(self, os_type: str | None = None) -> None:
+    def start_again(
+        self, os_type: str | None = None, dest: str = 'dest'
+    ) -> None:
         """Let the guest be migrated, once more."""
         self.reconciler = self.make_reconciler(self.source)
         self.migration = source.SourceMigration(
             self.source,
             self.engine,
             self.reporter,
-            'source',
-            UUID,
-            os_type,
+            decision.Migration(
+                uuid=UUID,
+                host='source',
+                dest=dest,
+                os_type=os_type,
+                copies_disks=self.copies_disks,
+            ),
             self.clock,
             functools.partial(
                 self.reconciler.restore_and_wait, fakes.UUID, self.reporter
             ),
-            copies_disks=self.copies_disks,
         )
 
     def make_reconciler(self, guest: fakes.FakeGuest) -> reconciler.Reconciler:
@@ -136,8 +143,8 @@ class World:
 
     def prepare(self) -> bool:
         """:returns: whether the transfer is to start."""
-        self.state = self.migration.prepare('dest')
-        return not isinstance(self.state, source.Cancelled)
+        self.state = self.migration.prepare()
+        return not isinstance(self.state, states.Cancelled)
 
     def request_after(self, seconds: float, request: Request) -> None:
         def give() -> None:
@@ -149,7 +156,7 @@ class World:
     @contextlib.contextmanager
     def transfer(self) -> Iterator[None]:
         """Be Nova's transfer, in which libvirt's own calls wait."""
-        with self.migration.transfer('dest', self.state):
+        with self.migration.transfer(self.state):
             self.guest.transferred_kib = 0
             try:
                 yield

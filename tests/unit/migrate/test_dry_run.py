@@ -14,7 +14,7 @@
 
 from typing import Any
 
-from nova_freemem.migrate import source
+from nova_freemem.migrate import states
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release.requests import Request
@@ -157,5 +157,5 @@ class DryRunTest(base.MigrationTestCase):
             world.reporter.dry_run.__setattr__, 'side_effect', None
         )
         self.assertTrue(world.prepare())
-        self.assertIsInstance(world.state, source.DryRun)
+        self.assertIsInstance(world.state, states.DryRun)
         self.assert_untouched(world)

@@ -18,7 +18,7 @@ import hypothesis
 from hypothesis import strategies
 
 from nova_freemem import exceptions
-from nova_freemem.migrate import source
+from nova_freemem.migrate import states
 from nova_freemem.release.requests import Request
 from tests.simulation import fakes
 from tests.simulation.fakes import GIB
@@ -51,7 +51,7 @@ class FaultTest(migrate_base.MigrationTestCase):
         goes_on = world.prepare()
         cancels = Request.ABORT in world.accepted_requests or (
             Request.SHUTDOWN in world.accepted_requests
-            and not isinstance(world.state, source.Skipped)
+            and not isinstance(world.state, states.Skipped)
         )
         self.assertEqual(not cancels, goes_on)
         if goes_on:

@@ -18,6 +18,7 @@ from typing import Any
 from unittest import mock
 
 from nova_freemem import exceptions
+from nova_freemem.migrate import guest_release as releases
 from nova_freemem.migrate import source
 from nova_freemem.release import watch
 from nova_freemem.release.base import EndReason
@@ -54,7 +55,7 @@ class PostCopyTest(migrate_base.MigrationTestCase):
                     waited_seconds = self.switch(world)
                     world.guest.check()
                     self.assertEqual(4 * GIB, world.guest.target_kib)
-                    if waited_seconds < source.POST_COPY_RESTORE_SECONDS:
+                    if waited_seconds < releases.POST_COPY_RESTORE_SECONDS:
                         self.assertLess(world.guest.missing_kib, 2 * MIB)
                 world.land()
                 self.assertTrue(world.is_whole(), (mode, seconds))
@@ -80,7 +81,7 @@ class PostCopyTest(migrate_base.MigrationTestCase):
         with world.transfer():
             world.clock.wait(5)
             self.assertAlmostEqual(
-                source.POST_COPY_RESTORE_SECONDS,
+                releases.POST_COPY_RESTORE_SECONDS,
                 self.switch(world),
                 delta=watch.TICK_SECONDS + 0.01,
             )

@@ -153,7 +153,8 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         self,
     ) -> None:
         world = self.make_world()
-        world.state = world.migration.prepare('source')
+        world.start_again(dest='source')
+        world.prepare()
         self.assertEqual([], world.source.calls)
         with world.transfer():
             pass

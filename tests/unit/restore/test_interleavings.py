@@ -30,7 +30,9 @@ from hypothesis import stateful
 from hypothesis import strategies
 
 from nova_freemem import exceptions
+from nova_freemem.migrate import decision
 from nova_freemem.migrate import source
+from nova_freemem.migrate import states
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.release.requests import Request
 from nova_freemem.restore import journal
@@ -256,9 +258,9 @@ class Interleavings(stateful.RuleBasedStateMachine):
                     handle,
                     self.engine,
                     self.reporter,
-                    compute.host,
-                    MIGRATION,
-                    None,
+                    decision.Migration(
+                        uuid=MIGRATION, host=compute.host, dest=dest
+                    ),
                     self.clock,
                     give_up,
                 )
@@ -267,10 +269,10 @@ class Interleavings(stateful.RuleBasedStateMachine):
                         2, lambda: migration.requests.submit(request)
                     )
                 try:
-                    state = migration.prepare(dest)
-                    if isinstance(state, source.Cancelled):
+                    state = migration.prepare()
+                    if isinstance(state, states.Cancelled):
                         return
-                    with migration.transfer(dest, state):
+                    with migration.transfer(state):
                         compute.check_alive()
                         self._transfer(guest, dest if lands else None)
                 finally:

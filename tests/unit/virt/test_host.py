@@ -61,6 +61,31 @@ class HostTest(base.TestCase):
     def test_it_has_a_name(self) -> None:
         self.assertEqual(self.connection.getHostname(), self.host.name())
 
+    def test_it_tells_the_versions_of_libvirt_and_the_hypervisor(
+        self,
+    ) -> None:
+        libvirt_version, hypervisor = self.host.versions()
+        self.assertRegex(libvirt_version, r'^\d+\.\d+\.\d+$')
+        self.assertEqual(
+            libvirt.getVersion(),
+            sum(
+                int(part) * 1000**place
+                for place, part in enumerate(
+                    reversed(libvirt_version.split('.'))
+                )
+            ),
+        )
+        self.assertEqual('0.0.2', hypervisor)
+
+    def test_all_guests_that_are_on_are_listed(self) -> None:
+        (own,) = self.host.uuids()
+        for number in (2, 1):
+            self.add_guest(number, outstanding=False)
+        self.add_guest(3, outstanding=False).destroy()
+        self.assertEqual(
+            sorted([own, UUID.format(1), UUID.format(2)]), self.host.uuids()
+        )
+
     def test_guests_with_a_journal_entry_are_found(self) -> None:
         for number in range(5):
             self.add_guest(number, outstanding=number in (1, 3))
