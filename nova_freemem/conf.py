@@ -63,6 +63,13 @@ OPTIONS = [
         'Memory of guests that arrive with less is restored in either case, '
         'wherever nova-compute loads the plugin.',
     ),
+    cfg.BoolOpt(
+        'dry_run',
+        mutable=True,
+        default=False,
+        help='If enabled is true, decide what to release from a guest, log it '
+        'together with what that would save, and release nothing.',
+    ),
     cfg.ListOpt(
         'acquire',
         default=['guest_agent', 'balloon_stats'],

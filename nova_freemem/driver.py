@@ -123,6 +123,11 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                 ', '.join(policy.acquire),
                 policy.release,
             )
+            if policy.dry_run:
+                LOG.info(
+                    'nova_freemem makes dry runs ([freemem] dry_run is true): '
+                    'no memory is released.'
+                )
         else:
             LOG.info(
                 'nova_freemem is loaded but not enabled ([freemem] enabled '

@@ -37,6 +37,18 @@ EXTRA_SPEC_VALIDATORS = [
         },
     ),
     base.ExtraSpecValidator(
+        name='freemem:dry_run',
+        description=(
+            'Whether nothing is released from the guest, and what would have '
+            'been is logged. ``false`` changes nothing where ``[freemem] '
+            'dry_run`` of a host is true.'
+        ),
+        value={
+            'type': bool,
+            'description': 'Whether nothing is released, and all is logged.',
+        },
+    ),
+    base.ExtraSpecValidator(
         name='freemem:mode',
         description=(
             'When memory of the guest is released, relative to the transfer, '

@@ -41,6 +41,7 @@ SYSTEM_METADATA_PREFIX = 'image_' + IMAGE_PREFIX
 # Options of the host that a flavor may set for its guests, by the same names.
 FLAVOR_SETTINGS = (
     'enabled',
+    'dry_run',
     'mode',
     'reclaim',
     'headroom_percent',
@@ -90,6 +91,7 @@ class Policy:
     """
 
     enabled: bool
+    dry_run: bool
     acquire: tuple[str, ...]
     release: str
     mode: str
@@ -176,6 +178,7 @@ class Policy:
     def _of_flavor(self, settings: dict[str, Any]) -> Policy:
         return dataclasses.replace(
             self,
+            dry_run=self.dry_run or settings.get('dry_run', False),
             mode=settings.get('mode', self.mode),
             reclaim=settings.get('reclaim', self.reclaim),
             headroom_percent=settings.get(

@@ -129,15 +129,14 @@ class Decider:
         not_ready = self._destination_skip()
         if not_ready is not None:
             return not_ready
+        moment = Moment.BEFORE_TRANSFER
         if self._migration.copies_disks:
-            return guest
-        return self._plan(
-            guest,
-            stats,
-            bandwidth,
-            deadline,
-            Moment.BEFORE_TRANSFER,
-        )
+            if not self._engine.policy.dry_run:
+                return guest
+            # Once the transfer runs, a guest could not be asked without its
+            # statistics period changed, and a journal entry that tells it.
+            moment = Moment.COPYING_DISKS
+        return self._plan(guest, stats, bandwidth, deadline, moment)
 
     def during_transfer(
         self, moment: Moment, requests: Requests

@@ -36,12 +36,14 @@ from nova_freemem.migrate.engine import Engine
 from nova_freemem.migrate.guest_release import GuestRelease
 from nova_freemem.migrate.states import AwaitingMemory
 from nova_freemem.migrate.states import Cancelled
+from nova_freemem.migrate.states import DryRun
 from nova_freemem.migrate.states import Released
 from nova_freemem.migrate.states import Releasing
 from nova_freemem.migrate.states import Restored
 from nova_freemem.migrate.states import Skipped
 from nova_freemem.migrate.states import State
 from nova_freemem.plan.eligibility import Eligible
+from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.plan.traffic import Sender
@@ -115,6 +117,7 @@ class SourceMigration(shutdown.Step):
         self._watch_ended = threading.Event()
         self._is_late = False
         self._is_shutting_down = False
+        self._has_failed = False
 
     @contextlib.contextmanager
     def sharing_the_path(self) -> Iterator[None]:
@@ -139,7 +142,7 @@ class SourceMigration(shutdown.Step):
         if request is Request.ABORT or (
             # Where nothing was released, it is Nova's migration alone.
             request is Request.SHUTDOWN
-            and not isinstance(state, Skipped | AwaitingMemory)
+            and not isinstance(state, Skipped | DryRun | AwaitingMemory)
         ):
             self._abandon()
             self._flush()
@@ -187,6 +190,13 @@ class SourceMigration(shutdown.Step):
             yield
         finally:
             self._transfer.stop()
+        if isinstance(state, DryRun) and not self._has_failed:
+            self._report_dry_run(state.plan, meter)
+
+    def _report_dry_run(self, plan: Plan, meter: TransferMeter) -> None:
+        sent = meter.sent()
+        if sent is not None:
+            self._reporter.dry_run_ended(plan, sent)
 
     def restore_for_post_copy(self) -> None:
         """Restore what is out, and wait a little until it has arrived.
@@ -250,6 +260,7 @@ class SourceMigration(shutdown.Step):
 
         Nova rolls back after this, and calls the migration failed.
         """
+        self._has_failed = True
         self.restore()
         self._flush()
 
@@ -258,6 +269,9 @@ class SourceMigration(shutdown.Step):
             decision = self._decider.before_transfer(deadline)
             if isinstance(decision, Skip):
                 return Skipped(decision)
+            if isinstance(decision, Plan) and self._engine.policy.dry_run:
+                self._reporter.dry_run(decision)
+                return DryRun(decision)
             self._guest.need_no_job()
             self._write_journal(decision.original_kib)
             if isinstance(decision, Eligible):

@@ -32,6 +32,16 @@ class Skipped:
 
 
 @dataclasses.dataclass(frozen=True)
+class DryRun:
+    """Nothing is released; the transfer is measured.
+
+    :ivar plan: what would have been released
+    """
+
+    plan: Plan
+
+
+@dataclasses.dataclass(frozen=True)
 class AwaitingMemory:
     """The transfer begins with disks; what is released is decided after that.
 
@@ -81,4 +91,12 @@ class Cancelled:
     """The migration was aborted, or nova-compute stops: no transfer."""
 
 
-State = Skipped | AwaitingMemory | Releasing | Released | Restored | Cancelled
+State = (
+    Skipped
+    | DryRun
+    | AwaitingMemory
+    | Releasing
+    | Released
+    | Restored
+    | Cancelled
+)

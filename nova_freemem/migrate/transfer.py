@@ -139,12 +139,14 @@ def _read_until_end(
         request = requests.latest
         if request is Request.TRANSFER_ENDED:
             sender.end(clock.now())
+            meter.end(clock.now())
         if request is not None:
             return
         try:
             progress = guest.transfer_progress()
         except (exceptions.DomainGone, exceptions.OperationInvalid):
             sender.end(clock.now())
+            meter.end(clock.now())
             return
         except exceptions.LibvirtError:
             return

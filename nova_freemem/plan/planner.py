@@ -119,6 +119,16 @@ class Plan:
         return self.original_kib - self.target_kib
 
     @property
+    def plain_kib(self) -> int:
+        """What is transferred without a release, as long as it is idle."""
+        return self.original_kib - self.nonresident_kib
+
+    @property
+    def plain_seconds(self) -> float:
+        """How long that takes."""
+        return self.plain_kib / self.bandwidth.kib_per_second
+
+    @property
     def least_rss_kib(self) -> int:
         """Resident size at which nothing of what it can spare is resident."""
         return self.needed_kib + QEMU_OWN_KIB

@@ -81,6 +81,18 @@ class Carried:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sent:
+    """A transfer that has ended, as far as it was seen.
+
+    :ivar seconds: from when memory began to be sent
+    :ivar sent_kib: up to the last look at it
+    """
+
+    seconds: float
+    sent_kib: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Sending:
     """A transfer at this moment.
 
@@ -115,6 +127,8 @@ class TransferMeter:
         self.look_kib_per_second: float | None = None
         self.throttled = False
         self._expected_look = look_kib_per_second
+        self._began_at_seconds: float | None = None
+        self._ended_at_seconds: float | None = None
         self._last: tuple[float, TransferProgress] | None = None
         self._windows: collections.deque[_Window] = collections.deque(
             maxlen=MOST_WINDOWS
@@ -129,11 +143,33 @@ class TransferMeter:
         """
         if progress.throttle_percent:
             self.throttled = True
+        if self._began_at_seconds is None and progress.sent_kib:
+            self._began_at_seconds = now_seconds
         if self._last is not None:
             if now_seconds - self._last[0] < LEAST_WINDOW_SECONDS:
                 return
             self._judge(*self._last, now_seconds, progress)
         self._last = now_seconds, progress
+
+    def end(self, now_seconds: float) -> None:
+        """Take in that memory is sent no more.
+
+        :param now_seconds: monotonic
+        """
+        self._ended_at_seconds = now_seconds
+
+    def sent(self) -> Sent | None:
+        """Return what was sent, None where beginning or end were not seen."""
+        if (
+            self._last is None
+            or self._began_at_seconds is None
+            or self._ended_at_seconds is None
+        ):
+            return None
+        return Sent(
+            self._ended_at_seconds - self._began_at_seconds,
+            self._last[1].sent_kib,
+        )
 
     def sending(self) -> Sending | None:
         """Return how the transfer is now, None where that is not known yet."""

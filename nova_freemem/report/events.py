@@ -33,6 +33,7 @@ LOG = logging.getLogger(__name__)
 
 RELEASE = 'compute_freemem_release'
 RESTORE = 'compute_freemem_restore'
+DRY_RUN = 'compute_freemem_dry_run'
 SKIP_PREFIX = 'compute_freemem_skip_'
 
 

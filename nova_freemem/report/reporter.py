@@ -26,6 +26,7 @@ from nova_freemem import exceptions
 from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.plan.transfer_meter import Sent
 from nova_freemem.policy import WrongSetting
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Release
@@ -270,6 +271,50 @@ class Reporter(GuestReporter):
                 },
                 instance=self._instance,
             )
+
+    def dry_run(self, plan: Plan) -> None:
+        """Report what would be released, and what that would save.
+
+        :param plan: what would be released
+        """
+        LOG.info(
+            'Dry run: %(released)d of %(original)d MiB would be released '
+            '%(when)s the transfer; expected to save %(saving)d MiB and '
+            '%(saving_seconds).1f of %(plain_seconds).1f s at %(bandwidth)s. '
+            'Free memory was reported by %(source)s. Nothing is released.',
+            {
+                'released': plan.release_kib // KIB_PER_MIB,
+                'original': plan.original_kib // KIB_PER_MIB,
+                'when': _WHEN[plan.mode],
+                'saving': plan.expected_saving_kib // KIB_PER_MIB,
+                'saving_seconds': plan.expected_saving_seconds,
+                'plain_seconds': plan.plain_seconds,
+                'bandwidth': plan.bandwidth,
+                'source': plan.source,
+            },
+            instance=self._instance,
+        )
+        with self.event(events.DRY_RUN):
+            pass
+
+    def dry_run_ended(self, plan: Plan, sent: Sent) -> None:
+        """Report what the transfer took, without a release.
+
+        :param plan: what would have been released
+        :param sent: what was sent instead
+        """
+        LOG.info(
+            'Dry run: the transfer of memory took %(seconds).1f s and sent '
+            '%(sent)d MiB; without a release %(plain_seconds).1f s and '
+            '%(plain)d MiB were expected.',
+            {
+                'seconds': sent.seconds,
+                'sent': sent.sent_kib // KIB_PER_MIB,
+                'plain_seconds': plan.plain_seconds,
+                'plain': plan.plain_kib // KIB_PER_MIB,
+            },
+            instance=self._instance,
+        )
 
     def released(self, plan: Plan, release: Release) -> None:
         """Report what was released and what that is expected to save.

@@ -101,6 +101,7 @@ class ExtraSpecs(base.LiveMigrationTestCase):
 
     GOOD: ClassVar[dict[str, list[str]]] = {
         'enabled': ['true', 'no', '0'],
+        'dry_run': ['true', 'no', '0'],
         'mode': ['auto', 'before', 'during'],
         'reclaim': ['free', 'cold', 'available'],
         'headroom_percent': ['1', '90'],
@@ -109,6 +110,7 @@ class ExtraSpecs(base.LiveMigrationTestCase):
     }
     BAD: ClassVar[dict[str, list[str]]] = {
         'enabled': ['perhaps', ''],
+        'dry_run': ['perhaps'],
         'mode': ['never', 'Auto'],
         'reclaim': ['hot'],
         'headroom_percent': ['0', '91', '12%'],

@@ -73,6 +73,7 @@ def make_policy(**changes: Any) -> policy.Policy:
     """:returns: the default policy of a host, with changes."""
     values: dict[str, Any] = {
         'enabled': True,
+        'dry_run': False,
         'acquire': ('guest_agent', 'balloon_stats'),
         'release': 'balloon',
         'mode': 'auto',

@@ -611,6 +611,12 @@ class OtherMethodsTest(DriverTestCase):
         self.driver.init_host('source')
         self.assertEqual(1, len(self.log_lines('INFO')))
 
+    def test_a_host_logs_that_it_makes_dry_runs(self) -> None:
+        self.configure(dry_run=True)
+        self.driver.init_host('source')
+        _enabled, line = self.log_lines('INFO')
+        self.assertIn('[freemem] dry_run is true', line)
+
     def test_a_host_logs_that_it_is_enabled(self) -> None:
         self.driver.init_host('source')
         self.stock['init_host'].assert_called_once_with(self.driver, 'source')

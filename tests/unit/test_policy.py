@@ -44,6 +44,7 @@ class PolicyTest(base.ConfTestCase):
         self.assertEqual(
             policy.Policy(
                 True,
+                True,
                 ('balloon_stats',),
                 'other',
                 'before',
@@ -60,7 +61,7 @@ class PolicyTest(base.ConfTestCase):
                 False,
             ),
             self.read(
-                'enabled = true\n'
+                'enabled = true\ndry_run = true\n'
                 'acquire = balloon_stats\nrelease = other\n'
                 'mode = before\nreclaim = free\n'
                 'headroom_percent = 10\nheadroom_min_mib = 64\n'
@@ -181,6 +182,7 @@ OPTIONS = {option.dest: option for option in freemem_conf.OPTIONS}
 # What each setting may be; what it must not be is made of anything.
 VALUES = {
     'enabled': st.booleans(),
+    'dry_run': st.booleans(),
     'mode': st.sampled_from(['auto', 'before', 'during']),
     'reclaim': st.sampled_from(['free', 'cold', 'available']),
     'headroom_percent': st.integers(1, 90),
@@ -263,6 +265,9 @@ class GuestsPolicyTest(base.TestCase):
             guest.headroom_min_mib,
         )
         self.assertEqual(flavor.get('enabled', True), releases(guest))
+        self.assertEqual(
+            host.dry_run or flavor.get('dry_run', False), guest.dry_run
+        )
         self.assertLessEqual(guest.deadline_seconds, host.deadline_seconds)
         if 'deadline_seconds' in flavor:
             self.assertLessEqual(
@@ -411,7 +416,8 @@ class GuestsPolicyTest(base.TestCase):
                     'freemem:headroom',
                     'flavor',
                     '5',
-                    'freemem:enabled, freemem:mode, freemem:reclaim, '
+                    'freemem:enabled, freemem:dry_run, freemem:mode, '
+                    'freemem:reclaim, '
                     'freemem:headroom_percent, freemem:headroom_min_mib, '
                     'freemem:deadline_seconds',
                 ),

@@ -104,6 +104,16 @@ class TransferMeterTest(base.TestCase):
             4 * GIB - 3 * PATH, sending.remaining_kib, delta=1.0
         )
 
+    def test_what_was_sent_from_its_beginning_to_its_end(self) -> None:
+        self.assertIsNone(self.meter.sent())
+        self.send(60, 0.0)  # disks
+        self.send(3)
+        self.assertIsNone(self.meter.sent())
+        self.meter.end(self.seconds + 0.5)
+        sent = self.meter.sent()
+        self.assertAlmostEqual(3 * PATH, sent.sent_kib, delta=1.0)
+        self.assertAlmostEqual(3.4, sent.seconds, delta=0.01)
+
     def test_a_transfer_of_half_a_second_tells_it(self) -> None:
         self.send(0.5)
         self.assert_alone(PATH)

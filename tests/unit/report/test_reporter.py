@@ -21,6 +21,7 @@ from nova_freemem import exceptions
 from nova_freemem import policy
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
+from nova_freemem.plan.transfer_meter import Sent
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Release
 from nova_freemem.report import event_queue
@@ -55,6 +56,34 @@ class ReportTest(base.TestCase):
         )
         self.plan = fakes.make_plan(
             expected_saving_kib=2 * GIB, expected_saving_seconds=17.25
+        )
+
+    def test_a_dry_run_tells_what_a_release_would_save(self) -> None:
+        self.reporter.dry_run(self.plan)
+        self.reporter.flush()
+        self.assertEqual(
+            ['compute_freemem_dry_run'],
+            [call.args[0].event for call in self.create.call_args_list],
+        )
+        self.assertEqual(
+            [
+                'INFO Dry run: 3072 of 4096 MiB would be released before the '
+                'transfer; expected to save 2048 MiB and 17.2 of 34.4 s at '
+                '1000 Mbit/s (assumed). Free memory was reported by '
+                'guest_agent. Nothing is released.'
+            ],
+            [line for line in self.log_lines('INFO') if 'Dry' in line],
+        )
+
+    def test_a_dry_run_is_compared_with_what_the_transfer_took(self) -> None:
+        self.reporter.dry_run_ended(self.plan, Sent(30.06, 3900 * MIB))
+        self.assertEqual(
+            [
+                'INFO Dry run: the transfer of memory took 30.1 s and sent '
+                '3900 MiB; without a release 34.4 s and 4096 MiB were '
+                'expected.'
+            ],
+            [line for line in self.log_lines('INFO') if 'Dry' in line],
         )
 
     def test_one_line_about_each_setting_that_is_ignored(self) -> None:
