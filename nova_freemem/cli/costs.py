@@ -139,7 +139,7 @@ def of_guest(
                   where it is skipped; None without a balloon
     :param memory: what a source reported, or why none did; None where none
                    was asked
-    :param policy: the host's
+    :param policy: the guest's
     :param bandwidth: of the path to the destination
     :param refused: why nothing would be released for this destination
     """
@@ -200,6 +200,9 @@ def _decision(
     refused: Skip | None,
 ) -> Plan | Skip:
     """Decide in the order in which a migration does."""
+    disabled = eligibility.disabled(policy)
+    if disabled is not None:
+        return disabled
     if isinstance(guest, Skip):
         return guest
     if stats is None:

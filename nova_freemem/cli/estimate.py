@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+import dataclasses
 import functools
 from typing import Any
 
@@ -149,6 +150,10 @@ class _Asking:
         """
         xml = guest.xml()
         memory_kib = domain_xml.memory_kib(xml)
+        # What is wrong in a flavor is in the log of nova-compute.
+        policy, _wrong = dataclasses.replace(
+            self._policy, enabled=True
+        ).for_guest(domain_xml.extra_specs(xml), {})
         stats: MemoryStats | None = None
         memory: FreeMemory | Skip | None = None
         eligible: Eligible | Skip
@@ -172,7 +177,7 @@ class _Asking:
             eligible,
             stats,
             memory,
-            self._policy,
+            policy,
             self._bandwidth,
             self._refused,
         )

@@ -74,6 +74,20 @@ def runs_windows(domain: etree._Element) -> bool:
     return domain.find('./features/hyperv') is not None
 
 
+def extra_specs(domain: etree._Element) -> dict[str, str]:
+    """Return the extra specs of the flavor that a guest was made of.
+
+    :param domain: the domain XML
+    :returns: by their names; none where this Nova does not write them
+    """
+    return {
+        spec.get('name', ''): spec.text or ''
+        for spec in domain.findall(
+            './metadata/{*}instance/{*}flavor/{*}extraSpecs/{*}extraSpec'
+        )
+    }
+
+
 def memory_kib(domain: etree._Element) -> int:
     """Read how much memory the host gave a domain.
 

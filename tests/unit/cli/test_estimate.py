@@ -12,6 +12,7 @@
 
 """What an operator is foretold of migrations before there are any."""
 
+from collections.abc import Mapping
 import json
 from typing import Any
 
@@ -52,10 +53,22 @@ class EstimateTestCase(base.CommandTestCase):
         )
 
     def add_guest(
-        self, uuid: str = UUID, **behaviour: Any
+        self,
+        uuid: str = UUID,
+        flavor: Mapping[str, str] | None = None,
+        **behaviour: Any,
     ) -> fakes.SimulatedGuest:
         """:returns: a guest of 4 GiB that has freed 3.5 GiB of it."""
         guest = fakes.SimulatedGuest(self.clock, **behaviour)
+        # As Nova 32 and later do.
+        specs = ''.join(
+            f'<nova:extraSpec name="{name}">{value}</nova:extraSpec>'
+            for name, value in (flavor or {}).items()
+        )
+        guest.xml = guest.xml.replace(
+            '</nova:flavor>',
+            f'<nova:extraSpecs>{specs}</nova:extraSpecs></nova:flavor>',
+        )
         self.host.domains[uuid] = fakes.FakeGuest(guest, 'source', uuid)
         return guest
 
@@ -188,6 +201,10 @@ class EstimateTest(EstimateTestCase):
         self.add_guest()
         self.assertIn('419 Mbit/s (limited by', self.row()['bandwidth'])
 
+    def test_what_the_flavor_says_counts(self) -> None:
+        self.add_guest(flavor={'freemem:mode': 'during', 'hw:x': '1'})
+        self.assertEqual('during', self.row()['release'])
+
     def test_a_host_on_which_releasing_is_not_enabled_yet(self) -> None:
         self.etc.write('nova.conf', NOVA_CONF.replace('true', 'false'))
         self.add_guest()
@@ -196,6 +213,11 @@ class EstimateTest(EstimateTestCase):
 
 
 class SkipTest(EstimateTestCase):
+    def test_a_flavor_that_says_no(self) -> None:
+        self.add_guest(flavor={'freemem:enabled': 'false'})
+        row = self.assert_skipped('disabled_by_flavor')
+        self.assertEqual(3584, row['free_mib'])
+
     def test_outstanding_memory(self) -> None:
         self.add_guest().metadata = fakes.make_entry().to_xml()
         self.assert_skipped('outstanding_memory')
