@@ -27,6 +27,7 @@ from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
 from nova_freemem import conf_files
+from nova_freemem import history
 from nova_freemem import trait
 from nova_freemem.migrate import handover as handovers
 from nova_freemem.migrate import readiness
@@ -85,6 +86,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._clock = clocks.Clock()
         self._shutdown = shutdown.Shutdown(self._clock)
         self._events = event_queue.EventQueue(self._clock)
+        self._history = history.History(CONF.state_path)
         self._destinations = readiness.Destinations(
             lambda *args, **kwargs: self.virtapi.reportclient.get(
                 *args, **kwargs
@@ -506,7 +508,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         migration_uuid: str | None = None,
     ) -> reporters.Reporter:
         return reporters.Reporter(
-            events.Events(context, instance, CONF.host, self._events),
+            events.Events(
+                context, instance, CONF.host, self._events, self._history
+            ),
             dest,
             migration_uuid,
         )

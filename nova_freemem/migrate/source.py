@@ -193,6 +193,8 @@ class SourceMigration(shutdown.Step):
         self._transfer: transfer.TransferWatch | None = None
         self._watch_ended = threading.Event()
         self._is_late = False
+        self._waited_seconds = 0.0
+        self._has_failed = False
         self._is_shutting_down = False
 
     @contextlib.contextmanager
@@ -268,8 +270,14 @@ class SourceMigration(shutdown.Step):
             self._transfer.submit(Request.SHUTDOWN)
         try:
             yield
+        except BaseException:
+            self._has_failed = True
+            raise
         finally:
             self._transfer.stop()
+            self._reporter.transferred(
+                self._waited_seconds, not self._has_failed
+            )
 
     def restore_for_post_copy(self) -> None:
         """Restore what is out, and wait a little until it has arrived.
@@ -333,6 +341,7 @@ class SourceMigration(shutdown.Step):
 
         Nova rolls back after this, and calls the migration failed.
         """
+        self._has_failed = True
         self.restore()
         self._flush()
 
@@ -528,6 +537,9 @@ class SourceMigration(shutdown.Step):
                 self.requests,
                 deadline,
                 bandwidth=bandwidth,
+            )
+            self._waited_seconds = (
+                self._clock.now() - releasing.began_at_seconds
             )
             self._learn_rate(plan, release)
             state = self._state_after(releasing, release)

@@ -35,6 +35,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import conf_files
 from nova_freemem import driver
 from nova_freemem import exceptions
+from nova_freemem import history as histories
 from nova_freemem import policy
 from nova_freemem import trait
 from nova_freemem.acquire import guest_agent
@@ -78,6 +79,7 @@ class DriverTestCase(GuestTestCase):
         conf([], default_config_files=[], default_config_dirs=[])
         conf.set_override('host', 'source')
         self.addCleanup(conf.clear_override, 'host')
+        self.remembered = self.patch_autospec(histories.History, 'append')
         stock = nova_driver.LibvirtDriver
         self.stock = {
             name: self.patch_autospec(stock, name)
