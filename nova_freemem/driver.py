@@ -41,6 +41,7 @@ from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
+from nova_freemem.report import guru_meditation
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
@@ -133,6 +134,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         with contextlib.suppress(Exception):
             conf_files.warn(CONF, policy.enabled)
         self._reconciler.start()
+        guru_meditation.register(self._figures)
         CONF.register_mutate_hook(self._follow_options)
 
     def cleanup_host(self, host: str, *args: Any, **kwargs: Any) -> None:
@@ -479,6 +481,27 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         if not policy.require_destination_trait:
             return None
         return self._destinations.skip(node)
+
+    def _figures(self) -> guru_meditation.Figures:
+        """Return what the plugin is doing; takes no lock."""
+        engine, now = self._engine, self._clock.now()
+        return {
+            'migrations from this host': {
+                uuid: migration.phase
+                for uuid, migration in dict(self._migrations).items()
+            },
+            'guests with outstanding memory': {
+                uuid: f'next look in {state.due_at_seconds - now:.0f} s, '
+                f'{state.attempts} attempts so far'
+                for uuid, state in self._reconciler.remembered().items()
+            },
+            'bandwidth by destination': engine.bandwidths.learnt(now),
+            'release rates': engine.release_rates.learnt(now),
+            'guests that are backed off from': {
+                uuid: f'for {seconds:.0f} s more'
+                for uuid, seconds in engine.backoff.guests(now).items()
+            },
+        }
 
     def _follow_options(self, conf: Any, _changes: Any) -> None:
         """Have the next migrations follow options that were changed.

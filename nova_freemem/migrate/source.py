@@ -132,6 +132,15 @@ _FINAL = (Reason.INTERRUPTED, Reason.ERROR)
 
 State = Skipped | AwaitingMemory | Releasing | Released | Restored | Cancelled
 
+_PHASES: dict[type[State], str] = {
+    Skipped: 'nothing is released',
+    AwaitingMemory: 'waiting for memory to be sent',
+    Releasing: 'memory is being released',
+    Released: 'memory has been released',
+    Restored: 'what was released is restored',
+    Cancelled: 'cancelled',
+}
+
 
 class SourceMigration(shutdown.Step):
     """One guest, from the request to its landing elsewhere.
@@ -193,9 +202,20 @@ class SourceMigration(shutdown.Step):
         self._transfer: transfer.TransferWatch | None = None
         self._watch_ended = threading.Event()
         self._is_late = False
+        self._state: State | None = None
         self._waited_seconds = 0.0
         self._has_failed = False
         self._is_shutting_down = False
+
+    @property
+    def phase(self) -> str:
+        """What is done for the guest now, for people."""
+        words = 'deciding what to release'
+        if self._state is not None:
+            words = _PHASES[type(self._state)]
+        if isinstance(self._state, Skipped):
+            words = f'{words} ({self._state.skip.name})'
+        return words if self._transfer is None else f'{words}; transferring'
 
     @contextlib.contextmanager
     def sharing_the_path(self) -> Iterator[None]:
@@ -225,7 +245,8 @@ class SourceMigration(shutdown.Step):
         ):
             self._abandon()
             self._flush()
-            return Cancelled()
+            state = Cancelled()
+        self._state = state
         return state
 
     @contextlib.contextmanager
@@ -551,7 +572,7 @@ class SourceMigration(shutdown.Step):
 
     def _start_release(self, plan: Plan, phase: Phase) -> Releasing:
         self._release_event.enter_context(self._reporter.releasing(plan))
-        releasing = Releasing(plan, self._clock.now())
+        releasing = self._state = Releasing(plan, self._clock.now())
         self._watch.start(plan, phase)
         if plan.is_trial:
             self._engine.release_rates.note_trial(
@@ -602,6 +623,7 @@ class SourceMigration(shutdown.Step):
         now: State | None = state
         try:
             while now is not None:
+                self._state = now
                 if isinstance(now, AwaitingMemory):
                     now = self._await_memory(dest, now, requests)
                 elif isinstance(now, Releasing):
