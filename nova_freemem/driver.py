@@ -27,6 +27,7 @@ from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
 from nova_freemem import conf_files
+from nova_freemem import history
 from nova_freemem import trait
 from nova_freemem.migrate import decision
 from nova_freemem.migrate import handover as handovers
@@ -42,6 +43,7 @@ from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
+from nova_freemem.report import guru_meditation
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
@@ -87,6 +89,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._clock = clocks.Clock()
         self._shutdown = shutdown.Shutdown(self._clock)
         self._events = event_queue.EventQueue(self._clock)
+        self._history = history.History(CONF.state_path)
         self._destinations = readiness.Destinations(
             lambda *args, **kwargs: self.virtapi.reportclient.get(
                 *args, **kwargs
@@ -138,6 +141,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         with contextlib.suppress(Exception):
             conf_files.warn(CONF, policy.enabled)
         self._reconciler.start()
+        guru_meditation.register(self._figures)
         CONF.register_mutate_hook(self._follow_options)
 
     def cleanup_host(self, host: str, *args: Any, **kwargs: Any) -> None:
@@ -491,6 +495,27 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             return None
         return self._destinations.skip(node)
 
+    def _figures(self) -> guru_meditation.Figures:
+        """Return what the plugin is doing; takes no lock."""
+        engine, now = self._engine, self._clock.now()
+        return {
+            'migrations from this host': {
+                uuid: migration.phase
+                for uuid, migration in dict(self._migrations).items()
+            },
+            'guests with outstanding memory': {
+                uuid: f'next look in {state.due_at_seconds - now:.0f} s, '
+                f'{state.attempts} attempts so far'
+                for uuid, state in self._reconciler.remembered().items()
+            },
+            'bandwidth by destination': engine.bandwidths.learnt(now),
+            'release rates': engine.release_rates.learnt(now),
+            'guests that are backed off from': {
+                uuid: f'for {seconds:.0f} s more'
+                for uuid, seconds in engine.backoff.guests(now).items()
+            },
+        }
+
     def _follow_options(self, conf: Any, _changes: Any) -> None:
         """Have the next migrations follow options that were changed.
 
@@ -519,7 +544,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         migration_uuid: str | None = None,
     ) -> reporters.Reporter:
         return reporters.Reporter(
-            events.Events(context, instance, CONF.host, self._events),
+            events.Events(
+                context, instance, CONF.host, self._events, self._history
+            ),
             dest,
             migration_uuid,
         )

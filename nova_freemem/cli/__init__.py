@@ -12,6 +12,7 @@
 
 """The operator's command, ``nova-freemem``.
 
-It uses libvirt only: nova-compute need not run, and Nova is not imported.
+It uses libvirt only, and for ``report`` a file that nova-compute has written:
+nova-compute need not run, and Nova is not imported.
 Its commands are entry points in ``nova_freemem.cli``.
 """

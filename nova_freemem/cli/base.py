@@ -48,7 +48,19 @@ class NoLibvirt(Refused):
     """libvirt cannot be reached."""
 
 
-class HostCommand(command.Command):
+class Command(command.Command):
+    """A command whose errors are one line on standard error."""
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """See :meth:`cliff.command.Command.run`."""
+        try:
+            return super().run(parsed_args)
+        except exceptions.FreememError as error:
+            print_error(f'nova-freemem: {error}')
+            return REFUSED if isinstance(error, Refused) else NOT_DONE
+
+
+class HostCommand(Command):
     """A command about the guests of this host."""
 
     #: What ``--uri`` is without being specified, for its help.
@@ -76,16 +88,9 @@ class HostCommand(command.Command):
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run the command; an error is one line on standard error.
-
-        See :meth:`cliff.command.Command.run`.
-        """
+        """See :meth:`cliff.command.Command.run`."""
         self._uri = parsed_args.uri
-        try:
-            return super().run(parsed_args)
-        except exceptions.FreememError as error:
-            print_error(f'nova-freemem: {error}')
-            return REFUSED if isinstance(error, Refused) else NOT_DONE
+        return super().run(parsed_args)
 
 
 class RestoringCommand(HostCommand):

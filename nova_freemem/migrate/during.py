@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 
@@ -72,12 +73,12 @@ class DuringTransfer:
         self._release = release
         self._clock = clock
 
-    def run(
+    def states(
         self,
         state: AwaitingMemory | Releasing | Released,
         meter: TransferMeter,
         requests: Requests,
-    ) -> None:
+    ) -> Iterator[State]:
         """Watch the guest until the transfer ends, or it has all its memory.
 
         Raises nothing: what fails is reported, and the guest restored.
@@ -85,10 +86,12 @@ class DuringTransfer:
         :param state: as it is when the transfer starts
         :param meter: tells how fast the transfer is
         :param requests: the end of the transfer arrives here, and requests
+        :returns: each state as it is entered
         """
         now: State | None = state
         try:
             while now is not None:
+                yield now
                 now = self._next(now, meter, requests)
         except exceptions.DomainGone:
             return  # it was transferred at that moment

@@ -34,6 +34,7 @@ from nova_freemem.migrate.decision import Migration
 from nova_freemem.migrate.during import DuringTransfer
 from nova_freemem.migrate.engine import Engine
 from nova_freemem.migrate.guest_release import GuestRelease
+from nova_freemem.migrate.states import PHASES
 from nova_freemem.migrate.states import AwaitingMemory
 from nova_freemem.migrate.states import Cancelled
 from nova_freemem.migrate.states import DryRun
@@ -116,8 +117,20 @@ class SourceMigration(shutdown.Step):
         self._transfer: transfer.TransferWatch | None = None
         self._watch_ended = threading.Event()
         self._is_late = False
-        self._is_shutting_down = False
+        self._state: State | None = None
+        self._waited_seconds = 0.0
         self._has_failed = False
+        self._is_shutting_down = False
+
+    @property
+    def phase(self) -> str:
+        """What is done for the guest now, for people."""
+        words = 'deciding what to release'
+        if self._state is not None:
+            words = PHASES[type(self._state)]
+        if isinstance(self._state, Skipped):
+            words = f'{words} ({self._state.skip.name})'
+        return words if self._transfer is None else f'{words}; transferring'
 
     @contextlib.contextmanager
     def sharing_the_path(self) -> Iterator[None]:
@@ -146,7 +159,8 @@ class SourceMigration(shutdown.Step):
         ):
             self._abandon()
             self._flush()
-            return Cancelled()
+            state = Cancelled()
+        self._state = state
         return state
 
     @contextlib.contextmanager
@@ -188,8 +202,14 @@ class SourceMigration(shutdown.Step):
             self._transfer.submit(Request.SHUTDOWN)
         try:
             yield
+        except BaseException:
+            self._has_failed = True
+            raise
         finally:
             self._transfer.stop()
+            self._reporter.transferred(
+                self._waited_seconds, not self._has_failed
+            )
         if isinstance(state, DryRun) and not self._has_failed:
             self._report_dry_run(state.plan, meter)
 
@@ -284,10 +304,13 @@ class SourceMigration(shutdown.Step):
             self._reporter.error('Deciding what to release', error)
             self._abandon()
             return Skipped(Skip(Reason.ERROR))
-        began_at_seconds = self._clock.now()
+        releasing = self._state = Releasing(decision, self._clock.now())
         try:
             state = self._release.before_transfer(
                 decision, deadline, self.requests, self._decider.bandwidth
+            )
+            self._waited_seconds = (
+                self._clock.now() - releasing.began_at_seconds
             )
             if isinstance(state, Restored):
                 self.restore()
@@ -298,7 +321,7 @@ class SourceMigration(shutdown.Step):
             # It waited for 30 s, and so would restoring: the guest is watched
             # during the transfer, by calls that do not wait for a job.
             self._reporter.error('Releasing memory', error)
-            return Releasing(decision, began_at_seconds)
+            return releasing
         except Exception as error:
             self._reporter.error('Releasing memory', error)
             self._abandon()
@@ -335,7 +358,8 @@ class SourceMigration(shutdown.Step):
             self._clock,
         )
         try:
-            during.run(state, meter, requests)
+            for self._state in during.states(state, meter, requests):
+                pass
         finally:
             self._watch_ended.set()
 

@@ -100,3 +100,14 @@ State = (
     | Restored
     | Cancelled
 )
+
+#: What is done for a guest, for people.
+PHASES: dict[type[State], str] = {
+    Skipped: 'nothing is released',
+    DryRun: 'dry run, nothing is released',
+    AwaitingMemory: 'waiting for memory to be sent',
+    Releasing: 'memory is being released',
+    Released: 'memory has been released',
+    Restored: 'what was released is restored',
+    Cancelled: 'cancelled',
+}

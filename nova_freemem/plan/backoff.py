@@ -81,6 +81,18 @@ class Backoff:
             return 0.0
         return max(0.0, guest.until_seconds - now_seconds)
 
+    def guests(self, now_seconds: float) -> dict[str, float]:
+        """Return the guests whose releases are skipped.
+
+        :param now_seconds: monotonic
+        :returns: for how many seconds more, by the UUID of the guest
+        """
+        return {
+            uuid: guest.until_seconds - now_seconds
+            for uuid, guest in dict(self._guests).items()
+            if guest.until_seconds > now_seconds
+        }
+
     def _forget(self, now_seconds: float) -> None:
         """Forget who starts anew, and who was longest ago to make room."""
         for uuid, guest in list(self._guests.items()):

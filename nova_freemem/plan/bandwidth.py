@@ -219,6 +219,19 @@ class Bandwidths:
             now_seconds,
         )
 
+    def learnt(self, now_seconds: float) -> dict[str, str]:
+        """Return what was measured, for people.
+
+        :param now_seconds: monotonic
+        :returns: by the destination's name
+        """
+        return {
+            dest: f'alone {_mbps(path.alone)}, shared {_mbps(path.shared)}, '
+            f'at least {_mbps(path.at_least)}, '
+            f'{now_seconds - path.at_seconds:.0f} s ago'
+            for dest, path in dict(self._paths).items()
+        }
+
     def _assumed(
         self, at_least_kib_per_second: float, sharers: int
     ) -> Bandwidth:
@@ -252,6 +265,12 @@ def _share(alone: float, shared: float | None, sharers: int) -> float:
     :param sharers: how many there are
     """
     return min(alone, max(alone, shared or 0.0) / sharers)
+
+
+def _mbps(kib_per_second: float | None) -> str:
+    if kib_per_second is None:
+        return 'unknown'
+    return f'{kib_per_second / KIB_PER_SECOND_PER_MBPS:.0f} Mbit/s'
 
 
 def _mixed(before: float | None, newest: float | None) -> float | None:

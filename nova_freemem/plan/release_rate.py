@@ -112,6 +112,20 @@ class ReleaseRates:
             self._is_fresh(guest, now_seconds),
         )
 
+    def learnt(self, now_seconds: float) -> dict[str, str]:
+        """Return what is expected of a guest not seen before, for people.
+
+        :param now_seconds: monotonic
+        """
+        rate = self.of(_HOST, now_seconds)
+        mib = 1024
+        return {
+            'free memory': f'{rate.inflate_kib_per_second / mib:.0f} MiB/s',
+            'page cache': f'{rate.reclaim_kib_per_second / mib:.0f} MiB/s',
+            'during a transfer': f'{rate.busy_share:.0%} of that',
+            'looked through': f'{rate.look_kib_per_second / mib:.0f} MiB/s',
+        }
+
     def learn(
         self,
         guest: str,

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import datetime
+import functools
 from typing import Any
 
 from nova import exception
@@ -25,6 +26,7 @@ from nova import objects
 from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
+from nova_freemem import history as histories
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.report import event_queue
 from nova_freemem.report import notifications
@@ -55,6 +57,7 @@ class Events:
         instance: Any,
         host: str,
         queue: event_queue.EventQueue,
+        history: histories.History | None = None,
     ) -> None:
         """Initialize the recorder.
 
@@ -62,11 +65,13 @@ class Events:
         :param instance: Nova's
         :param host: this host's name
         :param queue: tells Nova of them
+        :param history: of this host's migrations, None where none is kept
         """
         self.context = context
         self.instance = instance
         self._host = host
         self._queue = queue
+        self._history = history
 
     @contextlib.contextmanager
     def event(self, name: str) -> Iterator[None]:
@@ -112,6 +117,19 @@ class Events:
                 figures,
             ).send
         )
+
+    def remember(self, kind: histories.Kind, **outcome: Any) -> None:
+        """Add to the history of this host's migrations.
+
+        :param kind: what became of the migration
+        :param outcome: fields of :class:`nova_freemem.history.Record`
+        """
+        if self._history is None:
+            return
+        record = histories.Record(
+            _time(self._queue.clock), kind, self.instance.uuid, **outcome
+        )
+        self._queue.submit(functools.partial(self._history.append, record))
 
     def flush(self) -> None:
         """Wait a little until all so far was recorded and notified."""

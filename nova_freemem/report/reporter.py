@@ -23,6 +23,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from nova_freemem import exceptions
+from nova_freemem.history import Kind
 from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.reasons import Skip
@@ -166,6 +167,9 @@ class Reporter(GuestReporter):
         self._dest = dest
         self._migration_uuid = migration_uuid
         self._release: Release | None = None
+        self._released = False
+        self._not_sent_kib = 0
+        self._saving_seconds = 0.0
         self._restored: RestoreResult | None = None
 
     def event(self, name: str) -> contextlib.AbstractContextManager[None]:
@@ -183,6 +187,7 @@ class Reporter(GuestReporter):
                      told before this is left
         """
         self._release = None
+        self._released = True
         with self.event(events.RELEASE):
             self._notify_release(notifications.RELEASE_START, plan)
             try:
@@ -216,6 +221,11 @@ class Reporter(GuestReporter):
                 yield
             finally:
                 self._notify_restore(notifications.RESTORE_END, entry)
+                self._events.remember(
+                    Kind.RESTORE,
+                    complete=self._restored is not None
+                    and self._restored.complete,
+                )
 
     def _notify_restore(self, event_type: str, entry: JournalEntry) -> None:
         self._events.notify(
@@ -253,6 +263,22 @@ class Reporter(GuestReporter):
                     self._migration_uuid,
                 ),
             )
+        self._events.remember(Kind.SKIP, reason=skip.name)
+
+    def transferred(self, waited_seconds: float, is_completed: bool) -> None:
+        """Remember what a release has saved; nothing where there was none.
+
+        :param waited_seconds: for how long the transfer waited for it
+        :param is_completed: whether the guest was transferred
+        """
+        if not self._released:
+            return
+        self._events.remember(
+            Kind.RELEASE,
+            not_sent_kib=self._not_sent_kib,
+            seconds=round(self._saving_seconds - waited_seconds, 3),
+            complete=is_completed,
+        )
 
     def ignored(self, settings: Iterable[WrongSetting]) -> None:
         """Report what a flavor or an image says that is not valid.
@@ -323,6 +349,7 @@ class Reporter(GuestReporter):
         :param release: what was
         """
         self._release = release
+        self._not_sent_kib, self._saving_seconds = 0, 0.0
         if release.end.restores:
             LOG.info(
                 'Stopped releasing memory: %(end)s after %(released)d MiB in '
@@ -336,6 +363,9 @@ class Reporter(GuestReporter):
             )
             return
         saving_kib = min(plan.expected_saving_kib, release.resident_fall_kib)
+        saving_seconds = saving_kib / plan.bandwidth.kib_per_second
+        self._not_sent_kib = saving_kib
+        self._saving_seconds = saving_seconds
         LOG.info(
             'Released %(released)d of %(original)d MiB %(when)s the transfer '
             'in %(seconds).1f s (%(end)s); expected to save %(saving)d MiB '
@@ -349,7 +379,7 @@ class Reporter(GuestReporter):
                 'seconds': release.seconds,
                 'end': release.end.value,
                 'saving': saving_kib // KIB_PER_MIB,
-                'saving_seconds': saving_kib / plan.bandwidth.kib_per_second,
+                'saving_seconds': saving_seconds,
                 'bandwidth': plan.bandwidth,
                 'fall': release.resident_fall_kib // KIB_PER_MIB,
                 'rss': release.rss_kib // KIB_PER_MIB,
@@ -364,6 +394,8 @@ class Reporter(GuestReporter):
         :param plan: what had been released
         :param end: why
         """
+        # Whatever of it has been restored by then may have to be sent.
+        self._not_sent_kib, self._saving_seconds = 0, 0.0
         original_mib = plan.original_kib // KIB_PER_MIB
         if end is EndReason.PRESSURE:
             LOG.warning(

@@ -316,13 +316,16 @@ class Reconciler:
             self.notify(uuid)
 
     def remembered(self) -> dict[str, State]:
-        """Return what is remembered of guests, by the UUID of the guest."""
-        with self._lock:
-            return {
-                uuid: check.state
-                for uuid, check in self._checks.items()
-                if uuid != LIST
-            }
+        """Return what is remembered of guests, by the UUID of the guest.
+
+        No lock is taken: a signal handler asks as well, on top of whoever
+        may hold it. To copy a dictionary is one step of the interpreter.
+        """
+        return {
+            uuid: check.state
+            for uuid, check in dict(self._checks).items()
+            if uuid != LIST
+        }
 
     def _notify(self, uuid: str, *clients: _Client) -> None:
         with self._lock:

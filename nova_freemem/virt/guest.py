@@ -363,6 +363,18 @@ class Guest:
             return Outgoing.COPYING_DISKS
         return Outgoing.STARTING
 
+    def is_arriving(self) -> bool:
+        """Return whether the guest is being migrated to this host.
+
+        :raises LibvirtError: it could not be read
+        """
+        try:
+            with translated('read the job statistics', JOB_ERRORS):
+                self._handle.jobStats()
+        except IncomingMigration:
+            return True
+        return False
+
     def agent_command(self, command: str, timeout_seconds: int) -> str:
         """Send one command to the QEMU guest agent.
 

@@ -90,6 +90,17 @@ class Host:
         """
         return tpool.call(_entries, self._connect())
 
+    def active_guests(self) -> list[guests.Guest]:
+        """Look up all active guests.
+
+        :raises LibvirtError: the domains could not be listed
+        """
+        with translated('list the domains'):
+            handles = tpool.own(self._connect()).listAllDomains(
+                libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+            )
+        return [guests.Guest(handle) for handle in handles]
+
     def guest(self, uuid: str) -> guests.Guest:
         """Look up one guest.
 

@@ -113,6 +113,9 @@ class LiveMigrationTestCase(base.ServersTestBase):
             group='wsgi',
         )
         super().setUp()
+        # Nova's default is where Nova is installed.
+        self.state_path = self.useFixture(fixtures.TempDir()).path
+        self.flags(state_path=self.state_path)
         self.useFixture(fakelibvirt.FakeLibvirt())
         # Nova's fixtures stand in for the connection it already has.
         self.useFixture(

@@ -93,7 +93,10 @@ class CloudThatNotifies(base.LiveMigrationTestCase):
 
     def test_a_migration_does_not_fail_with_its_notifications(self) -> None:
         patcher = mock.patch.object(
-            _impl_test.TestDriver, 'notify', side_effect=OSError('no rabbit')
+            _impl_test.TestDriver,
+            'notify',
+            autospec=True,
+            side_effect=OSError('no rabbit'),
         )
         patcher.start()
         self.addCleanup(patcher.stop)

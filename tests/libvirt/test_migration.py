@@ -18,6 +18,8 @@ import libvirt
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
+from nova_freemem.cli import watch
+from nova_freemem.plan import bandwidth
 from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import guest as guests
@@ -109,6 +111,42 @@ class MigrationTest(base.RoomTestCase):
             self.assertIsInstance(transfer.exception(), libvirt.libvirtError)
         self.assertEqual(where.name, virt.find(GUEST)[0].name)
         self.assert_intact()
+
+    def test_an_operator_watches_it_on_both_hosts(self) -> None:
+        _, handle = virt.find(GUEST)
+        other = self.other_host(GUEST)
+        self.guest(GUEST).fill_dirty(200)
+        network.set_link(SLOW_MBIT)
+        self.addCleanup(network.set_link, room.LINK_MBIT)
+        clock = clocks.Clock()
+        with futures.ThreadPoolExecutor() as pool:
+            transfer = pool.submit(self.migrate)
+            self.wait_until('the transfer runs', lambda: sends(handle))
+            samples = []
+            for _ in range(2):
+                samples.append(
+                    watch.take_sample(guests.Guest(handle), 'host', clock)
+                )
+                clock.wait(1.5)
+            arriving = other.libvirt().lookupByUUIDString(handle.UUIDString())
+            there = watch.take_sample(guests.Guest(arriving), 'host', clock)
+            handle.abortJob()
+            self.assertIsInstance(transfer.exception(), libvirt.libvirtError)
+        leaves = watch.make_row(*samples)
+        assert leaves is not None and leaves.kib_per_second is not None
+        self.assertEqual(
+            ('out', 'transferring'), (leaves.direction, leaves.phase)
+        )
+        self.assertEqual(MEMORY_MIB << 10, leaves.balloon_kib)
+        mbps = leaves.kib_per_second / bandwidth.KIB_PER_SECOND_PER_MBPS
+        self.assertGreater(mbps, SLOW_MBIT / 3)
+        self.assertLess(mbps, SLOW_MBIT * 3)
+        self.assertGreater(leaves.left_seconds, 10)
+        arrives = watch.make_row(None, there)
+        assert arrives is not None
+        self.assertEqual(
+            ('in', 'arriving'), (arrives.direction, arrives.phase)
+        )
 
 
 def sends(handle: libvirt.virDomain) -> bool:

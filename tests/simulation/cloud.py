@@ -70,6 +70,9 @@ class Reporter:
     def released(self, plan: Any, release: Any) -> None:
         self.ends.append(release.end)
 
+    def transferred(self, waited_seconds: float, is_completed: bool) -> None:
+        pass
+
     def restored_during_transfer(self, plan: Any, end: EndReason) -> None:
         pass
 

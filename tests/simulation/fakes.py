@@ -267,6 +267,9 @@ class FakeGuest:
             return guests.Outgoing.COPYING_DISKS
         return guests.Outgoing.STARTING
 
+    def is_arriving(self) -> bool:
+        return self.guest.host != self.host
+
     def _wait_for_qemu(self) -> None:
         """Wait for an answer, or until whoever waits has got one."""
         guest = self.guest
@@ -377,6 +380,11 @@ class FakeHost:
             if domain.guest.host == domain.host
             and domain.guest.metadata is not None
         }
+
+    def active_guests(self) -> list[FakeGuest]:
+        if self.fault is not None:
+            raise self.fault
+        return list(self.domains.values())
 
     def guest(self, uuid: str) -> FakeGuest:
         if self.fault is not None:

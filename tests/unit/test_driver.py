@@ -35,6 +35,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import conf_files
 from nova_freemem import driver
 from nova_freemem import exceptions
+from nova_freemem import history as histories
 from nova_freemem import policy
 from nova_freemem import trait
 from nova_freemem.acquire import guest_agent
@@ -44,11 +45,13 @@ from nova_freemem.migrate import readiness
 from nova_freemem.plan import backoff as backoffs
 from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
+from nova_freemem.plan import transfer_meter
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.release import balloon
 from nova_freemem.release import watch
 from nova_freemem.report import event_queue
+from nova_freemem.report import guru_meditation
 from nova_freemem.restore import journal
 from nova_freemem.restore import reconciler
 from nova_freemem.virt import guest as guests
@@ -78,6 +81,7 @@ class DriverTestCase(GuestTestCase):
         conf([], default_config_files=[], default_config_dirs=[])
         conf.set_override('host', 'source')
         self.addCleanup(conf.clear_override, 'host')
+        self.remembered = self.patch_autospec(histories.History, 'append')
         stock = nova_driver.LibvirtDriver
         self.stock = {
             name: self.patch_autospec(stock, name)
@@ -1323,3 +1327,67 @@ class DomainTest(base.TestCase):
                 'qemu:///system', False
             )
         ours._host.get_connection.assert_not_called()
+
+
+class GuruMeditationTest(DriverTestCase):
+    """What an operator sees who sends nova-compute SIGUSR2."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        register = self.patch_autospec(guru_meditation, 'register')
+        self.driver.init_host('source')
+        (self.figures,) = register.call_args.args
+
+    def test_what_is_under_way_and_what_was_learnt_is_shown(self) -> None:
+        now = self.clock.now()
+        self.engine.backoff.add(UUID, now)
+        self.engine.bandwidths.learn(
+            'dest', transfer_meter.Carried(120000.0, None, 100.0), now
+        )
+        seen = []
+        self.stock['live_migration'].side_effect = lambda *_args: seen.append(
+            self.figures()
+        )
+        self.migrate()
+        (figures,) = seen
+        self.assertEqual(
+            {UUID: 'nothing is released (backing_off); transferring'},
+            figures['migrations from this host'],
+        )
+        self.assertEqual(
+            {UUID: 'for 600 s more'},
+            figures['guests that are backed off from'],
+        )
+        self.assertEqual(
+            {
+                'dest': 'alone 983 Mbit/s, shared unknown, at least 1 Mbit/s, '
+                '0 s ago'
+            },
+            figures['bandwidth by destination'],
+        )
+        self.assertEqual('650 MiB/s', figures['release rates']['free memory'])
+        self.assertEqual({}, self.figures()['migrations from this host'])
+
+    def test_each_phase_has_its_words(self) -> None:
+        seen = []
+
+        def look(*_args: object) -> None:
+            seen.append(self.figures()['migrations from this host'][UUID])
+
+        self.clock.after(0.5, look)
+        self.stock['live_migration'].side_effect = look
+        self.migrate()
+        self.assertEqual(
+            [
+                'memory is being released',
+                'memory has been released; transferring',
+            ],
+            seen,
+        )
+
+    def test_a_signal_handler_waits_for_no_lock(self) -> None:
+        self.driver._reconciler.notify(UUID)
+        held = mock.MagicMock()
+        held.__enter__.side_effect = AssertionError('it is held')
+        self.patch(self.driver._reconciler, '_lock', held)
+        self.assertIn('guests with outstanding memory', self.figures())

@@ -44,7 +44,9 @@ class HostTest(base.CommandTestCase):
 
     def test_without_arguments_the_commands_are_listed(self) -> None:
         self.assertEqual(0, self.run_command())
-        for name in ('list', 'inspect', 'restore', 'repair'):
+        for name in (
+            *('list', 'inspect', 'restore', 'repair', 'report', 'watch'),
+        ):
             self.assertIn(f'  {name} ', self.out)
 
     def test_an_unknown_command_is_refused(self) -> None:
@@ -78,5 +80,7 @@ class HelpTest(base.CommandTestCase):
 
     def test_help_of_the_app_lists_the_commands(self) -> None:
         self.assertEqual(0, self.run_command('--help'))
-        for name in ('list', 'inspect', 'restore', 'repair'):
+        for name in (
+            *('list', 'inspect', 'restore', 'repair', 'report', 'watch'),
+        ):
             self.assertIn(f'  {name} ', self.out)

@@ -12,6 +12,7 @@
 
 """A guest that is migrated from this host, on good days and on bad ones."""
 
+import contextlib
 import dataclasses
 import functools
 from typing import Any
@@ -328,6 +329,36 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
         world.migration.restore()
         world.reporter.restore_failed.assert_not_called()
         self.assertIsNotNone(world.guest.metadata)
+
+    def test_what_the_transfer_waited_for_a_release_is_known(self) -> None:
+        for mode in ('before', 'during'):
+            world = self.make_world(mode=mode)
+            began_at = world.clock.now()
+            self.assertTrue(world.prepare())
+            prepared_seconds = world.clock.now() - began_at
+            with world.transfer():
+                world.clock.wait(5)
+            (waited, is_completed), _ = world.reporter.transferred.call_args
+            self.assertTrue(is_completed)
+            if mode == 'during':
+                self.assertEqual(0, waited)
+            else:
+                self.assertGreater(waited, 1)
+                self.assertLessEqual(waited, prepared_seconds)
+
+    def test_a_transfer_that_fails_is_known_as_such(self) -> None:
+        world = self.make_world()
+        world.prepare()
+        with world.transfer():
+            world.migration.fail()
+        (_, is_completed), _ = world.reporter.transferred.call_args
+        self.assertFalse(is_completed)
+        world = self.make_world()
+        world.prepare()
+        with contextlib.suppress(ZeroDivisionError), world.transfer():
+            raise ZeroDivisionError
+        (_, is_completed), _ = world.reporter.transferred.call_args
+        self.assertFalse(is_completed)
 
     def test_an_abort_during_the_start_of_a_release_ends_its_event(
         self,

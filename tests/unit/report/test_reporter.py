@@ -13,11 +13,14 @@
 """What operators read."""
 
 import threading
+from typing import Any
+from unittest import mock
 
 from nova import context
 from nova import objects
 
 from nova_freemem import exceptions
+from nova_freemem import history as histories
 from nova_freemem import policy
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
@@ -37,13 +40,14 @@ from tests.simulation.fakes import MIB
 UUID = '2c5d6a2e-6a0f-4f0e-9a55-3f6a1c7b9d10'
 
 
-class ReportTest(base.TestCase):
+class ReporterTestCase(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         objects.register_all()
         event = objects.InstanceActionEvent
         self.create = self.patch_autospec(event, 'create')
         self.patch_autospec(event, 'event_finish')
+        self.history = mock.create_autospec(histories.History, instance=True)
         clock = fakes.FakeClock()
         self.patch_autospec(threading, 'Thread', side_effect=clock.thread)
         self.reporter = reporters.Reporter(
@@ -52,12 +56,15 @@ class ReportTest(base.TestCase):
                 objects.Instance(uuid=UUID),
                 'host1',
                 event_queue.EventQueue(clock),
+                self.history,
             )
         )
         self.plan = fakes.make_plan(
             expected_saving_kib=2 * GIB, expected_saving_seconds=17.25
         )
 
+
+class ReportTest(ReporterTestCase):
     def test_a_dry_run_tells_what_a_release_would_save(self) -> None:
         self.reporter.dry_run(self.plan)
         self.reporter.flush()
@@ -274,3 +281,80 @@ class ReportTest(base.TestCase):
         )
         (line,) = self.log.output.splitlines()
         self.assertIn('domain is not running', line)
+
+
+class HistoryTest(ReporterTestCase):
+    """What "nova-freemem report" counts."""
+
+    def remembered(self) -> list[dict[str, Any]]:
+        """:returns: what was remembered, but for when and of which server"""
+        self.reporter.flush()
+        records = [call.args[0] for call in self.history.append.call_args_list]
+        return [
+            {
+                name: getattr(record, name)
+                for name in ('reason', 'not_sent_kib', 'seconds', 'complete')
+                if getattr(record, name) is not None
+            }
+            for record in records
+        ]
+
+    def release(self, end: EndReason) -> None:
+        with self.reporter.releasing(self.plan):
+            self.reporter.released(
+                self.plan,
+                Release(end, 3 * GIB, 3 * GIB, 1 * GIB, 1 * GIB, 4.0),
+            )
+
+    def assert_remembered(self, not_sent_kib: int, seconds: float) -> None:
+        self.reporter.transferred(4.0, True)
+        self.assertEqual(
+            [
+                {
+                    'not_sent_kib': not_sent_kib,
+                    'seconds': seconds,
+                    'complete': True,
+                }
+            ],
+            self.remembered(),
+        )
+
+    def test_a_release_saves_what_sending_takes_less_what_it_took(
+        self,
+    ) -> None:
+        self.release(EndReason.TARGET_REACHED)
+        # 2 GiB at 1000 Mbit/s take 17.18 s.
+        self.assert_remembered(2 * GIB, 13.18)
+
+    def test_a_release_that_was_undone_has_cost_time(self) -> None:
+        self.release(EndReason.NO_EFFECT)
+        self.assert_remembered(0, -4.0)
+
+    def test_a_release_that_the_transfer_undid_has_cost_time(self) -> None:
+        self.release(EndReason.TARGET_REACHED)
+        self.reporter.restored_during_transfer(self.plan, EndReason.PRESSURE)
+        self.assert_remembered(0, -4.0)
+
+    def test_a_transfer_that_failed_is_remembered_as_such(self) -> None:
+        self.release(EndReason.TARGET_REACHED)
+        self.reporter.transferred(4.0, False)
+        (record,) = self.remembered()
+        self.assertFalse(record['complete'])
+
+    def test_a_skip_is_remembered_once_with_its_reason(self) -> None:
+        self.reporter.skipped(Skip(Reason.NOTHING_FREE))
+        self.reporter.transferred(0.0, True)
+        self.assertEqual([{'reason': 'nothing_free'}], self.remembered())
+
+    def test_a_restore_is_remembered_with_whether_it_was_whole(self) -> None:
+        for after_kib in (4 * GIB, 2 * GIB):
+            with self.reporter.restoring(fakes.make_entry()):
+                self.reporter.restored(
+                    RestoreResult(4 * GIB, 1 * GIB, after_kib, 2.5)
+                )
+        with self.reporter.restoring(fakes.make_entry()):
+            pass
+        self.assertEqual(
+            [True, False, False],
+            [record['complete'] for record in self.remembered()],
+        )

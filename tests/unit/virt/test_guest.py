@@ -107,6 +107,13 @@ class CallsTest(GuestTestCase):
             'migration statistics are available only on the source host',
         )
         self.assertIs(Situation.HAS_JOB, self.guest.situation())
+        self.assertTrue(self.guest.is_arriving())
+
+    def test_a_guest_that_leaves_or_stays_does_not_arrive(self) -> None:
+        for job in (libvirt.VIR_DOMAIN_JOB_UNBOUNDED, 0):
+            self.handle.jobStats.side_effect = None
+            self.handle.jobStats.return_value = {'type': job}
+            self.assertFalse(self.guest.is_arriving())
 
     def test_it_has_a_job_by_the_reason_it_is_paused_or_runs_for(self) -> None:
         for state, reason in (

@@ -121,6 +121,15 @@ class HostTest(base.TestCase):
         guest = self.host.guest(UUID.format(1))
         self.assertEqual(ENTRY, guest.read_metadata())
 
+    def test_all_guests_that_run_are_found(self) -> None:
+        for number in (1, 2, 3):
+            self.add_guest(number, outstanding=number == 1)
+        self.add_guest(4, outstanding=True).destroy()
+        self.assertEqual(
+            [UUID.format(number) for number in (1, 2, 3)],
+            sorted(guest.uuid for guest in self.host.active_guests())[:3],
+        )
+
     def test_a_guest_that_is_not_here_is_gone(self) -> None:
         self.assertRaises(
             exceptions.DomainGone, self.host.guest, UUID.format(7)
