@@ -147,7 +147,8 @@ def _add(
         f' {run.killed} killed, {run.failed_allocations} allocations failed,'
         f' {run.swapped_out_kib} KiB swapped out'
     )
-    for line in (*run.told, *(f'WRONG: {one}' for one in run.wrong)):
+    wrong = (f'WRONG: {one}' for one in (*run.harm, *run.wrong))
+    for line in (*run.told, *wrong):
         _CONSOLE.print(f'           {line}', markup=False)
     return guests.with_run(run)
 

@@ -45,6 +45,7 @@ def _bars(case: str) -> Iterator[Bar]:
         ('killed', lambda one: one.killed),
         ('failed allocations', lambda one: one.failed_allocations),
         ('KiB swapped out', lambda one: one.swapped_out_kib),
+        ('guests that are not intact', lambda one: one.not_intact),
     ):
         yield _more(case, what, count)
     for when, pick in (

@@ -59,8 +59,10 @@ class Run:
     :param work: pieces of work in each second, by the seconds since the
         landing.
     :param load: of this machine as the run began, one-minute average.
-    :param wrong: what is wrong with the guest, and the lines of its journal
-        that tell of kills and failed allocations.
+    :param harm: lines of the guest's journal that tell of kills and failed
+        allocations, and the services that have ended.
+    :param wrong: what is wrong with the guest itself; nothing where it is
+        intact and has all its memory.
     :param told: what the plugin reported, line by line.
     """
 
@@ -83,6 +85,7 @@ class Run:
     downtime_ms: int
     work: tuple[tuple[float, float], ...]
     load: float
+    harm: tuple[str, ...]
     wrong: tuple[str, ...]
     told: tuple[str, ...]
 
@@ -124,6 +127,7 @@ class Result:
     p99_ms_after: float | None
     seconds: float
     bytes_sent: int
+    not_intact: int
     rounds: int
 
 
@@ -203,6 +207,7 @@ def _summary(case: str, method: str, runs: Sequence[Run]) -> Result:
         p99_ms_after=middle(lambda run: run.p99_ms_after),
         seconds=statistics.median(run.seconds for run in runs),
         bytes_sent=round(statistics.median(run.bytes_sent for run in runs)),
+        not_intact=sum(bool(run.wrong) for run in runs),
         rounds=len(runs),
     )
 

@@ -123,7 +123,7 @@ class Memory:
         private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         memory = mmap.mmap(-1, size_bytes, flags=private)
         pages = size_bytes // mmap.PAGESIZE
-        memory[:: mmap.PAGESIZE] = os.urandom(1) * pages
+        memory[:: mmap.PAGESIZE] = b'.' * pages
         return memory
 
 

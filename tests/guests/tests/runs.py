@@ -37,6 +37,7 @@ _DEFAULTS: dict[str, Any] = {
     'downtime_ms': 120,
     'work': ((-20.5, 100.0), (-10.5, 80.0), (0.5, 95.0)),
     'load': 0.6,
+    'harm': (),
     'wrong': (),
     'told': (),
 }

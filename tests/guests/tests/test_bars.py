@@ -33,13 +33,17 @@ class BarsTest(base.TestCase):
     def test_a_guest_whose_users_notice_nothing_meets_all(self) -> None:
         verdicts = bars.judge(runs.both())
         self.assertEqual({True}, {one.is_met for one in verdicts})
-        self.assertEqual(7, len(verdicts))
+        self.assertEqual(8, len(verdicts))
 
     @ddt.unpack
     @ddt.data(
         ({'killed': 1}, 'killed, more than plain'),
         ({'failed_allocations': 1}, 'failed allocations, more than plain'),
         ({'swapped_out_kib': 4}, 'KiB swapped out, more than plain'),
+        (
+            {'wrong': ('the guest was restarted',)},
+            'guests that are not intact, more than plain',
+        ),
         (
             {'throughput_during': 75.0},
             "throughput lost during, of plain's",
