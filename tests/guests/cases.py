@@ -131,7 +131,7 @@ _PACKAGES = (
     'gcc',
     'libc6-dev',
     'nginx',
-    'python3-minimal',
+    'python3',
     'redis-server',
 )
 _UNITS = ('earlyoom', 'nginx', 'redis-server')

@@ -113,6 +113,7 @@ def _put_to_work(guest: lab_guest.Guest, case: cases.Case) -> None:
     # One that ends is to be seen as such, and not to be forgotten.
     guest.do('systemd-run', f'--unit={_LOAD}', *words)
     time.sleep(case.warm_seconds)
+    guest.do('systemctl', 'is-active', _LOAD)
 
 
 def _measure(

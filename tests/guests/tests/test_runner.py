@@ -34,6 +34,12 @@ class RunnerTest(base.TestCase):
             'journalctl': JOURNAL,
         }.get(program, '')
 
+    @property
+    def started(self) -> tuple[str, ...]:
+        calls = [call.args for call in self.guest.do.call_args_list]
+        (words,) = (words for words in calls if words[0] == 'systemd-run')
+        return words
+
     def test_an_account_has_the_counters_that_matter(self) -> None:
         self.guest.exec.return_value = lab_guest.Finished(
             0, 'active\nactive\n', ''
@@ -57,7 +63,7 @@ class RunnerTest(base.TestCase):
         self, sleep: mock.Mock
     ) -> None:
         runner._put_to_work(self.guest, cases.CASES['redis'])
-        program, _, *words = self.guest.do.call_args.args
+        program, _, *words = self.started
         self.assertEqual('systemd-run', program)
         python, _, source, *words = words
         self.assertEqual('python3', python)
@@ -69,6 +75,4 @@ class RunnerTest(base.TestCase):
         self, sleep: mock.Mock
     ) -> None:
         runner._put_to_work(self.guest, cases.CASES['postgresql'])
-        self.assertEqual(
-            cases.CASES['postgresql'].load, self.guest.do.call_args.args[2:]
-        )
+        self.assertEqual(cases.CASES['postgresql'].load, self.started[2:])
