@@ -27,9 +27,10 @@ set -euo pipefail
 # shellcheck source=tools/install.sh
 source "$(dirname "${BASH_SOURCE[0]}")/install.sh"
 
-# lab, bench, chaos, fuzz and novas are the tests of these harnesses,
+# lab, bench, guests, chaos, fuzz and novas are the tests of these harnesses,
 # tests/*/tests.
-rootless_suites=(unit simulation lab bench chaos fuzz novas gate functional)
+rootless_suites=(unit simulation lab bench guests chaos fuzz novas gate
+    functional)
 root_suites=(libvirt cloud)
 # It takes as long as the others together, and is run where it is named.
 named_suites=(tempest)

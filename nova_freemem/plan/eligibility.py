@@ -40,8 +40,9 @@ _SIGNS = (
 
 # Of QEMU's resident size, what is not the guest's memory: its program and
 # libraries, its heap, the buffers of its devices. Measured with QEMU 10.0 and
-# two vCPUs, by /proc/<pid>/smaps; more devices make it more, which makes what
-# is expected of a release less than it is.
+# two vCPUs, by /proc/<pid>/smaps; more devices make it more, and so does the
+# code that emulation translates, which makes what the host holds of the guest
+# seem more than it is.
 QEMU_OWN_KIB = 64 * 1024
 
 

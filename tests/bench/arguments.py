@@ -35,7 +35,8 @@ _REPORTING = {'on': True, 'off': False}
 _MOST_ROUNDS = 100
 
 
-def _rounds(text: str) -> int:
+def rounds_of_text(text: str) -> int:
+    """Read how often something is measured."""
     if text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_ROUNDS:
         return int(text)
     raise argparse.ArgumentTypeError(
@@ -92,7 +93,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--rounds',
         metavar='N',
-        type=_rounds,
+        type=rounds_of_text,
         help='how often each method is measured in each situation'
         f' (default: {matrix.ROUNDS}, {matrix.QUICK_ROUNDS} with --quick)',
     )

@@ -16,14 +16,15 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
 import math
+from typing import Any
 
 from tests.bench import figures
 from tests.bench import matrix
 from tests.bench.results import Bench
 from tests.bench.results import Run
 
-#: Reads what a bar is about; None where it was not measured.
-Measure = Callable[[Bench], float | None]
+#: Reads what a bar is about, of all that was measured; None where it was not.
+Measure = Callable[[Any], float | None]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -87,10 +87,13 @@ class Debian:
 
     :param suite: one of ``arguments.SUITES``; of backports it has the kernel.
     :param packages: what is installed in addition.
+    :param setup: a shell script that is run in the guest's root, on this
+        machine and so not emulated, before the disk is made of it.
     """
 
     suite: str = arguments.SUITES[0]
     packages: tuple[str, ...] = ()
+    setup: str = ''
 
     def get(self) -> guest_image.GuestImage:
         """Find the guest in the cache, or make it.
@@ -112,7 +115,8 @@ class Debian:
         """Hash all that the guest is made from."""
         digest = hashlib.sha256(guest_image.fingerprint().encode())
         digest.update(pathlib.Path(__file__).read_bytes())
-        digest.update(repr((self.suite, sorted(self.packages))).encode())
+        made_of = (self.suite, sorted(self.packages), self.setup)
+        digest.update(repr(made_of).encode())
         return digest.hexdigest()[:16]
 
     def _make(self, image: guest_image.GuestImage) -> None:
@@ -125,6 +129,9 @@ class Debian:
             root = pathlib.Path(scratch) / 'root'
             self._install(root)
             self._set_up(root, pathlib.Path(scratch))
+            if self.setup:
+                shell = ('/bin/sh', '-ec', self.setup)
+                packages.run('chroot', str(root), *shell)
             shutil.copy(next(root.glob('boot/vmlinuz-*')), made.kernel)
             shutil.copy(next(root.glob('boot/initrd.img-*')), made.initramfs)
             guest_image.make_disk(made.disk, pathlib.Path(scratch), root)

@@ -141,6 +141,18 @@ class ScenarioTest(SimulationTestCase):
             0.45, Load(500 * MIB, fragments_kib=3 * GIB), reports=True
         )
 
+    def test_a_guest_whose_qemu_has_much_for_itself(self) -> None:
+        # What was free was nonresident, and is given up first; a database
+        # ran in the guest whose release was given up for that.
+        for used_mib, cold_mib in ((1000, 650), (800, 800)):
+            self.assert_saves(
+                0.90,
+                Load(used_mib * MIB, cold_kib=cold_mib * MIB),
+                memory_kib=2 * GIB,
+                reports=True,
+                model=dataclasses.replace(MODEL, qemu_kib=255 * MIB),
+            )
+
     def test_a_busy_guest(self) -> None:
         self.assert_saves(
             0.6,

@@ -197,7 +197,8 @@ class EndReasonTest(base.TestCase):
 
     def test_it_is_not_judged_by_a_little(self) -> None:
         self.assertEqual(
-            EndReason.DEADLINE, end_reason(0, 63, fall=0, deadline_passed=True)
+            EndReason.DEADLINE,
+            end_reason(0, 255, fall=0, deadline_passed=True),
         )
 
     def test_nonresident_memory_need_have_no_effect(self) -> None:
@@ -208,7 +209,7 @@ class EndReasonTest(base.TestCase):
         )
         self.assertEqual(
             EndReason.NO_EFFECT,
-            end_reason(0, 2200, fall=0, deadline_passed=True, plan=plan),
+            end_reason(0, 2400, fall=0, deadline_passed=True, plan=plan),
         )
 
     def test_it_ends_with_the_transfer(self) -> None:

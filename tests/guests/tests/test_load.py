@@ -1,0 +1,68 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The program that works in the guests, and their shell scripts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from unittest import mock
+
+import ddt
+
+from tests import base
+from tests.guests import cases
+from tests.guests import work
+from tests.guests.inside import load
+
+
+class LoadTest(base.TestCase):
+    def test_a_piece_of_work_is_written_down_and_read_again(self) -> None:
+        (piece,) = work.parse(load.attempt(lambda: None))
+        self.assertIsNotNone(piece.milliseconds)
+        self.assertGreater(piece.at_seconds, 1e9)
+
+    @mock.patch('time.sleep', autospec=True)
+    def test_a_fork_that_is_refused_is_written_down(
+        self, sleep: mock.Mock
+    ) -> None:
+        memory = load.Memory('1', '1')
+        with mock.patch.object(
+            os, 'fork', autospec=True, side_effect=OSError('ENOMEM')
+        ):
+            line = load.attempt(memory)
+        (piece,) = work.parse(line)
+        self.assertIsNone(piece.milliseconds)
+        sleep.assert_called_once()
+
+    def test_work_on_memory_ends_the_processes_that_it_forks(self) -> None:
+        load.Memory('1', '1')()
+        self.assertRaises(ChildProcessError, os.waitpid, -1, os.WNOHANG)
+
+    def test_a_command_that_fails_is_work_that_fails(self) -> None:
+        load.Run('true')()
+        self.assertRaises(OSError, load.Run('false'))
+
+
+@ddt.ddt
+class CasesTest(base.TestCase):
+    @ddt.data(*cases.CASES.values())
+    def test_its_scripts_are_shell(self, case: cases.Case) -> None:
+        for script in (case.setup, case.prepare):
+            done = subprocess.run(
+                ['sh', '-n'], input=script, capture_output=True, text=True
+            )
+            self.assertEqual((0, ''), (done.returncode, done.stderr))
+
+    def test_a_quick_run_is_of_cases_that_there_are(self) -> None:
+        self.assertLess(set(cases.QUICK), set(cases.CASES))

@@ -1,0 +1,78 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a guest is asked before and after its migration."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+from tests import base
+from tests.guests import cases
+from tests.guests import runner
+from tests.lab import guest as lab_guest
+
+VMSTAT = 'nr_free_pages 77\npswpout 3\nallocstall_normal 2\n'
+JOURNAL = 'kernel: Linux version 6.1\nsystemd[1]: Started load.service.\n'
+
+
+class RunnerTest(base.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.guest = mock.create_autospec(lab_guest.Guest, instance=True)
+        self.guest.do.side_effect = lambda program, *words, seconds=60: {
+            'cat': VMSTAT,
+            'journalctl': JOURNAL,
+        }.get(program, '')
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        calls = [call.args for call in self.guest.do.call_args_list]
+        (words,) = (words for words in calls if words[0] == 'systemd-run')
+        return words
+
+    def test_an_account_has_the_counters_that_matter(self) -> None:
+        self.guest.exec.return_value = lab_guest.Finished(
+            0, 'active\nactive\n', ''
+        )
+        account = runner._account(self.guest, cases.CASES['redis'])
+        self.assertEqual(
+            {'pswpout': 3, 'allocstall_normal': 2}, account.counters
+        )
+        self.assertEqual(2, len(account.journal))
+        self.assertEqual(frozenset(), account.inactive)
+
+    def test_a_load_that_has_ended_is_not_active(self) -> None:
+        self.guest.exec.return_value = lab_guest.Finished(
+            3, 'active\nfailed\n', ''
+        )
+        account = runner._account(self.guest, cases.CASES['redis'])
+        self.assertEqual(frozenset({'load.service'}), account.inactive)
+
+    @mock.patch('time.sleep', autospec=True)
+    def test_the_load_is_one_that_the_guest_can_run(
+        self, sleep: mock.Mock
+    ) -> None:
+        runner._put_to_work(self.guest, cases.CASES['redis'])
+        program, _, *words = self.started
+        self.assertEqual('systemd-run', program)
+        python, _, source, *words = words
+        self.assertEqual('python3', python)
+        compile(source, 'load.py', 'exec')
+        self.assertEqual([cases.LOG, *cases.CASES['redis'].load], list(words))
+
+    @mock.patch('time.sleep', autospec=True)
+    def test_a_program_of_the_guest_writes_its_own_log(
+        self, sleep: mock.Mock
+    ) -> None:
+        runner._put_to_work(self.guest, cases.CASES['postgresql'])
+        self.assertEqual(cases.CASES['postgresql'].load, self.started[2:])
