@@ -54,6 +54,10 @@ class Reporter:
         self.errors: list[Exception] = []
 
     @contextlib.contextmanager
+    def event(self, name: str) -> Iterator[None]:
+        yield
+
+    @contextlib.contextmanager
     def releasing(self, plan: Any) -> Iterator[None]:
         yield
 

@@ -290,6 +290,14 @@ class BusTest(NotificationTestCase):
             ],
         )
 
+    def test_a_notifier_that_is_no_more_stops_nobody(self) -> None:
+        self.patch_autospec(
+            rpc.NOTIFIER, 'is_enabled', side_effect=ZeroDivisionError
+        )
+        release(self.reporter(), self.plan)
+        self.queue.flush()
+        self.assertEqual([], self.sent())
+
     def test_what_cannot_be_sent_stops_nobody(self) -> None:
         notifier = self.patch_autospec(
             rpc, 'get_versioned_notifier', side_effect=OSError('no rabbit')
