@@ -25,6 +25,9 @@ from tests.guests import results
 from tests.guests.results import Guests
 from tests.guests.results import Result
 
+# Of the machine, what the figures depend on.
+_FACTS = ('processors', 'guests run by', 'QEMU', 'libvirt', 'Nova')
+
 # Makes the entries of a row: of a result, and of plain's of the same case.
 _Read = Callable[[Result, Result | None], tuple[str, ...]]
 
@@ -131,7 +134,11 @@ def surroundings(guests: Guests) -> Table:
         'started': guests.started,
         'failed runs': str(len(guests.failures)),
         'load of the machine': f'{loads[0]:.1f} to {loads[-1]:.1f}',
-        **guests.machine,
+        **{
+            name: value
+            for name, value in guests.machine.items()
+            if name in _FACTS
+        },
     }
     return Table('Measured on', ('what', 'which'), tuple(facts.items()))
 
