@@ -71,6 +71,15 @@ class Reporter:
     def flush(self) -> None:
         pass
 
+    def ignored(self, settings: Any) -> None:
+        pass
+
+    def dry_run(self, plan: Any) -> None:
+        pass
+
+    def dry_run_ended(self, plan: Any, sent: Any) -> None:
+        pass
+
     def released(self, plan: Any, release: Any) -> None:
         self.ends.append(release.end)
 
