@@ -82,6 +82,10 @@ class _Sent:
         )
 
 
+@unittest.skipUnless(
+    os.environ.get('NOVA_FREEMEM_STREAMS'),
+    'NOVA_FREEMEM_STREAMS is not in the environment',
+)
 class GuestSentInAnotherWay(base.CloudTestCase):
     """It has freed 900 of its 1536 MiB before each of its migrations.
 
@@ -107,18 +111,10 @@ class GuestSentInAnotherWay(base.CloudTestCase):
         self.assertEqual(2, released.parameters['multifd-channels'])
         self.assertTrue(released.parameters['tls-creds'])
 
-    @unittest.skipUnless(
-        os.environ.get('NOVA_FREEMEM_STREAMS'),
-        'NOVA_FREEMEM_STREAMS is not in the environment',
-    )
     def test_through_a_tunnel_of_libvirt(self) -> None:
         self._configure('live_migration_tunnelled = true')
         self._there_and_back(self._boot())
 
-    @unittest.skipUnless(
-        os.environ.get('NOVA_FREEMEM_STREAMS'),
-        'NOVA_FREEMEM_STREAMS is not in the environment',
-    )
     def test_slowed_down_by_auto_converge(self) -> None:
         self._configure('live_migration_permit_auto_converge = true')
         server = self._boot()
