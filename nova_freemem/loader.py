@@ -67,7 +67,7 @@ def prepare(
 def check_nova(ours: type) -> None:
     """Compare the Nova there is with what the plugin relies on.
 
-    Nova promises nobody that its driver stays as it is. What has changed is
+    Nova does not guarantee that its driver stays as it is. What has changed is
     found here, before a guest is touched.
 
     :param ours: our driver

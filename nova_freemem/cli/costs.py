@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a live migration costs, foretold by what decides about one; pure."""
+"""What a live migration costs, as what decides about one has it; pure."""
 
 from __future__ import annotations
 

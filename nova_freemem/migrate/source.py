@@ -364,7 +364,7 @@ class SourceMigration(shutdown.Step):
             self._watch_ended.set()
 
     def _flush(self) -> None:
-        """Wait for the events, unless the guest was waited for in vain."""
+        """Wait for the events, unless the guest is late."""
         if not self._is_late:
             self._reporter.flush()
 

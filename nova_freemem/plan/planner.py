@@ -296,7 +296,7 @@ def _as_reported(stats: MemoryStats, policy: Policy) -> FreeMemory | None:
     return FreeMemory(
         source='',
         total_kib=stats.total_kib,
-        free_kib=_most_promising_free_kib(
+        free_kib=_best_free_kib(
             stats.free_kib,
             stats.available_kib,
             stats.page_cache_kib,
@@ -308,7 +308,7 @@ def _as_reported(stats: MemoryStats, policy: Policy) -> FreeMemory | None:
     )
 
 
-def _most_promising_free_kib(
+def _best_free_kib(
     free_kib: int, available_kib: int, page_cache_kib: int, reclaim: str
 ) -> int:
     """Return how much free memory would make a release save most.
