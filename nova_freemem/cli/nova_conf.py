@@ -36,6 +36,7 @@ _OPTIONS: list[tuple[str | None, list[cfg.Opt]]] = [
         [
             cfg.StrOpt('compute_driver'),
             cfg.StrOpt('my_ip'),
+            cfg.StrOpt('state_path'),
         ],
     ),
     (
@@ -125,7 +126,10 @@ def read(words: Sequence[str] = ()) -> cfg.ConfigOpts:
         raise Unreadable(problem=_one_line(error)) from None
     freemem_conf.register_opts(conf)
     if not conf_files.read_files(conf):
-        raise Unreadable(problem='no file of it is found')
+        raise Unreadable(
+            problem='no file of it is found, there is no nova.conf where '
+            'nova-compute looks for it'
+        )
     return conf
 
 

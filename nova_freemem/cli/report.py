@@ -17,13 +17,14 @@ from __future__ import annotations
 import argparse
 import collections
 from collections.abc import Iterable
+from collections.abc import Sequence
 import datetime
 
 from cliff import lister
-from oslo_config import cfg
 
 from nova_freemem import history
 from nova_freemem.cli import base
+from nova_freemem.cli import nova_conf
 from nova_freemem.history import Kind
 from nova_freemem.history import Record
 
@@ -55,20 +56,14 @@ class Report(base.Command, lister.Lister):
             '"2026-11-20 08:00"; local time, unless it ends in Z or an '
             'offset such as +01:00.',
         )
-        parser.add_argument(
-            '--config-file',
-            action='append',
-            metavar='FILE',
-            help="Nova's configuration, for state_path; may be repeated "
-            '(default: where nova-compute looks).',
-        )
+        nova_conf.add_arguments(parser)
         return parser
 
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """See :meth:`cliff.lister.Lister.take_action`."""
-        folder = state_path(parsed_args.config_file)
+        folder = state_path(parsed_args.nova_conf)
         try:
             records, unreadable = history.read(folder)
         except OSError as error:
@@ -110,33 +105,14 @@ def time(text: str) -> datetime.datetime:
         ) from None
 
 
-def state_path(config_files: list[str] | None) -> str:
+def state_path(words: Sequence[str]) -> str:
     """Return the folder in which nova-compute keeps what it keeps.
 
-    :param config_files: those of the command line, None for where
-                         nova-compute looks
-    :raises Refused: there are none, they cannot be read, or do not tell
+    :param words: what the command line of nova-compute has of files and
+                  folders of configuration
+    :raises Refused: the configuration cannot be read, or does not tell
     """
-    conf = cfg.ConfigOpts()
-    conf.register_opt(cfg.StrOpt('state_path'))
-    try:
-        conf(
-            [],
-            project='nova',
-            prog='nova-compute',
-            default_config_files=config_files,
-            default_config_dirs=None if config_files is None else [],
-        )
-        path = conf.state_path
-    except cfg.Error as error:
-        raise base.Refused(
-            problem=f'the configuration of Nova cannot be read: {error}'
-        ) from None
-    if not conf.config_file and not conf.config_dirs:
-        raise base.Refused(
-            problem='there is no nova.conf where nova-compute looks for it; '
-            'name it by --config-file'
-        )
+    path = nova_conf.value(nova_conf.read(words), 'state_path')
     if path is None:
         raise base.Refused(
             problem='the configuration of Nova has no state_path'

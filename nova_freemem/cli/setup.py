@@ -15,8 +15,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import contextlib
 import dataclasses
 from importlib import metadata
+import io
 
 from oslo_config import cfg
 
@@ -91,8 +93,10 @@ def _plugin(here: ComputeHost) -> Verdict:
     )
     problem = None if found else 'it is not installed'
     try:
-        for one in found:
-            one.load()
+        # oslo.service says on standard error that it has found eventlet.
+        with contextlib.redirect_stderr(io.StringIO()):
+            for one in found:
+                one.load()
     except Exception as error:  # whatever an import ends in
         problem = repr(error)
     return checks.plugin(drivers, problem)

@@ -77,7 +77,7 @@ class Host:
 
         :raises LibvirtError: the domains could not be listed
         """
-        return sorted(tpool.call(_uuids, self._connect()))
+        return sorted(guest.uuid for guest in self.active_guests())
 
     def journal_entries(self) -> dict[str, str]:
         """Read the journal entries of all active guests.
@@ -95,11 +95,7 @@ class Host:
 
         :raises LibvirtError: the domains could not be listed
         """
-        with translated('list the domains'):
-            handles = tpool.own(self._connect()).listAllDomains(
-                libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
-            )
-        return [guests.Guest(handle) for handle in handles]
+        return _active(tpool.own(self._connect()))
 
     def guest(self, uuid: str) -> guests.Guest:
         """Look up one guest.
@@ -198,10 +194,6 @@ def _entries(connection: Any) -> dict[str, str]:
             if entry is not None:
                 entries[guest.uuid] = entry
     return entries
-
-
-def _uuids(connection: Any) -> list[str]:
-    return [guest.uuid for guest in _active(connection)]
 
 
 def _active(connection: Any) -> list[guests.Guest]:

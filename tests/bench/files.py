@@ -10,9 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Figures as JSON, with a number that says what they mean; pure."""
+"""Figures as JSON, with a number that says what they mean."""
 
 import json
+import os
+import pathlib
 from typing import Any
 from typing import TypeVar
 
@@ -37,6 +39,16 @@ def to_json(figures: Any, number: int) -> str:
     """
     content = {'format': number, **_CONVERTER.unstructure(figures)}
     return json.dumps(content, indent=1) + '\n'
+
+
+def write(figures: Any, number: int, file: pathlib.Path) -> None:
+    """Write a dataclass into a file, in full or not at all.
+
+    :param number: of the format.
+    """
+    scratch = file.with_name(f'{file.name}.new')
+    scratch.write_text(to_json(figures, number))
+    os.replace(scratch, file)
 
 
 def from_json(text: str, kind: type[_T], number: int) -> _T:

@@ -14,7 +14,6 @@
 
 from collections.abc import Mapping
 import dataclasses
-import os
 import pathlib
 
 from tests.bench import files
@@ -168,6 +167,4 @@ def from_json(text: str) -> Bench:
 
 def write(bench: Bench, file: pathlib.Path) -> None:
     """Write it into a file, in full or not at all."""
-    scratch = file.with_name(f'{file.name}.new')
-    scratch.write_text(to_json(bench))
-    os.replace(scratch, file)
+    files.write(bench, FORMAT, file)

@@ -158,9 +158,17 @@ def _table(
 
 def judged(bench: Bench) -> Table:
     """Show what must be reached, and whether it is."""
+    return verdicts('What must be reached', 'where', bars.judge(bench))
+
+
+def verdicts(title: str, where: str, judged: Iterable[bars.Verdict]) -> Table:
+    """Show limits, what was measured, and whether it is within them.
+
+    :param where: the heading of the first column.
+    """
     return Table(
-        'What must be reached',
-        ('where', 'what', 'at most', 'measured', 'verdict'),
+        title,
+        (where, 'what', 'at most', 'measured', 'verdict'),
         tuple(
             (
                 one.bar.where,
@@ -169,7 +177,7 @@ def judged(bench: Bench) -> Table:
                 MISSING if one.figure is None else one.bar.say(one.figure),
                 one.word,
             )
-            for one in bars.judge(bench)
+            for one in judged
         ),
     )
 

@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import os
 import pathlib
 import statistics
 
@@ -231,6 +230,4 @@ def from_json(text: str) -> Guests:
 
 def write(guests: Guests, file: pathlib.Path) -> None:
     """Write it into a file, in full or not at all."""
-    scratch = file.with_name(f'{file.name}.new')
-    scratch.write_text(to_json(guests))
-    os.replace(scratch, file)
+    files.write(guests, FORMAT, file)

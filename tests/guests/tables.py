@@ -19,6 +19,7 @@ from collections.abc import Callable
 from tests.bench.tables import MISSING
 from tests.bench.tables import Table
 from tests.bench.tables import once
+from tests.bench.tables import verdicts
 from tests.guests import bars
 from tests.guests import cases
 from tests.guests import results
@@ -111,20 +112,7 @@ def work(guests: Guests) -> Table:
 
 def judged(guests: Guests) -> Table:
     """Show what must hold, and whether it does."""
-    return Table(
-        'What must hold',
-        ('case', 'what', 'at most', 'measured', 'verdict'),
-        tuple(
-            (
-                one.bar.where,
-                one.bar.what,
-                one.bar.say(one.bar.limit),
-                MISSING if one.figure is None else one.bar.say(one.figure),
-                one.word,
-            )
-            for one in bars.judge(guests)
-        ),
-    )
+    return verdicts('What must hold', 'case', bars.judge(guests))
 
 
 def surroundings(guests: Guests) -> Table:

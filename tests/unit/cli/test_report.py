@@ -82,6 +82,14 @@ class ReportTest(base.CommandTestCase):
         )
         self.assertEqual('', self.err)
 
+    def test_files_in_a_folder_of_configuration_count(self) -> None:
+        self.remember_a_drain()
+        folder = self.folder / 'nova.conf.d'
+        folder.mkdir()
+        self.conf.rename(folder / 'last.conf')
+        self.conf.write_text('[DEFAULT]\nstate_path = /nowhere\n')
+        self.assertEqual(6, self.rows('--config-dir', str(folder))[-1][2])
+
     def test_people_and_spreadsheets_get_the_same(self) -> None:
         self.remember_a_drain()
         self.assertEqual(0, self.report())
