@@ -14,11 +14,11 @@
 
 import argparse
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import datetime
 import logging
-import signal
 import sys
 import time
 
@@ -36,6 +36,7 @@ from tests.bench import runner
 from tests.bench import surroundings
 from tests.bench import tables
 from tests.bench.results import Bench
+from tests.lab import command
 from tests.lab import network
 from tests.lab import observer
 from tests.lab import preflight as lab_preflight
@@ -54,19 +55,12 @@ def main() -> int:
     :returns: 0; 1 where a run failed or a guest was harmed; 2 where the
         request was refused and nothing has been changed.
     """
-    words = sys.argv[1:]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        lab_preflight.refuse(words, preflight.needed)
-        return _bench(arguments.parse(words))
-    except steps.Refused as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
-    except (steps.LabError, libvirt.libvirtError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130  # As a shell says it.
+    return command.run(_act)
+
+
+def _act(words: Sequence[str]) -> int:
+    lab_preflight.refuse(words, preflight.needed)
+    return _bench(arguments.parse(words))
 
 
 def _bench(request: argparse.Namespace) -> int:

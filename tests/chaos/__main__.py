@@ -15,11 +15,11 @@
 
 import argparse
 from collections.abc import Iterator
+from collections.abc import Sequence
 import dataclasses
 import datetime
 import itertools
 import json
-import signal
 import sys
 import time
 
@@ -37,6 +37,7 @@ from tests.chaos.matrix import Cell
 from tests.chaos.record import Findings
 from tests.chaos.record import Record
 from tests.chaos.stage import Stage
+from tests.lab import command
 from tests.lab import preflight as lab_preflight
 from tests.lab import steps
 
@@ -47,19 +48,12 @@ def main() -> int:
     :returns: 0; 1 if something was lost or a step failed; 2 if the request
         was refused and nothing has been changed.
     """
-    words = sys.argv[1:]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        lab_preflight.refuse(words, preflight.needed)
-        return _run(arguments.parse(words))
-    except steps.Refused as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
-    except steps.LabError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130  # As a shell does for SIGINT.
+    return command.run(_act)
+
+
+def _act(words: Sequence[str]) -> int:
+    lab_preflight.refuse(words, preflight.needed)
+    return _run(arguments.parse(words))
 
 
 def _run(request: argparse.Namespace) -> int:

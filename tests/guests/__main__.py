@@ -14,11 +14,11 @@
 
 import argparse
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import datetime
 import logging
-import signal
 import sys
 import time
 
@@ -37,6 +37,7 @@ from tests.guests import results
 from tests.guests import runner
 from tests.guests import tables
 from tests.guests.results import Guests
+from tests.lab import command
 from tests.lab import observer
 from tests.lab import preflight as lab_preflight
 from tests.lab import room
@@ -53,19 +54,12 @@ def main() -> int:
     :returns: 0; 1 where a run failed or something does not hold that must; 2
         where the request was refused and nothing has been changed.
     """
-    words = sys.argv[1:]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        lab_preflight.refuse(words, preflight.needed)
-        return _measure(arguments.parse(words))
-    except steps.Refused as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
-    except (steps.LabError, libvirt.libvirtError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130  # As a shell says it.
+    return command.run(_act)
+
+
+def _act(words: Sequence[str]) -> int:
+    lab_preflight.refuse(words, preflight.needed)
+    return _measure(arguments.parse(words))
 
 
 def _measure(request: argparse.Namespace) -> int:

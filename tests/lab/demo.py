@@ -18,15 +18,16 @@ the operator's command; once with the plugin disabled, once enabled.
 
 import argparse
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import pathlib
-import signal
 import sys
 
 from rich import console as rich_console
 
 from tests.lab import arguments
 from tests.lab import cloud as lab_cloud
+from tests.lab import command
 from tests.lab import comparison
 from tests.lab import episode
 from tests.lab import picture
@@ -53,21 +54,14 @@ def main() -> int:
     :returns: 0; 1 where something failed or the guest has lost something;
         2 where the request was refused and nothing has been changed.
     """
-    words = sys.argv[1:]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return command.run(_act)
+
+
+def _act(words: Sequence[str]) -> int:
     parser = arguments.Parser(prog='tools/demo.sh')
     arguments.demo(parser)
-    try:
-        preflight.refuse(['demo', *words])
-        return _demonstrate(parser.parse_args(words))
-    except steps.Refused as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
-    except steps.LabError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130  # As a shell says it.
+    preflight.refuse(['demo', *words])
+    return _demonstrate(parser.parse_args(words))
 
 
 def _demonstrate(request: argparse.Namespace) -> int:
