@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 from typing import Any
 
 from oslo_config import cfg
@@ -52,6 +53,30 @@ RECLAIMS = [
         'page cache that it was using again afterwards.',
     ),
 ]
+
+
+class MetricsFile(types.ConfigType):
+    """The path of a file that node_exporter reads."""
+
+    def __init__(self) -> None:
+        """Initialize the type."""
+        super().__init__(type_name='path that ends in .prom')
+
+    def __call__(self, value: Any) -> str:
+        """Return the path.
+
+        :raises ValueError: node_exporter would not read it
+        """
+        path = str(value)
+        if not (os.path.isabs(path) and path.endswith('.prom')):
+            raise ValueError(
+                f'{path[:80]!r} is not an absolute path that ends in .prom'
+            )
+        return path
+
+    def _formatter(self, value: Any) -> str:
+        return str(value)
+
 
 OPTIONS = [
     cfg.BoolOpt(
@@ -201,6 +226,14 @@ OPTIONS = [
         'memory. If false, memory is released for any destination: where '
         'the plugin is missing, a guest keeps running with less until it is '
         'restored by hand.',
+    ),
+    cfg.Opt(
+        'metrics_file',
+        type=MetricsFile(),
+        sample_default='/var/lib/prometheus/node-exporter/nova_freemem.prom',
+        help='File to which nova-compute writes counters for the textfile '
+        'collector of node_exporter of Prometheus, an absolute path that ends '
+        'in .prom. If it is not set, none is written.',
     ),
 ]
 

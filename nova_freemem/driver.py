@@ -44,6 +44,7 @@ from nova_freemem.release.requests import Requests
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from nova_freemem.report import guru_meditation
+from nova_freemem.report import metrics
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
@@ -89,7 +90,13 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._clock = clocks.Clock()
         self._shutdown = shutdown.Shutdown(self._clock)
         self._events = event_queue.EventQueue(self._clock)
-        self._history = history.History(CONF.state_path)
+        self._keepers: list[events.Keeper] = [
+            history.History(CONF.state_path).append
+        ]
+        self._metrics: metrics.Metrics | None = None
+        if engine.policy.metrics_file is not None:
+            self._metrics = metrics.Metrics(engine.policy.metrics_file)
+            self._keepers.append(self._metrics.append)
         self._destinations = readiness.Destinations(
             lambda *args, **kwargs: self.virtapi.reportclient.get(
                 *args, **kwargs
@@ -114,6 +121,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             self._clock,
             engine.policy.reconcile_interval_seconds,
             engine.policy.restore_workers,
+            self._count_outstanding,
         )
 
     def init_host(self, host: str, *args: Any, **kwargs: Any) -> None:
@@ -516,6 +524,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             },
         }
 
+    def _count_outstanding(self, guests: int) -> None:
+        if self._metrics is not None:
+            self._events.submit(
+                functools.partial(self._metrics.outstanding, guests)
+            )
+
     def _follow_options(self, conf: Any, _changes: Any) -> None:
         """Have the next migrations follow options that were changed.
 
@@ -545,7 +559,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     ) -> reporters.Reporter:
         return reporters.Reporter(
             events.Events(
-                context, instance, CONF.host, self._events, self._history
+                context, instance, CONF.host, self._events, self._keepers
             ),
             dest,
             migration_uuid,

@@ -50,6 +50,16 @@ class Kind(enum.Enum):
     RESTORE = 'restore'
 
 
+class Outcome(enum.Enum):
+    """What those who count lines are shown."""
+
+    RELEASED = 'released'
+    FAILED = 'failed'
+    SKIPPED = 'skipped'
+    RESTORED = 'restored'
+    SLOW = 'slow'
+
+
 @dataclasses.dataclass(frozen=True)
 class Record:
     """What became of one migration on this host.
@@ -72,6 +82,15 @@ class Record:
     not_sent_kib: int | None = None
     seconds: float | None = None
     complete: bool | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it, in a word."""
+        if self.kind is Kind.SKIP:
+            return Outcome.SKIPPED
+        if self.kind is Kind.RESTORE:
+            return Outcome.RESTORED if self.complete else Outcome.SLOW
+        return Outcome.RELEASED if self.complete else Outcome.FAILED
 
     def to_line(self) -> str:
         """Return it as it is written."""

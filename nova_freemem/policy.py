@@ -106,6 +106,7 @@ class Policy:
     reconcile_interval_seconds: int
     restore_workers: int
     require_destination_trait: bool
+    metrics_file: str | None
     enabled_by_flavor: bool = True
     enabled_by_image: bool = True
 

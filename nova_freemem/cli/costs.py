@@ -89,11 +89,19 @@ class Estimate:
     @property
     def costs(self) -> Costs | None:
         """A migration with the plugin."""
-        if self.plain is None or isinstance(self.decision, Skip):
+        plan = self.decision
+        if self.plain is None or self.memory is None or isinstance(plan, Skip):
             return self.plain
+        # A plan counts on the worst: that the host holds all of the free
+        # memory that the guest keeps. It may as well hold none of it.
+        kept_free_kib = max(0, self.memory.free_kib - plan.free_kib)
         return Costs(
-            self.plain.seconds - self.decision.expected_saving_seconds,
-            self.decision.expected_sent_kib,
+            self.plain.seconds - plan.expected_saving_seconds,
+            max(
+                0.0,
+                plan.expected_sent_kib
+                - min(kept_free_kib, plan.nonresident_kib) / 2,
+            ),
         )
 
     @property

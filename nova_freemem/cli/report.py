@@ -26,9 +26,13 @@ from nova_freemem import history
 from nova_freemem.cli import base
 from nova_freemem.cli import nova_conf
 from nova_freemem.history import Kind
+from nova_freemem.history import Outcome
 from nova_freemem.history import Record
 
 COLUMNS = ('outcome', 'reason', 'count', 'not_sent_gib', 'saved_seconds')
+
+#: What the row with the sums has as its outcome.
+TOTAL = 'total'
 
 KIB_PER_GIB = 1024 * 1024
 
@@ -132,35 +136,25 @@ def summarize(records: Iterable[Record]) -> list[Row]:
     )
     total: list[Record] = []
     for record in records:
-        outcomes[_outcome(record)].append(record)
+        outcomes[record.outcome.value, record.reason].append(record)
         if record.kind is not Kind.RESTORE:
             total.append(record)
-    order = ('released', 'failed', 'skipped', 'restored', 'slow')
+    order = [outcome.value for outcome in Outcome]
     rows = [
         _row(outcome, reason, outcomes[outcome, reason])
         for outcome, reason in sorted(
             outcomes, key=lambda key: (order.index(key[0]), key[1] or '')
         )
     ]
-    return [*rows, _row('total', None, total)]
-
-
-def _outcome(record: Record) -> tuple[str, str | None]:
-    if record.kind is Kind.SKIP:
-        return 'skipped', record.reason
-    if record.kind is Kind.RESTORE:
-        return 'restored' if record.complete else 'slow', None
-    return 'released' if record.complete else 'failed', None
+    return [*rows, _row(TOTAL, None, total)]
 
 
 def _row(outcome: str, reason: str | None, records: list[Record]) -> Row:
-    if outcome not in ('released', 'total'):
+    if outcome not in (Outcome.RELEASED.value, TOTAL):
         return outcome, reason, len(records), None, None
     # A transfer that failed has saved nothing.
     saving = [
-        record
-        for record in records
-        if record.kind is Kind.RELEASE and record.complete
+        record for record in records if record.outcome is Outcome.RELEASED
     ]
     return (
         outcome,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import datetime
 import functools
@@ -38,6 +39,9 @@ RESTORE = 'compute_freemem_restore'
 DRY_RUN = 'compute_freemem_dry_run'
 SKIP_PREFIX = 'compute_freemem_skip_'
 
+#: Keeps what became of a migration; does not raise.
+Keeper = Callable[[histories.Record], object]
+
 
 def skip_event(skip: Skip) -> str:
     """Return the name of a skip's event."""
@@ -57,7 +61,7 @@ class Events:
         instance: Any,
         host: str,
         queue: event_queue.EventQueue,
-        history: histories.History | None = None,
+        keepers: Sequence[Keeper] = (),
     ) -> None:
         """Initialize the recorder.
 
@@ -65,13 +69,13 @@ class Events:
         :param instance: Nova's
         :param host: this host's name
         :param queue: tells Nova of them
-        :param history: of this host's migrations, None where none is kept
+        :param keepers: told what became of this host's migrations
         """
         self.context = context
         self.instance = instance
         self._host = host
         self._queue = queue
-        self._history = history
+        self._keepers = keepers
 
     @contextlib.contextmanager
     def event(self, name: str) -> Iterator[None]:
@@ -119,17 +123,16 @@ class Events:
         )
 
     def remember(self, kind: histories.Kind, **outcome: Any) -> None:
-        """Add to the history of this host's migrations.
+        """Have it kept what became of a migration.
 
-        :param kind: what became of the migration
+        :param kind: what became of it
         :param outcome: fields of :class:`nova_freemem.history.Record`
         """
-        if self._history is None:
-            return
         record = histories.Record(
             _time(self._queue.clock), kind, self.instance.uuid, **outcome
         )
-        self._queue.submit(functools.partial(self._history.append, record))
+        for keep in self._keepers:
+            self._queue.submit(functools.partial(keep, record))
 
     def flush(self) -> None:
         """Wait a little until all so far was recorded and notified."""

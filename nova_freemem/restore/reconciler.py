@@ -187,6 +187,7 @@ class Reconciler:
         clock: clocks.Clock,
         interval_seconds: float,
         workers: int,
+        counted: Callable[[int], object] = lambda _guests: None,
     ) -> None:
         """Initialize the reconciler.
 
@@ -196,12 +197,15 @@ class Reconciler:
         :param interval_seconds: how often all guests are checked
         :param workers: how many guests are checked at the same time, besides
                         those whose check is stuck
+        :param counted: told, each time all guests are checked, how many have
+                        a journal entry; returns at once, does not raise
         """
         self._host = host
         self._locks = locks
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._workers = workers
+        self._counted = counted
         # Guards all of the following; nobody waits while it is held.
         self._lock = threading.Lock()
         self._checks = {LIST: _Check()}
@@ -560,6 +564,7 @@ class Reconciler:
                     and -math.inf < check.ended_at_seconds < began_at_seconds
                 ):
                     del self._checks[uuid]
+        self._counted(len(entries))
         return following
 
     def _report_failure(self, error: Exception | str) -> None:

@@ -88,6 +88,7 @@ def make_policy(**changes: Any) -> policy.Policy:
         'reconcile_interval_seconds': 60,
         'restore_workers': 4,
         'require_destination_trait': True,
+        'metrics_file': None,
     }
     return policy.Policy(**(values | changes))
 

@@ -17,10 +17,12 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import datetime
+import pathlib
 import threading
 from typing import Any
 from unittest import mock
 
+import fixtures
 from nova import context
 from nova import objects
 from nova.compute import provider_tree
@@ -343,6 +345,24 @@ class LiveMigrationTest(DriverTestCase):
             self.driver, other
         )
         self.stock['live_migration'].assert_called_once()
+
+    def test_prometheus_sees_a_release_where_a_file_is_named(self) -> None:
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.assertEqual([], list(folder.iterdir()))
+        file = folder / 'nova_freemem.prom'
+        self.engine = dataclasses.replace(
+            self.engine,
+            policy=dataclasses.replace(
+                self.engine.policy, metrics_file=str(file)
+            ),
+        )
+        self.driver = driver.FreememLibvirtDriver('api', engine=self.engine)
+        self.driver.init_host('source')
+        self.clock.wait(1)
+        self.assertIn('nova_freemem_outstanding_guests 0.0', file.read_text())
+        self.migrate()
+        self.driver._events.flush()
+        self.assertIn('outcome="released",reason=""} 1.0', file.read_text())
 
     def test_nothing_is_remembered_of_a_migration_that_ended(self) -> None:
         for effect in (None, ZeroDivisionError):

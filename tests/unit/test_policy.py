@@ -59,6 +59,7 @@ class PolicyTest(base.ConfTestCase):
                 30,
                 1,
                 False,
+                '/var/lib/nova_freemem.prom',
             ),
             self.read(
                 'enabled = true\ndry_run = true\n'
@@ -70,9 +71,18 @@ class PolicyTest(base.ConfTestCase):
                 'min_saving_mib = 1\nagent_timeout_seconds = 2\n'
                 'deadline_seconds = 3\n'
                 'reconcile_interval_seconds = 30\nrestore_workers = 1\n'
-                'require_destination_trait = false'
+                'require_destination_trait = false\n'
+                'metrics_file = /var/lib/nova_freemem.prom'
             ),
         )
+
+    def test_a_file_that_prometheus_would_not_see_is_refused(self) -> None:
+        for path in ('nova_freemem.prom', '/var/lib/nova_freemem.txt', ''):
+            self.assertEqual(
+                f'[freemem] metrics_file: {path!r} is not an absolute path '
+                'that ends in .prom',
+                self.problem(f'metrics_file = {path}'),
+            )
 
     def test_a_wrong_value_is_named_with_its_option_and_bounds(self) -> None:
         for option, low, high in (

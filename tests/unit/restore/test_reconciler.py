@@ -53,13 +53,19 @@ class ReconcilerTestCase(base.TestCase):
             threading, 'Thread', side_effect=self.clock.thread
         )
         self.host = fakes.FakeHost()
+        self.counts: list[int] = []
         self.make_reconciler()
 
     def make_reconciler(self) -> None:
         """Have a nova-compute that has not started yet."""
         self.locks = locks.Locks(self.clock)
         self.reconciler = reconciler.Reconciler(
-            self.host.lend, self.locks, self.clock, INTERVAL_SECONDS, WORKERS
+            self.host.lend,
+            self.locks,
+            self.clock,
+            INTERVAL_SECONDS,
+            WORKERS,
+            self.counts.append,
         )
 
     def add_guest(
@@ -538,6 +544,20 @@ class IntervalTest(ReconcilerTestCase):
     def test_all_guests_are_checked_at_each_interval(self) -> None:
         self.clock.wait(10 * INTERVAL_SECONDS)
         self.assertEqual(11, self.host.looks)
+
+    def test_guests_with_outstanding_memory_are_counted_at_each_interval(
+        self,
+    ) -> None:
+        self.add_guest('guest 1')
+        paused = self.add_guest('guest 2')
+        paused.running = False
+        self.clock.wait(2 * INTERVAL_SECONDS)
+        self.assertEqual([0, 2, 1], self.counts)
+
+    def test_nothing_is_counted_while_libvirt_is_down(self) -> None:
+        self.host.fault = RuntimeError('connection refused')
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assertEqual([0], self.counts)
 
     def test_memory_is_restored_within_an_interval_without_an_event(
         self,
