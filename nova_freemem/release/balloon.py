@@ -40,6 +40,7 @@ class Balloon(base.Releaser):
             stats.available_kib,
             stats.swapped_out_kib,
             stats.free_kib,
+            guest.oom_kills(),
         )
 
     def set_target(

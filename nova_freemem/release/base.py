@@ -76,6 +76,8 @@ class Observation:
     :ivar swapped_out_kib: what it swapped out since it booted; None where
                            it does not report it
     :ivar free_kib: memory it used for nothing, reported as that
+    :ivar oom_kills: processes that its kernel killed for want of memory since
+                     it booted; None where it does not report it
     """
 
     at_seconds: float
@@ -84,6 +86,7 @@ class Observation:
     available_kib: int | None = None
     swapped_out_kib: int | None = None
     free_kib: int | None = None
+    oom_kills: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

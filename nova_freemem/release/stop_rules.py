@@ -127,10 +127,12 @@ def under_pressure(seen: Sequence[Observation], plan: Plan) -> bool:
 
     :param seen: all observations, oldest first; one at least
     :param plan: what is released
-    :returns: whether it has less available than its headroom, swaps out and
-              has not plenty, or grows by itself and does not report what it
-              has
+    :returns: whether its kernel has killed a process for want of memory, it
+              has less available than its headroom, swaps out and has not
+              plenty, or grows by itself and does not report what it has
     """
+    if _killed(seen):
+        return True
     available_kib = _available_kib(seen, plan)
     if available_kib is not None and available_kib < plan.headroom_kib:
         return True
@@ -187,6 +189,16 @@ def _available_kib(seen: Sequence[Observation], plan: Plan) -> int | None:
         return None
     (reported,) = last_report(seen)
     return reported_kib - max(0, reported.actual_kib - last.actual_kib)
+
+
+def _killed(seen: Sequence[Observation]) -> bool:
+    """Return whether the guest has killed since it was first observed.
+
+    That a node or a container was out of memory, and not the whole guest, is
+    not known.
+    """
+    kills = [one.oom_kills for one in seen if one.oom_kills is not None]
+    return bool(kills) and kills[-1] > kills[0]
 
 
 def _swaps_out(seen: Sequence[Observation]) -> bool:

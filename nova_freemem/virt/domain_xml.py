@@ -42,6 +42,16 @@ def stats_period_seconds(domain: etree._Element) -> int:
         )
 
 
+def balloon_alias(domain: etree._Element) -> str | None:
+    """Read what QEMU calls the balloon of a running domain.
+
+    :param domain: the live domain XML
+    :returns: its name, None where there is none
+    """
+    alias = domain.find('./devices/memballoon/alias')
+    return None if alias is None else alias.get('name')
+
+
 def nodes(domain: etree._Element) -> int:
     """Count the NUMA nodes that a domain has.
 

@@ -105,6 +105,8 @@ class Guest:
         """
         self._handle = tpool.own(handle)
         self._fresh: tuple[MemoryStats, float] | None = None
+        self._reports_oom_kills = True
+        self._balloon_alias: str | None = None
 
     @property
     def uuid(self) -> str:
@@ -320,16 +322,67 @@ class Guest:
         """Set the target of the balloon while a migration is under way.
 
         libvirt's own call waits for the migration to end, so this goes to
-        QEMU's monitor. libvirt notes that in its log once for each start of
-        a domain ("tainted: custom-monitor"), and nothing else changes.
+        QEMU's monitor.
 
         :param target_kib: memory the guest is to have
         :raises LibvirtError: libvirt or QEMU refused
         """
-        doing = 'set the balloon during the transfer'
-        command = json.dumps(
-            {'execute': 'balloon', 'arguments': {'value': target_kib * 1024}}
+        self._ask_monitor(
+            'set the balloon during the transfer',
+            'balloon',
+            value=target_kib * 1024,
         )
+
+    def oom_kills(self) -> int | None:
+        """Read how many processes its kernel killed for want of memory.
+
+        Linux 6.12 and later report it with the other statistics of the
+        balloon. libvirt passes it on under no name, so QEMU's monitor is
+        asked, as in :meth:`steer_balloon_kib`. Where it is not reported, it is
+        asked for once.
+
+        :returns: since the guest booted; None where it is not reported
+        """
+        if not self._reports_oom_kills:
+            return None
+        kills = None
+        with contextlib.suppress(exceptions.LibvirtError):
+            kills = self._ask_oom_kills()
+        self._reports_oom_kills = kills is not None
+        return kills
+
+    def _ask_oom_kills(self) -> int | None:
+        doing = 'read the statistics of the balloon'
+        if self._balloon_alias is None:
+            self._balloon_alias = domain_xml.balloon_alias(self.xml())
+        if self._balloon_alias is None:
+            return None
+        answer = self._ask_monitor(
+            doing,
+            'qom-get',
+            path=f'/machine/peripheral/{self._balloon_alias}',
+            property='guest-stats',
+        )
+        with understood(doing):
+            if not isinstance(answer, dict) or not isinstance(
+                answer.get('stats'), dict
+            ):
+                raise ValueError(answer)
+            return validation.amount(answer['stats'].get('stat-oom-kills'))
+
+    def _ask_monitor(self, doing: str, execute: str, **arguments: Any) -> Any:
+        """Have QEMU do something that libvirt has no call for.
+
+        libvirt notes that in its log once for each start of a domain
+        ("tainted: custom-monitor"), and nothing else changes.
+
+        :param doing: what is being done, for messages
+        :param execute: the command of its monitor
+        :param arguments: the command's
+        :returns: what it returned
+        :raises LibvirtError: libvirt or QEMU refused
+        """
+        command = json.dumps({'execute': execute, 'arguments': arguments})
         with translated(doing), understood(doing):
             reply = tpool.call(
                 libvirt_qemu.qemuMonitorCommand, self._handle, command, 0
@@ -337,6 +390,7 @@ class Guest:
             answer = validation.from_json(reply)
             if not isinstance(answer, dict) or 'return' not in answer:
                 raise ValueError(reply)
+            return answer['return']
 
     def transfer_progress(self) -> TransferProgress | None:
         """Read how far the migration under way is.

@@ -57,6 +57,7 @@ class Handle:
     """Stands for a ``libvirt.virDomain``, with no guest behind it.
 
     :ivar statistics: what the guest's balloon tells each time it is read
+    :ivar balloon: what QEMU answers when it is asked for them itself
     :ivar agent: for each command, the answer and the seconds it takes
     :ivar targets_kib: where the balloon was told to go, in order
     """
@@ -65,6 +66,7 @@ class Handle:
         self.clock = clock
         self.xml = fakes.DOMAIN_XML
         self.statistics: Callable[[], dict[str, Any]] = dict
+        self.balloon: Callable[[], str] = lambda: '{"return": {"stats": {}}}'
         self.job: Callable[[], dict[str, Any]] = lambda: {
             'type': libvirt.VIR_DOMAIN_JOB_NONE
         }
@@ -138,10 +140,12 @@ class Handle:
             raise answer
         return answer
 
-    def steer(self, command: str, flags: int) -> str:
+    def monitor(self, command: str, flags: int) -> str:
         """Be QEMU's monitor."""
-        value = json.loads(command)['arguments']['value']
-        self.targets_kib.append(value // 1024)
+        request = json.loads(command)
+        if request['execute'] == 'qom-get':
+            return self.balloon()
+        self.targets_kib.append(request['arguments']['value'] // 1024)
         return '{"return": {}}'
 
     def _need_guest(self) -> None:
@@ -185,6 +189,6 @@ def reached_by_libvirt() -> Iterator[None]:
     """Let libvirt's own functions for QEMU reach a handle."""
     with (
         mock.patch.object(libvirt_qemu, 'qemuAgentCommand', Handle.ask),
-        mock.patch.object(libvirt_qemu, 'qemuMonitorCommand', Handle.steer),
+        mock.patch.object(libvirt_qemu, 'qemuMonitorCommand', Handle.monitor),
     ):
         yield

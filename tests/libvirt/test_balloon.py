@@ -63,6 +63,9 @@ class BalloonTest(base.RoomTestCase):
         stats = domain.xml().find('devices/memballoon/stats')
         self.assertEqual('10', stats.get('period'))
 
+    def test_an_older_kernel_does_not_report_whom_it_killed(self) -> None:
+        self.assertIsNone(self.domain(BALLOON).oom_kills())
+
     def test_shrinking_returns_resident_memory_to_the_host(self) -> None:
         guest = self.guest(BALLOON)
         domain = self.domain(BALLOON)

@@ -219,6 +219,10 @@ class FakeGuest:
             available_kib=guest.claimed_kib(told.available_kib),
         )
 
+    def oom_kills(self) -> int | None:
+        self.guest.check()
+        return self.guest.oom_kills
+
     @_call
     def set_balloon_kib(
         self, target_kib: int, *, definition: bool = False

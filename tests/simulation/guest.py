@@ -127,6 +127,8 @@ class SimulatedGuest:
     :ivar tells: what its balloon driver says instead of the truth
     :ivar lies: what it multiplies free and available memory by when it is
                 asked; what it tells later is true
+    :ivar oom_kills: processes its kernel says it has killed, None where it
+                     does not say
     :ivar hangs: whether its QEMU does not answer, which libvirt does not
                  show as a job
     :ivar host: where it runs
@@ -181,6 +183,7 @@ class SimulatedGuest:
     stats_lag: bool = False
     frozen: bool = False
     tells: dict[str, int | None] = dataclasses.field(default_factory=dict)
+    oom_kills: int | None = None
     lies: float = 1.0
     running: bool = True
     hangs: bool = False

@@ -14,6 +14,7 @@
 """The balloon's statistics, through libvirt to the second source."""
 
 from collections.abc import Callable
+import json
 from typing import Any
 
 from nova_freemem import clock as clocks
@@ -59,6 +60,11 @@ def run(data: bytes) -> None:
     with handle.fake_time() as clock:
         guest = handle.Handle(clock)
         guest.statistics = answers(choices, clock)
+        guest.balloon = lambda: json.dumps(
+            {'return': {'stats': {'stat-oom-kills': choices.amount()}}}
+        )
+        kills = guests.Guest(guest).oom_kills()
+        assert kills is None or 0 <= kills < 1 << 63, f'{kills} kills'
         started_at = clock.now()
         with oracle.only_own_errors():
             tables.check(

@@ -467,6 +467,27 @@ class PressureTest(base.TestCase):
     def test_what_was_released_before_it_reported_is_known_to_it(self) -> None:
         self.assert_pressure(False, (0, 900, 0), (600, 300, 0), (690, 300, 0))
 
+    def test_a_guest_whose_kernel_kills_for_want_of_memory(self) -> None:
+        # Of a node, with 511 MiB available in the guest.
+        for kills, expected in (
+            ((None, 3, 3), False),
+            ((None, 3, 4), True),
+            ((3, 4, None), True),
+            ((3, 0, 0), False),  # booted again
+            ((None, None, None), False),
+        ):
+            observations = [
+                dataclasses.replace(one, oom_kills=count)
+                for one, count in zip(
+                    seen((0, 3600, 0), (300, 3000, 0), (600, 2700, 0)),
+                    kills,
+                    strict=True,
+                )
+            ]
+            self.assertEqual(
+                expected, stop_rules.under_pressure(observations, PLAN), kills
+            )
+
     def test_a_guest_that_swaps_out_and_has_little(self) -> None:
         self.assert_pressure(True, (0, 600, 0), (200, 400, 1024))
         self.assert_pressure(False, (0, 600, 0), (200, 400, 1023))

@@ -391,6 +391,13 @@ class HoldTest(DuringTransferTestCase):
         self.assertEqual(EndReason.PRESSURE, self.hold())
         self.assertAlmostEqual(30, self.seconds(), delta=watch.TICK_SECONDS)
 
+    def test_a_guest_whose_kernel_killed_gets_everything_at_once(self) -> None:
+        self.guest.oom_kills = 7
+        self.clock.after(30, lambda: setattr(self.guest, 'oom_kills', 8))
+        self.assertEqual(EndReason.PRESSURE, self.hold())
+        self.assertAlmostEqual(30, self.seconds(), delta=watch.TICK_SECONDS)
+        self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
+
     def test_a_guest_that_swaps_out_and_has_plenty_is_held(self) -> None:
         self.guest.tells['swapped_out_kib'] = 1000
         self.clock.after(

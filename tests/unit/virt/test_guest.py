@@ -340,6 +340,62 @@ class OutgoingMigrationTest(GuestTestCase):
         self.assertEqual(Outgoing.STARTING, self.outgoing(type=2))
 
 
+class OomKillsTest(GuestTestCase):
+    """What libvirt has no name for, QEMU's monitor tells."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask = self.patch_autospec(libvirt_qemu, 'qemuMonitorCommand')
+
+    def answer(self, **stats: object) -> None:
+        self.ask.return_value = json.dumps({'return': {'stats': stats}})
+
+    def test_the_balloon_is_asked_by_the_name_that_libvirt_gave_it(
+        self,
+    ) -> None:
+        for kills in (0, 2):
+            self.answer(**{'stat-oom-kills': kills})
+            self.assertEqual(kills, self.guest.oom_kills())
+        self.assertEqual(
+            {
+                'execute': 'qom-get',
+                'arguments': {
+                    'path': '/machine/peripheral/balloon0',
+                    'property': 'guest-stats',
+                },
+            },
+            json.loads(self.ask.call_args.args[1]),
+        )
+        self.assertEqual(1, self.handle.XMLDesc.call_count)
+
+    def test_a_kernel_that_does_not_report_it_is_asked_once(self) -> None:
+        # QEMU's -1 as the binding of an older kernel shows it.
+        self.answer(**{'stat-oom-kills': (1 << 64) - 1})
+        for _ in range(2):
+            self.assertIsNone(self.guest.oom_kills())
+        self.ask.assert_called_once()
+
+    def test_a_qemu_that_does_not_know_it_is_asked_once(self) -> None:
+        for answer in (
+            '{"return": {"stats": {"stat-free-memory": 1}}}',
+            '{"return": {"stats": []}}',
+            '{"return": []}',
+            '{"error": {"class": "GenericError", "desc": "no such device"}}',
+            'not JSON',
+        ):
+            guest = guests.Guest(self.handle)
+            self.ask.reset_mock()
+            self.ask.return_value = answer
+            for _ in range(2):
+                self.assertIsNone(guest.oom_kills(), answer)
+            self.ask.assert_called_once()
+
+    def test_a_guest_without_a_balloon_is_not_asked(self) -> None:
+        self.handle.XMLDesc.return_value = '<domain><devices/></domain>'
+        self.assertIsNone(self.guest.oom_kills())
+        self.ask.assert_not_called()
+
+
 class SteerBalloonTest(GuestTestCase):
     """The balloon moves by QEMU's monitor while a transfer runs."""
 
