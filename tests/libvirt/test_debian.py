@@ -12,11 +12,17 @@
 
 """A whole Debian: what its kernel and its agent report to the plugin."""
 
+from concurrent import futures
+
+import libvirt
+
 from nova_freemem import clock as clocks
 from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.virt import guest as guests
 from tests.lab import debian
+from tests.lab import network
+from tests.lab import room
 from tests.lab import virt
 from tests.libvirt import base
 
@@ -24,6 +30,9 @@ NAME = 'lab-debian'
 MEMORY_MIB = 1024
 CACHE_MIB = 100
 NODES = 2
+
+# So that the transfer does not end by itself.
+SLOW_MBIT = 50
 
 
 class DebianTest(base.RoomTestCase):
@@ -91,21 +100,35 @@ class DebianTest(base.RoomTestCase):
             found = self.acquired().cold_cache_kib
             self.assertLess(found, (CACHE_MIB // 2) << 10)
 
-    def test_a_process_that_was_killed_for_want_of_memory_is_counted(
+    def test_a_process_that_is_killed_during_the_transfer_is_counted(
         self,
     ) -> None:
-        # Linux 6.12 reports it; QEMU has it from then on, and libvirt not.
-        domain = self.domain(NAME)
+        # Linux 6.12 reports it; libvirt has no name for it.
+        _, handle = virt.find(NAME)
+        domain = guests.Guest(handle)
         domain.set_stats_period_seconds(1)
         self.addCleanup(domain.set_stats_period_seconds, 10)
-        before = guests.Guest(self.guest(NAME).domain).oom_kills()
+        before = domain.oom_kills()
         self.assertIsNotNone(before)
-        self.have(
-            'mkdir -p /sys/fs/cgroup/small; cd /sys/fs/cgroup/small;'
-            ' echo 32M > memory.max; echo $$ > cgroup.procs;'
-            ' tail /dev/zero || true'
-        )
-        self.wait_until(
-            'the guest reports it',
-            lambda: domain.oom_kills() == before + 1,
-        )
+        network.set_link(SLOW_MBIT)
+        self.addCleanup(network.set_link, room.LINK_MBIT)
+        with futures.ThreadPoolExecutor() as pool:
+            transfer = pool.submit(virt.migrate, handle, self.other_host(NAME))
+            self.wait_until(
+                'memory is sent',
+                lambda: (
+                    domain.outgoing_migration()
+                    is guests.Outgoing.SENDING_MEMORY
+                ),
+            )
+            self.have(
+                'mkdir -p /sys/fs/cgroup/small; cd /sys/fs/cgroup/small;'
+                ' echo 32M > memory.max; echo $$ > cgroup.procs;'
+                ' tail /dev/zero || true'
+            )
+            self.wait_until(
+                'the guest reports it',
+                lambda: domain.oom_kills() == before + 1,
+            )
+            handle.abortJob()
+            self.assertIsInstance(transfer.exception(), libvirt.libvirtError)
