@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import enum
 import json
 from typing import Any
@@ -30,6 +31,7 @@ from lxml import etree
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.virt import domain_xml
+from nova_freemem.virt import swap
 from nova_freemem.virt import tpool
 from nova_freemem.virt import validation
 from nova_freemem.virt.errors import AGENT_ERRORS
@@ -195,7 +197,11 @@ class Guest:
         :returns: the statistics, or None where there is no balloon
         """
         with translated('read the memory statistics'):
-            return MemoryStats.from_libvirt(self._handle.memoryStats())
+            stats = MemoryStats.from_libvirt(self._handle.memoryStats())
+        if stats is None or stats.rss_kib is None:
+            return stats
+        swapped_kib = swap.swapped_kib(self.uuid)
+        return dataclasses.replace(stats, rss_kib=stats.rss_kib + swapped_kib)
 
     def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:
         """Make the guest report its statistics now, and read them.

@@ -32,7 +32,8 @@ class MemoryStats:
     Whatever the guest does not report is None: absent is not zero.
 
     :ivar actual_kib: memory the guest has, its balloon deducted
-    :ivar rss_kib: resident memory of the QEMU process
+    :ivar rss_kib: resident memory of the QEMU process, and what the host has
+                   swapped out of it
     :ivar total_kib: memory the guest's kernel manages ('available')
     :ivar free_kib: memory the guest uses for nothing at all ('unused')
     :ivar available_kib: memory the guest could spare without swapping

@@ -23,6 +23,7 @@ from lxml import etree
 from nova_freemem import exceptions
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
+from nova_freemem.virt import swap
 from nova_freemem.virt.guest import Outgoing
 from nova_freemem.virt.guest import Situation
 from nova_freemem.virt.transfer_progress import TransferProgress
@@ -338,6 +339,22 @@ class OutgoingMigrationTest(GuestTestCase):
 
     def test_a_libvirt_that_does_not_say_which_job_is_believed(self) -> None:
         self.assertEqual(Outgoing.STARTING, self.outgoing(type=2))
+
+
+class SwappedTest(GuestTestCase):
+    def test_what_the_host_has_swapped_out_is_held_by_it(self) -> None:
+        self.patch_autospec(swap, 'swapped_kib', return_value=300)
+        self.handle.memoryStats.return_value = {'actual': 4096, 'rss': 1000}
+        stats = self.guest.memory_stats()
+        assert stats is not None
+        self.assertEqual(1300, stats.rss_kib)
+
+    def test_an_rss_that_is_not_reported_stays_so(self) -> None:
+        self.patch_autospec(swap, 'swapped_kib', return_value=300)
+        self.handle.memoryStats.return_value = {'actual': 4096}
+        stats = self.guest.memory_stats()
+        assert stats is not None
+        self.assertIsNone(stats.rss_kib)
 
 
 class OomKillsTest(GuestTestCase):
