@@ -128,11 +128,11 @@ OPTIONS = [
         min=1,
         max=90,
         default=12,
-        help='Memory that a guest keeps available in a release, in percent '
-        'of MemTotal as its kernel reports it by then. That is all of its '
-        'memory where its balloon has autodeflate, as with Nova 32 and later; '
-        'otherwise it is what the guest is left with, and at least 5 % of all '
-        'its memory are kept, unless this is less. Never less than '
+        help="Share of the guest's MemTotal, in percent, that it keeps "
+        'available in a release. With autodeflate, as with Nova 32 and later, '
+        'MemTotal is all memory of the guest. Without it MemTotal shrinks '
+        'with the balloon; then at least 5 % of all its memory are kept as '
+        'well, or this share if it is smaller. Never less than '
         'headroom_min_mib. The default is above the 10 % at which earlyoom '
         'and systemd-oomd act and below which the kubelet is often told to '
         'evict. Give guests more where a program in them acts earlier.',

@@ -462,7 +462,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         if guest is None:
             return None
         if hold is None:
-            reporter.skipped(Skip(Reason.OUTSTANDING_MEMORY))
+            reporter.skipped(
+                Skip(Reason.OUTSTANDING_MEMORY, 'it is still being checked')
+            )
             return None
         if self._shutdown.has_begun:
             reporter.skipped(Skip(Reason.INTERRUPTED, Request.SHUTDOWN.value))

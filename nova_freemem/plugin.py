@@ -87,9 +87,11 @@ def _load(
         in_place = loader.prepare(conf, compute_driver)
     except Exception as error:
         LOG.error(
-            "nova_freemem is off: %s. Nova's own libvirt driver is used, and "
-            'live migrations transfer all memory of their guests. Correct '
-            'this and restart nova-compute.',
+            "nova_freemem is off: %s. Nova's own libvirt driver is used: live "
+            'migrations transfer all memory of their guests, and outstanding '
+            'memory of guests on this host is not restored. Correct this and '
+            'restart nova-compute; "nova-freemem check" shows more, and '
+            '"nova-freemem restore --all" restores what is outstanding.',
             error,
         )
         return _without_trait(stock(virtapi, compute_driver))

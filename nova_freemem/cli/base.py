@@ -19,6 +19,7 @@ import contextlib
 import functools
 import sys
 from typing import Any
+from typing import NoReturn
 
 from cliff import command
 
@@ -50,6 +51,10 @@ class NoLibvirt(Refused):
 
 class Command(command.Command):
     """A command whose errors are one line on standard error."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """See :meth:`cliff.command.Command.get_parser`."""
+        return in_one_line(super().get_parser(prog_name))
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """See :meth:`cliff.command.Command.run`."""
@@ -181,6 +186,21 @@ class RestoringCommand(HostCommand):
             f'in {result.seconds:.1f} s'
         )
         return DONE
+
+
+def in_one_line(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Have a parser say what is wrong in one line, without its usage.
+
+    :param parser: the parser
+    :returns: the same
+    """
+
+    def error(message: str) -> NoReturn:
+        print_error(f'{parser.prog}: {message} (see "{parser.prog} --help")')
+        sys.exit(REFUSED)
+
+    parser.error = error  # type: ignore[method-assign]
+    return parser
 
 
 def connected(uri: str) -> hosts.Host:

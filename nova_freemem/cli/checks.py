@@ -248,9 +248,9 @@ def trait(node: str, is_reported: bool) -> Verdict:
     if is_reported:
         return success(f'{node} has {TRAIT}: nova-compute has the plugin.')
     return failure(
-        f'{node} has no trait {TRAIT} in Placement: no nova-compute with the '
-        'plugin has started. Start it anew, and look for nova_freemem in its '
-        'log.'
+        f'{node} has no trait {TRAIT} in Placement: nova-compute has not '
+        'loaded the plugin, or the plugin is off for an error. Look for '
+        'nova_freemem in its log, correct what it says, and restart it.'
     )
 
 
@@ -269,8 +269,8 @@ def destinations(without: Sequence[str], is_required: bool) -> Verdict:
         'restores it'
     )
     return warning(
-        f'{len(without)} without {TRAIT}: {_named(without)}; {then}. Install '
-        'the plugin there, and have nova-compute load it.'
+        f'{len(without)} compute hosts without {TRAIT}: {_named(without)}; '
+        f'{then}. Install the plugin there, and have nova-compute load it.'
     )
 
 
@@ -282,7 +282,7 @@ def outstanding(uuids: Sequence[str]) -> Verdict:
     if not uuids:
         return success('All guests of this host have their memory.')
     return warning(
-        f'{len(uuids)} with outstanding memory: {_named(uuids)}. See '
+        f'{len(uuids)} guests with outstanding memory: {_named(uuids)}. See '
         '"nova-freemem list"; while a guest migrates, that is normal.'
     )
 

@@ -137,8 +137,8 @@ class _Asking:
         if not self._bandwidth.is_known:
             base.print_error(
                 f'The bandwidth is {self._bandwidth}. With '
-                '[freemem] migration_bandwidth_mbps the figures are of the '
-                'network that there is.'
+                '[freemem] migration_bandwidth_mbps, what one migration gets '
+                'of the network, the figures are of your network.'
             )
 
     def of(self, guest: guests.Guest) -> costs.Estimate:

@@ -14,14 +14,41 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from importlib import metadata
 import sys
+from typing import Any
 
 from cliff import app
 from cliff import commandmanager
 
+from nova_freemem.cli import base
+
 NAMESPACE = 'nova_freemem.cli'
+
+
+class _Shell(app.App):
+    """The app, whose errors are one line on standard error."""
+
+    def build_option_parser(
+        self, *args: Any, **kwargs: Any
+    ) -> argparse.ArgumentParser:
+        """See :meth:`cliff.app.App.build_option_parser`."""
+        return base.in_one_line(super().build_option_parser(*args, **kwargs))
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """See :meth:`cliff.app.App.run_subcommand`."""
+        try:
+            self.command_manager.find_command(argv)
+        except ValueError:
+            names = ', '.join(sorted(name for name, _ in self.command_manager))
+            base.print_error(
+                f'nova-freemem: no such command: {argv[0]!r}; the commands '
+                f'are {names}'
+            )
+            return base.REFUSED
+        return int(super().run_subcommand(argv))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
               nothing was changed
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    shell = app.App(
+    shell = _Shell(
         'Show and restore outstanding memory of the guests of this host.',
         metadata.version('nova-freemem'),
         commandmanager.CommandManager(NAMESPACE),

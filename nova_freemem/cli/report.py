@@ -79,9 +79,9 @@ class Report(base.Command, lister.Lister):
             )
         if not records:
             base.print_error(
-                f'nova-freemem: there is no history in {folder}: nova-compute '
-                'with the plugin has migrated no guest from or to this host, '
-                'or uses another state_path'
+                f'nova-freemem: there is no history in {folder}: no live '
+                'migration from or to this host was counted yet (dry runs are '
+                'not), or nova-compute uses another state_path'
             )
         since = parsed_args.since
         return COLUMNS, [

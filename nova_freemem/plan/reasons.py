@@ -60,7 +60,7 @@ class Reason(enum.Enum):
     )
     NOTHING_FREE = 'nothing is free beyond the headroom'
     NOT_WORTHWHILE = 'a release would save too little'
-    INTERRUPTED = 'the operator requested it before anything was released'
+    INTERRUPTED = 'the migration was interrupted before anything was released'
     ERROR = 'an error occurred before anything was released'
 
 

@@ -243,7 +243,9 @@ class CheckTest(SetupTestCase):
     def test_destinations_without_the_plugin(self) -> None:
         self.without_trait(['host3', NODE, 'host2'])
         self.assert_said(
-            'destinations', 'warning', '2 without CUSTOM_NOVA_FREEMEM: host2,'
+            'destinations',
+            'warning',
+            '2 compute hosts without CUSTOM_NOVA_FREEMEM: host2,',
         )
         self.etc.write(
             'nova-compute.conf.d/zz.conf',

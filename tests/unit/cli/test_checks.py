@@ -185,14 +185,16 @@ class ChecksTest(base.TestCase):
         ):
             verdict = checks.destinations(NAMES, required)
             self.assert_judged(Code.WARNING, words, verdict)
-            self.assertIn('12 without CUSTOM_NOVA_FREEMEM', verdict.details)
+            self.assertIn(
+                '12 compute hosts without CUSTOM_NOVA_FREEMEM', verdict.details
+            )
             self.assertNotIn('host10', verdict.details)
 
     def test_guests_with_outstanding_memory_are_named(self) -> None:
         self.assertEqual(Code.SUCCESS, checks.outstanding([]).code)
         self.assert_judged(
             Code.WARNING,
-            '2 with outstanding memory: a, b. See "nova-freemem list"',
+            '2 guests with outstanding memory: a, b. See "nova-freemem list"',
             checks.outstanding(['a', 'b']),
         )
 

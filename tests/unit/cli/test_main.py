@@ -33,7 +33,12 @@ class HostTest(base.CommandTestCase):
         self.connect.side_effect = fakes.libvirt_error(
             exceptions.LibvirtError, 'connection refused'
         )
-        for words in (('list',), ('restore', '--all'), ('repair', UUID)):
+        for words in (
+            ('list',),
+            ('inspect', UUID),
+            ('restore', '--all'),
+            ('repair', UUID),
+        ):
             self.assertEqual(2, self.run_command(*words))
             self.assertEqual(
                 'nova-freemem: libvirt could not do this: '
@@ -49,8 +54,20 @@ class HostTest(base.CommandTestCase):
         ):
             self.assertIn(f'  {name} ', self.out)
 
-    def test_an_unknown_command_is_refused(self) -> None:
-        self.assertEqual(2, self.run_command('frobnicate'))
+    def test_wrong_words_are_refused_in_one_line(self) -> None:
+        for words, problem in (
+            (('frobnicate',), "no such command: 'frobnicate'; the commands"),
+            (('--nope',), "no such command: '--nope'"),
+            (('list', '--nope'), 'unrecognized arguments: --nope'),
+            (('restore', '--wait-seconds', 'x'), "'x' is not a whole number"),
+            (('estimate', '--to'), 'argument --to: expected one argument'),
+            (('check', '-f', 'none'), "invalid choice: 'none'"),
+        ):
+            self.assertEqual(2, self.run_command(*words))
+            (line,) = self.err.splitlines()
+            self.assertIn(problem, line)
+            self.assertEqual('', self.out)
+        self.connect.assert_not_called()
 
 
 @ddt.ddt
