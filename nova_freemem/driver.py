@@ -90,13 +90,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._clock = clocks.Clock()
         self._shutdown = shutdown.Shutdown(self._clock)
         self._events = event_queue.EventQueue(self._clock)
-        self._keepers: list[events.Keeper] = [
-            history.History(CONF.state_path).append
-        ]
+        # Files do not wait for the message bus.
+        self._records = event_queue.EventQueue(self._clock)
+        self._history = history.History(CONF.state_path)
         self._metrics: metrics.Metrics | None = None
         if engine.policy.metrics_file is not None:
             self._metrics = metrics.Metrics(engine.policy.metrics_file)
-            self._keepers.append(self._metrics.append)
         self._destinations = readiness.Destinations(
             lambda *args, **kwargs: self.virtapi.reportclient.get(
                 *args, **kwargs
@@ -160,6 +159,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
         self._shutdown.run()
         self._reconciler.stop()
         self._events.flush()
+        self._records.flush()
         super().cleanup_host(host, *args, **kwargs)
 
     def live_migration(
@@ -229,7 +229,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
                         **kwargs,
                     )
         finally:
-            self._handovers.pop(instance.uuid, None)
+            _remove(self._handovers, instance.uuid, handover)
 
     def live_migration_abort(
         self, instance: Any, *args: Any, **kwargs: Any
@@ -390,7 +390,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             try:
                 yield
             finally:
-                self._migrations.pop(uuid, None)
+                _remove(self._migrations, uuid, migration)
                 migration.restore()
 
     def _submit(
@@ -526,9 +526,16 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             },
         }
 
+    def _keep(self, record: history.Record) -> None:
+        self._records.submit(functools.partial(self._history.append, record))
+        if self._metrics is not None:
+            self._records.submit(
+                functools.partial(self._metrics.append, record)
+            )
+
     def _count_outstanding(self, guests: int) -> None:
         if self._metrics is not None:
-            self._events.submit(
+            self._records.submit(
                 functools.partial(self._metrics.outstanding, guests)
             )
 
@@ -561,7 +568,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
     ) -> reporters.Reporter:
         return reporters.Reporter(
             events.Events(
-                context, instance, CONF.host, self._events, self._keepers
+                context, instance, CONF.host, self._events, self._keep
             ),
             dest,
             migration_uuid,
@@ -569,6 +576,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
 
     def _guest(self, instance: Any) -> guests.Guest:
         return guests.Guest(self._host.get_guest(instance)._domain)
+
+
+def _remove(of: dict[str, Any], uuid: str, one: object) -> None:
+    """Forget something of a guest, unless a later migration has its own."""
+    if of.get(uuid) is one:
+        of.pop(uuid, None)
 
 
 def _migration_uuid(migrate_data: Any) -> str | None:

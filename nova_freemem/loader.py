@@ -142,12 +142,19 @@ def check_nova(ours: type) -> None:
         *contract.call(event.LifecycleEvent, 'get_instance_uuid', 'self'),
         *contract.call(
             objects.InstanceActionEvent,
-            'event_start',
-            'context',
+            'create',
+            'self',
             'uuid',
-            'name',
-            want_result='False',
-            host='host',
+            'request_id',
+        ),
+        *contract.members(
+            objects.InstanceActionEvent,
+            objects.InstanceActionEvent.fields,
+            'event',
+            'host',
+            'start_time',
+            'finish_time',
+            'result',
         ),
         *contract.call(
             objects.InstanceActionEvent,
@@ -157,7 +164,9 @@ def check_nova(ours: type) -> None:
             'name',
             want_result='False',
         ),
-        *contract.members(exception, vars(exception), 'InstanceNotFound'),
+        *contract.members(
+            exception, vars(exception), 'InstanceActionEventNotFound'
+        ),
         *contract.members(rpc, vars(rpc), 'NOTIFIER', 'LEGACY_NOTIFIER'),
         *contract.call(rpc, 'get_versioned_notifier', 'publisher_id'),
     ]

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-import contextlib
 import dataclasses
 
 from nova_freemem import clock as clocks
@@ -40,6 +39,12 @@ from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
 from nova_freemem.report import reporter as reporters
 from nova_freemem.virt import guest as guests
+
+# Between attempts to restore a guest that nobody watches.
+RETRY_SECONDS = 1.0
+
+# From then on a guest is restored by others, or once it has landed.
+_ENDS = (Request.TRANSFER_ENDED, Request.SHUTDOWN, Request.POST_COPY)
 
 # Skips that memory being sent changes nothing about.
 _FINAL = (Reason.INTERRUPTED, Reason.ERROR)
@@ -97,10 +102,25 @@ class DuringTransfer:
             return  # it was transferred at that moment
         except Exception as error:
             self._reporter.error('Watching the guest', error)
-            with contextlib.suppress(exceptions.FreememError):
-                self._release.restore_during_transfer()
+            self._restore(requests)
         finally:
             self._release.close()
+
+    def _restore(self, requests: Requests) -> None:
+        """Restore what may have been released, as soon as that is possible.
+
+        Nobody watches the guest any more, and what failed may fail again.
+        """
+        while True:
+            try:
+                self._release.restore_during_transfer()
+                return
+            except (exceptions.DomainGone, exceptions.OperationInvalid):
+                return  # it was transferred meanwhile
+            except Exception:
+                if requests.latest in _ENDS:
+                    return
+            self._clock.wait(RETRY_SECONDS)
 
     def _next(
         self, state: State, meter: TransferMeter, requests: Requests

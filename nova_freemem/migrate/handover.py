@@ -114,12 +114,20 @@ class Handover:
         except RuntimeError as error:
             self._reporter.error('Starting a thread', error)
             self._held = self._take()
+        has_failed = False
         try:
             yield
+        except BaseException:
+            has_failed = True
+            raise
         finally:
             watch.stop()
             held = self._held or self._take()
-            if held is not None:
+            if held is Request.ABORT and has_failed:
+                # Nova requests this itself where its own watch of the transfer
+                # fails: the guest must not move while Nova rolls back.
+                self._is_taken(held)
+            elif held is not None:
                 self._reporter.request_too_late(held)
 
     def _hand_over(

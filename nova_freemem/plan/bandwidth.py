@@ -95,8 +95,9 @@ class _Path:
 
     :ivar alone: what one transfer got, None where none was alone
     :ivar shared: what several got together, None where none shared it
-    :ivar at_least: what one sent, whether it filled the path or not
-    :ivar at_seconds: when that was, monotonic
+    :ivar at_least: what one has sent since, whether it filled the path or not
+    :ivar at_seconds: when the first two were measured, monotonic; where
+                      neither was, when the last one sent
     """
 
     alone: float | None
@@ -107,7 +108,8 @@ class _Path:
     def share(self, sharers: int) -> float | None:
         """Return what one of so many migrations gets."""
         if self.alone is not None:
-            return _share(self.alone, self.shared, sharers)
+            alone = max(self.alone, self.at_least)
+            return _share(alone, self.shared, sharers)
         return None if self.shared is None else self.shared / sharers
 
 
@@ -212,12 +214,15 @@ class Bandwidths:
             or now_seconds - before.at_seconds >= FORGOTTEN_SECONDS
         ):
             before = _Path(None, None, 0.0, now_seconds)
-        self._paths[dest] = _Path(
-            _mixed(before.alone, carried.alone_kib_per_second),
-            _mixed(before.shared, carried.shared_kib_per_second),
-            max(before.at_least, carried.at_least_kib_per_second),
-            now_seconds,
-        )
+        alone = _mixed(before.alone, carried.alone_kib_per_second)
+        shared = _mixed(before.shared, carried.shared_kib_per_second)
+        at_least, at_seconds = carried.at_least_kib_per_second, now_seconds
+        if carried.alone_kib_per_second is None:
+            at_least = max(before.at_least, at_least)
+        if (alone, shared) == (before.alone, before.shared) != (None, None):
+            # What is measured no more must be forgotten all the same.
+            at_seconds = before.at_seconds
+        self._paths[dest] = _Path(alone, shared, at_least, at_seconds)
 
     def learnt(self, now_seconds: float) -> dict[str, str]:
         """Return what was measured, for people.

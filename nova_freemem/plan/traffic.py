@@ -89,7 +89,9 @@ class Traffic:
 
     def __init__(self) -> None:
         """Initialize it with none."""
-        self._senders: list[Sender] = []
+        # A set in order. Each of its steps is one of the interpreter's: other
+        # migrations begin and end meanwhile.
+        self._senders: dict[Sender, None] = {}
 
     def add(self, sender: Sender, now_seconds: float) -> None:
         """Add a migration, which counts until it has ended.
@@ -97,14 +99,10 @@ class Traffic:
         :param sender: the migration
         :param now_seconds: monotonic
         """
-        self._senders = [
-            *(
-                one
-                for one in self._senders
-                if not one.ended_before(now_seconds - KEPT_SECONDS)
-            ),
-            sender,
-        ]
+        for one in list(self._senders):
+            if one.ended_before(now_seconds - KEPT_SECONDS):
+                self._senders.pop(one, None)
+        self._senders[sender] = None
 
     def beside(self, sender: Sender | None = None) -> int:
         """Return how many are under way.
@@ -112,7 +110,9 @@ class Traffic:
         :param sender: one that does not count
         """
         return sum(
-            not one.has_ended for one in self._senders if one is not sender
+            not one.has_ended
+            for one in list(self._senders)
+            if one is not sender
         )
 
     def sent_beside_kib(
@@ -126,7 +126,7 @@ class Traffic:
         :returns: KiB; None where that is not known, or not yet
         """
         total_kib = 0.0
-        for one in self._senders:
+        for one in list(self._senders):
             if one is not sender:
                 sent_kib = one.sent_kib(from_seconds, to_seconds)
                 if sent_kib is None:

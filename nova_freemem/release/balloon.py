@@ -41,6 +41,7 @@ class Balloon(base.Releaser):
             stats.swapped_out_kib,
             stats.free_kib,
             guest.oom_kills(),
+            stats.last_update_seconds,
         )
 
     def set_target(

@@ -45,6 +45,8 @@ class EndReason(enum.Enum):
     SHUTDOWN = 'nova-compute is stopping'
     NO_EFFECT = 'the resident size does not fall'
     PRESSURE = 'the guest came under memory pressure'
+    KILLED = 'its kernel has killed a process for want of memory'
+    SILENT = 'the guest has stopped reporting'
     GREW = 'the guest takes memory back by itself'
     POST_COPY = 'post-copy begins'
     COPYING_DISKS = 'the disks are still being copied'
@@ -57,6 +59,8 @@ class EndReason(enum.Enum):
             EndReason.SHUTDOWN,
             EndReason.NO_EFFECT,
             EndReason.PRESSURE,
+            EndReason.KILLED,
+            EndReason.SILENT,
             EndReason.GREW,
             EndReason.POST_COPY,
             EndReason.COPYING_DISKS,
@@ -78,6 +82,10 @@ class Observation:
     :ivar free_kib: memory it used for nothing, reported as that
     :ivar oom_kills: processes that its kernel killed for want of memory since
                      it booted; None where it does not report it
+    :ivar last_update_seconds: QEMU's stamp of what the guest reported, None
+                               where there is none
+    :ivar reported_at_seconds: when that was first observed, monotonic; None
+                               where that is now
     """
 
     at_seconds: float
@@ -87,6 +95,23 @@ class Observation:
     swapped_out_kib: int | None = None
     free_kib: int | None = None
     oom_kills: int | None = None
+    last_update_seconds: int | None = None
+    reported_at_seconds: float | None = None
+
+    def after(self, earlier: Observation | None) -> Observation:
+        """Return it with the moment at which its report was first observed.
+
+        :param earlier: the observation before it, None where there is none
+        """
+        if (
+            earlier is None
+            or earlier.last_update_seconds != self.last_update_seconds
+        ):
+            return self
+        since_seconds = earlier.reported_at_seconds
+        if since_seconds is None:
+            since_seconds = earlier.at_seconds
+        return dataclasses.replace(self, reported_at_seconds=since_seconds)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,6 +64,11 @@ LEAST_FALL_JUDGED_KIB = 256 * 1024
 SWAP_KIB_PER_SECOND = 1024
 SWAP_SECONDS = 1.0
 
+# A guest that reports each second, and has not for so long, cannot be watched:
+# its driver has failed, or it has no time for it. One that the host or
+# auto-converge starves is some seconds late.
+SILENT_SECONDS = 10.0
+
 # With so many times its headroom a guest that swaps out does not do it for
 # want of memory.
 PLENTY = 2
@@ -94,10 +99,9 @@ def end_reason(
         return EndReason.ABORTED
     if request is Request.SHUTDOWN:
         return EndReason.SHUTDOWN
-    if under_pressure(seen, plan):
-        return EndReason.PRESSURE
-    if grew(seen, plan):
-        return EndReason.GREW
+    restores = restoring_reason(seen, plan)
+    if restores is not None:
+        return restores
     if request is Request.POST_COPY:
         return EndReason.POST_COPY
     if seen[-1].actual_kib < plan.target_kib - TOLERANCE_KIB:
@@ -122,23 +126,43 @@ def end_reason(
     return end
 
 
+def restoring_reason(
+    seen: Sequence[Observation], plan: Plan
+) -> EndReason | None:
+    """Find that the guest is to have all its memory at once.
+
+    :param seen: all observations, oldest first; one at least
+    :param plan: what is released
+    :returns: why, None where it can do without
+    """
+    if under_pressure(seen, plan):
+        return EndReason.PRESSURE
+    if _killed(seen):
+        return EndReason.KILLED
+    if grew(seen, plan):
+        return EndReason.GREW
+    if _silent(seen):
+        return EndReason.SILENT
+    return None
+
+
 def under_pressure(seen: Sequence[Observation], plan: Plan) -> bool:
     """Return whether the guest needs what was released.
 
     :param seen: all observations, oldest first; one at least
     :param plan: what is released
-    :returns: whether its kernel has killed a process for want of memory, it
-              has less available than its headroom, swaps out and has not
-              plenty, or grows by itself and does not report what it has
+    :returns: whether it has less available than its headroom; swaps out, or
+              has killed a process, and has not plenty; or grows by itself and
+              does not report what it has
     """
-    if _killed(seen):
-        return True
     available_kib = _available_kib(seen, plan)
     if available_kib is not None and available_kib < plan.headroom_kib:
         return True
     if available_kib is None:
-        return _swaps_out(seen) or grew(seen, plan)
-    return _swaps_out(seen) and available_kib < PLENTY * plan.headroom_kib
+        return _swaps_out(seen) or _killed(seen) or grew(seen, plan)
+    return available_kib < PLENTY * plan.headroom_kib and (
+        _swaps_out(seen) or _killed(seen)
+    )
 
 
 def grew(seen: Sequence[Observation], plan: Plan) -> bool:
@@ -192,13 +216,23 @@ def _available_kib(seen: Sequence[Observation], plan: Plan) -> int | None:
 
 
 def _killed(seen: Sequence[Observation]) -> bool:
-    """Return whether the guest has killed since it was first observed.
+    """Return whether its kernel has killed since it was first observed.
 
-    That a node or a container was out of memory, and not the whole guest, is
-    not known.
+    A container at its own limit counts as well (``count_vm_event(OOM_KILL)``
+    in mm/oom_kill.c), and so does a NUMA node.
     """
     kills = [one.oom_kills for one in seen if one.oom_kills is not None]
     return bool(kills) and kills[-1] > kills[0]
+
+
+def _silent(seen: Sequence[Observation]) -> bool:
+    """Return whether the guest, which reports each second, has stopped to."""
+    last = seen[-1]
+    return (
+        last.last_update_seconds is not None
+        and last.reported_at_seconds is not None
+        and last.at_seconds - last.reported_at_seconds >= SILENT_SECONDS
+    )
 
 
 def _swaps_out(seen: Sequence[Observation]) -> bool:

@@ -176,12 +176,10 @@ class Watch:
         """
         seen = stop_rules.last_report(self._seen)
         while not self._observe(seen, Phase.DURING_TRANSFER):
-            if stop_rules.under_pressure(seen, plan):
+            end = stop_rules.restoring_reason(seen, plan)
+            if end is not None:
                 self.restore(plan.original_kib)
-                return EndReason.PRESSURE
-            if stop_rules.grew(seen, plan):
-                self.restore(plan.original_kib)
-                return EndReason.GREW
+                return end
             end = _ENDS_OF_HOLD.get(requests.latest)
             if end is not None:
                 self.restore(plan.original_kib)
@@ -242,7 +240,8 @@ class Watch:
                 self.record.keep()
             elif self.record.is_gone():
                 raise exceptions.JournalGone()
-            seen.append(self.releaser.observe(self.guest, self.clock.now()))
+            one = self.releaser.observe(self.guest, self.clock.now())
+            seen.append(one.after(seen[-1] if seen else None))
         except (exceptions.DomainGone, exceptions.OperationInvalid):
             return EndReason.TRANSFER_ENDED
         return None

@@ -16,10 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Sequence
 import contextlib
 import datetime
-import functools
 from typing import Any
 
 from nova import exception
@@ -39,8 +37,8 @@ RESTORE = 'compute_freemem_restore'
 DRY_RUN = 'compute_freemem_dry_run'
 SKIP_PREFIX = 'compute_freemem_skip_'
 
-#: Keeps what became of a migration; does not raise.
-Keeper = Callable[[histories.Record], object]
+#: Has it kept what became of a migration; returns at once, does not raise.
+Keep = Callable[[histories.Record], object]
 
 
 def skip_event(skip: Skip) -> str:
@@ -61,7 +59,7 @@ class Events:
         instance: Any,
         host: str,
         queue: event_queue.EventQueue,
-        keepers: Sequence[Keeper] = (),
+        keep: Keep = lambda _record: None,
     ) -> None:
         """Initialize the recorder.
 
@@ -69,13 +67,13 @@ class Events:
         :param instance: Nova's
         :param host: this host's name
         :param queue: tells Nova of them
-        :param keepers: told what became of this host's migrations
+        :param keep: told what became of this host's migrations
         """
         self.context = context
         self.instance = instance
         self._host = host
         self._queue = queue
-        self._keepers = keepers
+        self._keep = keep
 
     @contextlib.contextmanager
     def event(self, name: str) -> Iterator[None]:
@@ -128,11 +126,11 @@ class Events:
         :param kind: what became of it
         :param outcome: fields of :class:`nova_freemem.history.Record`
         """
-        record = histories.Record(
-            _time(self._queue.clock), kind, self.instance.uuid, **outcome
+        self._keep(
+            histories.Record(
+                _time(self._queue.clock), kind, self.instance.uuid, **outcome
+            )
         )
-        for keep in self._keepers:
-            self._queue.submit(functools.partial(keep, record))
 
     def flush(self) -> None:
         """Wait a little until all so far was recorded and notified."""

@@ -155,7 +155,9 @@ def _look(guest: guests.Guest, state: State, clock: clocks.Clock) -> Seen:
     except exceptions.OperationInvalid:
         return Seen()  # It is off; Nova starts guests with all their memory.
     except exceptions.JournalUnreadable as error:
-        return Seen(unreadable=error)
+        if state.known is None:
+            return Seen(unreadable=error)
+        entry = None  # A migration knows what it said.
     is_lost = entry is None
     entry = entry or state.known
     if entry is None:

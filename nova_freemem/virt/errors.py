@@ -36,6 +36,10 @@ class IncomingMigration(exceptions.LibvirtError):
     """The domain is being migrated to this host; only the source knows."""
 
 
+class NotUnderstood(exceptions.LibvirtError):
+    """There was an answer, and it makes no sense."""
+
+
 ERRORS = {
     'VIR_ERR_INVALID_ARG': exceptions.TargetRefused,
     'VIR_ERR_NO_DOMAIN': exceptions.DomainGone,
@@ -86,11 +90,11 @@ def understood(doing: str) -> Iterator[None]:
     """Raise the ValueError of an answer that makes no sense as ours.
 
     :param doing: what is being done, for the message
-    :raises LibvirtError: a ValueError was raised
+    :raises NotUnderstood: a ValueError was raised
     """
     try:
         yield
     except ValueError as error:
-        raise exceptions.LibvirtError(
+        raise NotUnderstood(
             doing=doing, error=validation.quoted(error)
         ) from None

@@ -38,6 +38,7 @@ from nova_freemem.virt.errors import AGENT_ERRORS
 from nova_freemem.virt.errors import JOB_ERRORS
 from nova_freemem.virt.errors import IncomingMigration
 from nova_freemem.virt.errors import MetadataAbsent
+from nova_freemem.virt.errors import NotUnderstood
 from nova_freemem.virt.errors import translated
 from nova_freemem.virt.errors import understood
 from nova_freemem.virt.memory_stats import MemoryStats
@@ -200,7 +201,7 @@ class Guest:
             stats = MemoryStats.from_libvirt(self._handle.memoryStats())
         if stats is None or stats.rss_kib is None:
             return stats
-        swapped_kib = swap.swapped_kib(self.uuid)
+        swapped_kib = tpool.call(swap.swapped_kib, self.uuid)
         return dataclasses.replace(stats, rss_kib=stats.rss_kib + swapped_kib)
 
     def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:
@@ -351,9 +352,12 @@ class Guest:
         """
         if not self._reports_oom_kills:
             return None
-        kills = None
-        with contextlib.suppress(exceptions.LibvirtError):
+        try:
             kills = self._ask_oom_kills()
+        except NotUnderstood:
+            kills = None
+        except exceptions.LibvirtError:
+            return None  # There was no answer: it may report it.
         self._reports_oom_kills = kills is not None
         return kills
 

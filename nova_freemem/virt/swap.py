@@ -18,8 +18,6 @@ again to send it, and a balloon that takes it discards it.
 
 from __future__ import annotations
 
-import functools
-import itertools
 import re
 
 import psutil
@@ -27,11 +25,19 @@ import psutil
 # As many processes are remembered: more guests than a host has.
 MOST_GUESTS = 1024
 
+# What the programs of QEMU are called, or the links to them.
+_PROGRAMS = ('qemu', 'kvm')
+
 _VM_SWAP = re.compile(r'^VmSwap:\s*([0-9]+) kB$', re.MULTILINE)
+
+# QEMU's process by the guest's UUID; None where it cannot be seen.
+_processes: dict[str, psutil.Process | None] = {}
 
 
 def swapped_kib(uuid: str) -> int:
     """Return what the host has swapped out of a guest's QEMU.
+
+    It may wait for the kernel, if another process of QEMU hangs in it.
 
     :param uuid: the guest's
     :returns: KiB; 0 where the host does not use swap space, and where the
@@ -42,9 +48,6 @@ def swapped_kib(uuid: str) -> int:
         if psutil.swap_memory().used == 0:
             return 0
         process = _process(uuid)
-        if process is not None and not process.is_running():
-            _process.cache_clear()  # It has left, and may have come back.
-            process = _process(uuid)
         if process is None:
             return 0
         with open(f'/proc/{process.pid}/status') as status:
@@ -63,11 +66,35 @@ def vm_swap_kib(status: str) -> int:
     return int(found[1]) if found else 0
 
 
-@functools.lru_cache(MOST_GUESTS)
 def _process(uuid: str) -> psutil.Process | None:
-    """Find a guest's QEMU by what libvirt starts it with."""
-    for process in psutil.process_iter(['cmdline']):
-        words = process.info['cmdline'] or []
-        if ('-uuid', uuid) in itertools.pairwise(words):
+    """Return a guest's QEMU, which may have been started anew."""
+    if uuid in _processes:
+        process = _processes[uuid]
+        if process is None or process.is_running():
             return process
+    if len(_processes) >= MOST_GUESTS:
+        _processes.clear()
+    process = _processes[uuid] = _find(uuid)
+    return process
+
+
+def _find(uuid: str) -> psutil.Process | None:
+    """Find a guest's QEMU by what libvirt starts it with.
+
+    The command line of a process that hangs in the kernel cannot be read, so
+    only those of QEMU are looked at.
+    """
+    for pid in psutil.pids():
+        try:
+            with open(f'/proc/{pid}/comm') as name:
+                if not name.read().startswith(_PROGRAMS):
+                    continue
+            with open(f'/proc/{pid}/cmdline', 'rb') as command_line:
+                words = command_line.read().split(b'\0')
+        except OSError:
+            continue  # it has ended
+        if uuid.encode() in words[1:] and (
+            words[words.index(uuid.encode()) - 1] == b'-uuid'
+        ):
+            return psutil.Process(pid)
     return None

@@ -198,7 +198,9 @@ class FakeGuest:
             'actual_kib': guest.actual_kib,
             'rss_kib': guest.rss_kib,
         }
-        return MemoryStats(**(figures | guest.statistics()))
+        told = guest.statistics()
+        figures['last_update_seconds'] = guest.reported_at_seconds
+        return MemoryStats(**(figures | told))
 
     @_call
     def fresh_memory_stats(self, clock: clocks.Clock) -> MemoryStats | None:

@@ -214,6 +214,8 @@ class SimulatedGuest:
         self._started_anew = False
         self._told: dict[str, int | None] = {}
         self._told_at_seconds = -1.0
+        #: QEMU's stamp of its last report.
+        self.reported_at_seconds: int | None = None
         self._period_told_with = -1
         self.tell()
 
@@ -344,6 +346,7 @@ class SimulatedGuest:
         """Have the balloon driver tell its statistics."""
         self._told_at_seconds = self.clock.now()
         if not self.frozen:
+            self.reported_at_seconds = int(self.clock.wall())
             self._told = {
                 'total_kib': self.total_kib,
                 'free_kib': self.free_kib,

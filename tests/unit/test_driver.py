@@ -361,8 +361,21 @@ class LiveMigrationTest(DriverTestCase):
         self.clock.wait(1)
         self.assertIn('nova_freemem_outstanding_guests 0.0', file.read_text())
         self.migrate()
-        self.driver._events.flush()
+        self.driver._records.flush()
         self.assertIn('outcome="released",reason=""} 1.0', file.read_text())
+
+    def test_a_later_migration_of_the_guest_is_not_forgotten(self) -> None:
+        # It came back while the steps of the first were still under way.
+        later = mock.Mock()
+
+        def transfer(*args: Any) -> None:
+            self.driver._migrations[UUID] = later
+            self.driver._handovers[UUID] = later
+
+        self.stock['live_migration'].side_effect = transfer
+        self.migrate()
+        self.assertEqual({UUID: later}, self.driver._migrations)
+        self.assertEqual({UUID: later}, self.driver._handovers)
 
     def test_nothing_is_remembered_of_a_migration_that_ended(self) -> None:
         for effect in (None, ZeroDivisionError):

@@ -18,7 +18,17 @@ import sys
 from typing import Any
 from unittest import mock
 
+import ddt
+from nova import exception
+from nova import objects
+from nova import rpc
 from nova.compute import manager
+from nova.compute import provider_tree
+from nova.objects import instance_action
+from nova.objects import migrate_data
+from nova.objects import migration
+from nova.scheduler.client import report
+from nova.virt import event as virt_event
 from nova.virt import libvirt as nova_libvirt
 from nova.virt.libvirt import driver as nova_driver
 from nova.virt.libvirt import guest as nova_guest
@@ -169,6 +179,7 @@ class LoaderTest(base.ConfTestCase):
         self.assertIn('freemem.headroom_percent', self.log.output)
 
 
+@ddt.ddt
 class NovaTest(base.ConfTestCase):
     """A Nova that is not as the plugin knows it."""
 
@@ -219,6 +230,57 @@ class NovaTest(base.ConfTestCase):
             nova_driver.LibvirtDriver, 'init_host', init_host
         ):
             loader.check_nova(driver.FreememLibvirtDriver)
+
+    @ddt.data(
+        (nova_driver.LibvirtDriver, '_get_migration_flags'),
+        (nova_driver.LibvirtDriver, '_is_post_copy_enabled'),
+        (nova_host.Host, 'get_guest'),
+        (nova_host.Host, '_connect'),
+        (manager.ComputeManager, '_rollback_live_migration'),
+        (instance_action.InstanceActionEvent, 'create'),
+        (instance_action.InstanceActionEvent, 'event_finish'),
+        (provider_tree.ProviderTree, 'add_traits'),
+        (report.SchedulerReportClient, 'get'),
+        (virt_event, 'EVENT_LIFECYCLE_RESUMED'),
+        (virt_event.LifecycleEvent, 'get_transition'),
+        (virt_event.InstanceEvent, 'get_instance_uuid'),
+        (exception, 'InstanceActionEventNotFound'),
+        (rpc, 'NOTIFIER'),
+        (rpc, 'LEGACY_NOTIFIER'),
+        (rpc, 'get_versioned_notifier'),
+    )
+    @ddt.unpack
+    def test_what_the_plugin_calls_is_looked_for(
+        self, owner: Any, name: str
+    ) -> None:
+        stock = getattr(owner, name)
+        is_own = name in vars(owner)
+        delattr(owner, name)
+        try:
+            error = self.assertRaises(
+                exceptions.NovaDiffers,
+                loader.check_nova,
+                driver.FreememLibvirtDriver,
+            )
+        finally:
+            setattr(owner, name, stock)
+        self.assertTrue(is_own)
+        self.assertIn(f'has no {name}', str(error))
+
+    @ddt.data(
+        (instance_action.InstanceActionEvent, 'finish_time'),
+        (migration.Migration, 'dest_node'),
+        (migrate_data.LibvirtLiveMigrateData, 'migration'),
+    )
+    @ddt.unpack
+    def test_each_field_is_looked_for(self, owner: Any, name: str) -> None:
+        objects.register_all()
+        fields = {
+            field: kind
+            for field, kind in owner.fields.items()
+            if field != name
+        }
+        self.assertIn(f'has no {name}', self.problem(owner, fields=fields))
 
     def test_each_private_attribute_is_looked_for(self) -> None:
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -97,6 +97,22 @@ class FaultTest(migrate_base.MigrationTestCase):
                 call,
             )
 
+    def test_a_guest_that_can_be_watched_no_more_is_restored_as_soon_as_it_can(
+        self,
+    ) -> None:
+        world = self.make_world(mode='before')
+        world.prepare()
+        with world.transfer():
+            world.clock.wait(5)
+            self.assertGreater(world.guest.missing_kib, GIB)
+            calls = len(world.source.calls)
+            for call in range(calls + 1, calls + 6):
+                world.source.fault_at[call] = fakes.libvirt_error(
+                    exceptions.LibvirtError, 'QEMU does not answer'
+                )
+            world.clock.wait(8)
+            self.assertEqual(4 * GIB, world.guest.target_kib)
+
     @hypothesis.given(
         faults=strategies.dictionaries(
             strategies.integers(1, 80),

@@ -15,6 +15,8 @@
 import threading
 from unittest import mock
 
+import testtools
+
 from nova_freemem.migrate import handover
 from nova_freemem.release.requests import Request
 from nova_freemem.report import reporter as reporters
@@ -161,6 +163,35 @@ class HandoverTest(base.TestCase):
         with self.handover.during_transfer(self.look):
             self.submit(ABORT)
         self.assertEqual([(ABORT, STARTING)], self.taken)
+
+    def test_an_abort_that_is_still_held_as_nova_gives_up_reaches_the_job(
+        self,
+    ) -> None:
+        """Else the guest would move while Nova rolls back."""
+
+        def look() -> Outgoing:
+            self.clock.wait(0.3)  # libvirt is slow to answer
+            return NONE
+
+        with (
+            testtools.ExpectedException(ZeroDivisionError),
+            self.handover.during_transfer(look),
+        ):
+            self.clock.wait(1)
+            self.submit(ABORT)
+            raise ZeroDivisionError
+        self.assertEqual([(ABORT, NONE)], self.taken)
+        self.reporter.request_too_late.assert_not_called()
+
+    def test_a_guest_is_not_forced_once_its_transfer_has_failed(self) -> None:
+        with (
+            testtools.ExpectedException(ZeroDivisionError),
+            self.handover.during_transfer(self.look),
+        ):
+            self.submit(FORCE)
+            raise ZeroDivisionError
+        self.assertEqual([], self.taken)
+        self.reporter.request_too_late.assert_called_once_with(FORCE)
 
     def test_after_the_transfer_requests_are_novas(self) -> None:
         self.transfer()

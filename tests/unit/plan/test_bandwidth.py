@@ -106,6 +106,30 @@ class BandwidthsTest(base.TestCase):
         paths.learn('dest', 2000.0)
         self.assertEqual(2000.0, paths.to().kib_per_second)
 
+    def test_what_is_measured_no_more_is_forgotten_all_the_same(self) -> None:
+        # In a congested minute; from then on transfers end too soon to tell.
+        paths = self.paths()
+        paths.learn('dest', GIGABIT_KIB_PER_SECOND / 10)
+        for _ in range(25):
+            paths.second += 3600
+            paths.learn('dest', at_least=1000.0)
+        self.assertFalse(paths.to().is_known)
+
+    def test_a_path_carries_no_less_than_one_has_sent_since(self) -> None:
+        paths = self.paths()
+        paths.learn('dest', GIGABIT_KIB_PER_SECOND / 10)
+        paths.learn('dest', at_least=9 * GIGABIT_KIB_PER_SECOND)
+        self.assertEqual(
+            '9000 Mbit/s (measured in the last migrations there)',
+            str(paths.to()),
+        )
+        # Then it is congested again.
+        paths.learn('dest', GIGABIT_KIB_PER_SECOND / 10)
+        self.assertEqual(
+            '100 Mbit/s (measured in the last migrations there)',
+            str(paths.to()),
+        )
+
     def test_the_destination_learnt_first_makes_room(self) -> None:
         paths = self.paths()
         for number in range(bandwidths.MOST_DESTINATIONS + 1):

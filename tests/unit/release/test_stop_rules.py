@@ -230,6 +230,8 @@ class EndReasonTest(base.TestCase):
             {
                 EndReason.ABORTED,
                 EndReason.GREW,
+                EndReason.KILLED,
+                EndReason.SILENT,
                 EndReason.SHUTDOWN,
                 EndReason.NO_EFFECT,
                 EndReason.PRESSURE,
@@ -467,26 +469,66 @@ class PressureTest(base.TestCase):
     def test_what_was_released_before_it_reported_is_known_to_it(self) -> None:
         self.assert_pressure(False, (0, 900, 0), (600, 300, 0), (690, 300, 0))
 
-    def test_a_guest_whose_kernel_kills_for_want_of_memory(self) -> None:
-        # Of a node, with 511 MiB available in the guest.
-        for kills, expected in (
-            ((None, 3, 3), False),
-            ((None, 3, 4), True),
-            ((3, 4, None), True),
-            ((3, 0, 0), False),  # booted again
-            ((None, None, None), False),
-        ):
-            observations = [
+    def killed(self, *kills: int | None, available_mib: int) -> object:
+        """:returns: why all memory is restored, after these numbers"""
+        figures = [(0, available_mib, 0)] * len(kills)
+        return stop_rules.restoring_reason(
+            [
                 dataclasses.replace(one, oom_kills=count)
-                for one, count in zip(
-                    seen((0, 3600, 0), (300, 3000, 0), (600, 2700, 0)),
-                    kills,
-                    strict=True,
-                )
-            ]
+                for one, count in zip(seen(*figures), kills, strict=True)
+            ],
+            PLAN,
+        )
+
+    def test_a_guest_whose_kernel_kills_is_restored(self) -> None:
+        for kills, end in (
+            ((None, 3, 3), None),
+            ((None, 3, 4), EndReason.KILLED),
+            ((3, 4, None), EndReason.KILLED),
+            ((3, 0, 0), None),  # booted again
+            ((None, None, None), None),
+        ):
             self.assertEqual(
-                expected, stop_rules.under_pressure(observations, PLAN), kills
+                end, self.killed(*kills, available_mib=3000), kills
             )
+
+    def test_one_that_kills_and_has_little_is_under_pressure(self) -> None:
+        # A container at its own limit is killed in any guest.
+        for available_mib, end in (
+            (407, EndReason.PRESSURE),
+            (408, EndReason.KILLED),
+        ):
+            self.assertEqual(
+                end, self.killed(3, 4, available_mib=available_mib)
+            )
+
+    def silent(self, *stamps: int | None) -> object:
+        """:param stamps: of what the guest reported, each two seconds"""
+        earlier, observations = None, []
+        for number, stamp in enumerate(stamps):
+            earlier = Observation(
+                2.0 * number,
+                4 * GIB,
+                4 * GIB,
+                3 * GIB,
+                0,
+                last_update_seconds=stamp,
+            ).after(earlier)
+            observations.append(earlier)
+        # What is in between is dropped in a long transfer.
+        return stop_rules.restoring_reason(
+            [observations[0], observations[-1]], PLAN
+        )
+
+    def test_a_guest_that_stops_reporting_is_restored(self) -> None:
+        self.assertEqual(EndReason.SILENT, self.silent(6, 7, *[8] * 6))
+        for stamps in (
+            (6, 7, *[8] * 5),  # it is late
+            (*[8] * 5, 9, 9),
+            (8, 6, 8, 6, 8, 6, 8),  # the host's clock is moved
+            [None] * 20,  # it has no stamps
+        ):
+            self.assertIsNone(self.silent(*stamps), stamps)
 
     def test_a_guest_that_swaps_out_and_has_little(self) -> None:
         self.assert_pressure(True, (0, 600, 0), (200, 400, 1024))

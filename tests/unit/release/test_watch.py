@@ -394,8 +394,17 @@ class HoldTest(DuringTransferTestCase):
     def test_a_guest_whose_kernel_killed_gets_everything_at_once(self) -> None:
         self.guest.oom_kills = 7
         self.clock.after(30, lambda: setattr(self.guest, 'oom_kills', 8))
-        self.assertEqual(EndReason.PRESSURE, self.hold())
+        self.assertEqual(EndReason.KILLED, self.hold())
         self.assertAlmostEqual(30, self.seconds(), delta=watch.TICK_SECONDS)
+        self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
+
+    def test_a_guest_that_stops_reporting_gets_everything(self) -> None:
+        self.guest.stats_lag = True
+        self.clock.after(30, lambda: setattr(self.guest, 'frozen', True))
+        self.assertEqual(EndReason.SILENT, self.hold())
+        self.assertAlmostEqual(
+            30 + stop_rules.SILENT_SECONDS, self.seconds(), delta=1.5
+        )
         self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
 
     def test_a_guest_that_swaps_out_and_has_plenty_is_held(self) -> None:

@@ -56,7 +56,7 @@ class ReporterTestCase(base.TestCase):
                 objects.Instance(uuid=UUID),
                 'host1',
                 event_queue.EventQueue(clock),
-                (self.history.append,),
+                self.history.append,
             )
         )
         self.plan = fakes.make_plan(

@@ -455,6 +455,16 @@ class SourceTest(ClientTestCase):
         self.assertTrue(is_done)
         self.assert_restored(guest)
 
+    def test_what_somebody_has_damaged_the_migration_knows(self) -> None:
+        guest = self.add_guest()
+        assert guest.metadata is not None
+        entry = journal.JournalEntry.from_xml(guest.metadata)
+        guest.metadata = '<outstanding format="1" original_kib="much"/>'
+        is_done, _seconds = self.fail(entry)
+        self.assertTrue(is_done)
+        self.assert_restored(guest)
+        self.reporter.journal_unreadable.assert_not_called()
+
     def test_what_it_knows_is_not_lost_with_its_patience(self) -> None:
         guest = self.add_guest()
         entry, guest.metadata = guest.metadata, None

@@ -12,9 +12,10 @@
 
 """Memory of a guest that the host has swapped out is not free."""
 
+import pathlib
 import subprocess
-import sys
 
+import fixtures
 import psutil
 
 from nova_freemem.virt import swap
@@ -36,13 +37,16 @@ class SwapTest(base.TestCase):
         super().setUp()
         self.memory = self.patch_autospec(psutil, 'swap_memory')
         self.memory.return_value.used = 1 << 30
-        self.addCleanup(swap._process.cache_clear)
-        swap._process.cache_clear()
+        self.patch(swap, '_processes', {})
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
 
-    def start_qemu(self) -> subprocess.Popen[str]:
-        """:returns: what looks like one, and waits."""
+    def start(self, name: str) -> subprocess.Popen[str]:
+        """:returns: a program of this name, which waits."""
+        program = self.folder / name
+        if not program.exists():
+            program.symlink_to('/bin/sh')
         process = subprocess.Popen(
-            [sys.executable, '-c', 'input()', '-uuid', UUID],
+            [program, '-c', 'read line', '-uuid', UUID],
             stdin=subprocess.PIPE,
             text=True,
         )
@@ -57,18 +61,27 @@ class SwapTest(base.TestCase):
     def test_a_guest_is_found_again_when_it_comes_back(self) -> None:
         read = self.patch_autospec(swap, 'vm_swap_kib', return_value=7)
         for _ in range(2):
-            process = self.start_qemu()
+            process = self.start('qemu-system-x86_64')
             for _ in range(2):
                 self.assertEqual(7, swap.swapped_kib(UUID))
             self.assertIn(f'\nPid:\t{process.pid}\n', read.call_args.args[0])
             process.kill()
             process.communicate()
 
+    def test_it_is_not_what_another_program_names(self) -> None:
+        # Whose command line nobody reads: it may hang in the kernel.
+        self.start('python3')
+        self.assertIsNone(swap._find(UUID))
+        process = self.start('kvm')
+        found = swap._find(UUID)
+        assert found is not None
+        self.assertEqual(process.pid, found.pid)
+
     def test_a_guest_that_cannot_be_seen_has_none(self) -> None:
         self.assertEqual(0, swap.swapped_kib(UUID))
 
     def test_nobody_is_looked_for_where_nothing_is_swapped_out(self) -> None:
         self.memory.return_value.used = 0
-        look = self.patch_autospec(psutil, 'process_iter')
+        look = self.patch_autospec(psutil, 'pids')
         self.assertEqual(0, swap.swapped_kib(UUID))
         look.assert_not_called()
