@@ -59,6 +59,7 @@ class Domain(fakedefinition.DefinedDomain):
     def __init__(self, connection: Any, xml: str, **kwargs: Any) -> None:
         super().__init__(connection, xml, **kwargs)
         self._reports = 0
+        self._reported_at = 0
         self._sample = self._told() if self.period_seconds else {}
         self._job_type = nova_fake.VIR_DOMAIN_JOB_NONE
         self._sent_bytes = 0
@@ -130,8 +131,8 @@ class Domain(fakedefinition.DefinedDomain):
         self._must_run()
         self._called('memoryStats')
         self.guest.check()
-        if self._job_type != nova_fake.VIR_DOMAIN_JOB_NONE:
-            self._sample = self._told() or self._sample  # Its period is 1 s.
+        if self.period_seconds == 1:
+            self._sample = self._told() or self._sample
         stats = {'rss': self.guest.rss_kib}
         if self._has_balloon():
             stats |= {'actual': self.guest.actual_kib, 'last_update': 0}
@@ -165,8 +166,10 @@ class Domain(fakedefinition.DefinedDomain):
             return {}
         told = self.guest.statistics()
         self._reports += 1
+        # A second passes for the guest with each look at it.
+        self._reported_at = max(int(time.time()), self._reported_at + 1)
         return {
-            'last_update': int(time.time()),
+            'last_update': self._reported_at,
             'minor_fault': self._reports,
         } | {
             theirs: told[ours]
