@@ -57,7 +57,7 @@ def run(data: bytes) -> None:
     """
     choices = fuzz_choices.Choices(data)
     source = balloon_stats.BalloonStats('balloon_stats', 5)
-    with handle.fake_time() as clock:
+    with handle.fake_time() as clock, handle.reached_by_libvirt():
         guest = handle.Handle(clock)
         guest.statistics = answers(choices, clock)
         guest.balloon = lambda: json.dumps(
