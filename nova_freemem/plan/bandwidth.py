@@ -34,6 +34,11 @@ ASSUMED_MBPS = 1000
 NEWEST_SHARE = 0.5
 FORGOTTEN_SECONDS = 24 * 3600.0
 
+# What was measured is outdated where a transfer has sent so many times as much
+# since. Buffers take more than the path carries for a moment: 1.3 times as
+# much was seen.
+OUTDATED_TIMES = 2.0
+
 # Many more than a host migrates guests to.
 MOST_DESTINATIONS = 1000
 
@@ -108,7 +113,9 @@ class _Path:
     def share(self, sharers: int) -> float | None:
         """Return what one of so many migrations gets."""
         if self.alone is not None:
-            alone = max(self.alone, self.at_least)
+            alone = self.alone
+            if self.at_least >= OUTDATED_TIMES * alone:
+                alone = self.at_least
             return _share(alone, self.shared, sharers)
         return None if self.shared is None else self.shared / sharers
 

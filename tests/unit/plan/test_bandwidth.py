@@ -115,7 +115,18 @@ class BandwidthsTest(base.TestCase):
             paths.learn('dest', at_least=1000.0)
         self.assertFalse(paths.to().is_known)
 
-    def test_a_path_carries_no_less_than_one_has_sent_since(self) -> None:
+    def test_what_buffers_take_is_not_what_the_path_carries(self) -> None:
+        paths = self.paths()
+        paths.learn('dest', GIGABIT_KIB_PER_SECOND)
+        paths.learn('dest', at_least=1.3 * GIGABIT_KIB_PER_SECOND)
+        self.assertEqual(
+            '1000 Mbit/s (measured in the last migrations there)',
+            str(paths.to()),
+        )
+
+    def test_a_path_that_has_carried_much_more_since_carries_that(
+        self,
+    ) -> None:
         paths = self.paths()
         paths.learn('dest', GIGABIT_KIB_PER_SECOND / 10)
         paths.learn('dest', at_least=9 * GIGABIT_KIB_PER_SECOND)
