@@ -30,6 +30,7 @@ from prometheus_client import registry
 from nova_freemem.history import Outcome
 from nova_freemem.history import Record
 from nova_freemem.plan.reasons import Reason
+from nova_freemem.plan.reasons import Skip
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ BYTES_PER_KIB = 1024
 _MIGRATIONS = [
     (Outcome.RELEASED, ''),
     (Outcome.FAILED, ''),
-    *((Outcome.SKIPPED, reason.name.lower()) for reason in Reason),
+    *((Outcome.SKIPPED, Skip(reason).name) for reason in Reason),
 ]
 _RESTORES = [Outcome.RESTORED, Outcome.SLOW]
 

@@ -387,7 +387,7 @@ class OomKillsTest(GuestTestCase):
         self.assertEqual(1, self.handle.XMLDesc.call_count)
 
     def test_a_kernel_that_does_not_report_it_is_asked_once(self) -> None:
-        # QEMU's -1 as the binding of an older kernel shows it.
+        # QEMU's -1, for what a guest does not report.
         self.answer(**{'stat-oom-kills': (1 << 64) - 1})
         for _ in range(2):
             self.assertIsNone(self.guest.oom_kills())
