@@ -68,8 +68,11 @@ def vm_swap_kib(status: str) -> int:
 
 def _process(uuid: str) -> psutil.Process | None:
     """Return a guest's QEMU, which may have been started anew."""
-    if uuid in _processes:
+    try:
         process = _processes[uuid]
+    except KeyError:
+        pass  # Not looked for yet, or forgotten by another thread.
+    else:
         if process is None or process.is_running():
             return process
     if len(_processes) >= MOST_GUESTS:
