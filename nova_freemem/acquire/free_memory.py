@@ -86,6 +86,7 @@ class FreeMemory:
                              None as well where its LRU does not tell
     :ivar unwritten_kib: page cache that is dirty or being written back
     :ivar swap_free_kib: swap it has left
+    :ivar swap_total_kib: swap it has in all
     :ivar memory_pressure_share: share of the last ten seconds in which all
                                  its tasks were stalled for want of memory
                                  (PSI, "full", avg10)
@@ -103,6 +104,7 @@ class FreeMemory:
     inactive_file_kib: int | None = None
     unwritten_kib: int | None = None
     swap_free_kib: int | None = None
+    swap_total_kib: int | None = None
     memory_pressure_share: float | None = None
     free_blocks: tuple[tuple[int, int], ...] | None = None
     commit: CommitLimit | None = None

@@ -162,14 +162,15 @@ class Conversation:
             return self.read(handle, self._longest_bytes)
 
     @contextlib.contextmanager
-    def opened(self, path: str) -> Iterator[int]:
+    def opened(self, path: str, mode: str = 'r') -> Iterator[int]:
         """Open a file of the guest, and close it in the end.
 
         :param path: in the guest
+        :param mode: as of fopen(3); ``r+`` to write, which makes no new file
         :returns: the agent's handle, as a context manager
         :raises FreememError: the agent refused, or its answer is unusable
         """
-        handle = self._command('guest-file-open', path=path, mode='r')
+        handle = self._command('guest-file-open', path=path, mode=mode)
         if validation.amount(handle) is None:
             raise self._unusable('the agent returned no file handle')
         responsive = True
@@ -195,6 +196,26 @@ class Conversation:
         """
         content = self._command('guest-file-read', handle=handle, count=count)
         return self._decoded(self._item(content, 'buf-b64', str))
+
+    def write(self, handle: int, content: bytes) -> None:
+        """Write to a file of the guest, and wait until that is done.
+
+        The agent keeps what it is to write in a buffer of its C library until
+        it is told to flush it: then all of it goes to the kernel at once.
+
+        :param handle: the agent's, of an open file
+        :param content: what to write
+        :raises AgentCommandRefused: the agent, or the guest's kernel, refused
+        :raises FreememError: the agent's answer is unusable
+        """
+        written = self._command(
+            'guest-file-write',
+            handle=handle,
+            **{'buf-b64': base64.b64encode(content).decode()},
+        )
+        if self._item(written, 'count', int) != len(content):
+            raise self._unusable('the agent did not write all it was given')
+        self._command('guest-file-flush', handle=handle)
 
     def _command(self, name: str, **arguments: Any) -> Any:
         if self._deadline.passed():

@@ -103,6 +103,7 @@ def read_tables(source: str, tables: bytes) -> FreeMemory:
         ),
         unwritten_kib=_sum(kib, 'Dirty', 'Writeback'),
         swap_free_kib=kib.get('SwapFree'),
+        swap_total_kib=kib.get('SwapTotal'),
         memory_pressure_share=_memory_pressure_share(text),
         free_blocks=_free_blocks(text),
         commit=_commit_limit(text, kib),

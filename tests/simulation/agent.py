@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # What QEMU's agent reads of a file where it is not said how much.
 READ_BYTES = 4096
 
+MEMORY_RECLAIM = '/sys/fs/cgroup/memory.reclaim'
+
 
 def libvirt_error(
     kind: type[exceptions.LibvirtError], text: str
@@ -47,6 +49,9 @@ def encoded(content: str | bytes) -> str:
 @dataclasses.dataclass
 class SimulatedAgent:
     """It reads files and runs cat and dd, or answers what a test scripts.
+
+    Of files it writes ``memory.reclaim`` alone, and answers once its guest has
+    reclaimed.
 
     The form of its answers was captured from qemu-ga 7.2.
 
@@ -67,6 +72,7 @@ class SimulatedAgent:
     polls: int = 0
     commands: list[str] = dataclasses.field(default_factory=list)
     handles: dict[int, str] = dataclasses.field(default_factory=dict)
+    _unwritten: bytes = b''
 
     def reply(
         self,
@@ -100,6 +106,8 @@ class SimulatedAgent:
             return scripted
         if name in self.blocked:
             raise _refusal(f'Command {name} has been disabled')
+        if name == 'guest-file-flush':
+            guest.reclaim(self._unwritten.decode(), timeout_seconds)
         return json.dumps({'return': self._answer(name, arguments, guest)})
 
     def _answer(
@@ -123,10 +131,10 @@ class SimulatedAgent:
                     'exited': True,
                 }
             case 'guest-file-open':
-                path = arguments['path']
-                if self._content(path, guest) is None:
+                path, mode = arguments['path'], arguments['mode']
+                if not self._can_open(path, mode, guest):
                     raise _refusal(
-                        f"failed to open file '{path}' (mode: 'r'): "
+                        f"failed to open file '{path}' (mode: '{mode}'): "
                         'No such file or directory'
                     )
                 self.handles[1000] = path
@@ -137,10 +145,20 @@ class SimulatedAgent:
                     self._content(self.handles[arguments['handle']], guest),
                     arguments.get('count', READ_BYTES),
                 )
+            case 'guest-file-write':
+                self._unwritten = base64.b64decode(arguments['buf-b64'])
+                return {'count': len(self._unwritten), 'eof': False}
+            case 'guest-file-flush':
+                return {}
             case 'guest-file-close':
                 del self.handles[arguments['handle']]
                 return {}
         raise _refusal(f'The command {name} has not been found')
+
+    def _can_open(self, path: str, mode: str, guest: SimulatedGuest) -> bool:
+        if path == MEMORY_RECLAIM:
+            return mode == 'r+' and bool(guest.drop_kib_per_second)
+        return mode == 'r' and self._content(path, guest) is not None
 
     def _content(self, path: str, guest: SimulatedGuest) -> bytes | None:
         text = guest.file(path)

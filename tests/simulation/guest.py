@@ -27,9 +27,11 @@ import pathlib
 import threading
 from typing import Any
 
+from nova_freemem import exceptions
 from nova_freemem.restore import journal
 from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 from tests.simulation.agent import SimulatedAgent
+from tests.simulation.agent import libvirt_error
 from tests.simulation.fake_clock import FakeClock
 from tests.simulation.model import GIB
 from tests.simulation.model import MIB
@@ -113,6 +115,12 @@ class SimulatedGuest:
     :ivar watermark_kib: see :class:`tests.simulation.model.Model`, as for
                          the speeds
     :ivar report_kib_per_second: 0 where it has no free page reporting
+    :ivar drop_kib_per_second: page cache that it drops when that is asked of
+                               it by ``memory.reclaim``; 0 where it has none
+    :ivar dropping_balloon_share: what its balloon takes meanwhile, of what it
+                                  takes otherwise
+    :ivar takes_swappiness: whether its kernel takes ``swappiness=`` there
+    :ivar swap_kib: swap it has
     :ivar step_seconds: how finely time is cut
     :ivar inflates_down_to_kib: where its balloon stops inflating
     :ivar deflates_up_to_kib: where it stops deflating
@@ -172,6 +180,10 @@ class SimulatedGuest:
     reclaim_kib_per_second: float = 400 * MIB
     deflate_kib_per_second: float = 1200 * MIB
     report_kib_per_second: float = 0.0
+    drop_kib_per_second: float = 0.0
+    dropping_balloon_share: float = 1.0
+    takes_swappiness: bool = True
+    swap_kib: int = 0
     busy_balloon_share: float = 1.0
     step_seconds: float = math.inf
     inflates_down_to_kib: int = 0
@@ -208,6 +220,9 @@ class SimulatedGuest:
         self.asked_at_seconds = 0.0
         self.balloon_moved = False
         self.short_kib = 0
+        #: What it was asked to drop, in order, as it was written.
+        self.asked_to_drop: list[str] = []
+        self._is_dropping = False
         self.seen_at_seconds = self.clock.now()
         self._wants_at_seconds = self.clock.now() + self.wants_after_seconds
         self._wasted_kib = 0
@@ -371,6 +386,8 @@ class SimulatedGuest:
             'Inactive(file)': self.cold_kib,
             'Dirty': 0,
             'Writeback': 0,
+            'SwapTotal': self.swap_kib,
+            'SwapFree': self.swap_kib,
         }
 
     def file(self, path: str) -> str | None:
@@ -419,6 +436,41 @@ class SimulatedGuest:
         ):
             self.tell()
         self._period_told_with = period_seconds
+
+    def reclaim(self, written: str, timeout_seconds: float) -> None:
+        """Drop page cache, coldest first, as ``memory.reclaim`` does.
+
+        :param written: into that file
+        :param timeout_seconds: how long the agent is waited for
+        :raises AgentCommandRefused: by its kernel: it does not understand
+                                     that, or has less page cache
+        :raises AgentUnresponsive: it takes longer than that
+        """
+        self.asked_to_drop.append(written)
+        amount, _space, option = written.partition(' ')
+        assert amount.endswith('K'), written
+        if option and not self.takes_swappiness:
+            raise libvirt_error(
+                exceptions.AgentCommandRefused, 'Invalid argument'
+            )
+        assert option == 'swappiness=0' or not self.swap_kib, 'it may swap'
+        seconds = int(amount[:-1]) / self.drop_kib_per_second
+        self._is_dropping = True
+        self.clock.wait(min(seconds, timeout_seconds))
+        self.check()
+        self._is_dropping = False
+        if seconds > timeout_seconds:
+            raise libvirt_error(exceptions.AgentUnresponsive, 'timed out')
+        cold_kib = min(self.cold_kib, int(amount[:-1]))
+        hot_kib = min(self.hot_kib, int(amount[:-1]) - cold_kib)
+        self.cold_kib -= cold_kib
+        self.hot_kib -= hot_kib
+        self.touched_kib += cold_kib + hot_kib
+        if cold_kib + hot_kib < int(amount[:-1]):
+            raise libvirt_error(
+                exceptions.AgentCommandRefused,
+                'Resource temporarily unavailable',
+            )
 
     def _step(self, seconds: float) -> None:
         self._report(seconds)
@@ -495,6 +547,8 @@ class SimulatedGuest:
         )
         if self.transferred_kib is not None:
             rate *= self.busy_balloon_share
+        if self._is_dropping:
+            rate *= self.dropping_balloon_share
         rate *= 1 - self.throttle_percent / 100
         released_kib = self._reclaim_for(
             min(

@@ -132,6 +132,7 @@ def _memory(choices: fuzz_choices.Choices, actual_kib: int) -> FreeMemory:
         inactive_file_kib=maybe(2),
         unwritten_kib=maybe(3),
         swap_free_kib=maybe(4),
+        swap_total_kib=maybe(4),
         memory_pressure_share=choices.number(100) / 100
         if present >> 5 & 1
         else None,

@@ -27,6 +27,7 @@ from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire.free_memory import FreeMemory
 from tests import base
 from tests.simulation import fakes
+from tests.simulation.agent import MEMORY_RECLAIM
 from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
 from tests.simulation.fakes import MIB
@@ -164,6 +165,55 @@ class AcquireTest(AgentTestCase):
         self.assertAlmostEqual(
             3 * guest_agent.EXEC_POLL_SECONDS, self.clock.now() - started_at
         )
+
+
+class WriteTest(GuestTestCase):
+    """The one file of a guest that is written."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.guest.cold_kib, self.guest.touched_kib = GIB, 2 * GIB
+        self.guest.drop_kib_per_second = GIB
+        self.agent = guest_agent.Conversation(
+            'reclaim',
+            5,
+            self.domain,
+            self.clock,
+            clocks.Deadline(self.clock, 60),
+        )
+
+    def write(self, content: bytes = b'1024K swappiness=0') -> None:
+        with self.agent.opened(MEMORY_RECLAIM, 'r+') as handle:
+            self.agent.write(handle, content)
+
+    def test_it_is_written_once_the_agent_is_told_to_flush(self) -> None:
+        self.write()
+        self.assertEqual(
+            ['open', 'write', 'flush', 'close'],
+            [
+                name.removeprefix('guest-file-')
+                for name in self.guest.agent.commands
+            ],
+        )
+        self.assertEqual(['1024K swappiness=0'], self.guest.asked_to_drop)
+        self.assertEqual(GIB - MIB, self.guest.cold_kib)
+
+    def test_what_the_kernel_refuses_is_refused_and_the_file_closed(
+        self,
+    ) -> None:
+        self.guest.takes_swappiness = False
+        self.assertRaises(exceptions.AgentCommandRefused, self.write)
+        self.assertEqual({}, self.guest.agent.handles)
+
+    def test_a_file_that_is_missing_is_not_made(self) -> None:
+        self.guest.drop_kib_per_second = 0
+        self.assertRaises(exceptions.AgentCommandRefused, self.write)
+        self.assertEqual(['guest-file-open'], self.guest.agent.commands)
+
+    def test_an_agent_that_wrote_less_is_not_understood(self) -> None:
+        self.guest.agent.script = [replied(1000), replied({'count': 3})]
+        error = self.assertRaises(exceptions.SourceUnavailable, self.write)
+        self.assertIn('did not write all', str(error))
 
 
 class NonsenseTest(AgentTestCase):

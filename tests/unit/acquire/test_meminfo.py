@@ -91,6 +91,7 @@ class CapturedTest(base.TestCase):
                 page_cache_kib=421020,
                 unwritten_kib=56,
                 swap_free_kib=2064376,
+                swap_total_kib=2064376,
             ),
             memory,
         )
