@@ -92,6 +92,9 @@ class Plan:
                               it is seen not to shorten it
     :ivar is_trial: whether it is done to see how fast the guest is
     :ivar deadline_seconds: for how long the transfer waits for it at most
+    :ivar cold_kib: page cache in what is to be released that the guest's
+                    kernel calls cold; 0 where that is not known
+    :ivar has_swap: whether it may have swap
     """
 
     original_kib: int
@@ -112,6 +115,8 @@ class Plan:
     goes_on_if_it_pays: bool = False
     is_trial: bool = False
     deadline_seconds: float = math.inf
+    cold_kib: int = 0
+    has_swap: bool = True
 
     @property
     def release_kib(self) -> int:
@@ -224,6 +229,8 @@ def make(
         goes_on_if_it_pays=policy.mode == Mode.AUTO.value,
         is_trial=trial is not None,
         deadline_seconds=policy.deadline_seconds,
+        cold_kib=_cold_kib(memory, guest, releasable),
+        has_swap=memory.swap_total_kib != 0,
     )
 
 
@@ -430,6 +437,19 @@ def _releasable(
         free_nonresident_kib=free_nonresident_kib,
         saving_kib=min(guest.resident_kib, release_kib - free_nonresident_kib),
     )
+
+
+def _cold_kib(
+    memory: FreeMemory, guest: Eligible, releasable: Releasable
+) -> int:
+    """Return what of the page cache to be released is known to be cold.
+
+    Of a guest with several NUMA nodes it is not known which of them would drop
+    it when it is asked to.
+    """
+    if guest.windows or guest.nodes > 1:
+        return 0
+    return min(releasable.cache_kib, memory.cold_cache_kib)
 
 
 def _headroom_kib(spare_kib: int, guest: Eligible, policy: Policy) -> int:

@@ -15,9 +15,13 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
+import contextlib
 import dataclasses
 import enum
 
+from nova_freemem import clock as clocks
+from nova_freemem.plan.planner import Plan
 from nova_freemem.virt import guest as guests
 
 
@@ -124,6 +128,9 @@ class Release:
     :ivar rss_kib: its resident size afterwards
     :ivar target_kib: memory it was left with in the end
     :ivar seconds: how long it took
+    :ivar dropped_kib: page cache that the guest's kernel dropped for it when
+                       it was asked to
+    :ivar not_dropped: why it did not drop all that it was to, '' where it did
     """
 
     end: EndReason
@@ -132,6 +139,49 @@ class Release:
     rss_kib: int
     target_kib: int
     seconds: float
+    dropped_kib: int = 0
+    not_dropped: str = ''
+
+
+class Reclaimer(abc.ABC):
+    """A way to have a guest drop cold page cache, which a releaser then takes.
+
+    It acts; how much is dropped, and when no more, is decided in
+    :mod:`nova_freemem.release.reclaim_rules`. What is dropped is the guest's
+    own as before, and need not be restored.
+    """
+
+    def __init__(self, name: str, timeout_seconds: int) -> None:
+        """Initialize it.
+
+        :param name: the extension's name, for messages
+        :param timeout_seconds: the longest wait for one answer of the guest
+        """
+        self.name = name
+        self.timeout_seconds = timeout_seconds
+
+    @abc.abstractmethod
+    def dropping(
+        self,
+        guest: guests.Guest,
+        plan: Plan,
+        clock: clocks.Clock,
+        deadline: clocks.Deadline,
+    ) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+        """Get ready to have a guest drop page cache.
+
+        It is called in a thread of its own, and so is what it returns.
+
+        :param guest: the guest
+        :param plan: what is to be released of it
+        :param clock: for waits
+        :param deadline: when to stop asking
+        :returns: a context manager of a function that is given KiB, and
+                  returns when the guest has dropped as much page cache as
+                  that, the coldest first, and nothing else
+        :raises FreememError: the guest cannot, or has no more to drop; the
+                              function raises that as well
+        """
 
 
 class Releaser(abc.ABC):

@@ -81,7 +81,8 @@ def end_reason(
     request: Request | None,
     deadline_passed: bool,
     sending: Sending | None = None,
-    throttled: bool = False,
+    may_stall: bool = False,
+    first: Observation | None = None,
 ) -> EndReason | None:
     """Decide whether a release goes on.
 
@@ -91,10 +92,14 @@ def end_reason(
     :param request: what is asked of it, if anything
     :param deadline_passed: whether the time is up
     :param sending: the transfer as it is now, None where that is not known
-    :param throttled: whether auto-converge slows the guest down; then a guest
-                      that gives up little has not given up all it has
+    :param may_stall: whether a guest that gives up little has not given up all
+                      it has: auto-converge slows it down, or it is not moved
+                      yet
+    :param first: the guest as the release began, None where that was seen
+                  first
     :returns: why it ends, or None where it goes on
     """
+    first = first or seen[0]
     if request is Request.ABORT:
         return EndReason.ABORTED
     if request is Request.SHUTDOWN:
@@ -106,22 +111,22 @@ def end_reason(
         return EndReason.POST_COPY
     if seen[-1].actual_kib < plan.target_kib - TOLERANCE_KIB:
         return EndReason.NOT_OURS
-    end = _end_that_keeps(seen, plan, request, deadline_passed, throttled)
+    end = _end_that_keeps(seen, plan, request, deadline_passed, may_stall)
     if (
         end is None
         and phase is Phase.BEFORE_TRANSFER
         and plan.mode is Mode.AUTO
-        and _transfer_had_better_start(seen, plan)
+        and _transfer_had_better_start(seen, plan, first)
     ):
         end = EndReason.NEARLY_DONE
     if (
         end is None
         and sending is not None
         and plan.goes_on_if_it_pays
-        and not _still_pays(seen, plan, sending)
+        and not _still_pays(seen, plan, sending, first)
     ):
         end = EndReason.NOT_WORTHWHILE
-    if end is not None and _has_no_effect(seen, plan):
+    if end is not None and _has_no_effect(first, seen[-1], plan):
         return EndReason.NO_EFFECT
     return end
 
@@ -253,7 +258,7 @@ def _end_that_keeps(
     plan: Plan,
     request: Request | None,
     deadline_passed: bool,
-    throttled: bool,
+    may_stall: bool,
 ) -> EndReason | None:
     if seen[-1].actual_kib <= plan.target_kib + TOLERANCE_KIB:
         return EndReason.TARGET_REACHED
@@ -267,7 +272,7 @@ def _end_that_keeps(
         return EndReason.DEADLINE
     if _swaps_out(seen):
         return EndReason.SWAPS_OUT
-    if not throttled and _stalled(seen):
+    if not may_stall and _stalled(seen):
         return EndReason.NO_PROGRESS
     return None
 
@@ -311,7 +316,7 @@ def _nothing_resident_left(seen: Sequence[Observation], plan: Plan) -> bool:
 
 
 def _transfer_had_better_start(
-    seen: Sequence[Observation], plan: Plan
+    seen: Sequence[Observation], plan: Plan, first: Observation
 ) -> bool:
     """Return whether the transfer, which waits, had better start.
 
@@ -344,20 +349,23 @@ def _transfer_had_better_start(
             rate_kib_per_second,
             plan.bandwidth,
             plan.rate,
-            plan.deadline_seconds - (last.at_seconds - seen[0].at_seconds),
+            plan.deadline_seconds - (last.at_seconds - first.at_seconds),
         )
         for share in (1.0, LEAST_NEEDED_SHARE)
     )
 
 
 def _still_pays(
-    seen: Sequence[Observation], plan: Plan, sending: Sending
+    seen: Sequence[Observation],
+    plan: Plan,
+    sending: Sending,
+    first: Observation,
 ) -> bool:
     """Return whether the rest of a release shortens the transfer.
 
     The guest gives up nonresident memory first, at the rate that is seen.
     """
-    first, last = seen[0], seen[-1]
+    last = seen[-1]
     earlier = _before(seen, RATE_SECONDS)
     resident_kib = last.rss_kib - QEMU_OWN_KIB
     if earlier is None or resident_kib <= 0:
@@ -367,8 +375,11 @@ def _still_pays(
     )
     if rate_kib_per_second <= 0:
         return True  # it may yet begin
-    nonresident_kib = plan.nonresident_kib - (
-        first.actual_kib - last.actual_kib
+    # What it has dropped, and reported free, before it was moved as well.
+    nonresident_kib = (
+        plan.nonresident_kib
+        + max(0, first.rss_kib - seen[0].rss_kib)
+        - (first.actual_kib - last.actual_kib)
     )
     return forecast.release_still_pays(
         sending,
@@ -378,8 +389,7 @@ def _still_pays(
     )
 
 
-def _has_no_effect(seen: Sequence[Observation], plan: Plan) -> bool:
-    first, last = seen[0], seen[-1]
+def _has_no_effect(first: Observation, last: Observation, plan: Plan) -> bool:
     expected_kib = plan.expected_fall_kib(first.actual_kib - last.actual_kib)
     if expected_kib < LEAST_FALL_JUDGED_KIB:
         return False

@@ -23,6 +23,8 @@ from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release import base
+from nova_freemem.release import dropping
+from nova_freemem.release import reclaim_rules
 from nova_freemem.release import stop_rules
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
@@ -33,6 +35,10 @@ from nova_freemem.virt import guest as guests
 from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 
 TICK_SECONDS = 0.2
+
+# While the balloon waits for the guest to drop page cache, which takes a
+# second or two. It begins at a tick.
+DROPPING_TICK_SECONDS = 0.1
 
 # With which requests a guest gets its memory back in the midst of a transfer.
 _ENDS_OF_HOLD: dict[Request | None, EndReason] = {
@@ -53,7 +59,7 @@ MOST_OBSERVATIONS = 200
 HELD_OBSERVATIONS = 10
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(eq=False)
 class Watch:
     """A releaser at work on one guest.
 
@@ -61,15 +67,21 @@ class Watch:
     :ivar guest: the guest
     :ivar record: its journal entry, seen to be there at each tick
     :ivar clock: for waits
+    :ivar reclaimer: has the guest drop page cache first; None for nobody
     """
 
     releaser: base.Releaser
     guest: guests.Guest
     record: journal.Record
     clock: clocks.Clock
-    _seen: list[base.Observation] = dataclasses.field(
-        default_factory=list, init=False
-    )
+    reclaimer: base.Reclaimer | None = None
+
+    def __post_init__(self) -> None:
+        # The guest as the release began, and since the releaser moves it.
+        self._first: base.Observation | None = None
+        self._seen: list[base.Observation] = []
+        self._dropping: dropping.Dropping | None = None
+        self._is_moving = False
 
     def make_ready(self) -> None:
         """Have the guest report as often as a watch of it needs.
@@ -90,14 +102,30 @@ class Watch:
         :raises JournalGone: during the transfer: nothing is released
         :raises FreememError: it could not be done
         """
+        self.stop_dropping()
         self._seen.clear()
+        self._first = self._dropping = None
         if phase is Phase.BEFORE_TRANSFER:
             self.make_ready()
         elif self.record.is_gone():
             raise exceptions.JournalGone()
-        self.releaser.set_target(self.guest, plan.target_kib, phase)
+        self._is_moving = self.reclaimer is None or not reclaim_rules.pays(
+            plan
+        )
+        if self._is_moving:
+            self.releaser.set_target(self.guest, plan.target_kib, phase)
+        elif self.reclaimer is not None:
+            self._dropping = dropping.Dropping(
+                self.reclaimer, self.guest, plan, self.clock
+            )
+            self._dropping.start()
         if phase is Phase.BEFORE_TRANSFER:
             self.record.keep()
+
+    def stop_dropping(self) -> None:
+        """Have the guest drop no more page cache, and do not wait."""
+        if self._dropping is not None:
+            self._dropping.stop()
 
     def until_end(
         self,
@@ -135,28 +163,76 @@ class Watch:
                     self.clock.now(), plan.original_kib, plan.rss_kib
                 )
             )
+        first = self._first = self._first or seen[0]
         end = None
-        while end is None:
-            self.clock.wait(TICK_SECONDS, until=requests.arrived)
-            end = self._observe(seen, phase) or stop_rules.end_reason(
-                seen,
-                plan
-                if bandwidth is None
-                else dataclasses.replace(plan, bandwidth=bandwidth()),
-                phase,
-                requests.latest,
-                deadline is not None and deadline.passed(),
-                None if meter is None else meter.sending(),
-                meter is not None and meter.throttled,
-            )
-            if len(seen) > MOST_OBSERVATIONS:
-                del seen[2 : MOST_OBSERVATIONS // 2 : 2]
+        try:
+            while end is None:
+                self.clock.wait(
+                    TICK_SECONDS if self._is_moving else DROPPING_TICK_SECONDS,
+                    until=requests.arrived,
+                )
+                end = self._observe(seen, phase) or stop_rules.end_reason(
+                    seen,
+                    plan
+                    if bandwidth is None
+                    else dataclasses.replace(plan, bandwidth=bandwidth()),
+                    phase,
+                    requests.latest,
+                    deadline is not None and deadline.passed(),
+                    None if meter is None else meter.sending(),
+                    not self._is_moving
+                    or (meter is not None and meter.throttled),
+                    first,
+                )
+                if end is None:
+                    self._go_on(plan, phase, first)
+                if len(seen) > MOST_OBSERVATIONS:
+                    del seen[2 : MOST_OBSERVATIONS // 2 : 2]
+        finally:
+            if end is not EndReason.NEARLY_DONE:
+                self.stop_dropping()
         target_kib = _target_kib(end, seen[-1].actual_kib, plan)
         if target_kib != plan.target_kib:
             self.releaser.set_target(
                 self.guest, target_kib, self._reachable(phase)
             )
-        return _summary(end, seen, target_kib)
+        return self._summary(end, first, target_kib)
+
+    def _go_on(
+        self, plan: Plan, phase: Phase, first: base.Observation
+    ) -> None:
+        """See to it that the guest drops page cache, and is then moved."""
+        last = self._seen[-1]
+        if self._dropping is None or not self._dropping.look(
+            max(0, first.rss_kib - last.rss_kib)
+        ):
+            return
+        if not self._is_moving:
+            self.releaser.set_target(
+                self.guest, plan.target_kib, self._reachable(phase)
+            )
+            # How fast it moves is told by what is seen from now on.
+            self._is_moving = True
+            self._seen[:] = [last]
+
+    def _summary(
+        self, end: EndReason, first: base.Observation, target_kib: int
+    ) -> base.Release:
+        last = self._seen[-1]
+        return base.Release(
+            end=end,
+            released_kib=max(0, first.actual_kib - last.actual_kib),
+            resident_fall_kib=max(0, first.rss_kib - last.rss_kib),
+            rss_kib=last.rss_kib,
+            target_kib=target_kib,
+            seconds=last.at_seconds - first.at_seconds,
+            dropped_kib=(
+                0 if self._dropping is None else self._dropping.dropped_kib
+            ),
+            not_dropped=(
+                '' if self._dropping is None else self._dropping.problem
+            ),
+        )
 
     def hold(
         self,
@@ -262,17 +338,3 @@ def _target_kib(end: EndReason, actual_kib: int, plan: Plan) -> int:
     ):
         return plan.target_kib
     return min(plan.original_kib, actual_kib)
-
-
-def _summary(
-    end: EndReason, seen: list[base.Observation], target_kib: int
-) -> base.Release:
-    first, last = seen[0], seen[-1]
-    return base.Release(
-        end=end,
-        released_kib=max(0, first.actual_kib - last.actual_kib),
-        resident_fall_kib=max(0, first.rss_kib - last.rss_kib),
-        rss_kib=last.rss_kib,
-        target_kib=target_kib,
-        seconds=last.at_seconds - first.at_seconds,
-    )

@@ -60,6 +60,7 @@ def make(
     available_kib: int | None = None,
     cold_kib: int | None = None,
     unwritten_kib: int = 0,
+    swap_kib: int | None = None,
     bandwidth: Bandwidth = GIGABIT,
     rate: ReleaseRate = RATE,
     moment: Moment = Moment.BEFORE_TRANSFER,
@@ -77,6 +78,7 @@ def make(
         available_kib,
         inactive_file_kib=cold_kib,
         unwritten_kib=unwritten_kib,
+        swap_total_kib=swap_kib,
         commit=commit,
         nodes=nodes,
     )
@@ -336,6 +338,53 @@ class AmountTest(base.TestCase):
         self.assertRaises(
             dataclasses.FrozenInstanceError, setattr, plan, 'target_kib', 1
         )
+
+
+class ColdTest(base.TestCase):
+    """What a guest may be asked to drop by itself."""
+
+    def cold_kib(self, **differs: Any) -> int:
+        guest = {
+            'free_kib': 1 * GIB,
+            'available_kib': 3 * GIB + 512 * MIB,
+            'cold_kib': 2 * GIB,
+        }
+        return make(**(guest | differs)).cold_kib
+
+    def test_what_of_the_release_is_no_free_memory(self) -> None:
+        self.assertEqual(2 * GIB - KEEPS_KIB, self.cold_kib())
+
+    def test_nothing_that_is_dirty(self) -> None:
+        self.assertEqual(
+            1 * GIB - KEEPS_KIB, self.cold_kib(unwritten_kib=1 * GIB)
+        )
+
+    def test_nothing_hot_however_much_is_released(self) -> None:
+        self.assertEqual(
+            1 * GIB, self.cold_kib(cold_kib=1 * GIB, reclaim='available')
+        )
+
+    def test_nothing_where_free_memory_is_enough(self) -> None:
+        self.assertEqual(0, self.cold_kib(free_kib=3 * GIB, reclaim='free'))
+
+    def test_nothing_where_it_is_not_known_what_is_cold(self) -> None:
+        self.assertEqual(0, self.cold_kib(cold_kib=None, reclaim='available'))
+
+    def test_nothing_where_a_node_might_drop_more_than_it_has(self) -> None:
+        node = NodeMemory(2 * GIB, 512 * MIB, 1 * GIB, 1 * GIB, 0)
+        plan = make(1 * GIB, cold_kib=2 * GIB, nodes=(node, node), of_nodes=2)
+        self.assertGreater(plan.release_kib, 1 * GIB)
+        self.assertEqual(0, plan.cold_kib)
+
+    def test_nothing_of_windows(self) -> None:
+        self.assertEqual(0, self.cold_kib(free_kib=3 * GIB, windows=True))
+
+    def test_a_guest_may_have_swap_unless_it_says_that_it_has_none(
+        self,
+    ) -> None:
+        for swap_kib, has_swap in ((None, True), (1, True), (0, False)):
+            plan = make(2 * GIB, swap_kib=swap_kib)
+            self.assertEqual(has_swap, plan.has_swap)
 
 
 class ModeTest(base.TestCase):

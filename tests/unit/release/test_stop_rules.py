@@ -45,7 +45,7 @@ def end_reason(
     every_seconds: float = 1.0,
     phase: Phase = Phase.DURING_TRANSFER,
     sending: Sending | None = None,
-    throttled: bool = False,
+    may_stall: bool = False,
 ) -> EndReason | None:
     """Return why a release ends of which so much was done by each second.
 
@@ -65,7 +65,7 @@ def end_reason(
         request,
         deadline_passed,
         sending,
-        throttled,
+        may_stall,
     )
 
 
@@ -124,12 +124,12 @@ class EndReasonTest(base.TestCase):
         self.assertEqual(EndReason.NO_PROGRESS, end_reason(0, 0, 0))
 
     def test_a_guest_that_auto_converge_slows_down_may_be_slow(self) -> None:
-        self.assertIsNone(end_reason(0, 400, 400, 400, throttled=True))
+        self.assertIsNone(end_reason(0, 400, 400, 400, may_stall=True))
         self.assertEqual(
             EndReason.TRANSFER_ENDED,
             end_reason(
                 *(0, 400, 400, 400),
-                throttled=True,
+                may_stall=True,
                 request=Request.TRANSFER_ENDED,
             ),
         )
