@@ -84,6 +84,7 @@ class FreeMemory:
     :ivar page_cache_kib: page cache, shared memory included
     :ivar inactive_file_kib: page cache that the guest's own LRU calls cold;
                              None as well where its LRU does not tell
+    :ivar active_file_kib: page cache that it calls hot
     :ivar unwritten_kib: page cache that is dirty or being written back
     :ivar swap_free_kib: swap it has left
     :ivar swap_total_kib: swap it has in all
@@ -102,6 +103,7 @@ class FreeMemory:
     available_kib: int | None = None
     page_cache_kib: int | None = None
     inactive_file_kib: int | None = None
+    active_file_kib: int | None = None
     unwritten_kib: int | None = None
     swap_free_kib: int | None = None
     swap_total_kib: int | None = None
@@ -134,6 +136,7 @@ class FreeMemory:
             'available_kib',
             'page_cache_kib',
             'inactive_file_kib',
+            'active_file_kib',
             'unwritten_kib',
         ):
             value = getattr(self, name)

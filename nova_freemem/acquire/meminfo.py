@@ -101,6 +101,7 @@ def read_tables(source: str, tables: bytes) -> FreeMemory:
         inactive_file_kib=(
             kib.get('Inactive(file)') if _inactive_is_cold(text) else None
         ),
+        active_file_kib=kib.get('Active(file)'),
         unwritten_kib=_sum(kib, 'Dirty', 'Writeback'),
         swap_free_kib=kib.get('SwapFree'),
         swap_total_kib=kib.get('SwapTotal'),

@@ -57,6 +57,7 @@ class Eligible:
     :ivar nodes: how many NUMA nodes it has
     :ivar persistent_kib: persistent memory that it has besides
     :ivar total_shrinks: whether its MemTotal shrinks with its balloon
+    :ivar reports_free: whether it can report free pages to the host
     """
 
     original_kib: int
@@ -65,6 +66,7 @@ class Eligible:
     nodes: int = 1
     persistent_kib: int = 0
     total_shrinks: bool = False
+    reports_free: bool = False
 
     @property
     def resident_kib(self) -> int:
@@ -150,4 +152,5 @@ def examine(
         total_shrinks=(
             os_type != 'windows' and not domain_xml.balloon_counts_as_used(xml)
         ),
+        reports_free=domain_xml.balloon_reports_free(xml),
     )

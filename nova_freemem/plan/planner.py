@@ -92,8 +92,8 @@ class Plan:
                               it is seen not to shorten it
     :ivar is_trial: whether it is done to see how fast the guest is
     :ivar deadline_seconds: for how long the transfer waits for it at most
-    :ivar cold_kib: page cache in what is to be released that the guest's
-                    kernel calls cold; 0 where that is not known
+    :ivar cold_kib: page cache that the guest's kernel calls cold and is asked
+                    to drop; 0 where that is not known
     :ivar has_swap: whether it may have swap
     """
 
@@ -229,7 +229,7 @@ def make(
         goes_on_if_it_pays=policy.mode == Mode.AUTO.value,
         is_trial=trial is not None,
         deadline_seconds=policy.deadline_seconds,
-        cold_kib=_cold_kib(memory, guest, releasable),
+        cold_kib=_cold_kib(memory, guest, releasable, policy),
         has_swap=memory.swap_total_kib != 0,
     )
 
@@ -440,16 +440,34 @@ def _releasable(
 
 
 def _cold_kib(
-    memory: FreeMemory, guest: Eligible, releasable: Releasable
+    memory: FreeMemory,
+    guest: Eligible,
+    releasable: Releasable,
+    policy: Policy,
 ) -> int:
-    """Return what of the page cache to be released is known to be cold.
+    """Return how much page cache a guest is asked to drop by itself.
 
-    Of a guest with several NUMA nodes it is not known which of them would drop
-    it when it is asked to.
+    Where it reports free pages, all that is cold: what it keeps available
+    need not be sent then, as free memory. Else what is to be released.
+
+    A kernel that finds little inactive page cache in comparison makes active
+    page cache inactive (inactive_is_low() in mm/vmscan.c): so much is left. Of
+    a guest with several NUMA nodes it is not known which would drop it.
     """
-    if guest.windows or guest.nodes > 1:
+    if (
+        guest.windows
+        or guest.nodes > 1
+        or policy.reclaim == 'free'
+        or memory.inactive_file_kib is None
+        or memory.active_file_kib is None
+    ):
         return 0
-    return min(releasable.cache_kib, memory.cold_cache_kib)
+    gib = (memory.inactive_file_kib + memory.active_file_kib) // (1024 * 1024)
+    least_kib = memory.active_file_kib // max(1, math.isqrt(10 * gib))
+    cold_kib = max(0, memory.cold_cache_kib - least_kib)
+    if guest.reports_free:
+        return cold_kib
+    return min(cold_kib, releasable.cache_kib)
 
 
 def _headroom_kib(spare_kib: int, guest: Eligible, policy: Policy) -> int:

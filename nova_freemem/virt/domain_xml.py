@@ -74,6 +74,17 @@ def balloon_counts_as_used(domain: etree._Element) -> bool:
     return balloon is not None and balloon.get('autodeflate') == 'on'
 
 
+def balloon_reports_free(domain: etree._Element) -> bool:
+    """Return whether a guest can report free pages, which the host then drops.
+
+    It does with Linux 5.7 and later (VIRTIO_BALLOON_F_REPORTING).
+
+    :param domain: the domain XML
+    """
+    balloon = domain.find('./devices/memballoon')
+    return balloon is not None and balloon.get('freePageReporting') == 'on'
+
+
 def runs_windows(domain: etree._Element) -> bool:
     """Return whether the image of a guest says that it runs Windows.
 

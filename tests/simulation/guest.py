@@ -384,6 +384,7 @@ class SimulatedGuest:
             'MemAvailable': self.claimed_kib(self.available_kib),
             'Cached': self.page_cache_kib,
             'Inactive(file)': self.cold_kib,
+            'Active(file)': self.hot_kib,
             'Dirty': 0,
             'Writeback': 0,
             'SwapTotal': self.swap_kib,

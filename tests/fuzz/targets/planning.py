@@ -130,6 +130,7 @@ def _memory(choices: fuzz_choices.Choices, actual_kib: int) -> FreeMemory:
         available_kib=maybe(0),
         page_cache_kib=maybe(1),
         inactive_file_kib=maybe(2),
+        active_file_kib=maybe(2),
         unwritten_kib=maybe(3),
         swap_free_kib=maybe(4),
         swap_total_kib=maybe(4),

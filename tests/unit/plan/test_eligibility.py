@@ -47,7 +47,10 @@ class EligibilityTest(base.TestCase):
         self.assertEqual(reason, decision.reason)
 
     def test_memory_of_an_ordinary_guest_may_be_released(self) -> None:
-        self.assertEqual(eligibility.Eligible(4 * GIB, 3 * GIB), examine())
+        self.assertEqual(
+            eligibility.Eligible(4 * GIB, 3 * GIB, reports_free=True),
+            examine(),
+        )
 
     def test_windows_is_what_the_image_says_it_is(self) -> None:
         for os_type, windows in (
@@ -69,6 +72,7 @@ class EligibilityTest(base.TestCase):
         for os_type, shrinks in ((None, True), ('windows', False)):
             guest = eligibility.examine(True, old, BALLOON, os_type)
             self.assertEqual(shrinks, guest.total_shrinks)
+            self.assertFalse(guest.reports_free)
         self.assertFalse(examine().total_shrinks)
 
     def test_persistent_memory_is_not_in_the_balloon(self) -> None:
@@ -83,7 +87,9 @@ class EligibilityTest(base.TestCase):
             True, etree.fromstring(description), BALLOON
         )
         self.assertEqual(
-            eligibility.Eligible(4 * GIB, 3 * GIB, persistent_kib=2 * GIB),
+            eligibility.Eligible(
+                4 * GIB, 3 * GIB, persistent_kib=2 * GIB, reports_free=True
+            ),
             guest,
         )
         # All of it may be resident.

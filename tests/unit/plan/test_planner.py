@@ -61,6 +61,8 @@ def make(
     cold_kib: int | None = None,
     unwritten_kib: int = 0,
     swap_kib: int | None = None,
+    hot_kib: int | None = 0,
+    reports_free: bool = False,
     bandwidth: Bandwidth = GIGABIT,
     rate: ReleaseRate = RATE,
     moment: Moment = Moment.BEFORE_TRANSFER,
@@ -79,6 +81,7 @@ def make(
         inactive_file_kib=cold_kib,
         unwritten_kib=unwritten_kib,
         swap_total_kib=swap_kib,
+        active_file_kib=hot_kib,
         commit=commit,
         nodes=nodes,
     )
@@ -88,6 +91,7 @@ def make(
         windows,
         of_nodes,
         total_shrinks=total_shrinks,
+        reports_free=reports_free,
     )
     return planner.make(
         memory, guest, make_policy(**policy), bandwidth, rate, moment
@@ -364,8 +368,41 @@ class ColdTest(base.TestCase):
             1 * GIB, self.cold_kib(cold_kib=1 * GIB, reclaim='available')
         )
 
+    def test_what_is_kept_available_too_where_free_pages_are_reported(
+        self,
+    ) -> None:
+        self.assertEqual(2 * GIB, self.cold_kib(reports_free=True))
+        self.assertEqual(
+            2 * GIB, self.cold_kib(free_kib=2 * GIB, reports_free=True)
+        )
+
+    def test_as_much_is_left_as_keeps_the_kernel_from_what_is_hot(
+        self,
+    ) -> None:
+        # Of 3 GiB it wants a sixth to be inactive, of less than 1 GiB half.
+        self.assertEqual(
+            2 * GIB - 1 * GIB // 5,
+            self.cold_kib(hot_kib=1 * GIB, reports_free=True),
+        )
+        self.assertEqual(
+            400 * MIB,
+            self.cold_kib(
+                free_kib=2 * GIB,
+                cold_kib=600 * MIB,
+                hot_kib=200 * MIB,
+                reports_free=True,
+            ),
+        )
+
+    def test_nothing_where_it_is_not_known_what_is_hot(self) -> None:
+        self.assertEqual(0, self.cold_kib(hot_kib=None))
+
     def test_nothing_where_free_memory_is_enough(self) -> None:
-        self.assertEqual(0, self.cold_kib(free_kib=3 * GIB, reclaim='free'))
+        self.assertEqual(0, self.cold_kib(free_kib=3 * GIB))
+        self.assertEqual(
+            0,
+            self.cold_kib(free_kib=2 * GIB, reclaim='free', reports_free=True),
+        )
 
     def test_nothing_where_it_is_not_known_what_is_cold(self) -> None:
         self.assertEqual(0, self.cold_kib(cold_kib=None, reclaim='available'))

@@ -29,6 +29,7 @@ from nova_freemem.release import balloon
 from nova_freemem.release import base as release_base
 from nova_freemem.release import dropping
 from nova_freemem.release import reclaim
+from nova_freemem.release import stop_rules
 from nova_freemem.release import watch
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
@@ -184,6 +185,15 @@ class ReleaseTest(ReclaimTestCase):
         release = self.release()
         self.assertNotEqual(EndReason.NO_EFFECT, release.end)
         self.assertGreaterEqual(release.resident_fall_kib, 1600 * MIB)
+
+    def test_the_transfer_is_started_by_how_fast_the_balloon_is(self) -> None:
+        # Not by how fast it was before it had begun.
+        self.plan = self.make_plan(mode=Mode.AUTO)
+        release = self.release()
+        self.assertEqual(EndReason.NEARLY_DONE, release.end)
+        self.assertGreater(
+            release.released_kib, stop_rules.RATE_SECONDS * 600 * MIB
+        )
 
     def test_beside_the_transfer_it_goes_on(self) -> None:
         self.plan = self.make_plan(mode=Mode.DURING)
@@ -341,6 +351,7 @@ class StopTest(ReclaimTestCase):
         self.assertGreater(self.guest.cold_kib, 1 * GIB)
 
     def test_a_guest_that_nobody_watches_any_more_drops_nothing(self) -> None:
+        self.guest.drop_kib_per_second = 800 * MIB
         alone = dropping.Dropping(
             reclaim.GuestReclaim('guest_reclaim', 5),
             self.domain,
@@ -351,7 +362,7 @@ class StopTest(ReclaimTestCase):
         self.clock.wait(dropping.MOST_SECONDS - 1)
         dropped_kib = alone.dropped_kib
         self.assertLess(
-            dropped_kib, (dropping.WATCHED_SECONDS + 0.3) * 1300 * MIB
+            dropped_kib, (dropping.WATCHED_SECONDS + 0.3) * 800 * MIB
         )
         self.clock.wait(2)
         self.assertEqual(dropped_kib, alone.dropped_kib)
