@@ -116,11 +116,13 @@ OPTIONS = [
         choices=RECLAIMS,
         help='Which memory is released.',
     ),
-    cfg.StrOpt(
+    cfg.ListOpt(
         'release',
-        default='balloon',
-        help='How memory is released. Name of an extension in the namespace '
-        'nova_freemem.release.',
+        default=['guest_reclaim', 'balloon'],
+        help='How memory is released. The last name is that of what shrinks '
+        'the guest. One before it, if any, is that of what has the guest drop '
+        'cold page cache first; where a guest cannot, it is shrunk without. '
+        'Names of extensions in the namespace nova_freemem.release.',
     ),
     cfg.IntOpt(
         'headroom_percent',

@@ -131,7 +131,7 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             LOG.info(
                 'nova_freemem is enabled: acquiring by %s; releasing by %s.',
                 ', '.join(policy.acquire),
-                policy.release,
+                ', '.join(policy.release),
             )
             if policy.dry_run:
                 LOG.info(

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import stevedore
@@ -55,3 +56,24 @@ def load(option: str, name: str) -> Any:
         on_missing_entrypoints_callback=not_installed,
     )
     return manager[name].plugin
+
+
+def load_release(names: Sequence[str]) -> tuple[Any | None, Any]:
+    """Load what releases memory.
+
+    :param names: of the extensions; a reclaimer, if any, and then a releaser
+    :returns: the class of the reclaimer, None without one; that of the
+              releaser
+    :raises ConfigInvalid: one cannot be loaded, or is not what its place is
+                           for
+    """
+    *others, releaser = [load('release', name) for name in names]
+    if not hasattr(releaser, 'set_target') or not all(
+        hasattr(other, 'dropping') for other in others
+    ):
+        raise exceptions.ConfigInvalid(
+            option='release',
+            problem='what shrinks a guest must be the last, and alone or '
+            'after what has it drop page cache',
+        )
+    return others[0] if others else None, releaser

@@ -93,7 +93,7 @@ class Policy:
     enabled: bool
     dry_run: bool
     acquire: tuple[str, ...]
-    release: str
+    release: tuple[str, ...]
     mode: str
     reclaim: str
     headroom_percent: int
@@ -129,11 +129,16 @@ class Policy:
                 raise exceptions.ConfigInvalid(
                     option=name, problem=value.problem
                 )
-        values['acquire'] = tuple(values['acquire'])
+        for name in ('acquire', 'release'):
+            values[name] = tuple(values[name])
         policy = cls(**values)
         if not policy.acquire:
             raise exceptions.ConfigInvalid(
                 option='acquire', problem='must name at least one source'
+            )
+        if not 1 <= len(policy.release) <= 2:
+            raise exceptions.ConfigInvalid(
+                option='release', problem='must name one extension or two'
             )
         if policy.agent_timeout_seconds >= policy.deadline_seconds:
             raise exceptions.ConfigInvalid(

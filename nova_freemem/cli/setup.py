@@ -67,7 +67,7 @@ def _problem(conf: cfg.ConfigOpts) -> str | None:
         one = policy.Policy.from_conf(conf)
         for name in one.acquire:
             extensions.load('acquire', name)
-        extensions.load('release', one.release)
+        extensions.load_release(one.release)
     except exceptions.ConfigInvalid as error:
         return str(error)
     return None

@@ -39,6 +39,7 @@ class Engine:
     :ivar bandwidths: what is known of the paths from this host
     :ivar release_rates: what is known of how fast guests give up memory
     :ivar backoff: guests whose releases are skipped for a while
+    :ivar reclaimer: has a guest drop page cache first; None for nobody
     """
 
     policy: Policy
@@ -47,6 +48,7 @@ class Engine:
     bandwidths: Bandwidths
     release_rates: ReleaseRates
     backoff: Backoff
+    reclaimer: release_base.Reclaimer | None = None
 
     @classmethod
     def from_conf(
@@ -69,15 +71,17 @@ class Engine:
                                not installed or cannot be loaded
         """
         policy = Policy.from_conf(conf)
+        sources = tuple(
+            extensions.load('acquire', name)(
+                name, policy.agent_timeout_seconds
+            )
+            for name in policy.acquire
+        )
+        reclaimer, releaser = extensions.load_release(policy.release)
         return cls(
             policy=policy,
-            sources=tuple(
-                extensions.load('acquire', name)(
-                    name, policy.agent_timeout_seconds
-                )
-                for name in policy.acquire
-            ),
-            releaser=extensions.load('release', policy.release)(),
+            sources=sources,
+            releaser=releaser(),
             bandwidths=Bandwidths(
                 policy.migration_bandwidth_mbps,
                 functools.partial(
@@ -89,6 +93,8 @@ class Engine:
             ),
             release_rates=ReleaseRates(),
             backoff=Backoff(),
+            reclaimer=reclaimer
+            and reclaimer(policy.release[0], policy.agent_timeout_seconds),
         )
 
     def for_guest(self, policy: Policy) -> Engine:

@@ -68,7 +68,9 @@ class GuestRelease:
         self._reporter = reporter
         self._record = record
         self._clock = clock
-        self._watch = Watch(engine.releaser, guest, record, clock)
+        self._watch = Watch(
+            engine.releaser, guest, record, clock, engine.reclaimer
+        )
         self._event = contextlib.ExitStack()
 
     def make_ready(self) -> None:
@@ -178,6 +180,7 @@ class GuestRelease:
 
     def close(self) -> None:
         """Show the end of the release, if it began and has not been shown."""
+        self._watch.stop_dropping()
         self._event.close()
 
     def _learn_rate(self, plan: Plan, release: Release) -> None:

@@ -350,6 +350,21 @@ class Reporter(GuestReporter):
         """
         self._release = release
         self._not_sent_kib, self._saving_seconds = 0, 0.0
+        if release.dropped_kib or release.not_dropped:
+            LOG.info(
+                'The guest dropped %(dropped)d of %(cold)d MiB of cold page '
+                'cache when it was asked to%(problem)s.',
+                {
+                    'dropped': release.dropped_kib // KIB_PER_MIB,
+                    'cold': plan.cold_kib // KIB_PER_MIB,
+                    'problem': (
+                        f' ({release.not_dropped})'
+                        if release.not_dropped
+                        else ''
+                    ),
+                },
+                instance=self._instance,
+            )
         if release.end.restores:
             LOG.info(
                 'Stopped releasing memory: %(end)s after %(released)d MiB in '

@@ -72,8 +72,13 @@ class CapturedGuest(SimulatedGuest):
         text = captured.read_text()
         if path == '/proc/meminfo':
             amounts = self.meminfo()
-            for name in ('MemTotal', 'MemFree', 'MemAvailable'):
+            names = ['MemTotal', 'MemFree', 'MemAvailable']
+            if self.cold_kib:
+                names.append('Inactive(file)')
+            for name in names:
                 text = re.sub(
-                    rf'(?m)^({name}:\s*)\d+', rf'\g<1>{amounts[name]}', text
+                    rf'(?m)^({re.escape(name)}:\s*)\d+',
+                    rf'\g<1>{amounts[name]}',
+                    text,
                 )
         return text

@@ -130,6 +130,53 @@ class GuestWithFreeMemory(WatchedTransferTestCase):
         self.assert_whole(self.destination)
 
 
+class ColdPageCacheTestCase(WatchedTransferTestCase):
+    """Half of the guest's memory is page cache, which its kernel can drop."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.guest.agent.files = {
+            '/sys/kernel/mm/lru_gen/enabled': b'0x0000\n'
+        }
+        self.guest.cold_kib = base.MEMORY_KIB // 2
+        self.guest.touched_kib = base.MEMORY_KIB // 4
+        self.guest.drop_kib_per_second = base.MEMORY_KIB
+
+
+class GuestWithColdPageCache(ColdPageCacheTestCase):
+    def test_its_kernel_drops_it_before_the_balloon_takes_it(self) -> None:
+        self.migrate()
+        self.assertEqual('65536K swappiness=0', self.guest.asked_to_drop[0])
+        dropped, released, _restored = self.log_lines('INFO')
+        self.assertIn('of cold page cache when it was asked to', dropped)
+        self.assertIn('Released ', released)
+        self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB // 2)
+        self.assertEqual({}, self.guest.agent.handles)
+        self.assert_whole(self.destination)
+
+    def test_where_its_agent_may_not_the_balloon_takes_it(self) -> None:
+        self.guest.agent.blocked = frozenset({'guest-file-open'})
+        self.migrate()
+        dropped, released, _restored = self.log_lines('INFO')
+        self.assertIn('dropped 0 of', dropped)
+        self.assertIn('guest-file-open has been disabled', dropped)
+        self.assertIn('Released ', released)
+        self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB // 2)
+        self.assertEqual([], self.guest.asked_to_drop)
+        self.assert_whole(self.destination)
+
+
+class HostThatReleasesByTheBalloonAlone(ColdPageCacheTestCase):
+    CONFIGURATION = base.ENABLED + 'release = balloon\n'
+
+    def test_the_guest_is_not_asked_to_drop_anything(self) -> None:
+        self.migrate()
+        released, _restored = self.log_lines('INFO')
+        self.assertIn('Released ', released)
+        self.assertNotIn('guest-file-open', self.guest.agent.commands)
+        self.assert_whole(self.destination)
+
+
 class HostThatKnowsNoBandwidth(WatchedTransferTestCase):
     CONFIGURATION = base.NOTHING_CONFIGURED
 

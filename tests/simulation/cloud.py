@@ -31,6 +31,7 @@ from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
+from nova_freemem.release import reclaim
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.requests import Request
 from nova_freemem.restore import locks
@@ -294,6 +295,10 @@ class Cloud:
             ),
             release_rates.ReleaseRates(),
             backoffs.Backoff(),
+            # What is measured, and fitted, was without.
+            reclaim.GuestReclaim('guest_reclaim', 5)
+            if self.guest.drop_kib_per_second
+            else None,
         )
 
     def know(self, rate: release_rates.ReleaseRate) -> None:

@@ -75,7 +75,7 @@ def make_policy(**changes: Any) -> policy.Policy:
         'enabled': True,
         'dry_run': False,
         'acquire': ('guest_agent', 'balloon_stats'),
-        'release': 'balloon',
+        'release': ('guest_reclaim', 'balloon'),
         'mode': 'auto',
         'reclaim': 'cold',
         'headroom_percent': 12,

@@ -136,6 +136,21 @@ class ScenarioTest(SimulationTestCase):
             0.55, Load(500 * MIB, cold_kib=3 * GIB), reports=True
         )
 
+    def test_a_guest_whose_kernel_drops_it_first(self) -> None:
+        # What it keeps available is sent as well, where it reports nothing.
+        for reports, share in ((False, 0.96), (True, 0.7)):
+            load = Load(500 * MIB, cold_kib=3 * GIB)
+            _plain, alone, _cloud = self.compare(load, reports=reports)
+            _plain, ours, cloud = self.compare(
+                load,
+                reports=reports,
+                drop_kib_per_second=1600 * MIB,
+                dropping_balloon_share=0.5,
+            )
+            self.assertLess(ours.seconds, share * alone.seconds)
+            self.assertLess(ours.sent_kib, share * alone.sent_kib)
+            self.assertGreater(len(cloud.guest.asked_to_drop), 3)
+
     def test_a_guest_whose_free_memory_is_fragmented(self) -> None:
         self.assert_saves(
             0.45, Load(500 * MIB, fragments_kib=3 * GIB), reports=True
@@ -523,6 +538,12 @@ behaviours = strategies.fixed_dictionaries(
         'overshoots_kib': strategies.sampled_from([0, 0, 0, 8 * MIB]),
         'lies': strategies.sampled_from([1.0, 1.0, 0.5, 1.5, 100.0]),
         'inflates_down_to_kib': strategies.sampled_from([0, 0, 1 * GIB]),
+        'drop_kib_per_second': strategies.sampled_from(
+            [0, 0, 100 * MIB, 1600 * MIB, 16 * GIB]
+        ),
+        'dropping_balloon_share': strategies.sampled_from([1.0, 0.3]),
+        'takes_swappiness': strategies.booleans(),
+        'swap_kib': strategies.sampled_from([0, 1 * GIB]),
     }
 )
 policies = strategies.fixed_dictionaries(

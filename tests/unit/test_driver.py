@@ -660,7 +660,8 @@ class OtherMethodsTest(DriverTestCase):
         self.assertEqual(
             [
                 'INFO nova_freemem is enabled: acquiring by guest_agent, '
-                'balloon_stats; releasing by balloon.'
+                'balloon_stats; releasing by guest_reclaim, '
+                'balloon.'
             ],
             self.log_lines('INFO'),
         )

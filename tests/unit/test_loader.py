@@ -64,7 +64,10 @@ class LoaderTest(base.ConfTestCase):
             ours = nova_libvirt.LibvirtDriver
         self.assertIsInstance(ours, functools.partial)
         self.assertIs(driver.FreememLibvirtDriver, ours.func)
-        self.assertEqual('balloon', ours.keywords['engine'].policy.release)
+        self.assertEqual(
+            ('guest_reclaim', 'balloon'),
+            ours.keywords['engine'].policy.release,
+        )
         self.assertIs(self.stock, nova_libvirt.LibvirtDriver)
 
     def test_nova_finds_its_own_again_when_its_driver_fails(self) -> None:

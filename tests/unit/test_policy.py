@@ -46,7 +46,7 @@ class PolicyTest(base.ConfTestCase):
                 True,
                 True,
                 ('balloon_stats',),
-                'other',
+                ('first', 'other'),
                 'before',
                 'free',
                 10,
@@ -63,7 +63,7 @@ class PolicyTest(base.ConfTestCase):
             ),
             self.read(
                 'enabled = true\ndry_run = true\n'
-                'acquire = balloon_stats\nrelease = other\n'
+                'acquire = balloon_stats\nrelease = first, other\n'
                 'mode = before\nreclaim = free\n'
                 'headroom_percent = 10\nheadroom_min_mib = 64\n'
                 'headroom_windows_mib = 2048\n'

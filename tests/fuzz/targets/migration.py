@@ -17,6 +17,7 @@ Its balloon statistics and its agent lie. It stalls, resizes its balloon as it
 likes and shuts itself down.
 """
 
+from collections.abc import Iterator
 import functools
 import math
 import threading
@@ -35,6 +36,7 @@ from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import planner
 from nova_freemem.plan import release_rate as release_rates
 from nova_freemem.release import balloon
+from nova_freemem.release import reclaim
 from nova_freemem.release import watch
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
@@ -55,6 +57,8 @@ from tests.simulation import fakes
 MODULES = (
     'nova_freemem.migrate.source',
     'nova_freemem.release.balloon',
+    'nova_freemem.release.dropping',
+    'nova_freemem.release.reclaim',
     'nova_freemem.release.stop_rules',
 )
 
@@ -73,6 +77,12 @@ _SEPARATOR = b'\x1f'
 _HONEST = (
     b'MemTotal: 4194304 kB\nMemFree: 3500000 kB\n'
     b'MemAvailable: 3400000 kB\nCached: 65536 kB\n'
+)
+_HONEST_CACHE = (
+    b'MemTotal: 4194304 kB\nMemFree: 1500000 kB\n'
+    b'MemAvailable: 3400000 kB\nCached: 2065536 kB\n'
+    b'Active(file): 65536 kB\nInactive(file): 2000000 kB\n'
+    b'Dirty: 0 kB\nWriteback: 0 kB\nSwapTotal: 0 kB\n0x0000\n'
 )
 
 
@@ -95,8 +105,23 @@ def seeds() -> list[bytes]:
         for parts in (
             *((behaviour, honest) for behaviour in behaviours),
             *((b'\0', answers) for answers in agent.seeds()),
+            *((b'\0', answers) for answers in _droppers()),
         )
     ]
+
+
+def _droppers() -> Iterator[bytes]:
+    """:returns: agents that write what has their guest drop page cache."""
+    exited = {'exited': True, 'out-data': script.encoded(_HONEST_CACHE)}
+    asked = [script.returned({'pid': 1}), script.returned(exited)]
+    opened = script.returned(1000)
+    # In no time, so that each portion is as small as the first one: 65536K.
+    wrote = script.returned({'count': len('65536K swappiness=0')})
+    portions = [wrote, script.returned({})] * 40
+    yield script.written(*asked, opened, *portions)
+    yield script.written(*asked, opened, wrote, '!113 Invalid argument')
+    yield script.written(*asked, opened, wrote, '~60 !112 timed out')
+    yield script.written(*asked, '!113 failed to open file')
 
 
 class Guest:
@@ -181,6 +206,7 @@ def _migrate(host: handle.Handle, mode: str, clock: fakes.FakeClock) -> None:
         bandwidths.Bandwidths(1000, lambda: None),
         release_rates.ReleaseRates(),
         backoffs.Backoff(),
+        reclaim.GuestReclaim('guest_reclaim', TIMEOUT_SECONDS),
     )
     reporter = reporters.Reporter(
         events.Events(

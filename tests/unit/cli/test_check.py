@@ -174,6 +174,11 @@ class CheckTest(SetupTestCase):
             ),
             ('acquire = crystal_ball', 'failure', 'is not installed'),
             ('release = crystal_ball', 'failure', 'is not installed'),
+            (
+                'release = balloon, guest_reclaim',
+                'failure',
+                'must be the last',
+            ),
             ('treshold = 1', 'warning', 'treshold in '),
         ):
             self.etc.write(

@@ -22,6 +22,7 @@ from nova_freemem.acquire import guest_agent
 from nova_freemem.migrate import engine as engines
 from nova_freemem.plan.transfer_meter import Carried
 from nova_freemem.release import balloon
+from nova_freemem.release import reclaim
 from tests import base
 from tests.simulation import fakes
 
@@ -51,6 +52,11 @@ class EngineTest(base.ConfTestCase):
             ],
         )
         self.assertIs(balloon.Balloon, type(engine.releaser))
+        self.assertIs(reclaim.GuestReclaim, type(engine.reclaimer))
+        self.assertEqual(
+            ('guest_reclaim', 3),
+            (engine.reclaimer.name, engine.reclaimer.timeout_seconds),
+        )
         self.assertEqual(
             ['balloon_stats', 'guest_agent'],
             [
@@ -99,9 +105,26 @@ class EngineTest(base.ConfTestCase):
         )
         self.assertEqual(
             "[freemem] release: 'vacuum' is not installed; choose from "
-            'balloon',
+            'balloon, guest_reclaim',
             self.problem('release = vacuum'),
         )
+
+    def test_an_operator_may_have_guests_drop_nothing(self) -> None:
+        engine = self.load('release = balloon')
+        self.assertIs(balloon.Balloon, type(engine.releaser))
+        self.assertIsNone(engine.reclaimer)
+
+    def test_what_shrinks_a_guest_is_the_last_that_is_named(self) -> None:
+        for names in (
+            'guest_reclaim',
+            'balloon, guest_reclaim',
+            'balloon, balloon',
+        ):
+            self.assertIn('must be the last', self.problem(f'release={names}'))
+        for names in ('', 'guest_reclaim, guest_reclaim, balloon'):
+            self.assertIn(
+                'one extension or two', self.problem(f'release={names}')
+            )
 
     def test_a_broken_extension_is_named_with_its_error(self) -> None:
         with mock.patch.object(

@@ -12,6 +12,7 @@
 
 """What operators read."""
 
+import dataclasses
 import threading
 from typing import Any
 from unittest import mock
@@ -139,6 +140,30 @@ class ReportTest(ReporterTestCase):
             ],
             self.log.output.splitlines(),
         )
+
+    def test_one_line_about_page_cache_that_the_guest_dropped(self) -> None:
+        release = Release(
+            EndReason.TARGET_REACHED, 3 * GIB, 3 * GIB, 1 * GIB, 1 * GIB, 7.0
+        )
+        plan = fakes.make_plan(cold_kib=2000 * MIB)
+        for dropped_mib, not_dropped, line in (
+            (
+                2000,
+                '',
+                '2000 of 2000 MiB of cold page cache when it was asked ',
+            ),
+            (0, 'it is blocked', 'when it was asked to (it is blocked).'),
+        ):
+            self.reporter.released(
+                plan,
+                dataclasses.replace(
+                    release,
+                    dropped_kib=dropped_mib * MIB,
+                    not_dropped=not_dropped,
+                ),
+            )
+            dropped, _released = self.log_lines('INFO')[-2:]
+            self.assertIn(line, dropped)
 
     def test_no_more_is_expected_than_the_resident_size_fell(self) -> None:
         self.reporter.released(
