@@ -30,7 +30,6 @@ from collections.abc import Iterator
 import contextlib
 
 from nova_freemem import clock as clocks
-from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
 from nova_freemem.plan.planner import Plan
 from nova_freemem.release import base
@@ -39,7 +38,7 @@ from nova_freemem.virt import guest as guests
 MEMORY_RECLAIM = '/sys/fs/cgroup/memory.reclaim'
 
 # Page cache alone. Kernels before about 6.9 do not take it, and refuse all of
-# what is written.
+# what is written. Without swap there is nothing else to reclaim.
 FILES_ONLY = ' swappiness=0'
 
 
@@ -58,41 +57,7 @@ class GuestReclaim(base.Reclaimer):
         agent = guest_agent.Conversation(
             self.name, self.timeout_seconds, guest, clock, deadline
         )
+        option = FILES_ONLY if plan.has_swap else ''
         # Neither made where it is missing, nor made shorter.
         with agent.opened(MEMORY_RECLAIM, 'r+') as handle:
-            yield _File(agent, handle, plan.has_swap).drop
-
-
-class _File:
-    """The file, and what the guest's kernel takes in it."""
-
-    def __init__(
-        self, agent: guest_agent.Conversation, handle: int, has_swap: bool
-    ) -> None:
-        self._agent = agent
-        self._handle = handle
-        self._has_swap = has_swap
-        self._option: str | None = None
-
-    def drop(self, kib: int) -> None:
-        if self._option is None:
-            self._option = self._learn_option(kib)
-        else:
-            self._write(kib, self._option)
-
-    def _learn_option(self, kib: int) -> str:
-        """Drop the first portion, and return what the kernel takes.
-
-        Without swap there is nothing to reclaim but page cache.
-        """
-        try:
-            self._write(kib, FILES_ONLY)
-        except exceptions.AgentCommandRefused:
-            if self._has_swap:
-                raise
-            self._write(kib, '')
-            return ''
-        return FILES_ONLY
-
-    def _write(self, kib: int, option: str) -> None:
-        self._agent.write(self._handle, f'{kib}K{option}'.encode())
+            yield lambda kib: agent.write(handle, f'{kib}K{option}'.encode())

@@ -116,7 +116,7 @@ def _droppers() -> Iterator[bytes]:
     asked = [script.returned({'pid': 1}), script.returned(exited)]
     opened = script.returned(1000)
     # In no time, so that each portion is as small as the first one: 65536K.
-    wrote = script.returned({'count': len('65536K swappiness=0')})
+    wrote = script.returned({'count': len('65536K')})
     portions = [wrote, script.returned({})] * 40
     yield script.written(*asked, opened, *portions)
     yield script.written(*asked, opened, wrote, '!113 Invalid argument')
