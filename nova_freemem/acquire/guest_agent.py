@@ -201,8 +201,8 @@ class Conversation:
         """Write to a file of the guest, and wait until that is done.
 
         The agent keeps what it is to write in a buffer of its C library until
-        it is told to flush it: then all of it goes to the kernel at once. After
-        a refusal qemu-ga 7.2 refuses what is written next as well.
+        it is told to flush it: then all of it goes to the kernel at once.
+        After a refusal qemu-ga 7.2 refuses what is written next as well.
 
         :param handle: the agent's, of an open file
         :param content: what to write

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import contextlib
 import threading
 from typing import Any
+from unittest import mock
 
 import hypothesis
 from hypothesis import strategies
@@ -49,7 +50,9 @@ class ReclaimTestCase(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = fakes.FakeClock()
-        self.patch_autospec(threading, 'Thread', side_effect=self.clock.thread)
+        self.thread = self.patch_autospec(
+            threading, 'Thread', side_effect=self.clock.thread
+        )
         self.guest = fakes.SimulatedGuest(
             self.clock,
             used_kib=896 * MIB,
@@ -245,7 +248,7 @@ class CannotTest(ReclaimTestCase):
         self.assertLess(release.seconds, 5.8)
 
     def test_without_a_thread(self) -> None:
-        threading.Thread.side_effect = RuntimeError('no thread')
+        self.thread.side_effect = RuntimeError('no thread')
         self.assertEqual('no thread', self.assert_balloon_alone().not_dropped)
 
     def test_an_extension_that_fails(self) -> None:
@@ -473,7 +476,7 @@ class AnyGuestTest(base.TestCase):
         clock = fakes.FakeClock()
         reclaimer = RecordedReclaimer(outcomes)
         plan = fakes.make_plan(cold_kib=cold_kib, rate=ReleaseRate(rate, rate))
-        with self.patched(clock):
+        with mock.patch.object(threading, 'Thread', clock.thread):
             one = dropping.Dropping(
                 reclaimer,
                 fakes.FakeGuest(fakes.SimulatedGuest(clock)),
@@ -491,12 +494,3 @@ class AnyGuestTest(base.TestCase):
         self.assertLessEqual(reclaimer.dropped_kib, cold_kib)
         self.assertEqual(reclaimer.dropped_kib, one.dropped_kib)
         self.assertEqual([], clock.errors)
-
-    @contextlib.contextmanager
-    def patched(self, clock: fakes.FakeClock) -> Iterator[None]:
-        original = threading.Thread
-        threading.Thread = clock.thread  # type: ignore
-        try:
-            yield
-        finally:
-            threading.Thread = original  # type: ignore
