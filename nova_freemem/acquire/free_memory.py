@@ -84,10 +84,8 @@ class FreeMemory:
     :ivar page_cache_kib: page cache, shared memory included
     :ivar inactive_file_kib: page cache that the guest's own LRU calls cold;
                              None as well where its LRU does not tell
-    :ivar active_file_kib: page cache that it calls hot
     :ivar unwritten_kib: page cache that is dirty or being written back
     :ivar swap_free_kib: swap it has left
-    :ivar swap_total_kib: swap it has in all
     :ivar memory_pressure_share: share of the last ten seconds in which all
                                  its tasks were stalled for want of memory
                                  (PSI, "full", avg10)
@@ -95,6 +93,8 @@ class FreeMemory:
                        the number of free blocks of that size
     :ivar commit: the guest's limit, None where it has none
     :ivar nodes: its NUMA nodes, where it was asked for more than one
+    :ivar active_file_kib: page cache that its own LRU calls hot
+    :ivar swap_total_kib: swap it has in all
     """
 
     source: str
@@ -103,14 +103,14 @@ class FreeMemory:
     available_kib: int | None = None
     page_cache_kib: int | None = None
     inactive_file_kib: int | None = None
-    active_file_kib: int | None = None
     unwritten_kib: int | None = None
     swap_free_kib: int | None = None
-    swap_total_kib: int | None = None
     memory_pressure_share: float | None = None
     free_blocks: tuple[tuple[int, int], ...] | None = None
     commit: CommitLimit | None = None
     nodes: tuple[NodeMemory, ...] = ()
+    active_file_kib: int | None = None
+    swap_total_kib: int | None = None
 
     @property
     def cold_cache_kib(self) -> int:
