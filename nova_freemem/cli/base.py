@@ -174,6 +174,14 @@ class RestoringCommand(HostCommand):
             return not_restored(
                 uuid, f'the guest is {seen.situation.value}; try again later'
             )
+        if restoration.awaits_definition:
+            return not_restored(
+                uuid,
+                'the guest has all its memory, but its domain has no '
+                'persistent definition in which to set that: Nova is copying '
+                'a disk, for a snapshot perhaps; the journal entry is kept '
+                'until then',
+            )
         if not restoration.is_done:
             return not_restored(
                 uuid,

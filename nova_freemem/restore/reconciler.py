@@ -612,7 +612,7 @@ class Reconciler:
                     reporter.restore_failed(error)
                 _end(late, False)
                 return following
-        self._report(step, reporter, clients)
+        self._report(step, reporter, clients, state.awaits_definition)
         return step.following
 
     def _report(
@@ -620,8 +620,13 @@ class Reconciler:
         step: restorations.Step,
         reporter: reporters.GuestReporter,
         clients: list[_Client],
+        was_restored: bool,
     ) -> None:
-        """Report what came of a step, and tell those who are to know."""
+        """Report what came of a step, and tell those who are to know.
+
+        :param was_restored: whether it was reported already that the guest
+                             has all its memory
+        """
         seen = step.seen
         if seen.unreadable is not None:
             if step.action is Action.REPORT:
@@ -639,9 +644,13 @@ class Reconciler:
             # One that runs has just begun to get its memory.
             if late and seen.situation is not guests.Situation.RUNNING:
                 reporter.restore_waits(seen.situation)
-        elif step.following is None or late or step.action is Action.REPORT:
+        elif (
+            late
+            or step.action is Action.REPORT
+            or (step.is_restored and (clients or not was_restored))
+        ):
             reporter.restored(seen.result)
-        if step.following is None:
+        if step.is_restored:
             _end(clients, True)
         _end(late, False)
 

@@ -17,6 +17,7 @@ import io
 from typing import Any
 
 import fixtures
+from nova.tests.fixtures import libvirt as nova_fake
 
 from nova_freemem.cli import main
 from nova_freemem.virt import host as hosts
@@ -103,6 +104,28 @@ class Interval(OutstandingTestCase):
         self.restart_host('destination')
         domain.setMetadata(2, entry, 'freemem', base.JOURNAL_URI)
         self.wait_until_whole()
+
+
+class Snapshot(OutstandingTestCase):
+    """Nova undefines a domain while it copies a disk of the guest."""
+
+    CONFIGURATION = (
+        base.FOR_ANY_DESTINATION + 'reconcile_interval_seconds = 5\n'
+    )
+
+    def test_guest_has_its_memory_before_it_ends_and_a_definition_after(
+        self,
+    ) -> None:
+        domain = self.domain_at(self.destination)
+        xml = domain.XMLDesc(nova_fake.VIR_DOMAIN_XML_INACTIVE)
+        domain.undefineFlags(0)
+        self.restart_host('destination')
+        self.wait_for(base.MEMORY_KIB, lambda: self.guest.actual_kib)
+        self.wait_for(1, lambda: len(self.log_lines('INFO')[1:]))
+        self.assertTrue(base.journal_entries(domain, base.LIVE))
+        self.destination.defineXML(xml)
+        self.wait_until_whole()
+        self.assertEqual(1, len(self.log_lines('INFO')[1:]))
 
 
 class PluginSwitchedOff(OutstandingTestCase):

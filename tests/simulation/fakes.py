@@ -171,6 +171,10 @@ class FakeGuest:
         return self.guest.running
 
     @_call
+    def is_persistent(self) -> bool:
+        return self.guest.persistent
+
+    @_call
     def xml(self, *, definition: bool = False) -> etree._Element:
         guest = self.guest
         seconds = (
@@ -230,6 +234,7 @@ class FakeGuest:
         self, target_kib: int, *, definition: bool = False
     ) -> None:
         self._wait_for_the_job()
+        self._need_definition(definition)
         if not 0 < target_kib <= self.guest.memory_kib:
             raise libvirt_error(exceptions.TargetRefused, 'out of range')
         self.guest.target_kib = target_kib
@@ -246,6 +251,7 @@ class FakeGuest:
         self, seconds: int, *, definition: bool = False
     ) -> None:
         self._wait_for_the_job()
+        self._need_definition(definition)
         self.guest.stats_period_seconds = seconds
         if definition:
             self.guest.definition_stats_period_seconds = seconds
@@ -299,6 +305,11 @@ class FakeGuest:
         if self.guest.transferred_kib is not None:
             self._time_out()
 
+    def _need_definition(self, definition: bool) -> None:
+        """Refuse a call that is to change a definition, and finds none."""
+        if definition and not self.guest.persistent:
+            raise libvirt_error(exceptions.OperationInvalid, 'transient')
+
     def _time_out(self) -> None:
         self.guest.clock.wait(30)
         raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
@@ -320,6 +331,7 @@ class FakeGuest:
     @_call
     def erase_metadata(self) -> None:
         self._wait_for_the_job()
+        self._need_definition(True)
         self.guest.metadata = None
 
     @_call

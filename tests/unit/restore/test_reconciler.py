@@ -545,6 +545,53 @@ class SourceTest(ClientTestCase):
         self.assertEqual(4 * GIB, guest.target_kib)
 
 
+class SnapshotTest(ClientTestCase):
+    """Nova takes a live snapshot: the domain has no definition meanwhile."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_anew()
+        self.reconciler.start()
+        self.clock.wait(1)
+        self.guest = self.add_guest(persistent=False)
+
+    def end_snapshot(self) -> None:
+        """Have the domain defined by what the definition said before."""
+        self.guest.persistent = True
+        self.guest.definition_kib = 1 * GIB
+        self.guest.definition_stats_period_seconds = 1
+
+    def test_the_guest_has_its_memory_long_before_it_ends(self) -> None:
+        self.clock.wait(INTERVAL_SECONDS + 7)
+        self.guest.check()
+        self.assertEqual(0, self.guest.missing_kib)
+        self.assertIsNotNone(self.guest.metadata)
+        self.clock.wait(3600)
+        (line,) = self.log_lines('INFO')
+        self.assertIn('1048576 -> 4194304 KiB', line)
+        self.assertEqual([], self.log_lines('WARNING'))
+        self.assertLess(self.calls('situation'), 75)
+
+    def test_within_an_interval_of_its_end_the_definition_is_right(
+        self,
+    ) -> None:
+        self.clock.wait(600)
+        self.end_snapshot()
+        self.clock.wait(INTERVAL_SECONDS + 1)
+        self.assert_restored(self.guest)
+        self.assertEqual(1, len(self.log_lines('INFO')))
+
+    def test_who_waits_for_the_guest_does_not_wait_for_its_end(self) -> None:
+        self.land()
+        self.clock.wait(9)
+        self.assertEqual(2, len(self.event))
+        self.reporter.restored.assert_called_once()
+        self.assertTrue(self.result().complete)
+        self.land()
+        self.clock.wait(1)
+        self.assertEqual(2, self.reporter.restored.call_count)
+
+
 class IntervalTest(ReconcilerTestCase):
     def setUp(self) -> None:
         super().setUp()
