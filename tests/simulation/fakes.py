@@ -33,6 +33,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem import policy
 from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import forecast as forecasts
 from nova_freemem.plan import planner
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
@@ -115,6 +116,7 @@ def make_plan(**changes: Any) -> planner.Plan:
         'needed_kib': 0,
         'nonresident_kib': 0,
         'headroom_kib': 204 * MIB,
+        'plain': forecasts.Forecast(34.4, 34.4, 4 * GIB),
         'expected_saving_kib': 3 * GIB,
         'expected_saving_seconds': 20.0,
         'expected_sent_kib': 1.0 * GIB,
