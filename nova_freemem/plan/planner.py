@@ -395,7 +395,9 @@ def _releasable(
             Reason.NOTHING_FREE,
             f'{_mib(spare_kib)} to spare, headroom {_mib(headroom_kib)}',
         )
-    if memory.commit is not None:
+    if memory.commit is not None and (
+        guest.total_shrinks or not memory.commit.stays
+    ):
         release_kib = min(release_kib, _allowed_kib(memory.commit, kept_kib))
         if release_kib <= 0:
             return Skip(
