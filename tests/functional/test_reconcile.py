@@ -19,7 +19,9 @@ from typing import Any
 import fixtures
 from nova.tests.fixtures import libvirt as nova_fake
 
+from nova_freemem import history as histories
 from nova_freemem.cli import main
+from nova_freemem.report import events
 from nova_freemem.virt import host as hosts
 from tests.functional import base
 from tests.functional import fakelibvirt
@@ -56,6 +58,19 @@ class NextStart(OutstandingTestCase):
         self.wait_until_whole()
         [line] = self.log_lines('INFO')[1:]
         self.assertIn(f'-> {base.MEMORY_KIB} KiB', line)
+
+    def test_it_is_shown_with_the_migration_and_remembered(self) -> None:
+        self.wait_for(1, lambda: len(histories.read(self.state_path)[0]))
+        self.assertNotIn(events.RESTORE, self.events())
+        self.restart_host('destination')
+        self.wait_until_whole()
+        self.wait_for('Success', lambda: self.events().get(events.RESTORE))
+        self.wait_for(2, lambda: len(histories.read(self.state_path)[0]))
+        _release, restore = histories.read(self.state_path)[0]
+        self.assertEqual(
+            (histories.Kind.RESTORE, self.server['id'], True),
+            (restore.kind, restore.server, restore.complete),
+        )
 
     def test_guest_that_is_being_migrated_is_not_touched(self) -> None:
         domain, looked = self.domain_at(self.destination), []
