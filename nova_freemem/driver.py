@@ -121,6 +121,12 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             engine.policy.reconcile_interval_seconds,
             engine.policy.restore_workers,
             self._count_outstanding,
+            functools.partial(
+                reporters.UnrequestedReporter,
+                events=events.UnrequestedEvents(
+                    CONF.host, self._events, self._keep
+                ),
+            ),
         )
 
     def init_host(self, host: str, *args: Any, **kwargs: Any) -> None:

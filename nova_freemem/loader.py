@@ -164,6 +164,19 @@ def check_nova(ours: type) -> None:
             'name',
             want_result='False',
         ),
+        *contract.call(
+            objects.InstanceActionList,
+            'get_by_instance_uuid',
+            'context',
+            'uuid',
+            limit='100',
+        ),
+        *contract.members(
+            objects.InstanceAction,
+            objects.InstanceAction.fields,
+            'action',
+            'request_id',
+        ),
         *contract.members(
             exception, vars(exception), 'InstanceActionEventNotFound'
         ),

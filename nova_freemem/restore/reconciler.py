@@ -50,7 +50,7 @@ LOG = logging.getLogger(__name__)
 
 # Who had a guest restored is told what has come of it by then. The guest
 # stays the reconciler's.
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = reporters.IN_TIME_SECONDS
 
 # A check takes milliseconds. The worker of one that takes longer than this
 # is taken for stuck, and another one may be started in its place.
@@ -125,6 +125,7 @@ class _Check:
     :ivar notified: whether another one was asked for meanwhile
     :ivar reported: whether it was reported to be stuck
     :ivar clients: who had the guest restored and was not told yet
+    :ivar is_shown: whether one of them has shown that memory is restored
     """
 
     state: State = dataclasses.field(default_factory=State)
@@ -133,6 +134,7 @@ class _Check:
     notified: bool = False
     reported: bool = False
     clients: list[_Client] = dataclasses.field(default_factory=list)
+    is_shown: bool = False
 
     @property
     def stuck_at_seconds(self) -> float:
@@ -188,6 +190,9 @@ class Reconciler:
         interval_seconds: float,
         workers: int,
         counted: Callable[[int], object] = lambda _guests: None,
+        reporter: Callable[
+            [str], reporters.GuestReporter
+        ] = reporters.GuestReporter,
     ) -> None:
         """Initialize the reconciler.
 
@@ -199,6 +204,8 @@ class Reconciler:
                         those whose check is stuck
         :param counted: told, each time all guests are checked, how many have
                         a journal entry; returns at once, does not raise
+        :param reporter: makes the reporter of a guest by its UUID, for a
+                         restoration that nobody waits for
         """
         self._host = host
         self._locks = locks
@@ -206,6 +213,7 @@ class Reconciler:
         self._interval_seconds = interval_seconds
         self._workers = workers
         self._counted = counted
+        self._reporter = reporter
         # Guards all of the following; nobody waits while it is held.
         self._lock = threading.Lock()
         self._checks = {LIST: _Check()}
@@ -399,7 +407,7 @@ class Reconciler:
                 continue
             with self._lock:
                 clients, check.clients = check.clients, []
-            reporter = _reporter(uuid, clients)
+            reporter = self._reporter_of(uuid, check, clients)
             reporter.restore_stuck(STUCK_SECONDS)
             for client in clients:
                 client.end(False)
@@ -506,7 +514,7 @@ class Reconciler:
             following = (
                 self._list_guests()
                 if uuid == LIST
-                else self._check(uuid, state, clients)
+                else self._check(uuid, check, state, clients)
             )
         finally:
             self._end(uuid, check, following)
@@ -526,6 +534,7 @@ class Reconciler:
                 client for client in check.clients if not client.ended.is_set()
             ]
             state = following or State()
+            check.is_shown = check.is_shown and following is not None
             if check.notified:
                 state = schedule.notified(state, now, now)
             elif following is None:
@@ -578,13 +587,13 @@ class Reconciler:
         self._failing = True
 
     def _check(
-        self, uuid: str, state: State, clients: list[_Client]
+        self, uuid: str, check: _Check, state: State, clients: list[_Client]
     ) -> State | None:
         """Check one guest, unless its lock is held.
 
         :returns: what to remember, None where nothing is
         """
-        reporter = _reporter(uuid, clients)
+        reporter = self._reporter_of(uuid, check, clients)
         with self._locks.hold(uuid) as lock:
             if lock is None:  # its holder notifies us
                 _end(self._late(clients), False)
@@ -612,16 +621,22 @@ class Reconciler:
                     reporter.restore_failed(error)
                 _end(late, False)
                 return following
-        self._report(step, reporter, clients)
+        self._report(step, reporter, check, clients, state.awaits_definition)
         return step.following
 
     def _report(
         self,
         step: restorations.Step,
         reporter: reporters.GuestReporter,
+        check: _Check,
         clients: list[_Client],
+        was_restored: bool,
     ) -> None:
-        """Report what came of a step, and tell those who are to know."""
+        """Report what came of a step, and tell those who are to know.
+
+        :param was_restored: whether it was reported already that the guest
+                             has all its memory
+        """
         seen = step.seen
         if seen.unreadable is not None:
             if step.action is Action.REPORT:
@@ -633,17 +648,31 @@ class Reconciler:
             return
         if seen.entry is not None:
             for client in clients:
+                check.is_shown = check.is_shown or not client.ended.is_set()
                 client.begin(seen.entry)
         late = self._late(clients)
         if seen.result is None:
             # One that runs has just begun to get its memory.
             if late and seen.situation is not guests.Situation.RUNNING:
                 reporter.restore_waits(seen.situation)
-        elif step.following is None or late or step.action is Action.REPORT:
+        elif (
+            late
+            or step.action is Action.REPORT
+            or (step.is_restored and (clients or not was_restored))
+        ):
             reporter.restored(seen.result)
-        if step.following is None:
+        if step.is_restored:
             _end(clients, True)
         _end(late, False)
+
+    def _reporter_of(
+        self, uuid: str, check: _Check, clients: list[_Client]
+    ) -> reporters.GuestReporter:
+        if clients:
+            return clients[0].reporter
+        if check.is_shown:  # and remembered, once
+            return reporters.GuestReporter(uuid)
+        return self._reporter(uuid)
 
     def _late(self, clients: list[_Client]) -> list[_Client]:
         """Return those who are to be told now."""
@@ -653,10 +682,6 @@ class Reconciler:
             for client in clients
             if client.until_seconds <= now and not client.ended.is_set()
         ]
-
-
-def _reporter(uuid: str, clients: list[_Client]) -> reporters.GuestReporter:
-    return clients[0].reporter if clients else reporters.GuestReporter(uuid)
 
 
 def _end(clients: list[_Client], is_done: bool) -> None:

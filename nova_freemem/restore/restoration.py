@@ -49,6 +49,13 @@ class Step:
     action: Action
     following: State | None
 
+    @property
+    def is_restored(self) -> bool:
+        """Whether the guest was seen to have all its memory, or needs none."""
+        return self.following is None or (
+            self.following.awaits_definition and self.seen.result is not None
+        )
+
 
 def take_step(
     guest: guests.Guest,
@@ -77,12 +84,12 @@ def take_step(
     if seen.entry is None:
         return Step(seen, action, following)
     if action is Action.BEGIN:
-        begun = _begin(guest, seen.entry, seen.is_lost, clock)
+        begun = _begin(guest, seen, seen.entry, clock)
         following = dataclasses.replace(following, begun=begun)
     elif action is Action.NUDGE:
         guest.set_balloon_kib(seen.entry.original_kib - schedule.NUDGE_KIB)
     elif action is Action.REQUEST:
-        _request(guest, seen.entry)
+        _request(guest, seen.entry, seen.is_persistent)
     elif action is Action.FINISH:
         if journal.read(guest) != seen.entry:  # somebody else has written
             return Step(seen, Action.NOTHING, following)
@@ -118,8 +125,15 @@ class Restoration:
         """Whether nothing is outstanding any more, at the last look."""
         return self._state is None
 
+    @property
+    def awaits_definition(self) -> bool:
+        """Whether only the persistent definition is to be set, and is not."""
+        return self._state is not None and self._state.awaits_definition
+
     def watch(self, wait_seconds: float) -> Seen:
         """Take the steps that are due, until all memory has arrived.
+
+        A persistent definition that is not there is not waited for.
 
         :param wait_seconds: how long at most, 0 for one step
         :returns: the guest at the last of them; may be called again
@@ -137,7 +151,7 @@ class Restoration:
                 )
             )
             self._step(self._state)
-            if deadline.passed():
+            if deadline.passed() or self.awaits_definition:
                 break
         return self.seen
 
@@ -166,6 +180,7 @@ def _look(guest: guests.Guest, state: State, clock: clocks.Clock) -> Seen:
     is_running = situation is guests.Situation.RUNNING
     if is_lost and is_running and _actual_kib(guest) > entry.original_kib:
         return Seen()  # It has been resized since, and lacks nothing.
+    is_persistent = is_running and guest.is_persistent()
     begun = state.begun
     result = None
     if (
@@ -180,29 +195,38 @@ def _look(guest: guests.Guest, state: State, clock: clocks.Clock) -> Seen:
             _arrived_kib(guest, entry),
             clock.now() - begun.at_seconds,
         )
-    return Seen(entry, is_lost, situation, result)
+    return Seen(entry, is_lost, situation, is_persistent, result)
 
 
 def _begin(
     guest: guests.Guest,
+    seen: Seen,
     entry: journal.JournalEntry,
-    is_lost: bool,
     clock: clocks.Clock,
 ) -> Begun:
-    if is_lost:
+    if seen.is_lost:
         journal.write(guest, entry)
     begun = Begun(entry, _actual_kib(guest), clock.now())
-    _request(guest, entry)
+    _request(guest, entry, seen.is_persistent)
     return begun
 
 
-def _request(guest: guests.Guest, entry: journal.JournalEntry) -> None:
-    """Request all memory, now and in the persistent definition."""
-    guest.set_balloon_kib(entry.original_kib, definition=True)
+def _request(
+    guest: guests.Guest, entry: journal.JournalEntry, is_persistent: bool
+) -> None:
+    """Request all memory, now and in the persistent definition, if any."""
+    guest.set_balloon_kib(entry.original_kib, definition=is_persistent)
 
 
 def _finish(guest: guests.Guest, entry: journal.JournalEntry) -> None:
-    """Set the statistics period back, and erase the entry."""
+    """Set the statistics period back, and erase the entry.
+
+    The definition may be another one than that in which memory was requested:
+    Nova may have made it since, of what the one before said.
+    """
+    definition = guest.xml(definition=True)
+    if domain_xml.current_memory_kib(definition) != entry.original_kib:
+        _request(guest, entry, is_persistent=True)
     guest.set_stats_period_seconds(entry.stats_period_seconds, definition=True)
     journal.erase(guest)
 

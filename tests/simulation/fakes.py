@@ -33,6 +33,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem import policy
 from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import forecast as forecasts
 from nova_freemem.plan import planner
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
@@ -115,6 +116,7 @@ def make_plan(**changes: Any) -> planner.Plan:
         'needed_kib': 0,
         'nonresident_kib': 0,
         'headroom_kib': 204 * MIB,
+        'plain': forecasts.Forecast(34.4, 34.4, 4 * GIB),
         'expected_saving_kib': 3 * GIB,
         'expected_saving_seconds': 20.0,
         'expected_sent_kib': 1.0 * GIB,
@@ -169,6 +171,10 @@ class FakeGuest:
     @_call
     def is_running(self) -> bool:
         return self.guest.running
+
+    @_call
+    def is_persistent(self) -> bool:
+        return self.guest.persistent
 
     @_call
     def xml(self, *, definition: bool = False) -> etree._Element:
@@ -230,6 +236,7 @@ class FakeGuest:
         self, target_kib: int, *, definition: bool = False
     ) -> None:
         self._wait_for_the_job()
+        self._need_definition(definition)
         if not 0 < target_kib <= self.guest.memory_kib:
             raise libvirt_error(exceptions.TargetRefused, 'out of range')
         self.guest.target_kib = target_kib
@@ -246,6 +253,7 @@ class FakeGuest:
         self, seconds: int, *, definition: bool = False
     ) -> None:
         self._wait_for_the_job()
+        self._need_definition(definition)
         self.guest.stats_period_seconds = seconds
         if definition:
             self.guest.definition_stats_period_seconds = seconds
@@ -299,6 +307,11 @@ class FakeGuest:
         if self.guest.transferred_kib is not None:
             self._time_out()
 
+    def _need_definition(self, definition: bool) -> None:
+        """Refuse a call that is to change a definition, and finds none."""
+        if definition and not self.guest.persistent:
+            raise libvirt_error(exceptions.OperationInvalid, 'transient')
+
     def _time_out(self) -> None:
         self.guest.clock.wait(30)
         raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
@@ -320,6 +333,7 @@ class FakeGuest:
     @_call
     def erase_metadata(self) -> None:
         self._wait_for_the_job()
+        self._need_definition(True)
         self.guest.metadata = None
 
     @_call

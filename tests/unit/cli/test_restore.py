@@ -110,6 +110,21 @@ class RestoreTest(base.CommandTestCase):
         self.assertEqual(4 * GIB, guest.target_kib)
         self.assertIsNotNone(guest.metadata)
 
+    def test_where_a_snapshot_is_taken_the_entry_stays_and_nobody_waits(
+        self,
+    ) -> None:
+        guest = self.add_guest()
+        guest.persistent = False
+        started_at = self.clock.now()
+        self.assertEqual(1, self.run_command('restore', UUID))
+        self.assertLess(self.clock.now() - started_at, 5)
+        self.assertIn('the guest has all its memory, but', self.err)
+        self.assertEqual(4 * GIB, guest.actual_kib)
+        self.assertIsNotNone(guest.metadata)
+        guest.persistent = True
+        self.assertEqual(0, self.run_command('restore', UUID))
+        self.assert_restored(guest)
+
     def test_an_error_of_libvirt_is_reported(self) -> None:
         for call in (2, 3, 4, 7):
             self.add_guest()

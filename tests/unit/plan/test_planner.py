@@ -236,6 +236,22 @@ class AmountTest(base.TestCase):
             skip.detail,
         )
 
+    def test_a_limit_that_stays_with_memtotal_is_none(self) -> None:
+        for total_shrinks, stays, reason in (
+            (False, True, None),
+            (True, True, Reason.OVERCOMMIT_LIMIT),
+            (False, False, Reason.OVERCOMMIT_LIMIT),
+        ):
+            plan = make(
+                3 * GIB,
+                commit=CommitLimit(3 * GIB, 3 * GIB, 0.5, stays),
+                total_shrinks=total_shrinks,
+            )
+            if reason is None:
+                self.assertEqual(3 * GIB - KEEPS_KIB, plan.release_kib)
+            else:
+                self.assertEqual(reason, plan.reason)
+
     def test_a_guest_with_nodes_keeps_headroom_on_each_of_them(self) -> None:
         def with_nodes(*nodes: tuple[int, int]) -> planner.Plan | Skip:
             return make(

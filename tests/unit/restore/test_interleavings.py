@@ -174,6 +174,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         self.libvirtds = {'source': 0, 'dest': 0}
         self.moving: set[str] = set()
         self.staying: dict[str, Compute] = {}
+        self.snapshots: dict[str, tuple[int, int]] = {}
         # Their assertions would be one more error that nova-compute survives.
         self.clashes: list[tuple[str, str]] = []
         self.erased: set[str] = set()
@@ -223,7 +224,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         self, uuid: str, lands: bool, request: Request | None, wait: float
     ) -> None:
         guest = self.guests[uuid]
-        if uuid not in self.moving and guest.running:
+        if uuid not in self.moving and guest.running and guest.persistent:
             if not guest.missing_kib:  # it has used all, and freed it again
                 guest.touched_kib = guest.free_kib
             self.moving.add(uuid)
@@ -316,6 +317,26 @@ class Interleavings(stateful.RuleBasedStateMachine):
     def an_event_tells_of_the_guest(self, uuid: str) -> None:
         self.computes[self.guests[uuid].host].reconciler.notify(uuid)
 
+    @stateful.rule(uuid=GUESTS)
+    def nova_begins_a_snapshot(self, uuid: str) -> None:
+        """Have the domain undefined, and its definition kept for later."""
+        guest = self.guests[uuid]
+        if uuid not in self.moving and guest.persistent:
+            guest.persistent = False
+            self.snapshots[uuid] = (
+                guest.definition_kib,
+                guest.definition_stats_period_seconds,
+            )
+
+    @stateful.rule(uuid=GUESTS)
+    def nova_ends_a_snapshot(self, uuid: str) -> None:
+        guest = self.guests[uuid]
+        if not guest.persistent:
+            guest.persistent = True
+            guest.definition_kib, guest.definition_stats_period_seconds = (
+                self.snapshots.pop(uuid)
+            )
+
     # What operators do.
 
     @stateful.rule(uuid=GUESTS, wait=SECONDS)
@@ -371,7 +392,11 @@ class Interleavings(stateful.RuleBasedStateMachine):
     def virsh_restores_and_erases_the_entry(self, uuid: str) -> None:
         guest = self.guests[uuid]
         guest.check()
-        if guest.metadata is not None and uuid not in self.moving:
+        if (
+            guest.metadata is not None
+            and guest.persistent
+            and uuid not in self.moving
+        ):
             guest.target_kib = guest.definition_kib = guest.memory_kib
             guest.stats_period_seconds = 10
             guest.definition_stats_period_seconds = 10
@@ -407,7 +432,11 @@ class Interleavings(stateful.RuleBasedStateMachine):
     def it_arrives_from_a_third_host(self, uuid: str) -> None:
         """Have memory outstanding, and nobody told of it."""
         guest = self.guests[uuid]
-        if uuid not in self.moving and guest.metadata is None:
+        if (
+            uuid not in self.moving
+            and guest.persistent
+            and guest.metadata is None
+        ):
             guest.check()
             if guest.missing_kib:
                 return
@@ -489,7 +518,8 @@ class Interleavings(stateful.RuleBasedStateMachine):
 
     def calm_down(self) -> None:
         """Let the faults end, first all but the hung QEMU."""
-        for guest in self.guests.values():
+        for uuid, guest in self.guests.items():
+            self.nova_ends_a_snapshot(uuid)
             guest.check()
             guest.running = True
             guest.deflates_up_to_kib = guest.memory_kib

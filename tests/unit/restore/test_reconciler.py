@@ -45,6 +45,19 @@ def shrink(guest: fakes.SimulatedGuest) -> fakes.SimulatedGuest:
     return guest
 
 
+class Unrequested(reporters.GuestReporter):
+    """Reports a restoration that nobody waits for."""
+
+    def __init__(self, uuid: str, restored: list[str]) -> None:
+        super().__init__(uuid)
+        self._restored = restored
+
+    def restored(self, result: schedule.RestoreResult) -> None:
+        super().restored(result)
+        if result.complete:
+            self._restored.append(self._uuid)
+
+
 class ReconcilerTestCase(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -54,6 +67,8 @@ class ReconcilerTestCase(base.TestCase):
         )
         self.host = fakes.FakeHost()
         self.counts: list[int] = []
+        #: Guests that were reported to be restored for nobody.
+        self.unrequested: list[str] = []
         self.make_reconciler()
 
     def make_reconciler(self) -> None:
@@ -66,6 +81,7 @@ class ReconcilerTestCase(base.TestCase):
             INTERVAL_SECONDS,
             WORKERS,
             self.counts.append,
+            lambda uuid: Unrequested(uuid, self.unrequested),
         )
 
     def add_guest(
@@ -237,6 +253,25 @@ class LandingTest(ClientTestCase):
         self.clock.wait(schedule.NUDGE_INTERVAL_SECONDS)
         self.assert_restored(guest)
 
+    def test_what_nobody_waited_for_is_reported_as_such(self) -> None:
+        self.resume()
+        self.clock.wait(schedule.NUDGE_INTERVAL_SECONDS)
+        self.assertEqual([fakes.UUID], self.unrequested)
+        self.land()  # Nova's own steps come when all is done.
+        self.clock.wait(1)
+        self.assertEqual([], self.event)
+
+    def test_what_somebody_waited_for_is_not_even_if_it_is_slow(self) -> None:
+        self.resume(deflate_kib_per_second=100 * MIB)
+        self.land()
+        self.clock.wait(600)
+        self.assertEqual(2, len(self.event))
+        self.assert_restored(self.host.domains[fakes.UUID].guest)
+        self.assertEqual([], self.unrequested)
+        shrink(self.host.domains[fakes.UUID].guest)  # It lands once more.
+        self.clock.wait(2 * INTERVAL_SECONDS)
+        self.assertEqual([fakes.UUID], self.unrequested)
+
     def test_without_an_event_of_libvirt_it_is_restored_at_once(self) -> None:
         guest = self.add_guest()
         self.land()
@@ -357,6 +392,7 @@ class LandingTest(ClientTestCase):
         self.reporter.restored.assert_not_called()
         self.clock.wait(INTERVAL_SECONDS)
         self.assert_restored(guest)
+        self.assertEqual([fakes.UUID], self.unrequested)
 
     def test_a_guest_that_is_to_leave_again_gets_its_memory_first(
         self,
@@ -543,6 +579,54 @@ class SourceTest(ClientTestCase):
         self.assertAlmostEqual(reconciler.WAIT_SECONDS, seconds, delta=0.2)
         self.assertFalse(self.result().complete)
         self.assertEqual(4 * GIB, guest.target_kib)
+
+
+class SnapshotTest(ClientTestCase):
+    """Nova takes a live snapshot: the domain has no definition meanwhile."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_anew()
+        self.reconciler.start()
+        self.clock.wait(1)
+        self.guest = self.add_guest(persistent=False)
+
+    def end_snapshot(self) -> None:
+        """Have the domain defined by what the definition said before."""
+        self.guest.persistent = True
+        self.guest.definition_kib = 1 * GIB
+        self.guest.definition_stats_period_seconds = 1
+
+    def test_the_guest_has_its_memory_long_before_it_ends(self) -> None:
+        self.clock.wait(INTERVAL_SECONDS + 7)
+        self.guest.check()
+        self.assertEqual(0, self.guest.missing_kib)
+        self.assertIsNotNone(self.guest.metadata)
+        self.clock.wait(3600)
+        (line,) = self.log_lines('INFO')
+        self.assertIn('1048576 -> 4194304 KiB', line)
+        self.assertEqual([fakes.UUID], self.unrequested)
+        self.assertEqual([], self.log_lines('WARNING'))
+        self.assertLess(self.calls('situation'), 75)
+
+    def test_within_an_interval_of_its_end_the_definition_is_right(
+        self,
+    ) -> None:
+        self.clock.wait(600)
+        self.end_snapshot()
+        self.clock.wait(INTERVAL_SECONDS + 1)
+        self.assert_restored(self.guest)
+        self.assertEqual(1, len(self.log_lines('INFO')))
+
+    def test_who_waits_for_the_guest_does_not_wait_for_its_end(self) -> None:
+        self.land()
+        self.clock.wait(9)
+        self.assertEqual(2, len(self.event))
+        self.reporter.restored.assert_called_once()
+        self.assertTrue(self.result().complete)
+        self.land()
+        self.clock.wait(1)
+        self.assertEqual(2, self.reporter.restored.call_count)
 
 
 class IntervalTest(ReconcilerTestCase):

@@ -227,6 +227,48 @@ class RestorationTest(GuestTestCase):
         self.assertTrue(self.watch(restoration, 4).complete)
         self.assertGreater(describe.call_count, 1)
 
+    def test_a_guest_gets_its_memory_while_nova_takes_a_snapshot(
+        self,
+    ) -> None:
+        self.guest.persistent = False
+        result = self.watch(self.begin(), 60)
+        self.assertEqual(4 * GIB, result.after_kib)
+        self.assertLess(result.seconds, 5)
+        self.assertIsNotNone(self.guest.metadata)
+
+    def end_snapshot(self, restoration: restorations.Restoration) -> None:
+        """Have the domain defined by what it said before, and watch it."""
+        self.assertTrue(restoration.awaits_definition)
+        self.guest.persistent = True
+        self.guest.definition_kib = 1 * GIB
+        self.guest.definition_stats_period_seconds = 1
+        self.watch(restoration, 60)
+        self.assertTrue(restoration.is_done)
+        self.assertEqual(4 * GIB, self.guest.definition_kib)
+        self.assertEqual(10, self.guest.definition_stats_period_seconds)
+        self.assertIsNone(self.guest.metadata)
+
+    def test_what_nova_defines_after_a_snapshot_is_set_right(self) -> None:
+        self.guest.persistent = False
+        restoration = self.begin()
+        self.watch(restoration, 60)
+        self.end_snapshot(restoration)
+
+    def test_a_definition_that_was_right_before_a_snapshot_is_as_well(
+        self,
+    ) -> None:
+        restoration = self.begin()
+        self.assertEqual(4 * GIB, self.guest.definition_kib)
+        self.guest.persistent = False
+        self.watch(restoration, 60)
+        self.end_snapshot(restoration)
+
+    def test_memory_is_requested_once_where_the_definition_stays(
+        self,
+    ) -> None:
+        self.watch(self.begin(), 10)
+        self.assertEqual(1, len(self.domain.called('set_balloon_kib')))
+
     def test_one_check_takes_no_time(self) -> None:
         restoration = self.begin()
         started_at = self.clock.now()
@@ -259,13 +301,13 @@ class RestorationTest(GuestTestCase):
         self.assertEqual(schedule.Seen(), self.begin().seen)
 
     def test_a_balloon_that_cannot_be_set_is_an_error(self) -> None:
-        self.domain.fault_at[4] = fakes.libvirt_error(
+        self.domain.fault_at[5] = fakes.libvirt_error(
             exceptions.OperationInvalid, 'no balloon'
         )
         self.assertRaises(exceptions.OperationInvalid, self.begin)
 
     def test_an_error_of_libvirt_keeps_the_entry(self) -> None:
-        for call in (1, 2, 3, 4, 5, 6, 7):
+        for call in range(1, 9):
             self.domain.calls.clear()
             self.domain.fault_at[call] = fakes.libvirt_error(
                 exceptions.DomainBusy, 'busy'

@@ -178,6 +178,11 @@ class CallsTest(GuestTestCase):
         self.handle.UUIDString.return_value = 'an-uuid'
         self.assertEqual('an-uuid', self.guest.uuid)
 
+    def test_a_domain_without_a_definition_is_not_persistent(self) -> None:
+        for answer, is_persistent in ((0, False), (1, True)):
+            self.handle.isPersistent.return_value = answer
+            self.assertIs(is_persistent, self.guest.is_persistent())
+
     def test_xml_is_the_live_one(self) -> None:
         self.assertEqual('4194304', self.guest.xml().findtext('./memory'))
         self.handle.XMLDesc.assert_called_once_with(0)
