@@ -125,6 +125,8 @@ class _Check:
     :ivar notified: whether another one was asked for meanwhile
     :ivar reported: whether it was reported to be stuck
     :ivar clients: who had the guest restored and was not told yet
+    :ivar reporter: the last one's, by which the log shows its request for as
+                    long as the guest is not restored
     """
 
     state: State = dataclasses.field(default_factory=State)
@@ -133,6 +135,7 @@ class _Check:
     notified: bool = False
     reported: bool = False
     clients: list[_Client] = dataclasses.field(default_factory=list)
+    reporter: reporters.GuestReporter | None = None
 
     @property
     def stuck_at_seconds(self) -> float:
@@ -376,6 +379,8 @@ class Reconciler:
                 uuid, clients = self._notified.popitem()
                 check = self._checks.setdefault(uuid, _Check())
                 check.clients += clients
+                for client in clients:
+                    check.reporter = client.reporter
                 check.notified = check.began_at_seconds is not None
                 if not check.notified:
                     check.state = schedule.notified(
@@ -399,7 +404,7 @@ class Reconciler:
                 continue
             with self._lock:
                 clients, check.clients = check.clients, []
-            reporter = _reporter(uuid, clients)
+            reporter = _reporter(uuid, check)
             reporter.restore_stuck(STUCK_SECONDS)
             for client in clients:
                 client.end(False)
@@ -506,7 +511,7 @@ class Reconciler:
             following = (
                 self._list_guests()
                 if uuid == LIST
-                else self._check(uuid, state, clients)
+                else self._check(uuid, state, clients, _reporter(uuid, check))
             )
         finally:
             self._end(uuid, check, following)
@@ -578,13 +583,16 @@ class Reconciler:
         self._failing = True
 
     def _check(
-        self, uuid: str, state: State, clients: list[_Client]
+        self,
+        uuid: str,
+        state: State,
+        clients: list[_Client],
+        reporter: reporters.GuestReporter,
     ) -> State | None:
         """Check one guest, unless its lock is held.
 
         :returns: what to remember, None where nothing is
         """
-        reporter = _reporter(uuid, clients)
         with self._locks.hold(uuid) as lock:
             if lock is None:  # its holder notifies us
                 _end(self._late(clients), False)
@@ -655,8 +663,8 @@ class Reconciler:
         ]
 
 
-def _reporter(uuid: str, clients: list[_Client]) -> reporters.GuestReporter:
-    return clients[0].reporter if clients else reporters.GuestReporter(uuid)
+def _reporter(uuid: str, check: _Check) -> reporters.GuestReporter:
+    return check.reporter or reporters.GuestReporter(uuid)
 
 
 def _end(clients: list[_Client], is_done: bool) -> None:

@@ -423,6 +423,22 @@ class SourceTest(ClientTestCase):
         self.clock.wait(INTERVAL_SECONDS)
         self.assert_restored(guest)
 
+    def test_what_comes_later_is_logged_with_the_request_as_well(self) -> None:
+        guest = self.add_guest(deflate_kib_per_second=100 * MIB)
+        self.fail()
+        self.clock.wait(0.2)
+        self.assertFalse(self.result().complete)
+        self.reporter.restored.reset_mock()
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assert_restored(guest)
+        self.assertTrue(self.result().complete)
+        # What is outstanding by another's doing is no request's any more.
+        self.reporter.restored.reset_mock()
+        shrink(guest)
+        self.clock.wait(2 * INTERVAL_SECONDS)
+        self.assert_restored(guest)
+        self.reporter.restored.assert_not_called()
+
     def test_a_hung_guest_is_waited_for_ten_seconds(self) -> None:
         guest = self.add_guest()
         guest.answers = threading.Event()
