@@ -121,12 +121,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             engine.policy.reconcile_interval_seconds,
             engine.policy.restore_workers,
             self._count_outstanding,
-            functools.partial(
-                reporters.UnrequestedReporter,
-                events=events.UnrequestedEvents(
-                    CONF.host, self._events, self._keep
-                ),
-            ),
+            events.UnrequestedEvents(
+                CONF.host, self._events, self._keep
+            ).restored,
         )
 
     def init_host(self, host: str, *args: Any, **kwargs: Any) -> None:

@@ -43,10 +43,6 @@ LOG = logging.getLogger(__name__)
 
 KIB_PER_MIB = 1024
 
-# What takes longer is counted as slow. Who has a guest restored is told what
-# has come of it by then.
-IN_TIME_SECONDS = 10.0
-
 _WHEN = {
     Mode.BEFORE: 'before',
     Mode.AUTO: 'ahead of',
@@ -146,34 +142,6 @@ class GuestReporter:
             {'error': error, 'uuid': self._uuid},
             **self._about,
         )
-
-
-class UnrequestedReporter(GuestReporter):
-    """Reports a restore that no request of Nova's waits for.
-
-    The source of the migration has died, or the nova-compute here was started
-    again; or memory was restored before Nova's own steps after the landing.
-    """
-
-    def __init__(self, uuid: str, events: events.UnrequestedEvents) -> None:
-        """Initialize the reporter of a guest.
-
-        :param uuid: the instance's
-        :param events: of this host
-        """
-        super().__init__(uuid)
-        self._events = events
-
-    def restored(self, result: RestoreResult) -> None:
-        """See :meth:`GuestReporter.restored`.
-
-        What is slow is recorded when it has ended.
-        """
-        super().restored(result)
-        if result.complete:
-            self._events.restored(
-                self._uuid, result.seconds, result.seconds <= IN_TIME_SECONDS
-            )
 
 
 class Reporter(GuestReporter):

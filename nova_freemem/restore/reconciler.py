@@ -36,6 +36,7 @@ from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
+from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.restore import locks
@@ -50,7 +51,7 @@ LOG = logging.getLogger(__name__)
 
 # Who had a guest restored is told what has come of it by then. The guest
 # stays the reconciler's.
-WAIT_SECONDS = reporters.IN_TIME_SECONDS
+WAIT_SECONDS = events.IN_TIME_SECONDS
 
 # A check takes milliseconds. The worker of one that takes longer than this
 # is taken for stuck, and another one may be started in its place.
@@ -125,6 +126,8 @@ class _Check:
     :ivar notified: whether another one was asked for meanwhile
     :ivar reported: whether it was reported to be stuck
     :ivar clients: who had the guest restored and was not told yet
+    :ivar reporter: the last one's, by which the log shows its request for as
+                    long as the guest is not restored
     :ivar is_shown: whether one of them has shown that memory is restored
     """
 
@@ -134,6 +137,7 @@ class _Check:
     notified: bool = False
     reported: bool = False
     clients: list[_Client] = dataclasses.field(default_factory=list)
+    reporter: reporters.GuestReporter | None = None
     is_shown: bool = False
 
     @property
@@ -190,9 +194,7 @@ class Reconciler:
         interval_seconds: float,
         workers: int,
         counted: Callable[[int], object] = lambda _guests: None,
-        reporter: Callable[
-            [str], reporters.GuestReporter
-        ] = reporters.GuestReporter,
+        unrequested: Callable[[str, float], object] = lambda _uuid, _s: None,
     ) -> None:
         """Initialize the reconciler.
 
@@ -204,8 +206,9 @@ class Reconciler:
                         those whose check is stuck
         :param counted: told, each time all guests are checked, how many have
                         a journal entry; returns at once, does not raise
-        :param reporter: makes the reporter of a guest by its UUID, for a
-                         restoration that nobody waits for
+        :param unrequested: told a guest's UUID, as it has all its memory and
+                            nobody has it restored, and how many seconds that
+                            took; returns at once, does not raise
         """
         self._host = host
         self._locks = locks
@@ -213,7 +216,7 @@ class Reconciler:
         self._interval_seconds = interval_seconds
         self._workers = workers
         self._counted = counted
-        self._reporter = reporter
+        self._unrequested = unrequested
         # Guards all of the following; nobody waits while it is held.
         self._lock = threading.Lock()
         self._checks = {LIST: _Check()}
@@ -384,6 +387,8 @@ class Reconciler:
                 uuid, clients = self._notified.popitem()
                 check = self._checks.setdefault(uuid, _Check())
                 check.clients += clients
+                for client in clients:
+                    check.reporter = client.reporter
                 check.notified = check.began_at_seconds is not None
                 if not check.notified:
                     check.state = schedule.notified(
@@ -407,7 +412,7 @@ class Reconciler:
                 continue
             with self._lock:
                 clients, check.clients = check.clients, []
-            reporter = self._reporter_of(uuid, check, clients)
+            reporter = _reporter(uuid, check)
             reporter.restore_stuck(STUCK_SECONDS)
             for client in clients:
                 client.end(False)
@@ -534,7 +539,11 @@ class Reconciler:
                 client for client in check.clients if not client.ended.is_set()
             ]
             state = following or State()
-            check.is_shown = check.is_shown and following is not None
+            if following is None:
+                check.is_shown = False
+                check.reporter = (
+                    check.clients[-1].reporter if check.clients else None
+                )
             if check.notified:
                 state = schedule.notified(state, now, now)
             elif following is None:
@@ -593,7 +602,7 @@ class Reconciler:
 
         :returns: what to remember, None where nothing is
         """
-        reporter = self._reporter_of(uuid, check, clients)
+        reporter = _reporter(uuid, check)
         with self._locks.hold(uuid) as lock:
             if lock is None:  # its holder notifies us
                 _end(self._late(clients), False)
@@ -621,14 +630,17 @@ class Reconciler:
                     reporter.restore_failed(error)
                 _end(late, False)
                 return following
-        self._report(step, reporter, check, clients, state.awaits_definition)
+        self._report(
+            uuid, check, step, reporter, clients, state.awaits_definition
+        )
         return step.following
 
     def _report(
         self,
+        uuid: str,
+        check: _Check,
         step: restorations.Step,
         reporter: reporters.GuestReporter,
-        check: _Check,
         clients: list[_Client],
         was_restored: bool,
     ) -> None:
@@ -661,18 +673,11 @@ class Reconciler:
             or (step.is_restored and (clients or not was_restored))
         ):
             reporter.restored(seen.result)
+            if step.is_restored and not check.is_shown:
+                self._unrequested(uuid, seen.result.seconds)
         if step.is_restored:
             _end(clients, True)
         _end(late, False)
-
-    def _reporter_of(
-        self, uuid: str, check: _Check, clients: list[_Client]
-    ) -> reporters.GuestReporter:
-        if clients:
-            return clients[0].reporter
-        if check.is_shown:  # and remembered, once
-            return reporters.GuestReporter(uuid)
-        return self._reporter(uuid)
 
     def _late(self, clients: list[_Client]) -> list[_Client]:
         """Return those who are to be told now."""
@@ -682,6 +687,10 @@ class Reconciler:
             for client in clients
             if client.until_seconds <= now and not client.ended.is_set()
         ]
+
+
+def _reporter(uuid: str, check: _Check) -> reporters.GuestReporter:
+    return check.reporter or reporters.GuestReporter(uuid)
 
 
 def _end(clients: list[_Client], is_done: bool) -> None:

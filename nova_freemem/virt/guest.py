@@ -363,6 +363,8 @@ class Guest:
         asked for once.
 
         :returns: since the guest booted; None where it is not reported
+        :raises DomainBusy: another job kept QEMU from being asked; raised
+                            after 30 s, and the next call would wait as well
         """
         if not self._reports_oom_kills:
             return None
@@ -370,6 +372,8 @@ class Guest:
             kills = self._ask_oom_kills()
         except NotUnderstood:
             kills = None
+        except exceptions.DomainBusy:
+            raise
         except exceptions.LibvirtError:
             return None  # There was no answer: it may report it.
         self._reports_oom_kills = kills is not None

@@ -229,6 +229,13 @@ class FakeGuest:
 
     def oom_kills(self) -> int | None:
         self.guest.check()
+        if self.guest.oom_kills is None:
+            return None  # This has been seen, and it is not asked.
+        return self._asked_oom_kills()
+
+    @_call
+    def _asked_oom_kills(self) -> int | None:
+        self._wait_for_qemu()
         return self.guest.oom_kills
 
     @_call
@@ -338,6 +345,8 @@ class FakeGuest:
 
     @_call
     def situation(self) -> guests.Situation:
+        if self.guest.hangs:
+            self._time_out()  # It asks for the job's statistics as well.
         if self.guest.transferred_kib is not None or (
             self.guest.is_asked
             and self.guest.clock.now() - self.guest.asked_at_seconds

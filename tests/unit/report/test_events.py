@@ -237,7 +237,7 @@ class UnrequestedEventsTest(base.TestCase):
         )
 
     def restored(self) -> None:
-        self.events.restored(UUID, 5.0, True)
+        self.events.restored(UUID, 5.0)
         self.queue.flush()
 
     def test_the_live_migration_shows_when_it_was_restored(self) -> None:
@@ -246,6 +246,7 @@ class UnrequestedEventsTest(base.TestCase):
         self.assertEqual((UUID, 'req-0'), (uuid, request_id))
         self.assertEqual((events.RESTORE, 'host1'), (event.event, event.host))
         self.assertEqual('Success', event.result)
+        self.assertTrue(self.records[0].complete)
         self.assertEqual(
             datetime.timedelta(seconds=5), event.finish_time - event.start_time
         )
@@ -263,7 +264,7 @@ class UnrequestedEventsTest(base.TestCase):
     ) -> None:
         self.actions.side_effect = lambda *_args, **_kwargs: self.fail_late()
         began_at_seconds = self.clock.now()
-        self.events.restored(UUID, 5.0, False)
+        self.events.restored(UUID, 40.0)
         self.assertEqual(began_at_seconds, self.clock.now())
         (record,) = self.records
         self.assertEqual(

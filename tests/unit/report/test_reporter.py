@@ -255,26 +255,6 @@ class ReportTest(ReporterTestCase):
         self.assertIn('its format is not 1', line)
         self.assertIn(f'"nova-freemem repair {UUID}"', line)
 
-    def test_what_nobody_waited_for_is_recorded_once_it_has_ended(
-        self,
-    ) -> None:
-        unrequested = mock.create_autospec(
-            events.UnrequestedEvents, instance=True
-        )
-        reporter = reporters.UnrequestedReporter(UUID, unrequested)
-        for after_kib, seconds in (
-            (2 * GIB, 30.0),
-            (4 * GIB, 40.0),
-            (4 * GIB, 5.0),
-        ):
-            reporter.restored(
-                RestoreResult(4 * GIB, 1 * GIB, after_kib, seconds)
-            )
-        self.assertEqual(
-            [mock.call(UUID, 40.0, False), mock.call(UUID, 5.0, True)],
-            unrequested.restored.call_args_list,
-        )
-
     def test_pressure_during_the_transfer_is_a_warning(self) -> None:
         self.reporter.restored_during_transfer(self.plan, EndReason.PRESSURE)
         (line,) = self.log_lines('WARNING')

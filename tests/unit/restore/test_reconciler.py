@@ -45,19 +45,6 @@ def shrink(guest: fakes.SimulatedGuest) -> fakes.SimulatedGuest:
     return guest
 
 
-class Unrequested(reporters.GuestReporter):
-    """Reports a restoration that nobody waits for."""
-
-    def __init__(self, uuid: str, restored: list[str]) -> None:
-        super().__init__(uuid)
-        self._restored = restored
-
-    def restored(self, result: schedule.RestoreResult) -> None:
-        super().restored(result)
-        if result.complete:
-            self._restored.append(self._uuid)
-
-
 class ReconcilerTestCase(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -81,7 +68,7 @@ class ReconcilerTestCase(base.TestCase):
             INTERVAL_SECONDS,
             WORKERS,
             self.counts.append,
-            lambda uuid: Unrequested(uuid, self.unrequested),
+            lambda uuid, _seconds: self.unrequested.append(uuid),
         )
 
     def add_guest(
@@ -458,6 +445,22 @@ class SourceTest(ClientTestCase):
         self.assertFalse(self.result().complete)
         self.clock.wait(INTERVAL_SECONDS)
         self.assert_restored(guest)
+
+    def test_what_comes_later_is_logged_with_the_request_as_well(self) -> None:
+        guest = self.add_guest(deflate_kib_per_second=100 * MIB)
+        self.fail()
+        self.clock.wait(0.2)
+        self.assertFalse(self.result().complete)
+        self.reporter.restored.reset_mock()
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assert_restored(guest)
+        self.assertTrue(self.result().complete)
+        # What is outstanding by another's doing is no request's any more.
+        self.reporter.restored.reset_mock()
+        shrink(guest)
+        self.clock.wait(2 * INTERVAL_SECONDS)
+        self.assert_restored(guest)
+        self.reporter.restored.assert_not_called()
 
     def test_a_hung_guest_is_waited_for_ten_seconds(self) -> None:
         guest = self.add_guest()
