@@ -208,6 +208,7 @@ class Decider:
             self._guest.xml(),
             self._guest.memory_stats(),
             self._migration.os_type,
+            self._engine.holds_zeros,
         )
 
     def _report(self) -> MemoryStats | Skip:

@@ -77,7 +77,7 @@ class Plan:
     :ivar needed_kib: what it uses and keeps, which has to be transferred in
                       any case
     :ivar nonresident_kib: of its memory, what the host does not hold: never
-                           touched, or reported free
+                           touched, or reported free; or may hold as zeros
     :ivar headroom_kib: available memory below which it is under pressure
     :ivar plain: the migration as it would be without a release, and idle
     :ivar expected_saving_kib: memory that need not be transferred
@@ -168,6 +168,7 @@ def make(
             Reason.GUEST_NUMA,
             f'{memory.source} reported {len(memory.nodes)} of {guest.nodes}',
         )
+    guest = guest.with_free(memory.free_kib)
     releasable = _releasable(memory, guest, policy)
     if isinstance(releasable, Skip):
         return releasable
@@ -242,6 +243,7 @@ def cannot_pay(
     memory = _as_reported(stats, policy)
     if memory is None:
         return None
+    guest = guest.with_free(memory.free_kib)
     releasable = _releasable(memory, guest, policy)
     if isinstance(releasable, Skip):
         return releasable
