@@ -92,7 +92,7 @@ class Restore(base.RestoringCommand):
             if why is not None:
                 print(f'{uuid}: {why}')
                 return base.DONE
-            return restorations.Restoration(guest, clock)
+            return self.begin(guest, entry, clock)
         except exceptions.JournalUnreadable as error:
             return base.not_restored(
                 uuid,
