@@ -23,7 +23,6 @@ from nova_freemem import exceptions
 from nova_freemem.cli import base
 from nova_freemem.cli import restoring
 from nova_freemem.restore import journal
-from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
 
@@ -91,7 +90,7 @@ class Repair(restoring.RestoringCommand):
         journal.write(guest, entry)
         return self.watch(
             uuid,
-            restorations.Restoration(guest, clock),
+            self.begin(guest, entry, clock),
             clocks.Deadline(clock, parsed_args.wait_seconds),
         )
 

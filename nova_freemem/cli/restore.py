@@ -93,7 +93,7 @@ class Restore(restoring.RestoringCommand):
             if why is not None:
                 print(f'{uuid}: {why}')
                 return base.DONE
-            return restorations.Restoration(guest, clock)
+            return self.begin(guest, entry, clock)
         except exceptions.JournalUnreadable as error:
             return base.not_restored(
                 uuid,

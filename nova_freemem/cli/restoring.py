@@ -75,6 +75,30 @@ class RestoringCommand(compute_host.HostCommand):
             'may be about to release memory'
         )
 
+    def begin(
+        self,
+        guest: guests.Guest,
+        entry: journal.JournalEntry,
+        clock: clocks.Clock,
+    ) -> restorations.Restoration:
+        """Begin to restore a guest.
+
+        That ends where its entry is one of a live migration that has begun on
+        this host since: what is outstanding then is that migration's.
+
+        :param guest: the guest
+        :param entry: what says that its memory is outstanding
+        :param clock: for waits
+        :raises LibvirtError: it could not begin
+        """
+
+        def is_anothers(other: journal.JournalEntry) -> bool:
+            return other != entry and other.is_of_release_under_way(
+                self.host.name(), clock.wall()
+            )
+
+        return restorations.Restoration(guest, clock, is_anothers)
+
     def watch(
         self,
         uuid: str,

@@ -43,6 +43,7 @@ from nova_freemem.restore import locks
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.restore import schedule
 from nova_freemem.restore.schedule import Action
+from nova_freemem.restore.schedule import Nudge
 from nova_freemem.restore.schedule import State
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
@@ -579,6 +580,7 @@ class Reconciler:
                     check.began_at_seconds is None
                     and not check.clients
                     and check.state.known is None
+                    and check.state.nudge is not Nudge.HALF
                     and -math.inf < check.ended_at_seconds < began_at_seconds
                 ):
                     del self._checks[uuid]
@@ -655,13 +657,12 @@ class Reconciler:
                 reporter.journal_unreadable(seen.unreadable)
             _end(clients, False)
             return
-        if step.action is Action.FORGET:
+        if seen.entry is None:
             _end(clients, True)
             return
-        if seen.entry is not None:
-            for client in clients:
-                check.is_shown = check.is_shown or not client.ended.is_set()
-                client.begin(seen.entry)
+        for client in clients:
+            check.is_shown = check.is_shown or not client.ended.is_set()
+            client.begin(seen.entry)
         late = self._late(clients)
         if seen.result is None:
             # One that runs has just begun to get its memory.

@@ -18,6 +18,8 @@ them waits, but for libvirt.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+import contextlib
 import dataclasses
 
 from nova_freemem import clock as clocks
@@ -63,6 +65,7 @@ def take_step(
     clock: clocks.Clock,
     interval_seconds: float,
     watched: bool,
+    is_anothers: Callable[[journal.JournalEntry], bool] | None = None,
 ) -> Step:
     """Look at a guest, and do what is due.
 
@@ -71,15 +74,20 @@ def take_step(
     :param clock: tells the time
     :param interval_seconds: how often all guests are checked
     :param watched: whether somebody wants to know soon what comes of it
+    :param is_anothers: tells of an entry whether it is left to whoever wrote
+                        it; None where the lock of the guest is held, so that
+                        nobody is at work on one
     :returns: what was seen and done
     :raises LibvirtError: libvirt failed; remember what
                           :func:`schedule.failed` returns
     """
-    seen = _look(guest, state, clock)
+    seen = _look(guest, state, clock, is_anothers)
     action, following = schedule.decide(
         state, seen, clock.now(), interval_seconds, watched
     )
-    if action is Action.FORGET:
+    if action is Action.LEAVE and state.begun is not None:
+        _leave(guest, state.begun.entry)
+    if action in (Action.FORGET, Action.LEAVE):
         return Step(seen, action, None)
     if seen.entry is None:
         return Step(seen, action, following)
@@ -106,17 +114,24 @@ class Restoration:
 
     seen: Seen
 
-    def __init__(self, guest: guests.Guest, clock: clocks.Clock) -> None:
+    def __init__(
+        self,
+        guest: guests.Guest,
+        clock: clocks.Clock,
+        is_anothers: Callable[[journal.JournalEntry], bool] | None = None,
+    ) -> None:
         """Initialize the restoration, and begin with it.
 
         The balloon starts to deflate.
 
         :param guest: the guest
         :param clock: for waits
+        :param is_anothers: see :func:`take_step`; such an entry ends it
         :raises LibvirtError: it could not begin
         """
         self._guest = guest
         self._clock = clock
+        self._is_anothers = is_anothers
         self._state: State | None = State()
         self._step(self._state)
 
@@ -157,12 +172,22 @@ class Restoration:
 
     def _step(self, state: State) -> None:
         step = take_step(
-            self._guest, state, self._clock, INTERVAL_SECONDS, watched=True
+            self._guest,
+            state,
+            self._clock,
+            INTERVAL_SECONDS,
+            watched=True,
+            is_anothers=self._is_anothers,
         )
         self.seen, self._state = step.seen, step.following
 
 
-def _look(guest: guests.Guest, state: State, clock: clocks.Clock) -> Seen:
+def _look(
+    guest: guests.Guest,
+    state: State,
+    clock: clocks.Clock,
+    is_anothers: Callable[[journal.JournalEntry], bool] | None,
+) -> Seen:
     """Look at a guest, and at the restoration that was begun."""
     try:
         entry = journal.read(guest)
@@ -174,7 +199,7 @@ def _look(guest: guests.Guest, state: State, clock: clocks.Clock) -> Seen:
         entry = None  # A migration knows what it said.
     is_lost = entry is None
     entry = entry or state.known
-    if entry is None:
+    if entry is None or (is_anothers is not None and is_anothers(entry)):
         return Seen()
     situation = guest.situation()
     is_running = situation is guests.Situation.RUNNING
@@ -209,6 +234,20 @@ def _begin(
     begun = Begun(entry, _actual_kib(guest), clock.now())
     _request(guest, entry, seen.is_persistent)
     return begun
+
+
+def _leave(guest: guests.Guest, entry: journal.JournalEntry) -> None:
+    """Request all memory of a guest that may have been left with less.
+
+    Not of one that somebody else has taken over since, that has been resized,
+    or that is off.
+    """
+    with contextlib.suppress(exceptions.OperationInvalid):
+        if (
+            guest.read_metadata() is None
+            and _actual_kib(guest) <= entry.original_kib
+        ):
+            _request(guest, entry, guest.is_persistent())
 
 
 def _request(

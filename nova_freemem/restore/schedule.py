@@ -78,6 +78,7 @@ class Action(enum.Enum):
     FINISH = 'erase the journal entry'
     REPORT = 'report how much it has, or that its entry cannot be read'
     FORGET = 'forget the guest'
+    LEAVE = 'request all memory again, and forget the guest'
 
 
 class Nudge(enum.Enum):
@@ -238,7 +239,10 @@ def decide(
             ),
         )
     if seen.entry is None:
-        return Action.FORGET, State()
+        # Whoever erased the entry saw all memory arrive, and may have done so
+        # before the guest followed the nudge.
+        is_left_with_less = state.nudge is Nudge.HALF
+        return Action.LEAVE if is_left_with_less else Action.FORGET, State()
     if seen.situation is not guests.Situation.RUNNING:
         return Action.NOTHING, _not_running(
             state, seen.situation, now_seconds, interval_seconds

@@ -656,6 +656,29 @@ class IntervalTest(ReconcilerTestCase):
         self.clock.wait(INTERVAL_SECONDS)
         self.assertEqual([0], self.counts)
 
+    def test_a_guest_that_a_command_restored_keeps_the_last_of_it(
+        self,
+    ) -> None:
+        """The command erases the entry in the midst of a nudge."""
+        for at_seconds in (0.1, 0.45):
+            guest = self.add_guest(
+                deflates_up_to_kib=4 * GIB - schedule.NUDGE_KIB
+            )
+            self.make_reconciler()
+            self.reconciler.start()
+            self.clock.wait(schedule.NUDGE_INTERVAL_SECONDS + at_seconds)
+            self.assertEqual(4 * GIB - schedule.NUDGE_KIB, guest.target_kib)
+            guest.deflates_up_to_kib = 4 * GIB
+            guest.metadata = None
+            self.reconciler._list_guests()
+            self.clock.wait(1)
+            guest.check()
+            self.assertEqual(
+                (0, 4 * GIB), (guest.missing_kib, guest.target_kib)
+            )
+            self.assertEqual({}, self.reconciler.remembered())
+            self.reconciler.stop()
+
     def test_memory_is_restored_within_an_interval_without_an_event(
         self,
     ) -> None:

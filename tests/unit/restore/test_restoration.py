@@ -13,6 +13,7 @@
 """Restoring memory, and seeing that it arrives."""
 
 import datetime
+from typing import Any
 from unittest import mock
 
 from nova_freemem import exceptions
@@ -102,6 +103,77 @@ class RestorationTest(GuestTestCase):
         self.clock.after(1, lambda: setattr(self.guest, 'metadata', None))
         self.assertIsNone(restoration.watch(60).entry)
         self.assertEqual([], self.domain.called('erase_metadata'))
+
+    def begin_until_half_nudged(self) -> restorations.Restoration:
+        """Have a guest miss no more than it is asked to by a nudge."""
+        self.guest.deflates_up_to_kib = 4 * GIB - TOLERANCE_KIB - 4
+        restoration = self.begin()
+        restoration.watch(schedule.NUDGE_INTERVAL_SECONDS)
+        self.assertEqual(4 * GIB - schedule.NUDGE_KIB, self.guest.target_kib)
+        self.guest.deflates_up_to_kib = 4 * GIB
+        return restoration
+
+    def test_an_entry_erased_in_the_midst_of_a_nudge_leaves_nothing_missing(
+        self,
+    ) -> None:
+        restoration = self.begin_until_half_nudged()
+        self.guest.metadata = None
+        self.assertIsNone(restoration.watch(10).entry)
+        self.clock.wait(1)
+        self.guest.check()
+        self.assertEqual(0, self.guest.missing_kib)
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+
+    def leave_in_the_midst_of_a_nudge(self, change: dict[str, Any]) -> None:
+        """Have a guest change just after its entry is seen to be gone."""
+        restoration = self.begin_until_half_nudged()
+        self.guest.metadata = None
+        read = self.domain.read_metadata
+
+        def read_and_change() -> str | None:
+            text = read()
+            for name, value in change.items():
+                setattr(self.guest, name, value)
+            self.guest.actual_kib = self.guest.target_kib
+            return text
+
+        self.patch(self.domain, 'read_metadata', read_and_change)
+        restoration.watch(10)
+
+    def test_a_guest_that_has_been_resized_then_keeps_its_size(self) -> None:
+        self.leave_in_the_midst_of_a_nudge(
+            {'memory_kib': 8 * GIB, 'target_kib': 8 * GIB}
+        )
+        self.assertEqual(8 * GIB, self.guest.target_kib)
+
+    def test_a_guest_that_is_about_to_leave_then_is_not_disturbed(
+        self,
+    ) -> None:
+        self.leave_in_the_midst_of_a_nudge(
+            {'metadata': fakes.make_entry().to_xml(), 'target_kib': 1 * GIB}
+        )
+        self.assertEqual(1 * GIB, self.guest.target_kib)
+
+    def test_one_that_was_shut_down_then_is_no_error(self) -> None:
+        restoration = self.begin_until_half_nudged()
+        self.patch_autospec(
+            self.domain,
+            'read_metadata',
+            side_effect=fakes.libvirt_error(
+                exceptions.OperationInvalid, 'domain is not running'
+            ),
+        )
+        self.assertIsNone(restoration.watch(10).entry)
+
+    def test_an_entry_of_another_is_left_to_it(self) -> None:
+        newer = fakes.make_entry(migration='another')
+        restoration = restorations.Restoration(
+            self.domain, self.clock, is_anothers=lambda entry: entry == newer
+        )
+        self.guest.metadata = newer.to_xml()
+        self.domain.calls.clear()
+        self.assertIsNone(restoration.watch(60).entry)
+        self.assertEqual([('read_metadata',)], self.domain.calls)
 
     def test_an_entry_written_at_the_last_moment_is_not_erased(self) -> None:
         restoration = self.begin()

@@ -49,6 +49,11 @@ class DecideTest(base.TestCase):
     def test_a_guest_without_an_entry_is_forgotten(self) -> None:
         self.assertEqual((Action.FORGET, State()), decide(State(), Seen()))
 
+    def test_one_that_was_left_with_less_is_not_forgotten_so(self) -> None:
+        half = State(begun=BEGUN, nudge=Nudge.HALF)
+        for state in (half, schedule.postponed(half, NOW, INTERVAL_SECONDS)):
+            self.assertEqual((Action.LEAVE, State()), decide(state, Seen()))
+
     def test_a_running_guest_gets_its_memory_at_once(self) -> None:
         action, state = decide(State(), Seen(ENTRY))
         self.assertIs(Action.BEGIN, action)
@@ -306,7 +311,7 @@ class NeverInThePastTest(base.TestCase):
         action, following = schedule.decide(
             state, Seen(**seen), NOW, interval_seconds, watched
         )
-        if action is not Action.FORGET:
+        if action not in (Action.FORGET, Action.LEAVE):
             self.assert_later(following)
 
     @hypothesis.given(
