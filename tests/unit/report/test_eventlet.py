@@ -36,7 +36,8 @@ class EventletTest(base.TestCase):
             self.assertEqual('req-placement', placement, mode)
             self.assertEqual('req-one,req-one,req-two,req-two', event, mode)
             self.assertEqual('req-one,req-two', notification, mode)
-            self.assertEqual('req-stuck', stuck, mode)
+            # On a busy machine others may seem stuck as well.
+            self.assertIn('req-stuck', stuck.split(','), mode)
             # The reconciler has found one of them by itself.
             self.assertEqual(
                 ['-', 'req-landing', 'req-stuck'],
