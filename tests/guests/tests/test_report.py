@@ -139,6 +139,13 @@ class ReportTest(base.TestCase):
         )
         self.assertIn('<svg', svg.read_text())
 
+    def test_work_that_had_stopped_before_is_drawn_as_none(self) -> None:
+        results.write(runs.both(throughput_before=0.0), self.file)
+        svg = self.folder / 'guests.svg'
+        words = [str(self.file), '--rst', str(self.folder / 'guests.inc')]
+        self.assertEqual(0, report.main([*words, '--svg', str(svg)]))
+        self.assertIn('<svg', svg.read_text())
+
     def test_a_method_alone_has_no_ratio(self) -> None:
         table = tables.migrations(runs.guests([runs.run('freemem')]))
         self.assertEqual('n/a', table.rows[0][-1])
