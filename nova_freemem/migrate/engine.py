@@ -21,6 +21,7 @@ from oslo_config import cfg
 
 from nova_freemem import extensions
 from nova_freemem.acquire import base as acquire_base
+from nova_freemem.plan import eligibility
 from nova_freemem.plan.backoff import Backoff
 from nova_freemem.plan.bandwidth import Bandwidths
 from nova_freemem.plan.release_rate import ReleaseRates
@@ -40,6 +41,7 @@ class Engine:
     :ivar release_rates: what is known of how fast guests give up memory
     :ivar backoff: guests whose releases are skipped for a while
     :ivar reclaimer: has a guest drop page cache first; None for nobody
+    :ivar holds_zeros: whether this host may hold zeros of its guests
     """
 
     policy: Policy
@@ -49,6 +51,7 @@ class Engine:
     release_rates: ReleaseRates
     backoff: Backoff
     reclaimer: release_base.Reclaimer | None = None
+    holds_zeros: bool = False
 
     @classmethod
     def from_conf(
@@ -57,6 +60,7 @@ class Engine:
         address: str,
         most_mib_per_second: int = 0,
         connections: int = 1,
+        permits_post_copy: bool = False,
     ) -> Engine:
         """Load what ``[freemem]`` names.
 
@@ -66,6 +70,7 @@ class Engine:
         :param most_mib_per_second: what Nova lets QEMU send for one
                                     migration, 0 for no limit
         :param connections: that QEMU sends over for one migration
+        :param permits_post_copy: whether Nova permits it
         :returns: the engine
         :raises ConfigInvalid: a value is out of bounds, or an extension is
                                not installed or cannot be loaded
@@ -95,6 +100,9 @@ class Engine:
             backoff=Backoff(),
             reclaimer=reclaimer
             and reclaimer(policy.release[0], policy.agent_timeout_seconds),
+            holds_zeros=eligibility.holds_zeros(
+                connections, permits_post_copy
+            ),
         )
 
     def for_guest(self, policy: Policy) -> Engine:
