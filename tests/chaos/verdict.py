@@ -189,7 +189,9 @@ def _outstanding(
 ) -> Iterator[str]:
     if record.after is not None:
         yield from differences(record.before, record.after)
-    if record.journal_entry:
+    # A guest that runs and does not answer cannot be restored: as long as
+    # that is so, its entry has to stay.
+    if record.journal_entry and (record.after or not record.runs_on):
         yield 'its journal entry is still there'
     if record.whole_seconds is None:
         yield (

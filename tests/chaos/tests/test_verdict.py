@@ -71,6 +71,37 @@ class VerdictTest(base.TestCase):
     ) -> None:
         self.assertIn(why, '; '.join(self.judge(**figures).wrong))
 
+    def test_a_guest_that_does_not_answer_rightly_keeps_its_entry(
+        self,
+    ) -> None:
+        stuck: dict[str, Any] = {
+            'fault': 'server-deleted',
+            'phase': 'post-copy',
+            'injected_in': ('post-copy', 'post-copy'),
+            'after': None,
+            'whole_seconds': None,
+        }
+        alone = chaos_records.moved(**stuck, plugin=False)
+        record = chaos_records.moved(**stuck, journal_entry=True)
+        self.assertEqual(
+            (
+                'the guest does not answer',
+                'it was not whole 30 s after both hosts had recovered',
+                'the server has not been deleted',
+            ),
+            verdict.judge(record).wrong,
+        )
+        self.assertEqual(
+            'lost without the plugin too', verdict.judge(record, [alone]).word
+        )
+        back = chaos_records.moved(
+            **stuck | {'after': after(), 'journal_entry': True}
+        )
+        self.assertIn(
+            'its journal entry is still there',
+            verdict.judge(back, [alone]).wrong,
+        )
+
     def test_a_fault_of_the_guest_alone_lets_the_migration_complete(
         self,
     ) -> None:
