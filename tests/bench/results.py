@@ -28,8 +28,8 @@ class Pace:
     """How fast the guest did its own work, bytes a second; None: unknown.
 
     :param before: in the seconds before the migration was asked for.
-    :param during: from then to the landing.
-    :param after: in the seconds after the landing.
+    :param during: from then to the end of it, with the landing for most.
+    :param after: in the seconds after that.
     """
 
     before: float | None
@@ -63,7 +63,8 @@ class Run(Attempt):
     """One migration in figures.
 
     :param seconds: from the first thing the method did to the guest running
-        at the destination.
+        at the destination; to the end of libvirt's job where memory comes
+        after the guest.
     :param delay_seconds: from that to the start of the transfer.
     :param bytes_sent: by the source over the migration network, in those
         seconds.
@@ -78,7 +79,8 @@ class Run(Attempt):
     :param swapped_out_pages: by the guest's kernel.
     :param refaulted_pages: page cache it read again after dropping it.
     :param pace: how fast the guest worked.
-    :param work: that in time: seconds since the landing, bytes a second.
+    :param work: that in time: seconds since the end of the migration, bytes a
+        second.
     :param cpu_seconds: of the process that ran the method, up to the landing.
     :param load: of this machine as the run began, one-minute average.
     :param wrong: what is wrong with the guest; nothing where it is intact.
@@ -107,7 +109,7 @@ class Run(Attempt):
 
 @dataclasses.dataclass(frozen=True)
 class Failure(Attempt):
-    """A run that failed, and why."""
+    """A run that gave no figures, and why."""
 
     why: str
 
@@ -124,6 +126,8 @@ class Bench:
     :param assumed_bandwidths: what the plugin took each bandwidth to be as
         its first run that counts began, and how it knew, by the bandwidth's
         name.
+    :param failures: runs that failed.
+    :param unable: runs that a method cannot make.
     """
 
     started: str
@@ -134,6 +138,7 @@ class Bench:
     assumed_bandwidths: Mapping[str, str]
     runs: tuple[Run, ...] = ()
     failures: tuple[Failure, ...] = ()
+    unable: tuple[Failure, ...] = ()
 
     def cells(self) -> list[matrix.Cell]:
         """List the situations that were measured, in their order."""
@@ -146,6 +151,12 @@ class Bench:
             for run in self.runs
             if run.cell == cell and run.method == method
         ]
+
+    def is_unable(self, cell: matrix.Cell, method: str) -> bool:
+        """Tell whether a method was found unable in a situation."""
+        return any(
+            one.cell == cell and one.method == method for one in self.unable
+        )
 
     def methods(self, cell: matrix.Cell) -> list[str]:
         """List the methods that were measured in a situation."""
