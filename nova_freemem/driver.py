@@ -121,6 +121,9 @@ class FreememLibvirtDriver(driver.LibvirtDriver):
             engine.policy.reconcile_interval_seconds,
             engine.policy.restore_workers,
             self._count_outstanding,
+            events.UnrequestedEvents(
+                CONF.host, self._events, self._keep
+            ).restored,
         )
 
     def init_host(self, host: str, *args: Any, **kwargs: Any) -> None:

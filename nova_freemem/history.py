@@ -66,6 +66,7 @@ class Record:
 
     :ivar at: when that was known
     :ivar kind: a release or a skip at the source, a restore at the destination
+                or wherever nova-compute found memory outstanding
     :ivar server: UUID of the server
     :ivar reason: of a skip
     :ivar not_sent_kib: memory that was not sent, of a release

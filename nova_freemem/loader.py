@@ -53,6 +53,7 @@ def prepare(
         conf.libvirt.live_migration_bandwidth,
         # Nova has it from 33 on.
         getattr(conf.libvirt, 'live_migration_parallel_connections', 1),
+        conf.libvirt.live_migration_permit_post_copy,
     )
     # Here, not on entering the context: an error of ours is still told apart
     # from one of Nova's.
@@ -163,6 +164,19 @@ def check_nova(ours: type) -> None:
             'uuid',
             'name',
             want_result='False',
+        ),
+        *contract.call(
+            objects.InstanceActionList,
+            'get_by_instance_uuid',
+            'context',
+            'uuid',
+            limit='100',
+        ),
+        *contract.members(
+            objects.InstanceAction,
+            objects.InstanceAction.fields,
+            'action',
+            'request_id',
         ),
         *contract.members(
             exception, vars(exception), 'InstanceActionEventNotFound'

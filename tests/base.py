@@ -114,6 +114,7 @@ class ConfTestCase(TestCase):
                 cfg.StrOpt('live_migration_inbound_addr'),
                 cfg.IntOpt('live_migration_bandwidth', default=0),
                 cfg.IntOpt('live_migration_parallel_connections', default=1),
+                cfg.BoolOpt('live_migration_permit_post_copy', default=False),
             ],
             group='libvirt',
         )

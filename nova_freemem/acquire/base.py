@@ -73,6 +73,8 @@ def acquire_from(
     :param clock: for waits
     :param deadline: when to stop asking
     :returns: the first plausible answer
+    :raises DomainBusy: another job kept one from asking; raised after 30 s,
+                        and the next source would wait as well
     :raises SourceUnavailable: no source answered; the message says why, for
                                each of them
     """
@@ -91,6 +93,8 @@ def acquire_from(
                 )
         except exceptions.SourceUnavailable as error:
             problems.append(str(error))
+        except exceptions.DomainBusy:
+            raise
         except exceptions.LibvirtError as error:
             problems.append(f'{source.name}: {error}')
         else:

@@ -34,12 +34,15 @@ class CommitLimit:
 
     :ivar limit_kib: the limit
     :ivar committed_kib: what its processes have asked for
-    :ivar share: by how much the limit falls for each KiB released
+    :ivar share: by how much the limit falls for each KiB that MemTotal does
+    :ivar stays: whether the limit stays where the balloon has autodeflate:
+                 MemTotal does, in a kernel that is recent enough
     """
 
     limit_kib: int
     committed_kib: int
     share: float
+    stays: bool = False
 
     @property
     def left_kib(self) -> int:

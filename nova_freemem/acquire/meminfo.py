@@ -70,6 +70,11 @@ _LRU_GEN_ON = 0x0001
 # to earlier ones, with the same switch.
 _LRU_GEN_SINCE = (6, 1)
 
+# The first kernel whose MemTotal does not shrink with a balloon that has
+# autodeflate (997e120843e8, "virtio_balloon: do not change memory amount
+# visible via /proc/meminfo"). Drivers before 4.0 do not know the feature.
+_TOTAL_STAYS_SINCE = (4, 3)
+
 # /proc/buddyinfo counts blocks in pages and does not say how large a page
 # is. Linux on x86 has pages of 4 KiB and nothing else; a guest with larger
 # ones shows more free than it has by these blocks, which check() refuses or
@@ -128,10 +133,13 @@ def _inactive_is_cold(text: str) -> bool:
     lru_gen = _LRU_GEN_LINE.search(text)
     if lru_gen:
         return not int(lru_gen[1], 16) & _LRU_GEN_ON
+    version = _version(text)
+    return version is not None and version < _LRU_GEN_SINCE
+
+
+def _version(text: str) -> tuple[int, int] | None:
     version = _VERSION_LINE.search(text)
-    if version is None:
-        return False
-    return (int(version[1]), int(version[2])) < _LRU_GEN_SINCE
+    return None if version is None else (int(version[1]), int(version[2]))
 
 
 def _commit_limit(text: str, kib: Mapping[str, int]) -> CommitLimit | None:
@@ -149,10 +157,12 @@ def _commit_limit(text: str, kib: Mapping[str, int]) -> CommitLimit | None:
         return None
     of_kib = kib['MemTotal'] - kib.get('Hugetlb', 0)
     limit_kib = kib['CommitLimit']
+    version = _version(text)
     return CommitLimit(
         limit_kib,
         kib['Committed_AS'],
         max(0, limit_kib - kib.get('SwapTotal', 0)) / max(1, of_kib),
+        stays=version is not None and version >= _TOTAL_STAYS_SINCE,
     )
 
 

@@ -16,19 +16,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import sys
 from typing import Any
 from typing import NoReturn
 
 from cliff import command
 
-from nova_freemem import clock as clocks
 from nova_freemem import exceptions
-from nova_freemem.restore import journal
-from nova_freemem.restore import restoration as restorations
-from nova_freemem.restore import schedule
-from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
 
 DONE = 0
@@ -36,7 +30,6 @@ NOT_DONE = 1
 REFUSED = 2
 
 DEFAULT_URI = 'qemu:///system'
-WAIT_SECONDS = 60
 
 
 class Refused(exceptions.FreememError):
@@ -63,129 +56,6 @@ class Command(command.Command):
         except exceptions.FreememError as error:
             print_error(f'nova-freemem: {error}')
             return REFUSED if isinstance(error, Refused) else NOT_DONE
-
-
-class HostCommand(Command):
-    """A command about the guests of this host."""
-
-    #: What ``--uri`` is without being specified, for its help.
-    uri_default = DEFAULT_URI
-
-    _uri: str
-
-    @functools.cached_property
-    def host(self) -> hosts.Host:
-        """This host; connects on first use.
-
-        :raises NoLibvirt: the connection failed
-        """
-        return connected(self._uri)
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """See :meth:`cliff.command.Command.get_parser`."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument(
-            '--uri',
-            default=DEFAULT_URI,
-            help='URI of libvirt, as [libvirt] connection_uri in nova.conf '
-            f'(default: {self.uri_default}).',
-        )
-        return parser
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """See :meth:`cliff.command.Command.run`."""
-        self._uri = parsed_args.uri
-        return super().run(parsed_args)
-
-
-class RestoringCommand(HostCommand):
-    """A command that restores memory and waits for it to arrive."""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """See :meth:`cliff.command.Command.get_parser`."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument(
-            '--wait-seconds',
-            type=whole_number,
-            default=WAIT_SECONDS,
-            metavar='N',
-            help='How long to wait for the memory to be restored (default: '
-            f'{WAIT_SECONDS}). What is not restored by then stays '
-            'outstanding.',
-        )
-        return parser
-
-    def why_kept(
-        self,
-        guest: guests.Guest,
-        entry: journal.JournalEntry | None,
-        now: float,
-    ) -> str | None:
-        """Return why an entry must not be touched now, None where it may.
-
-        A migration writes its entry before it releases anything: until then
-        its guest has all its memory.
-
-        :param guest: the guest
-        :param entry: its entry, None where it has none any more
-        :param now: seconds of the wall clock
-        :raises LibvirtError: the guest could not be read
-        """
-        stats = guest.memory_stats()
-        if (
-            entry is None
-            or stats is None
-            or not schedule.is_whole(stats.actual_kib, entry.original_kib)
-            or not entry.is_of_release_under_way(self.host.name(), now)
-        ):
-            return None
-        return (
-            'the guest has all its memory, and its journal entry, written at '
-            f'{entry.released_at:%H:%M:%S} UTC, is kept: a live migration '
-            'may be about to release memory'
-        )
-
-    def watch(
-        self,
-        uuid: str,
-        restoration: restorations.Restoration,
-        deadline: clocks.Deadline,
-    ) -> int:
-        """Wait for one guest, and print the result.
-
-        :param uuid: the guest
-        :param restoration: what was begun for it
-        :param deadline: when to stop
-        :returns: the exit code
-        """
-        try:
-            seen = restoration.watch(deadline.left_seconds())
-        except exceptions.FreememError as error:
-            return not_restored(uuid, str(error))
-        result = seen.result
-        if seen.unreadable is not None:
-            return not_restored(
-                uuid, f'its journal entry cannot be read: {seen.unreadable}'
-            )
-        if seen.entry is None:
-            print(f'{uuid}: restored already')
-            return DONE
-        if result is None:
-            return not_restored(
-                uuid, f'the guest is {seen.situation.value}; try again later'
-            )
-        if not restoration.is_done:
-            return not_restored(
-                uuid,
-                f'the guest has {result.after_kib} of '
-                f'{result.original_kib} KiB after '
-                f'{result.seconds:.0f} s; the rest stays outstanding',
-            )
-        print(
-            f'{uuid}: {result.before_kib} -> {result.after_kib} KiB '
-            f'in {result.seconds:.1f} s'
-        )
-        return DONE
 
 
 def in_one_line(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

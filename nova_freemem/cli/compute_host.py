@@ -77,24 +77,45 @@ class ComputeHost:
         return configured or base.DEFAULT_URI
 
 
-class ComputeHostCommand(base.HostCommand):
-    """A command about a compute host.
+class HostCommand(base.Command):
+    """A command about the guests of this host.
 
     :ivar here: the host
     """
 
-    uri_default = f'that, or else {base.DEFAULT_URI}'
-
     here: ComputeHost
+
+    @property
+    def host(self) -> hosts.Host:
+        """This host's libvirt; connects on first use.
+
+        :raises NoLibvirt: the connection failed
+        """
+        return self.here.host
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """See :meth:`cliff.command.Command.get_parser`."""
         parser = super().get_parser(prog_name)
-        parser.set_defaults(uri=None)
-        nova_conf.add_arguments(parser)
+        parser.add_argument(
+            '--uri',
+            help='URI of libvirt (default: [libvirt] connection_uri in the '
+            'configuration of nova-compute, or else '
+            f'{base.DEFAULT_URI}).',
+        )
+        parser.set_defaults(nova_conf=[])
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """See :meth:`nova_freemem.cli.base.HostCommand.run`."""
+        """See :meth:`cliff.command.Command.run`."""
         self.here = ComputeHost(parsed_args.nova_conf, parsed_args.uri)
         return super().run(parsed_args)
+
+
+class ComputeHostCommand(HostCommand):
+    """A command that needs the configuration of nova-compute as well."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """See :meth:`cliff.command.Command.get_parser`."""
+        parser = super().get_parser(prog_name)
+        nova_conf.add_arguments(parser)
+        return parser

@@ -76,6 +76,7 @@ class Estimate:
     :ivar plain: a migration without a release
     :ivar decision: what a migration would do
     :ivar bandwidth: what the path is taken to carry
+    :ivar free_is_left_out: whether no free memory counts as sent
     """
 
     server: str
@@ -85,6 +86,7 @@ class Estimate:
     plain: Costs | None
     decision: Plan | Skip
     bandwidth: Bandwidth
+    free_is_left_out: bool = False
 
     @property
     def costs(self) -> Costs | None:
@@ -94,7 +96,11 @@ class Estimate:
             return self.plain
         # A plan counts on the worst: that the host holds all of the free
         # memory that the guest keeps. It may as well hold none of it.
-        kept_free_kib = max(0, self.memory.free_kib - plan.free_kib)
+        kept_free_kib = (
+            0
+            if self.free_is_left_out
+            else max(0, self.memory.free_kib - plan.free_kib)
+        )
         return Costs(
             self.plain.seconds - plan.expected_saving_seconds,
             max(
@@ -152,19 +158,20 @@ def of_guest(
     :param refused: why nothing would be released for this destination
     """
     known = memory if isinstance(memory, FreeMemory) else None
-    measured = _as_it_is(memory_kib, guest, stats)
+    measured = sent = _as_it_is(memory_kib, guest, stats)
+    if sent is not None and known is not None:
+        sent = sent.with_free(known.free_kib)
     return Estimate(
         server=server,
         memory_kib=memory_kib,
         resident_kib=None if measured is None else measured.resident_kib,
         memory=known,
         plain=(
-            None
-            if measured is None
-            else _costs(forecasts.plain(measured, bandwidth))
+            None if sent is None else _costs(forecasts.plain(sent, bandwidth))
         ),
         decision=_decision(guest, stats, memory, policy, bandwidth, refused),
         bandwidth=bandwidth,
+        free_is_left_out=measured is not None and measured.holds_zeros,
     )
 
 

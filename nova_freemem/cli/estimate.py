@@ -126,6 +126,15 @@ class _Asking:
         self._clock = clocks.Clock()
         self._bandwidth = _bandwidth(conf, self._policy, dest, self._clock)
         self._refused = _refused(here, self._policy, dest)
+        self._holds_zeros = eligibility.holds_zeros(
+            *(
+                nova_conf.value(conf, name, 'libvirt')
+                for name in (
+                    'live_migration_parallel_connections',
+                    'live_migration_permit_post_copy',
+                )
+            )
+        )
 
     def warn(self) -> None:
         """Say what the figures do not count with, beside them."""
@@ -193,6 +202,7 @@ class _Asking:
             xml,
             stats,
             'windows' if domain_xml.runs_windows(xml) else None,
+            self._holds_zeros,
         )
 
     def _acquired(

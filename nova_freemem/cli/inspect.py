@@ -29,6 +29,7 @@ from nova_freemem.acquire import base as acquire
 from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire import ranges as page_ranges
 from nova_freemem.cli import base
+from nova_freemem.cli import compute_host
 from nova_freemem.cli import costs
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
@@ -53,7 +54,7 @@ class _Readable(columns.FormattableColumn[Any]):
         return self._text
 
 
-class Inspect(base.HostCommand, show.ShowOne):
+class Inspect(compute_host.HostCommand, show.ShowOne):
     """Show how much memory a guest of this host can spare.
 
     Nothing is released. The guest agent is asked, or else the balloon

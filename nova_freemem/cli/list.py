@@ -20,6 +20,7 @@ from cliff import lister
 
 from nova_freemem import exceptions
 from nova_freemem.cli import base
+from nova_freemem.cli import compute_host
 from nova_freemem.restore import journal
 
 COLUMNS = (
@@ -33,7 +34,7 @@ COLUMNS = (
 )
 
 
-class List(base.HostCommand, lister.Lister):
+class List(compute_host.HostCommand, lister.Lister):
     """List the guests of this host with outstanding memory."""
 
     def take_action(

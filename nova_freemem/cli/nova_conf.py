@@ -48,6 +48,7 @@ _OPTIONS: list[tuple[str | None, list[cfg.Opt]]] = [
             cfg.StrOpt('live_migration_inbound_addr'),
             cfg.IntOpt('live_migration_bandwidth', default=0),
             cfg.IntOpt('live_migration_parallel_connections', default=1),
+            cfg.BoolOpt('live_migration_permit_post_copy', default=False),
         ],
     ),
     (

@@ -21,8 +21,8 @@ import functools
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.cli import base
+from nova_freemem.cli import restoring
 from nova_freemem.restore import journal
-from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
 
@@ -31,7 +31,7 @@ KIB_PER_MIB = 1024
 STATS_PERIOD_SECONDS = 10
 
 
-class Repair(base.RestoringCommand):
+class Repair(restoring.RestoringCommand):
     """Replace a journal entry and restore what the new one says.
 
     For an entry that cannot be read, or that cannot be restored as it is. If
@@ -90,7 +90,7 @@ class Repair(base.RestoringCommand):
         journal.write(guest, entry)
         return self.watch(
             uuid,
-            restorations.Restoration(guest, clock),
+            self.begin(guest, entry, clock),
             clocks.Deadline(clock, parsed_args.wait_seconds),
         )
 

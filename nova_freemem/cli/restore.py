@@ -19,12 +19,13 @@ import argparse
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.cli import base
+from nova_freemem.cli import restoring
 from nova_freemem.restore import journal
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import guest as guests
 
 
-class Restore(base.RestoringCommand):
+class Restore(restoring.RestoringCommand):
     """Restore outstanding memory of guests of this host.
 
     A guest that is paused or has a libvirt job, such as a migration, is
@@ -92,7 +93,7 @@ class Restore(base.RestoringCommand):
             if why is not None:
                 print(f'{uuid}: {why}')
                 return base.DONE
-            return restorations.Restoration(guest, clock)
+            return self.begin(guest, entry, clock)
         except exceptions.JournalUnreadable as error:
             return base.not_restored(
                 uuid,

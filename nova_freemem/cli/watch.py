@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.cli import base
+from nova_freemem.cli import compute_host
 from nova_freemem.plan.bandwidth import KIB_PER_SECOND_PER_MBPS
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
@@ -229,7 +230,7 @@ def take_sample(
     )
 
 
-class Watch(base.HostCommand):
+class Watch(compute_host.HostCommand):
     """Show the live migrations from and to this host while they run.
 
     On a terminal, a table that changes; elsewhere a line for each guest. It

@@ -110,10 +110,13 @@ class Decider:
             return Skip(
                 Reason.BACKING_OFF, f'for {remaining_seconds:.0f} s more'
             )
+        if not self._guest.is_running():
+            return Skip(Reason.NOT_RUNNING)
+        # Whatever follows would wait for another job, for 30 s.
+        self._guest.need_no_job()
         guest = self._examine()
         if isinstance(guest, Skip):
             return guest
-        self._guest.need_no_job()
         stats = self._report()
         if isinstance(stats, Skip):
             return stats
@@ -205,6 +208,7 @@ class Decider:
             self._guest.xml(),
             self._guest.memory_stats(),
             self._migration.os_type,
+            self._engine.holds_zeros,
         )
 
     def _report(self) -> MemoryStats | Skip:

@@ -21,6 +21,7 @@ from oslo_config import cfg
 
 from nova_freemem import extensions
 from nova_freemem.acquire import base as acquire_base
+from nova_freemem.plan import eligibility
 from nova_freemem.plan.backoff import Backoff
 from nova_freemem.plan.bandwidth import Bandwidths
 from nova_freemem.plan.release_rate import ReleaseRates
@@ -39,6 +40,7 @@ class Engine:
     :ivar bandwidths: what is known of the paths from this host
     :ivar release_rates: what is known of how fast guests give up memory
     :ivar backoff: guests whose releases are skipped for a while
+    :ivar holds_zeros: whether this host may hold zeros of its guests
     """
 
     policy: Policy
@@ -47,6 +49,7 @@ class Engine:
     bandwidths: Bandwidths
     release_rates: ReleaseRates
     backoff: Backoff
+    holds_zeros: bool = False
 
     @classmethod
     def from_conf(
@@ -55,6 +58,7 @@ class Engine:
         address: str,
         most_mib_per_second: int = 0,
         connections: int = 1,
+        permits_post_copy: bool = False,
     ) -> Engine:
         """Load what ``[freemem]`` names.
 
@@ -64,6 +68,7 @@ class Engine:
         :param most_mib_per_second: what Nova lets QEMU send for one
                                     migration, 0 for no limit
         :param connections: that QEMU sends over for one migration
+        :param permits_post_copy: whether Nova permits it
         :returns: the engine
         :raises ConfigInvalid: a value is out of bounds, or an extension is
                                not installed or cannot be loaded
@@ -89,6 +94,9 @@ class Engine:
             ),
             release_rates=ReleaseRates(),
             backoff=Backoff(),
+            holds_zeros=eligibility.holds_zeros(
+                connections, permits_post_copy
+            ),
         )
 
     def for_guest(self, policy: Policy) -> Engine:

@@ -57,6 +57,9 @@ class Eligible:
     :ivar nodes: how many NUMA nodes it has
     :ivar persistent_kib: persistent memory that it has besides
     :ivar total_shrinks: whether its MemTotal shrinks with its balloon
+    :ivar holds_zeros: whether its host may hold free memory of it that is
+                       zero: see :func:`holds_zeros`
+    :ivar zero_kib: what of its memory counts as that
     """
 
     original_kib: int
@@ -65,19 +68,49 @@ class Eligible:
     nodes: int = 1
     persistent_kib: int = 0
     total_shrinks: bool = False
+    holds_zeros: bool = False
+    zero_kib: int = 0
 
     @property
     def resident_kib(self) -> int:
         """What the host holds of its memory: never all that QEMU occupies.
 
-        All of its persistent memory may be resident as well.
+        All of its persistent memory may be resident as well. What counts as
+        zero is not sent, as if the host did not hold it.
         """
-        return max(0, self.rss_kib - QEMU_OWN_KIB - self.persistent_kib)
+        held_kib = self.rss_kib - QEMU_OWN_KIB - self.persistent_kib
+        return max(0, min(held_kib, self.original_kib - self.zero_kib))
 
     @property
     def nonresident_kib(self) -> int:
         """What the host does not hold: never touched, or reported free."""
         return max(0, self.original_kib - self.resident_kib)
+
+    def with_free(self, free_kib: int) -> Eligible:
+        """Return it as it is once its free memory is known.
+
+        :param free_kib: what it reported
+        """
+        if not self.holds_zeros:
+            return self
+        return dataclasses.replace(self, zero_kib=free_kib)
+
+
+def holds_zeros(connections: int, permits_post_copy: bool) -> bool:
+    """Return whether hosts hold memory of zeros for guests that landed.
+
+    Over several connections QEMU writes the zeros of a page at the destination
+    if post-copy is permitted, in which a guest would wait for ever for one
+    that counts as received and was not written
+    (``multifd_recv_zero_page_process`` of QEMU 10.1 and later; Nova does not
+    start with an older one and both options). All memory of the guest is
+    resident then. Of its free memory, its next migration sends what it has
+    used since and not the rest, and nobody can tell one from the other.
+
+    :param connections: that QEMU sends over for one migration
+    :param permits_post_copy: whether Nova permits it
+    """
+    return connections > 1 and permits_post_copy
 
 
 def disabled(policy: Policy) -> Skip | None:
@@ -114,6 +147,7 @@ def examine(
     xml: etree._Element,
     stats: MemoryStats | None,
     os_type: str | None = None,
+    holds_zeros: bool = False,
 ) -> Eligible | Skip:
     """Decide from the outside whether memory of a guest may be released.
 
@@ -121,6 +155,7 @@ def examine(
     :param xml: the live domain XML, in which libvirt writes KiB
     :param stats: its memory statistics, None where it has no balloon
     :param os_type: what its image says it runs
+    :param holds_zeros: whether the host may hold zeros of it
     :returns: what the host knows of the guest, or the reason for a skip
     :raises LibvirtError: the XML lacks the guest's memory
     """
@@ -150,4 +185,5 @@ def examine(
         total_shrinks=(
             os_type != 'windows' and not domain_xml.balloon_counts_as_used(xml)
         ),
+        holds_zeros=holds_zeros,
     )

@@ -77,8 +77,9 @@ class Plan:
     :ivar needed_kib: what it uses and keeps, which has to be transferred in
                       any case
     :ivar nonresident_kib: of its memory, what the host does not hold: never
-                           touched, or reported free
+                           touched, or reported free; or may hold as zeros
     :ivar headroom_kib: available memory below which it is under pressure
+    :ivar plain: the migration as it would be without a release, and idle
     :ivar expected_saving_kib: memory that need not be transferred
     :ivar expected_saving_seconds: by how much the migration gets shorter
     :ivar expected_sent_kib: memory that is sent
@@ -101,6 +102,7 @@ class Plan:
     needed_kib: int
     nonresident_kib: int
     headroom_kib: int
+    plain: Forecast
     expected_saving_kib: int
     expected_saving_seconds: float
     expected_sent_kib: float
@@ -117,16 +119,6 @@ class Plan:
     def release_kib(self) -> int:
         """What is to be released."""
         return self.original_kib - self.target_kib
-
-    @property
-    def plain_kib(self) -> int:
-        """What is transferred without a release, as long as it is idle."""
-        return self.original_kib - self.nonresident_kib
-
-    @property
-    def plain_seconds(self) -> float:
-        """How long that takes."""
-        return self.plain_kib / self.bandwidth.kib_per_second
 
     @property
     def least_rss_kib(self) -> int:
@@ -176,6 +168,7 @@ def make(
             Reason.GUEST_NUMA,
             f'{memory.source} reported {len(memory.nodes)} of {guest.nodes}',
         )
+    guest = guest.with_free(memory.free_kib)
     releasable = _releasable(memory, guest, policy)
     if isinstance(releasable, Skip):
         return releasable
@@ -213,6 +206,7 @@ def make(
         ),
         nonresident_kib=guest.nonresident_kib,
         headroom_kib=releasable.headroom_kib,
+        plain=forecasts.plain(guest, bandwidth),
         expected_saving_kib=releasable.saving_kib,
         expected_saving_seconds=forecast.saving_seconds,
         expected_sent_kib=forecast.sent_kib,
@@ -249,6 +243,7 @@ def cannot_pay(
     memory = _as_reported(stats, policy)
     if memory is None:
         return None
+    guest = guest.with_free(memory.free_kib)
     releasable = _releasable(memory, guest, policy)
     if isinstance(releasable, Skip):
         return releasable
@@ -402,7 +397,9 @@ def _releasable(
             Reason.NOTHING_FREE,
             f'{_mib(spare_kib)} to spare, headroom {_mib(headroom_kib)}',
         )
-    if memory.commit is not None:
+    if memory.commit is not None and (
+        guest.total_shrinks or not memory.commit.stays
+    ):
         release_kib = min(release_kib, _allowed_kib(memory.commit, kept_kib))
         if release_kib <= 0:
             return Skip(

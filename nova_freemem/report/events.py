@@ -20,8 +20,10 @@ import contextlib
 import datetime
 from typing import Any
 
+from nova import context as nova_context
 from nova import exception
 from nova import objects
+from nova.compute import instance_actions
 from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
@@ -36,6 +38,13 @@ RELEASE = 'compute_freemem_release'
 RESTORE = 'compute_freemem_restore'
 DRY_RUN = 'compute_freemem_dry_run'
 SKIP_PREFIX = 'compute_freemem_skip_'
+
+# What takes longer is counted as slow. Who has a guest restored is told what
+# has come of it by then.
+IN_TIME_SECONDS = 10.0
+
+# So many of a server's actions are looked through for its live migration.
+MOST_ACTIONS = 100
 
 #: Has it kept what became of a migration; returns at once, does not raise.
 Keep = Callable[[histories.Record], object]
@@ -137,6 +146,83 @@ class Events:
         self._queue.flush()
 
 
+class UnrequestedEvents:
+    """Records restores that no request of Nova's on this host waits for.
+
+    The source of the migration has died, or the nova-compute here was started
+    again; or memory was restored before Nova's own steps after the landing.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        queue: event_queue.EventQueue,
+        keep: Keep = lambda _record: None,
+    ) -> None:
+        """Initialize the recorder.
+
+        :param host: this host's name
+        :param queue: tells Nova of them
+        :param keep: told what became of guests of this host
+        """
+        self._host = host
+        self._queue = queue
+        self._keep = keep
+
+    def restored(self, uuid: str, seconds: float) -> None:
+        """Record that a guest has all its memory; returns at once.
+
+        :param uuid: the instance's
+        :param seconds: how long that took
+        """
+        finish_time = _time(self._queue.clock)
+        self._keep(
+            histories.Record(
+                finish_time,
+                histories.Kind.RESTORE,
+                uuid,
+                complete=seconds <= IN_TIME_SECONDS,
+            )
+        )
+        start_time = finish_time - datetime.timedelta(seconds=seconds)
+        self._queue.submit(lambda: self._record(uuid, start_time, finish_time))
+
+    def _record(
+        self,
+        uuid: str,
+        start_time: datetime.datetime,
+        finish_time: datetime.datetime,
+    ) -> None:
+        """Have the server's last live migration show it; never raise.
+
+        Its request has ended, or has died with its nova-compute. Nova would
+        take the last action of any kind for it, which need not be one.
+        """
+        context = nova_context.get_admin_context()
+        try:
+            actions = objects.InstanceActionList.get_by_instance_uuid(
+                context, uuid, limit=MOST_ACTIONS
+            )
+        except Exception as error:
+            _log_unrecorded(RESTORE, error, uuid)
+            return
+        for action in actions:  # the last one comes first
+            if action.action == instance_actions.LIVE_MIGRATION:
+                context.request_id = action.request_id
+                event = Event(context, uuid, RESTORE, self._host, start_time)
+                event.finish_time = finish_time
+                event.record()
+                return
+
+
+def _log_unrecorded(name: str, error: Exception, uuid: str) -> None:
+    LOG.debug(
+        'Could not record %(name)s: %(error)s',
+        {'name': name, 'error': error},
+        instance_uuid=uuid,
+    )
+
+
 def _time(clock: clocks.Clock) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(clock.wall(), datetime.UTC)
 
@@ -193,11 +279,7 @@ class Event:
                 self._create(finish_time)
             self._complete = finish_time is not None
         except Exception as error:
-            LOG.debug(
-                'Could not record %(name)s: %(error)s',
-                {'name': self.name, 'error': error},
-                instance_uuid=self._uuid,
-            )
+            _log_unrecorded(self.name, error, self._uuid)
 
     def _create(self, finish_time: datetime.datetime | None) -> None:
         event = objects.InstanceActionEvent(

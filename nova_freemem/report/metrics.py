@@ -104,8 +104,8 @@ class Metrics(registry.Collector):
         yield migrations
         restores = core.CounterMetricFamily(
             f'{PREFIX}_restores',
-            'Guests that landed on this host with less than all their '
-            'memory: restored within ten seconds, or slow.',
+            'Guests of this host that had less than all their memory, as '
+            'after a landing: restored within ten seconds, or slow.',
             labels=('outcome',),
         )
         for outcome in _RESTORES:

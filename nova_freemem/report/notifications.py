@@ -108,6 +108,7 @@ class Notification:
     def send(self) -> None:
         """Send it in each format that is configured; never raise."""
         try:
+            self._context.update_store()  # for log lines of this thread
             payload = self._payload()
             if _is_heard(rpc.NOTIFIER):
                 rpc.get_versioned_notifier(f'nova-compute:{self._host}').info(

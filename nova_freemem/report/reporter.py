@@ -314,7 +314,7 @@ class Reporter(GuestReporter):
                 'when': _WHEN[plan.mode],
                 'saving': plan.expected_saving_kib // KIB_PER_MIB,
                 'saving_seconds': plan.expected_saving_seconds,
-                'plain_seconds': plan.plain_seconds,
+                'plain_seconds': plan.plain.plain_seconds,
                 'bandwidth': plan.bandwidth,
                 'source': plan.source,
             },
@@ -336,8 +336,8 @@ class Reporter(GuestReporter):
             {
                 'seconds': sent.seconds,
                 'sent': sent.sent_kib // KIB_PER_MIB,
-                'plain_seconds': plan.plain_seconds,
-                'plain': plan.plain_kib // KIB_PER_MIB,
+                'plain_seconds': plan.plain.plain_seconds,
+                'plain': plan.plain.sent_kib // KIB_PER_MIB,
             },
             instance=self._instance,
         )

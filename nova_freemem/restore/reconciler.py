@@ -36,12 +36,14 @@ from oslo_log import log as logging
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
+from nova_freemem.report import events
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.restore import locks
 from nova_freemem.restore import restoration as restorations
 from nova_freemem.restore import schedule
 from nova_freemem.restore.schedule import Action
+from nova_freemem.restore.schedule import Nudge
 from nova_freemem.restore.schedule import State
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
@@ -50,7 +52,7 @@ LOG = logging.getLogger(__name__)
 
 # Who had a guest restored is told what has come of it by then. The guest
 # stays the reconciler's.
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = events.IN_TIME_SECONDS
 
 # A check takes milliseconds. The worker of one that takes longer than this
 # is taken for stuck, and another one may be started in its place.
@@ -125,6 +127,9 @@ class _Check:
     :ivar notified: whether another one was asked for meanwhile
     :ivar reported: whether it was reported to be stuck
     :ivar clients: who had the guest restored and was not told yet
+    :ivar reporter: the last one's, by which the log shows its request for as
+                    long as the guest is not restored
+    :ivar is_shown: whether one of them has shown that memory is restored
     """
 
     state: State = dataclasses.field(default_factory=State)
@@ -133,6 +138,8 @@ class _Check:
     notified: bool = False
     reported: bool = False
     clients: list[_Client] = dataclasses.field(default_factory=list)
+    reporter: reporters.GuestReporter | None = None
+    is_shown: bool = False
 
     @property
     def stuck_at_seconds(self) -> float:
@@ -188,6 +195,7 @@ class Reconciler:
         interval_seconds: float,
         workers: int,
         counted: Callable[[int], object] = lambda _guests: None,
+        unrequested: Callable[[str, float], object] = lambda _uuid, _s: None,
     ) -> None:
         """Initialize the reconciler.
 
@@ -199,6 +207,9 @@ class Reconciler:
                         those whose check is stuck
         :param counted: told, each time all guests are checked, how many have
                         a journal entry; returns at once, does not raise
+        :param unrequested: told a guest's UUID, as it has all its memory and
+                            nobody has it restored, and how many seconds that
+                            took; returns at once, does not raise
         """
         self._host = host
         self._locks = locks
@@ -206,6 +217,7 @@ class Reconciler:
         self._interval_seconds = interval_seconds
         self._workers = workers
         self._counted = counted
+        self._unrequested = unrequested
         # Guards all of the following; nobody waits while it is held.
         self._lock = threading.Lock()
         self._checks = {LIST: _Check()}
@@ -376,6 +388,8 @@ class Reconciler:
                 uuid, clients = self._notified.popitem()
                 check = self._checks.setdefault(uuid, _Check())
                 check.clients += clients
+                for client in clients:
+                    check.reporter = client.reporter
                 check.notified = check.began_at_seconds is not None
                 if not check.notified:
                     check.state = schedule.notified(
@@ -399,7 +413,7 @@ class Reconciler:
                 continue
             with self._lock:
                 clients, check.clients = check.clients, []
-            reporter = _reporter(uuid, clients)
+            reporter = _reporter(uuid, check)
             reporter.restore_stuck(STUCK_SECONDS)
             for client in clients:
                 client.end(False)
@@ -506,7 +520,7 @@ class Reconciler:
             following = (
                 self._list_guests()
                 if uuid == LIST
-                else self._check(uuid, state, clients)
+                else self._check(uuid, check, state, clients)
             )
         finally:
             self._end(uuid, check, following)
@@ -526,6 +540,11 @@ class Reconciler:
                 client for client in check.clients if not client.ended.is_set()
             ]
             state = following or State()
+            if following is None:
+                check.is_shown = False
+                check.reporter = (
+                    check.clients[-1].reporter if check.clients else None
+                )
             if check.notified:
                 state = schedule.notified(state, now, now)
             elif following is None:
@@ -561,6 +580,7 @@ class Reconciler:
                     check.began_at_seconds is None
                     and not check.clients
                     and check.state.known is None
+                    and check.state.nudge is not Nudge.HALF
                     and -math.inf < check.ended_at_seconds < began_at_seconds
                 ):
                     del self._checks[uuid]
@@ -578,13 +598,13 @@ class Reconciler:
         self._failing = True
 
     def _check(
-        self, uuid: str, state: State, clients: list[_Client]
+        self, uuid: str, check: _Check, state: State, clients: list[_Client]
     ) -> State | None:
         """Check one guest, unless its lock is held.
 
         :returns: what to remember, None where nothing is
         """
-        reporter = _reporter(uuid, clients)
+        reporter = _reporter(uuid, check)
         with self._locks.hold(uuid) as lock:
             if lock is None:  # its holder notifies us
                 _end(self._late(clients), False)
@@ -612,36 +632,51 @@ class Reconciler:
                     reporter.restore_failed(error)
                 _end(late, False)
                 return following
-        self._report(step, reporter, clients)
+        self._report(
+            uuid, check, step, reporter, clients, state.awaits_definition
+        )
         return step.following
 
     def _report(
         self,
+        uuid: str,
+        check: _Check,
         step: restorations.Step,
         reporter: reporters.GuestReporter,
         clients: list[_Client],
+        was_restored: bool,
     ) -> None:
-        """Report what came of a step, and tell those who are to know."""
+        """Report what came of a step, and tell those who are to know.
+
+        :param was_restored: whether it was reported already that the guest
+                             has all its memory
+        """
         seen = step.seen
         if seen.unreadable is not None:
             if step.action is Action.REPORT:
                 reporter.journal_unreadable(seen.unreadable)
             _end(clients, False)
             return
-        if step.action is Action.FORGET:
+        if seen.entry is None:
             _end(clients, True)
             return
-        if seen.entry is not None:
-            for client in clients:
-                client.begin(seen.entry)
+        for client in clients:
+            check.is_shown = check.is_shown or not client.ended.is_set()
+            client.begin(seen.entry)
         late = self._late(clients)
         if seen.result is None:
             # One that runs has just begun to get its memory.
             if late and seen.situation is not guests.Situation.RUNNING:
                 reporter.restore_waits(seen.situation)
-        elif step.following is None or late or step.action is Action.REPORT:
+        elif (
+            late
+            or step.action is Action.REPORT
+            or (step.is_restored and (clients or not was_restored))
+        ):
             reporter.restored(seen.result)
-        if step.following is None:
+            if step.is_restored and not check.is_shown:
+                self._unrequested(uuid, seen.result.seconds)
+        if step.is_restored:
             _end(clients, True)
         _end(late, False)
 
@@ -655,8 +690,8 @@ class Reconciler:
         ]
 
 
-def _reporter(uuid: str, clients: list[_Client]) -> reporters.GuestReporter:
-    return clients[0].reporter if clients else reporters.GuestReporter(uuid)
+def _reporter(uuid: str, check: _Check) -> reporters.GuestReporter:
+    return check.reporter or reporters.GuestReporter(uuid)
 
 
 def _end(clients: list[_Client], is_done: bool) -> None:

@@ -18,6 +18,8 @@ them waits, but for libvirt.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+import contextlib
 import dataclasses
 
 from nova_freemem import clock as clocks
@@ -49,6 +51,13 @@ class Step:
     action: Action
     following: State | None
 
+    @property
+    def is_restored(self) -> bool:
+        """Whether the guest was seen to have all its memory, or needs none."""
+        return self.following is None or (
+            self.following.awaits_definition and self.seen.result is not None
+        )
+
 
 def take_step(
     guest: guests.Guest,
@@ -56,6 +65,7 @@ def take_step(
     clock: clocks.Clock,
     interval_seconds: float,
     watched: bool,
+    is_anothers: Callable[[journal.JournalEntry], bool] | None = None,
 ) -> Step:
     """Look at a guest, and do what is due.
 
@@ -64,25 +74,30 @@ def take_step(
     :param clock: tells the time
     :param interval_seconds: how often all guests are checked
     :param watched: whether somebody wants to know soon what comes of it
+    :param is_anothers: tells of an entry whether it is left to whoever wrote
+                        it; None where the lock of the guest is held, so that
+                        nobody is at work on one
     :returns: what was seen and done
     :raises LibvirtError: libvirt failed; remember what
                           :func:`schedule.failed` returns
     """
-    seen = _look(guest, state, clock)
+    seen = _look(guest, state, clock, is_anothers)
     action, following = schedule.decide(
         state, seen, clock.now(), interval_seconds, watched
     )
-    if action is Action.FORGET:
+    if action is Action.LEAVE and state.begun is not None:
+        _leave(guest, state.begun.entry)
+    if action in (Action.FORGET, Action.LEAVE):
         return Step(seen, action, None)
     if seen.entry is None:
         return Step(seen, action, following)
     if action is Action.BEGIN:
-        begun = _begin(guest, seen.entry, seen.is_lost, clock)
+        begun = _begin(guest, seen, seen.entry, clock)
         following = dataclasses.replace(following, begun=begun)
     elif action is Action.NUDGE:
         guest.set_balloon_kib(seen.entry.original_kib - schedule.NUDGE_KIB)
     elif action is Action.REQUEST:
-        _request(guest, seen.entry)
+        _request(guest, seen.entry, seen.is_persistent)
     elif action is Action.FINISH:
         if journal.read(guest) != seen.entry:  # somebody else has written
             return Step(seen, Action.NOTHING, following)
@@ -99,17 +114,24 @@ class Restoration:
 
     seen: Seen
 
-    def __init__(self, guest: guests.Guest, clock: clocks.Clock) -> None:
+    def __init__(
+        self,
+        guest: guests.Guest,
+        clock: clocks.Clock,
+        is_anothers: Callable[[journal.JournalEntry], bool] | None = None,
+    ) -> None:
         """Initialize the restoration, and begin with it.
 
         The balloon starts to deflate.
 
         :param guest: the guest
         :param clock: for waits
+        :param is_anothers: see :func:`take_step`; such an entry ends it
         :raises LibvirtError: it could not begin
         """
         self._guest = guest
         self._clock = clock
+        self._is_anothers = is_anothers
         self._state: State | None = State()
         self._step(self._state)
 
@@ -118,8 +140,15 @@ class Restoration:
         """Whether nothing is outstanding any more, at the last look."""
         return self._state is None
 
+    @property
+    def awaits_definition(self) -> bool:
+        """Whether only the persistent definition is to be set, and is not."""
+        return self._state is not None and self._state.awaits_definition
+
     def watch(self, wait_seconds: float) -> Seen:
         """Take the steps that are due, until all memory has arrived.
+
+        A persistent definition that is not there is not waited for.
 
         :param wait_seconds: how long at most, 0 for one step
         :returns: the guest at the last of them; may be called again
@@ -137,18 +166,28 @@ class Restoration:
                 )
             )
             self._step(self._state)
-            if deadline.passed():
+            if deadline.passed() or self.awaits_definition:
                 break
         return self.seen
 
     def _step(self, state: State) -> None:
         step = take_step(
-            self._guest, state, self._clock, INTERVAL_SECONDS, watched=True
+            self._guest,
+            state,
+            self._clock,
+            INTERVAL_SECONDS,
+            watched=True,
+            is_anothers=self._is_anothers,
         )
         self.seen, self._state = step.seen, step.following
 
 
-def _look(guest: guests.Guest, state: State, clock: clocks.Clock) -> Seen:
+def _look(
+    guest: guests.Guest,
+    state: State,
+    clock: clocks.Clock,
+    is_anothers: Callable[[journal.JournalEntry], bool] | None,
+) -> Seen:
     """Look at a guest, and at the restoration that was begun."""
     try:
         entry = journal.read(guest)
@@ -160,12 +199,13 @@ def _look(guest: guests.Guest, state: State, clock: clocks.Clock) -> Seen:
         entry = None  # A migration knows what it said.
     is_lost = entry is None
     entry = entry or state.known
-    if entry is None:
+    if entry is None or (is_anothers is not None and is_anothers(entry)):
         return Seen()
     situation = guest.situation()
     is_running = situation is guests.Situation.RUNNING
     if is_lost and is_running and _actual_kib(guest) > entry.original_kib:
         return Seen()  # It has been resized since, and lacks nothing.
+    is_persistent = is_running and guest.is_persistent()
     begun = state.begun
     result = None
     if (
@@ -180,29 +220,52 @@ def _look(guest: guests.Guest, state: State, clock: clocks.Clock) -> Seen:
             _arrived_kib(guest, entry),
             clock.now() - begun.at_seconds,
         )
-    return Seen(entry, is_lost, situation, result)
+    return Seen(entry, is_lost, situation, is_persistent, result)
 
 
 def _begin(
     guest: guests.Guest,
+    seen: Seen,
     entry: journal.JournalEntry,
-    is_lost: bool,
     clock: clocks.Clock,
 ) -> Begun:
-    if is_lost:
+    if seen.is_lost:
         journal.write(guest, entry)
     begun = Begun(entry, _actual_kib(guest), clock.now())
-    _request(guest, entry)
+    _request(guest, entry, seen.is_persistent)
     return begun
 
 
-def _request(guest: guests.Guest, entry: journal.JournalEntry) -> None:
-    """Request all memory, now and in the persistent definition."""
-    guest.set_balloon_kib(entry.original_kib, definition=True)
+def _leave(guest: guests.Guest, entry: journal.JournalEntry) -> None:
+    """Request all memory of a guest that may have been left with less.
+
+    Not of one that somebody else has taken over since, that has been resized,
+    or that is off.
+    """
+    with contextlib.suppress(exceptions.OperationInvalid):
+        if (
+            guest.read_metadata() is None
+            and _actual_kib(guest) <= entry.original_kib
+        ):
+            _request(guest, entry, guest.is_persistent())
+
+
+def _request(
+    guest: guests.Guest, entry: journal.JournalEntry, is_persistent: bool
+) -> None:
+    """Request all memory, now and in the persistent definition, if any."""
+    guest.set_balloon_kib(entry.original_kib, definition=is_persistent)
 
 
 def _finish(guest: guests.Guest, entry: journal.JournalEntry) -> None:
-    """Set the statistics period back, and erase the entry."""
+    """Set the statistics period back, and erase the entry.
+
+    The definition may be another one than that in which memory was requested:
+    Nova may have made it since, of what the one before said.
+    """
+    definition = guest.xml(definition=True)
+    if domain_xml.current_memory_kib(definition) != entry.original_kib:
+        _request(guest, entry, is_persistent=True)
     guest.set_stats_period_seconds(entry.stats_period_seconds, definition=True)
     journal.erase(guest)
 

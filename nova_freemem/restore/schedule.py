@@ -76,8 +76,9 @@ class Action(enum.Enum):
     REQUEST = 'request all memory again'
     NUDGE = 'request a little less'
     FINISH = 'erase the journal entry'
-    REPORT = 'report that it is slow, or that its entry cannot be read'
+    REPORT = 'report how much it has, or that its entry cannot be read'
     FORGET = 'forget the guest'
+    LEAVE = 'request all memory again, and forget the guest'
 
 
 class Nudge(enum.Enum):
@@ -137,6 +138,8 @@ class Seen:
                  where there is none to restore
     :ivar is_lost: whether the entry is to be written again
     :ivar situation: what the guest is doing, where there is an entry
+    :ivar is_persistent: whether its domain has a persistent definition, to be
+                         set as well
     :ivar result: what has arrived of the restoration begun for this entry;
                   None where none was begun, or the guest is not running
     :ivar unreadable: what is wrong with the entry, None where nothing is
@@ -145,6 +148,7 @@ class Seen:
     entry: journal.JournalEntry | None = None
     is_lost: bool = False
     situation: guests.Situation = guests.Situation.RUNNING
+    is_persistent: bool = True
     result: RestoreResult | None = None
     unreadable: exceptions.JournalUnreadable | None = None
 
@@ -160,6 +164,9 @@ class State:
     :ivar nudge_at_seconds: it is not nudged before, monotonic
     :ivar nearly_at_seconds: since when it has lacked no more than the
                              tolerance, monotonic; None where it lacks more
+    :ivar awaits_definition: whether the guest has all its memory, which was
+                             reported, and its domain has no persistent
+                             definition in which to set that
     :ivar unreadable: what was reported of an entry that cannot be read
     :ivar known: an entry that a migration knows to be true, whether it is in
                  the journal or not, until the guest is restored
@@ -171,6 +178,7 @@ class State:
     nudge: Nudge = Nudge.NOT_YET
     nudge_at_seconds: float = 0.0
     nearly_at_seconds: float | None = None
+    awaits_definition: bool = False
     unreadable: str | None = None
     known: journal.JournalEntry | None = None
 
@@ -231,7 +239,10 @@ def decide(
             ),
         )
     if seen.entry is None:
-        return Action.FORGET, State()
+        # Whoever erased the entry saw all memory arrive, and may have done so
+        # before the guest followed the nudge.
+        is_left_with_less = state.nudge is Nudge.HALF
+        return Action.LEAVE if is_left_with_less else Action.FORGET, State()
     if seen.situation is not guests.Situation.RUNNING:
         return Action.NOTHING, _not_running(
             state, seen.situation, now_seconds, interval_seconds
@@ -244,9 +255,14 @@ def decide(
         )
         return Action.BEGIN, _look_again(begun, 0.0, now_seconds, watched)
     if not seen.result.complete:
-        state = dataclasses.replace(state, nearly_at_seconds=None)
+        state = dataclasses.replace(
+            state, nearly_at_seconds=None, awaits_definition=False
+        )
     elif state.nudge is not Nudge.HALF:
-        return _complete(state, seen.result, now_seconds)
+        action, following = _complete(state, seen.result, now_seconds)
+        if action is Action.FINISH and not seen.is_persistent:
+            return _without_definition(state, now_seconds, interval_seconds)
+        return action, following
     return _go_on(state, seen.result, now_seconds, interval_seconds, watched)
 
 
@@ -270,6 +286,25 @@ def _complete(
             now_seconds,
         )
     return Action.FINISH, later_than(state, now_seconds)
+
+
+def _without_definition(
+    state: State, now_seconds: float, interval_seconds: float
+) -> tuple[Action, State]:
+    """Decide what is done where a guest has all its memory, and is transient.
+
+    Nova will define its domain by what the definition said before, which can
+    be a journal entry and less than all memory: until that is set right, the
+    entry is true.
+    """
+    return (
+        Action.NOTHING if state.awaits_definition else Action.REPORT,
+        dataclasses.replace(
+            state,
+            awaits_definition=True,
+            due_at_seconds=now_seconds + interval_seconds,
+        ),
+    )
 
 
 def _go_on(
@@ -386,6 +421,7 @@ def postponed(
         now_seconds + interval_seconds,
         begun=state.begun,
         nudge=_nudge_of_next(state),
+        awaits_definition=state.awaits_definition,
         unreadable=state.unreadable,
         known=state.known,
     )

@@ -56,6 +56,8 @@ AGENT_ERRORS = {
     'VIR_ERR_ARGUMENT_UNSUPPORTED': exceptions.AgentUnresponsive,
     'VIR_ERR_AGENT_UNRESPONSIVE': exceptions.AgentUnresponsive,
     'VIR_ERR_AGENT_COMMAND_TIMEOUT': exceptions.AgentUnresponsive,
+    # Another program was using it for 30 s.
+    'VIR_ERR_OPERATION_TIMEOUT': exceptions.AgentUnresponsive,
     'VIR_ERR_AGENT_COMMAND_FAILED': exceptions.AgentCommandRefused,
 }
 

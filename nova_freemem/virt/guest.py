@@ -121,6 +121,19 @@ class Guest:
         with translated('read the state'):
             return bool(self._handle.state()[0] == libvirt.VIR_DOMAIN_RUNNING)
 
+    def is_persistent(self) -> bool:
+        """Return whether the domain has a persistent definition.
+
+        Nova removes that of a running guest while it copies one of its disks,
+        for a live snapshot and as it swaps a volume, and defines the domain
+        again afterwards (``_live_snapshot`` and ``_swap_volume`` in
+        nova/virt/libvirt/driver.py). Meanwhile libvirt refuses a call that is
+        to change the definition as well, whole
+        (virDomainObjUpdateModificationImpact() in src/conf/domain_conf.c).
+        """
+        with translated('read whether the domain is persistent'):
+            return bool(self._handle.isPersistent())
+
     def situation(self) -> Situation:
         """Return whether the guest is running, paused, or has a job.
 
@@ -318,7 +331,8 @@ class Guest:
 
         :param target_kib: memory the guest is to have
         :param definition: set it in the persistent definition as well
-        :raises OperationInvalid: no balloon, or the guest is not running
+        :raises OperationInvalid: no balloon, the guest is not running, or it
+                                  has no persistent definition
         :raises DomainBusy: a migration is under way; raised after 30 s
         :raises TargetRefused: zero, or above the domain's maximum
         """
@@ -349,6 +363,8 @@ class Guest:
         asked for once.
 
         :returns: since the guest booted; None where it is not reported
+        :raises DomainBusy: another job kept QEMU from being asked; raised
+                            after 30 s, and the next call would wait as well
         """
         if not self._reports_oom_kills:
             return None
@@ -356,6 +372,8 @@ class Guest:
             kills = self._ask_oom_kills()
         except NotUnderstood:
             kills = None
+        except exceptions.DomainBusy:
+            raise
         except exceptions.LibvirtError:
             return None  # There was no answer: it may report it.
         self._reports_oom_kills = kills is not None

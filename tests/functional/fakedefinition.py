@@ -48,6 +48,7 @@ class DefinedDomain(nova_fake.Domain):
         if self.live_xml.find('currentMemory') is None:
             set_current_memory(self.live_xml, self.guest.memory_kib)
         self.persistent_xml = copy.deepcopy(self.live_xml)
+        self.persistent = True
         #: Calls that fail for no reason of the guest's.
         self.broken: set[str] = set()
 
@@ -66,6 +67,12 @@ class DefinedDomain(nova_fake.Domain):
         if flags & nova_fake.VIR_DOMAIN_AFFECT_LIVE:
             chosen.append(self.live_xml)
         if flags & nova_fake.VIR_DOMAIN_AFFECT_CONFIG:
+            if not self.persistent:
+                raise error(
+                    'VIR_ERR_OPERATION_INVALID',
+                    'Requested operation is not valid: transient domains do '
+                    'not have any persistent config',
+                )
             chosen.append(self.persistent_xml)
         return chosen
 
@@ -104,6 +111,18 @@ class DefinedDomain(nova_fake.Domain):
             if metadata is not None:
                 parent.append(_in_namespace(metadata, str(key), uri))
         return 0
+
+    def isPersistent(self) -> int:
+        """Whether it has a persistent definition."""
+        self._must_exist()
+        return int(self.persistent)
+
+    def undefineFlags(self, flags: int) -> None:
+        """Remove its definition, and all of a domain that does not run."""
+        if self.isActive():
+            self.persistent = False
+        else:
+            super().undefineFlags(flags)
 
     def isActive(self) -> int:
         """Whether it runs."""

@@ -150,6 +150,7 @@ class Domain(fakedefinition.DefinedDomain):
     def setMemoryStatsPeriod(self, period: int, flags: int = 0) -> int:
         """Ask the balloon driver for a sample now and every so often."""
         self._change('setMemoryStatsPeriod', period, flags)
+        self.definitions(flags)  # Those it is to change must be there.
         if not self._has_balloon():
             raise error(
                 'VIR_ERR_INTERNAL_ERROR',

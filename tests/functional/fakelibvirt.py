@@ -53,6 +53,7 @@ class Connection(nova_fake.Connection):
         running = self._vms.get(name)
         if running is not None and running.isActive():
             running.persistent_xml = etree.fromstring(xml)
+            running.persistent = True
             return running
         return super().defineXML(xml)
 

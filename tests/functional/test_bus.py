@@ -17,7 +17,9 @@ from typing import Any
 from unittest import mock
 
 from nova import objects
+from nova.virt.libvirt import driver as libvirt_driver
 
+from nova_freemem import driver
 from tests.functional import base
 from tests.functional import fakedomain
 
@@ -66,6 +68,42 @@ class BusThatHangs(base.LiveMigrationTestCase):
         events = self.events()
         self.assertEqual('Success', events[RELEASE])
         self.assertEqual('Success', events[RESTORE])
+
+    def test_nothing_is_fetched_over_the_bus_before_novas_own_step(
+        self,
+    ) -> None:
+        """What the plugin reads of the server has come with the request."""
+        fetched: list[str] = []
+        ours = driver.FreememLibvirtDriver.live_migration
+        stock = libvirt_driver.LibvirtDriver.live_migration
+        load = objects.Instance.obj_load_attr
+        step = threading.local()
+
+        def begin(*args: Any, **kwargs: Any) -> None:
+            step.is_ours = True
+            ours(*args, **kwargs)
+
+        def end(*args: Any, **kwargs: Any) -> None:
+            step.is_ours = False
+            stock(*args, **kwargs)
+
+        def fetch(instance: objects.Instance, name: str) -> None:
+            if getattr(step, 'is_ours', False):
+                fetched.append(name)
+            load(instance, name)
+
+        for target, name, call in (
+            (driver.FreememLibvirtDriver, 'live_migration', begin),
+            (libvirt_driver.LibvirtDriver, 'live_migration', end),
+            (objects.Instance, 'obj_load_attr', fetch),
+        ):
+            patcher = mock.patch.object(target, name, call)
+            patcher.start()
+            self.addCleanup(patcher.stop)
+        self.ask_to_migrate()
+        self.see_without_events('completed', 'active', 'destination')
+        self.assertLess(self.balloon_in_transfer_kib, base.MEMORY_KIB)
+        self.assertEqual([], fetched)
 
     def test_server_that_is_skipped_migrates_at_once(self) -> None:
         self.guest.touched_kib = 0

@@ -17,8 +17,11 @@ import io
 from typing import Any
 
 import fixtures
+from nova.tests.fixtures import libvirt as nova_fake
 
+from nova_freemem import history as histories
 from nova_freemem.cli import main
+from nova_freemem.report import events
 from nova_freemem.virt import host as hosts
 from tests.functional import base
 from tests.functional import fakelibvirt
@@ -55,6 +58,19 @@ class NextStart(OutstandingTestCase):
         self.wait_until_whole()
         [line] = self.log_lines('INFO')[1:]
         self.assertIn(f'-> {base.MEMORY_KIB} KiB', line)
+
+    def test_it_is_shown_with_the_migration_and_remembered(self) -> None:
+        self.wait_for(1, lambda: len(histories.read(self.state_path)[0]))
+        self.assertNotIn(events.RESTORE, self.events())
+        self.restart_host('destination')
+        self.wait_until_whole()
+        self.wait_for('Success', lambda: self.events().get(events.RESTORE))
+        self.wait_for(2, lambda: len(histories.read(self.state_path)[0]))
+        _release, restore = histories.read(self.state_path)[0]
+        self.assertEqual(
+            (histories.Kind.RESTORE, self.server['id'], True),
+            (restore.kind, restore.server, restore.complete),
+        )
 
     def test_guest_that_is_being_migrated_is_not_touched(self) -> None:
         domain, looked = self.domain_at(self.destination), []
@@ -103,6 +119,28 @@ class Interval(OutstandingTestCase):
         self.restart_host('destination')
         domain.setMetadata(2, entry, 'freemem', base.JOURNAL_URI)
         self.wait_until_whole()
+
+
+class Snapshot(OutstandingTestCase):
+    """Nova undefines a domain while it copies a disk of the guest."""
+
+    CONFIGURATION = (
+        base.FOR_ANY_DESTINATION + 'reconcile_interval_seconds = 5\n'
+    )
+
+    def test_guest_has_its_memory_before_it_ends_and_a_definition_after(
+        self,
+    ) -> None:
+        domain = self.domain_at(self.destination)
+        xml = domain.XMLDesc(nova_fake.VIR_DOMAIN_XML_INACTIVE)
+        domain.undefineFlags(0)
+        self.restart_host('destination')
+        self.wait_for(base.MEMORY_KIB, lambda: self.guest.actual_kib)
+        self.wait_for(1, lambda: len(self.log_lines('INFO')[1:]))
+        self.assertTrue(base.journal_entries(domain, base.LIVE))
+        self.destination.defineXML(xml)
+        self.wait_until_whole()
+        self.assertEqual(1, len(self.log_lines('INFO')[1:]))
 
 
 class PluginSwitchedOff(OutstandingTestCase):

@@ -94,6 +94,10 @@ class Handle:
         self._need_guest()
         return [libvirt.VIR_DOMAIN_CONTROL_OK, 0, 0]
 
+    def isPersistent(self) -> int:
+        self._need_guest()
+        return 1
+
     def XMLDesc(self, flags: int) -> str:
         return self.xml
 

@@ -17,6 +17,7 @@ import libvirt
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.restore import journal
+from nova_freemem.restore import restoration as restorations
 from nova_freemem.virt import guest as guests
 from tests.lab import virt
 from tests.libvirt import base
@@ -104,6 +105,41 @@ class BalloonTest(base.RoomTestCase):
         self.assertEqual(SHRUNK_KIB, self.persistent_kib())
         domain.set_balloon_kib(MEMORY_MIB << 10, definition=True)
         self.assertEqual(MEMORY_MIB << 10, self.persistent_kib())
+
+    def test_without_a_definition_its_memory_is_restored_and_later_that(
+        self,
+    ) -> None:
+        """Nova undefines a domain while it makes a snapshot of it."""
+        domain = self.domain(BALLOON)
+        where, handle = virt.find(BALLOON)
+        journal.write(domain, base.entry(MEMORY_MIB << 10))
+        domain.set_balloon_kib(SHRUNK_KIB, definition=True)
+        self.wait_until(
+            'the balloon reaches its target',
+            lambda: domain.memory_stats().actual_kib <= SHRUNK_KIB,
+        )
+        definition = handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        handle.undefine()
+        self.assertFalse(domain.is_persistent())
+        for change in (
+            lambda: domain.set_balloon_kib(MEMORY_MIB << 10, definition=True),
+            lambda: domain.set_stats_period_seconds(10, definition=True),
+            domain.erase_metadata,
+        ):
+            with self.assertRaises(exceptions.OperationInvalid):
+                change()
+        self.assertEqual(SHRUNK_KIB, domain.memory_stats().actual_kib)
+        restoration = restorations.Restoration(domain, self.clock)
+        restoration.watch(30)
+        self.assertTrue(restoration.awaits_definition)
+        self.assertEqual(MEMORY_MIB << 10, domain.memory_stats().actual_kib)
+        where.libvirt().defineXML(definition)
+        self.assertTrue(domain.is_persistent())
+        self.assertEqual(SHRUNK_KIB, self.persistent_kib())
+        restoration.watch(30)
+        self.assertTrue(restoration.is_done)
+        self.assertEqual(MEMORY_MIB << 10, self.persistent_kib())
+        self.assertIsNone(journal.read(domain))
 
     def persistent_kib(self) -> int:
         return virt.persistent_memory_kib(virt.find(BALLOON)[1])

@@ -20,6 +20,7 @@ from nova_freemem import clock as clocks
 from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire import ranges
 from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import forecast as forecasts
 from nova_freemem.plan import planner
 from nova_freemem.release import balloon
 from nova_freemem.release import watch
@@ -113,6 +114,7 @@ class RangesTest(base.RoomTestCase):
             needed_kib=0,
             nonresident_kib=0,
             headroom_kib=32 << 10,
+            plain=forecasts.Forecast(1.0, 1.0, float(MEMORY_KIB)),
             expected_saving_kib=MEMORY_KIB - TARGET_KIB,
             expected_saving_seconds=1.0,
             expected_sent_kib=float(TARGET_KIB),

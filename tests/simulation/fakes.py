@@ -33,6 +33,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem import policy
 from nova_freemem.plan import bandwidth as bandwidths
+from nova_freemem.plan import forecast as forecasts
 from nova_freemem.plan import planner
 from nova_freemem.restore import journal
 from nova_freemem.virt import guest as guests
@@ -115,6 +116,7 @@ def make_plan(**changes: Any) -> planner.Plan:
         'needed_kib': 0,
         'nonresident_kib': 0,
         'headroom_kib': 204 * MIB,
+        'plain': forecasts.Forecast(34.4, 34.4, 4 * GIB),
         'expected_saving_kib': 3 * GIB,
         'expected_saving_seconds': 20.0,
         'expected_sent_kib': 1.0 * GIB,
@@ -171,6 +173,10 @@ class FakeGuest:
         return self.guest.running
 
     @_call
+    def is_persistent(self) -> bool:
+        return self.guest.persistent
+
+    @_call
     def xml(self, *, definition: bool = False) -> etree._Element:
         guest = self.guest
         seconds = (
@@ -223,6 +229,13 @@ class FakeGuest:
 
     def oom_kills(self) -> int | None:
         self.guest.check()
+        if self.guest.oom_kills is None:
+            return None  # This has been seen, and it is not asked.
+        return self._asked_oom_kills()
+
+    @_call
+    def _asked_oom_kills(self) -> int | None:
+        self._wait_for_qemu()
         return self.guest.oom_kills
 
     @_call
@@ -230,6 +243,7 @@ class FakeGuest:
         self, target_kib: int, *, definition: bool = False
     ) -> None:
         self._wait_for_the_job()
+        self._need_definition(definition)
         if not 0 < target_kib <= self.guest.memory_kib:
             raise libvirt_error(exceptions.TargetRefused, 'out of range')
         self.guest.target_kib = target_kib
@@ -246,6 +260,7 @@ class FakeGuest:
         self, seconds: int, *, definition: bool = False
     ) -> None:
         self._wait_for_the_job()
+        self._need_definition(definition)
         self.guest.stats_period_seconds = seconds
         if definition:
             self.guest.definition_stats_period_seconds = seconds
@@ -299,6 +314,11 @@ class FakeGuest:
         if self.guest.transferred_kib is not None:
             self._time_out()
 
+    def _need_definition(self, definition: bool) -> None:
+        """Refuse a call that is to change a definition, and finds none."""
+        if definition and not self.guest.persistent:
+            raise libvirt_error(exceptions.OperationInvalid, 'transient')
+
     def _time_out(self) -> None:
         self.guest.clock.wait(30)
         raise libvirt_error(exceptions.DomainBusy, 'a job is under way')
@@ -320,10 +340,13 @@ class FakeGuest:
     @_call
     def erase_metadata(self) -> None:
         self._wait_for_the_job()
+        self._need_definition(True)
         self.guest.metadata = None
 
     @_call
     def situation(self) -> guests.Situation:
+        if self.guest.hangs:
+            self._time_out()  # It asks for the job's statistics as well.
         if self.guest.transferred_kib is not None or (
             self.guest.is_asked
             and self.guest.clock.now() - self.guest.asked_at_seconds

@@ -133,6 +133,7 @@ class SimulatedGuest:
                  show as a job
     :ivar host: where it runs
     :ivar metadata: its journal entry, None for none
+    :ivar persistent: whether its domain has a persistent definition
     :ivar transferred_kib: what of it has been sent; None while no transfer
                            is under way
     :ivar remaining_kib: what is left of it to be sent or looked at; None where
@@ -189,6 +190,7 @@ class SimulatedGuest:
     hangs: bool = False
     host: str = 'source'
     metadata: str | None = None
+    persistent: bool = True
     transferred_kib: float | None = None
     remaining_kib: float | None = None
     disks_copied_at_seconds: float | None = None

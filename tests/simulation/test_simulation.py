@@ -693,7 +693,7 @@ class DriftTest(SimulationTestCase):
     """One guest is migrated many times, and loses nothing.
 
     The environment variable SIMULATED_MIGRATIONS says how many times, 1000 if
-    it is not set: 10000 take about 15 seconds.
+    it is not set: 10000 take about half a minute of a processor.
     """
 
     def test_many_migrations_do_not_drift_by_a_kibibyte(self) -> None:

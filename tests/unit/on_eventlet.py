@@ -21,16 +21,19 @@ import sys
 from tests import base
 
 
-def told(test: base.TestCase, module: str, seconds: float) -> list[str]:
+def told(
+    test: base.TestCase, module: str, seconds: float, *arguments: str
+) -> list[str]:
     """Run a module in a process, which succeeds.
 
     :param test: fails if it does not
     :param module: it is run as a script
     :param seconds: how long it may take
+    :param arguments: the script's
     :returns: the words that it printed
     """
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-m', module],
+        [sys.executable, '-W', 'ignore', '-m', module, *arguments],
         capture_output=True,
         text=True,
         timeout=seconds,

@@ -121,6 +121,24 @@ class LoaderTest(base.ConfTestCase):
         engine.bandwidths.to('dest', 0.0)
         speed.assert_called_once_with(mock.ANY, 1)
 
+    def test_of_zeros_that_the_host_holds_it_knows_by_novas_options(
+        self,
+    ) -> None:
+        """QEMU writes them only over several connections, with post-copy."""
+        for connections, post_copy, holds_zeros in (
+            (1, True, False),
+            (2, False, False),
+            (2, True, True),
+        ):
+            options = (
+                '[libvirt]\n'
+                f'live_migration_parallel_connections = {connections}\n'
+                f'live_migration_permit_post_copy = {post_copy}\n'
+            )
+            with loader.prepare(self.conf(ENABLED + options), None):
+                engine = nova_libvirt.LibvirtDriver.keywords['engine']
+            self.assertEqual(holds_zeros, engine.holds_zeros, options)
+
     def test_another_compute_driver_is_not_ours_to_replace(self) -> None:
         for text in (ENABLED, ''):
             self.assertEqual(

@@ -16,9 +16,9 @@
 import argparse
 import threading
 
-from nova_freemem.cli import base as cli
 from nova_freemem.cli import repair
 from nova_freemem.cli import restore
+from nova_freemem.cli import restoring
 from tests.chaos import arguments
 from tests.chaos.faults import base
 from tests.chaos.stage import Stage
@@ -44,13 +44,15 @@ class _Command(base.Fault):
 
     def _parsed(
         self, stage: Stage, uri: str
-    ) -> tuple[cli.RestoringCommand, argparse.Namespace]:
+    ) -> tuple[restoring.RestoringCommand, argparse.Namespace]:
         command, words = self._words(stage)
         parser = command.get_parser('nova-freemem')
         options = ['--uri', uri, '--wait-seconds', str(_WAIT_SECONDS)]
         return command, parser.parse_args([*words, *options])
 
-    def _words(self, stage: Stage) -> tuple[cli.RestoringCommand, list[str]]:
+    def _words(
+        self, stage: Stage
+    ) -> tuple[restoring.RestoringCommand, list[str]]:
         raise NotImplementedError
 
     def inject(self, stage: Stage) -> None:
@@ -71,14 +73,18 @@ class _Command(base.Fault):
 class Restore(_Command):
     """``nova-freemem restore --all``."""
 
-    def _words(self, stage: Stage) -> tuple[cli.RestoringCommand, list[str]]:
+    def _words(
+        self, stage: Stage
+    ) -> tuple[restoring.RestoringCommand, list[str]]:
         return restore.Restore(None, None), ['--all']
 
 
 class Repair(_Command):
     """``nova-freemem repair``, with the memory of the guest's flavor."""
 
-    def _words(self, stage: Stage) -> tuple[cli.RestoringCommand, list[str]]:
+    def _words(
+        self, stage: Stage
+    ) -> tuple[restoring.RestoringCommand, list[str]]:
         memory = str(arguments.MEMORY_MIB)
         words = [stage.server.id, '--memory-mib', memory]
         return repair.Repair(None, None), words

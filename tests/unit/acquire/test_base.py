@@ -70,7 +70,6 @@ class AcquireFromTest(GuestTestCase):
         for useless in (
             exceptions.SourceUnavailable(source='first', problem='nothing'),
             fakes.libvirt_error(exceptions.AgentUnresponsive, 'hangs'),
-            fakes.libvirt_error(exceptions.DomainBusy, 'busy'),
             FreeMemory('first', 8 * GIB, 1),
             FreeMemory('first', 4 * GIB, -1),
         ):
@@ -80,6 +79,16 @@ class AcquireFromTest(GuestTestCase):
                     source('first', useless), source('second', PLAUSIBLE)
                 ),
             )
+
+    def test_while_another_job_has_the_guest_the_next_is_not_asked(
+        self,
+    ) -> None:
+        busy = fakes.libvirt_error(exceptions.DomainBusy, 'busy')
+        second = source('second', PLAUSIBLE)
+        self.assertRaises(
+            exceptions.DomainBusy, self.ask, source('first', busy), second
+        )
+        second.acquire.assert_not_called()
 
     def test_the_error_says_for_each_source_why(self) -> None:
         self.assertEqual(

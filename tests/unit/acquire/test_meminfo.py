@@ -166,6 +166,24 @@ class CommitLimitTest(base.TestCase):
         self.assertAlmostEqual(0.8, commit.share)
         self.assertEqual(0, commit.left_kib)
 
+    def test_it_stays_with_autodeflate_where_the_kernel_is_recent(
+        self,
+    ) -> None:
+        self.assertTrue(read('debian-12-strict.tables').commit.stays)
+        for version, stays in (
+            (b'', False),
+            (b'Linux version 3.10.0-1160.el7 (', False),
+            (b'Linux version 4.2.8 (', False),
+            (b'Linux version 4.3.0 (', True),
+            (b'Linux version 4.18.0-553.el8_10 (', True),
+        ):
+            commit = meminfo.read_tables(
+                'agent',
+                b'MemTotal: 4000 kB\nMemFree: 3000 kB\n'
+                b'CommitLimit: 2000 kB\nCommitted_AS: 300 kB\n2\n' + version,
+            ).commit
+            self.assertIs(stays, commit.stays)
+
     def test_a_limit_that_is_not_told_is_absent(self) -> None:
         self.assertIsNone(
             meminfo.read_tables(

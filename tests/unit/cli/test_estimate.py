@@ -181,6 +181,27 @@ class EstimateTest(EstimateTestCase):
         )
         self.assertEqual(OTHER_UUID, self.row('--all')['server'])
 
+    def test_free_memory_that_may_be_zeros_is_not_foretold_to_be_sent(
+        self,
+    ) -> None:
+        guest = self.add_guest()
+        self.etc.write(
+            'nova.conf',
+            f'{NOVA_CONF}[libvirt]\n'
+            'live_migration_parallel_connections = 2\n'
+            'live_migration_permit_post_copy = true\n',
+        )
+        row = self.assert_skipped('not_worthwhile')
+        self.assertEqual(4096 - guest.free_kib // 1024, row['plain_mib'])
+        self.assertGreater(row['resident_mib'], 4000)
+        guest.touched_kib -= 2 * GIB
+        guest.cold_kib = 2 * GIB
+        row = self.row()
+        self.assertEqual('auto', row['release'])
+        self.assertEqual(4096 - guest.free_kib // 1024, row['plain_mib'])
+        # No less than what is in use.
+        self.assertGreater(row['sent_mib'], guest.used_kib // 1024)
+
     def test_a_bandwidth_that_is_assumed_is_said_to_be(self) -> None:
         self.etc.write(
             'nova.conf',

@@ -16,16 +16,41 @@ import ddt
 
 from nova_freemem import exceptions
 from tests.simulation import fakes
+from tests.unit import etc_nova
 from tests.unit.cli import base
 from tests.unit.cli.base import UUID
 
 
 class HostTest(base.CommandTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.etc = self.useFixture(etc_nova.EtcNova())
+
     def test_the_default_uri_is_that_of_nova_compute(self) -> None:
         self.run_command('restore', '--all')
         self.connect.assert_called_once_with('qemu:///system')
+        self.etc.write(
+            'nova.conf', '[libvirt]\nconnection_uri = qemu+tcp://a/system\n'
+        )
+        self.add_guest()
+        for words in (
+            ('list',),
+            ('inspect', UUID),
+            ('restore', '--all'),
+            ('repair', UUID),
+            ('watch',),
+        ):
+            self.connect.reset_mock()
+            self.assertEqual(0, self.run_command(*words), self.err)
+            self.connect.assert_called_once_with('qemu+tcp://a/system')
+
+    def test_a_configuration_that_cannot_be_read_does_not_matter(self) -> None:
+        self.etc.write('nova.conf', 'no configuration')
+        self.assertEqual(0, self.run_command('restore', '--all'), self.err)
+        self.connect.assert_called_once_with('qemu:///system')
 
     def test_the_uri_can_be_specified(self) -> None:
+        self.etc.write('nova.conf', '[libvirt]\nconnection_uri = qemu:///a\n')
         self.run_command('list', '--uri', 'qemu+unix:///session')
         self.connect.assert_called_once_with('qemu+unix:///session')
 

@@ -110,6 +110,21 @@ class RestoreTest(base.CommandTestCase):
         self.assertEqual(4 * GIB, guest.target_kib)
         self.assertIsNotNone(guest.metadata)
 
+    def test_where_a_snapshot_is_taken_the_entry_stays_and_nobody_waits(
+        self,
+    ) -> None:
+        guest = self.add_guest()
+        guest.persistent = False
+        started_at = self.clock.now()
+        self.assertEqual(1, self.run_command('restore', UUID))
+        self.assertLess(self.clock.now() - started_at, 5)
+        self.assertIn('the guest has all its memory, but', self.err)
+        self.assertEqual(4 * GIB, guest.actual_kib)
+        self.assertIsNotNone(guest.metadata)
+        guest.persistent = True
+        self.assertEqual(0, self.run_command('restore', UUID))
+        self.assert_restored(guest)
+
     def test_an_error_of_libvirt_is_reported(self) -> None:
         for call in (2, 3, 4, 7):
             self.add_guest()
@@ -153,6 +168,26 @@ class RestoreTest(base.CommandTestCase):
             line,
         )
         self.assertIn('is kept', line)
+
+    def test_a_migration_that_begins_meanwhile_is_not_disturbed(self) -> None:
+        guest = self.add_guest()
+        entries = []
+
+        def begin_to_migrate() -> None:
+            """Write an entry, once nova-compute has restored the guest."""
+            self.add_guest_before_its_release('host1', 0)
+            entries.append(self.host.domains[UUID].guest.metadata)
+            guest.actual_kib = guest.memory_kib
+            guest.metadata = entries[0]
+            self.clock.after(0.3, lambda: setattr(guest, 'target_kib', GIB))
+
+        domain = self.host.domains[UUID]
+        self.clock.after(1, begin_to_migrate)
+        self.assertEqual(0, self.run_command('restore', UUID))
+        self.assertEqual(f'{UUID}: restored already\n', self.out)
+        self.clock.wait(10)
+        self.assertEqual((entries[0], GIB), (guest.metadata, guest.target_kib))
+        self.assertEqual(1, len(domain.called('set_balloon_kib')))
 
     def test_so_it_is_where_nova_has_another_name_for_the_host(self) -> None:
         guest = self.add_guest_before_its_release('compute-7', 60, 'host1')

@@ -21,11 +21,14 @@ from __future__ import annotations
 from collections.abc import Callable
 import dataclasses
 import pathlib
+import threading
 from typing import Any
 
+from nova_freemem.migrate import states
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release.requests import Request
 from nova_freemem.restore import reconciler
+from nova_freemem.virt import guest as guests
 from tests.simulation.fakes import MIB
 from tests.unit.migrate import base as migrate_base
 
@@ -151,6 +154,19 @@ class StuckJobTest(migrate_base.MigrationTestCase):
         with world.transfer():
             world.clock.wait(1)
         self.assertEqual([Reason.DOMAIN_BUSY], world.reasons())
+
+    def test_a_qemu_that_answers_nobody_is_not_waited_for(self) -> None:
+        world, _calls = self.make_stuck(0, False, 'before', None)
+        world.guest.answers = threading.Event()
+        self.addCleanup(world.guest.answers.set)
+        self.thread.side_effect = world.clock.thread
+        threading.Thread(target=world.source.memory_stats).start()
+        world.clock.wait(guests.OCCUPIED_MILLISECONDS / 1000)
+        started_at = world.clock.now()
+        self.assertTrue(world.prepare())
+        self.assertEqual(started_at, world.clock.now())
+        self.assertIsInstance(world.state, states.Skipped)
+        self.assertIs(Reason.DOMAIN_BUSY, world.state.skip.reason)
 
     def test_a_release_under_a_job_ends_by_the_monitor(self) -> None:
         """A snapshot, for one: nothing waits for it to end."""

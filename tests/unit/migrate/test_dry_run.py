@@ -90,9 +90,12 @@ class DryRunTest(base.MigrationTestCase):
         # It is looked at once a second.
         self.assertAlmostEqual(19, sent.seconds, delta=1.1)
         self.assertEqual(1900 * MIB, sent.sent_kib)
+        self.assertEqual(
+            plan.original_kib - plan.nonresident_kib, plan.plain.sent_kib
+        )
         self.assertAlmostEqual(
-            plan.plain_kib / plan.bandwidth.kib_per_second,
-            plan.plain_seconds,
+            plan.plain.sent_kib / plan.bandwidth.kib_per_second,
+            plan.plain.plain_seconds,
         )
 
     def test_a_guest_that_would_be_skipped_has_its_reason(self) -> None:

@@ -12,6 +12,7 @@
 
 """nova-compute stops while guests are being migrated."""
 
+import contextlib
 from unittest import mock
 
 from nova_freemem.migrate import shutdown
@@ -69,6 +70,20 @@ class ShutdownTest(base.TestCase):
                 delta=2 * shutdown.POLL_SECONDS,
             )
         self.assertEqual(1, len(self.log_lines('WARNING')))
+
+    def test_all_guests_are_waited_for_at_the_same_time(self) -> None:
+        with contextlib.ExitStack() as under_way:
+            for _guest in range(3):
+                step = mock.create_autospec(shutdown.Step, instance=True)
+                step.is_settled.return_value = False
+                under_way.enter_context(self.shutdown.during(step))
+            self.assertAlmostEqual(
+                shutdown.WAIT_SECONDS,
+                self.run_shutdown(),
+                delta=2 * shutdown.POLL_SECONDS,
+            )
+        (line,) = self.log_lines('WARNING')
+        self.assertIn('3 guests', line)
 
     def test_what_comes_too_late_is_ended_at_once(self) -> None:
         self.shutdown.run()

@@ -150,6 +150,17 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
             self.assertEqual(10, world.guest.stats_period_seconds)
             world.reporter.error.assert_not_called()
 
+    def test_free_memory_that_may_be_zeros_is_not_released(self) -> None:
+        """The guest may have landed, and used none of it since."""
+        world = self.make_world()
+        world.engine = dataclasses.replace(world.engine, holds_zeros=True)
+        world.start_again()
+        world.prepare()
+        with world.transfer():
+            pass
+        self.assertEqual([Reason.NOT_WORTHWHILE], world.reasons())
+        self.assertEqual([], world.source.called('set_balloon_kib'))
+
     def test_a_migration_to_the_same_host_is_skipped_without_a_look(
         self,
     ) -> None:

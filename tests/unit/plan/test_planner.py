@@ -67,6 +67,7 @@ def make(
     nodes: tuple[NodeMemory, ...] = (),
     of_nodes: int = 1,
     total_shrinks: bool = False,
+    holds_zeros: bool = False,
     **policy: Any,
 ) -> planner.Plan | Skip:
     """Plan for a guest of 4 GiB, wholly resident unless said otherwise."""
@@ -86,6 +87,7 @@ def make(
         windows,
         of_nodes,
         total_shrinks=total_shrinks,
+        holds_zeros=holds_zeros,
     )
     return planner.make(
         memory, guest, make_policy(**policy), bandwidth, rate, moment
@@ -236,6 +238,22 @@ class AmountTest(base.TestCase):
             skip.detail,
         )
 
+    def test_a_limit_that_stays_with_memtotal_is_none(self) -> None:
+        for total_shrinks, stays, reason in (
+            (False, True, None),
+            (True, True, Reason.OVERCOMMIT_LIMIT),
+            (False, False, Reason.OVERCOMMIT_LIMIT),
+        ):
+            plan = make(
+                3 * GIB,
+                commit=CommitLimit(3 * GIB, 3 * GIB, 0.5, stays),
+                total_shrinks=total_shrinks,
+            )
+            if reason is None:
+                self.assertEqual(3 * GIB - KEEPS_KIB, plan.release_kib)
+            else:
+                self.assertEqual(reason, plan.reason)
+
     def test_a_guest_with_nodes_keeps_headroom_on_each_of_them(self) -> None:
         def with_nodes(*nodes: tuple[int, int]) -> planner.Plan | Skip:
             return make(
@@ -321,6 +339,24 @@ class AmountTest(base.TestCase):
         self.assertEqual(1 * GIB, plan.nonresident_kib)
         self.assertEqual(0, plan.expected_fall_kib(GIB))
         self.assertEqual(MIB, plan.expected_fall_kib(GIB + MIB))
+
+    def test_where_free_memory_may_be_zeros_it_saves_nothing(self) -> None:
+        """It is sent by nobody, and page cache is."""
+        for mode in ('auto', 'before', 'during'):
+            skip = make(3 * GIB, holds_zeros=True, mode=mode)
+            self.assertEqual(Reason.NOT_WORTHWHILE, skip.reason)
+        plan = make(
+            512 * MIB,
+            cold_kib=2 * GIB,
+            available_kib=4 * GIB,
+            bandwidth=Bandwidth.of_mbps(500, Origin.CONFIGURED),
+            holds_zeros=True,
+        )
+        self.assertEqual(512 * MIB, plan.free_kib)
+        self.assertEqual(4 * GIB - 512 * MIB, plan.plain_kib)
+        self.assertEqual(
+            plan.release_kib - plan.free_kib, plan.expected_saving_kib
+        )
 
     def test_there_is_nothing_more_to_gain_once_what_is_used_is_all_there_is(
         self,
@@ -733,6 +769,7 @@ class AtBestTest(base.TestCase):
         bandwidth: Bandwidth = GIGABIT,
         reclaim: str = 'cold',
         mode: str = 'auto',
+        holds_zeros: bool = False,
         **reported: int | None,
     ) -> Skip | None:
         figures = {
@@ -748,7 +785,11 @@ class AtBestTest(base.TestCase):
         )
         return planner.cannot_pay(
             driver,
-            Eligible(4 * GIB, resident_kib + QEMU_OWN_KIB),
+            Eligible(
+                4 * GIB,
+                resident_kib + QEMU_OWN_KIB,
+                holds_zeros=holds_zeros,
+            ),
             make_policy(reclaim=reclaim, mode=mode),
             bandwidth,
         )
@@ -775,6 +816,16 @@ class AtBestTest(base.TestCase):
 
     def test_freed_memory_is_worth_a_question(self) -> None:
         self.assertIsNone(self.at_best(free_kib=3 * GIB, resident_kib=4 * GIB))
+
+    def test_freed_memory_that_may_be_zeros_is_not(self) -> None:
+        about = {'resident_kib': 4 * GIB, 'holds_zeros': True}
+        self.assertEqual(
+            Reason.NOT_WORTHWHILE,
+            self.at_best(free_kib=3 * GIB, **about).reason,
+        )
+        self.assertIsNone(
+            self.at_best(free_kib=1 * GIB, page_cache_kib=2 * GIB, **about)
+        )
 
     def test_page_cache_that_may_be_cold_is_worth_one(self) -> None:
         about = {

@@ -22,6 +22,7 @@ from nova import objects
 import testtools
 
 from nova_freemem import clock as clocks
+from nova_freemem import history as histories
 from nova_freemem.report import event_queue
 from nova_freemem.report import events
 from tests import base
@@ -200,3 +201,80 @@ class RequestIdTest(base.TestCase):
             [requests[0]] * 2 + [requests[1]] * 2, lines, strict=True
         ):
             self.assertIn(f'[None {request.request_id} ', line)
+
+
+class UnrequestedEventsTest(base.TestCase):
+    """A guest is restored, and the request it left in has ended or died."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        objects.register_all()
+        self.clock = fakes.FakeClock()
+        self.patch_autospec(threading, 'Thread', side_effect=self.clock.thread)
+        self.created: list[tuple[Any, str, str]] = []
+        self.patch_autospec(
+            objects.InstanceActionEvent,
+            'create',
+            side_effect=lambda *args: self.created.append(args),
+        )
+        self.actions = self.patch_autospec(
+            objects.InstanceActionList, 'get_by_instance_uuid'
+        )
+        self.have_actions('live-migration')
+        self.records: list[histories.Record] = []
+        self.queue = event_queue.EventQueue(self.clock)
+        self.events = events.UnrequestedEvents(
+            'host1', self.queue, self.records.append
+        )
+
+    def have_actions(self, *names: str) -> None:
+        """Have the server's actions, the last one first."""
+        self.actions.return_value = objects.InstanceActionList(
+            objects=[
+                objects.InstanceAction(action=name, request_id=f'req-{number}')
+                for number, name in enumerate(names)
+            ]
+        )
+
+    def restored(self) -> None:
+        self.events.restored(UUID, 5.0)
+        self.queue.flush()
+
+    def test_the_live_migration_shows_when_it_was_restored(self) -> None:
+        self.restored()
+        ((event, uuid, request_id),) = self.created
+        self.assertEqual((UUID, 'req-0'), (uuid, request_id))
+        self.assertEqual((events.RESTORE, 'host1'), (event.event, event.host))
+        self.assertEqual('Success', event.result)
+        self.assertTrue(self.records[0].complete)
+        self.assertEqual(
+            datetime.timedelta(seconds=5), event.finish_time - event.start_time
+        )
+
+    def test_what_was_done_since_does_not_show_it(self) -> None:
+        self.have_actions('reboot', 'live-migration', 'live-migration')
+        self.restored()
+        self.assertEqual('req-1', self.created[0][2])
+        self.have_actions('reboot', 'create')
+        self.restored()
+        self.assertEqual(1, len(self.created))
+
+    def test_a_bus_that_is_down_is_not_waited_for_and_it_is_remembered(
+        self,
+    ) -> None:
+        self.actions.side_effect = lambda *_args, **_kwargs: self.fail_late()
+        began_at_seconds = self.clock.now()
+        self.events.restored(UUID, 40.0)
+        self.assertEqual(began_at_seconds, self.clock.now())
+        (record,) = self.records
+        self.assertEqual(
+            (histories.Kind.RESTORE, UUID, False),
+            (record.kind, record.server, record.complete),
+        )
+        self.clock.wait(100)
+        self.assertEqual([], self.created)
+        self.assertEqual([], self.log_lines('ERROR'))
+
+    def fail_late(self) -> None:
+        self.clock.wait(60)
+        raise TimeoutError('no rabbit')

@@ -54,6 +54,8 @@ class ReconcilerTestCase(base.TestCase):
         )
         self.host = fakes.FakeHost()
         self.counts: list[int] = []
+        #: Guests that were reported to be restored for nobody.
+        self.unrequested: list[str] = []
         self.make_reconciler()
 
     def make_reconciler(self) -> None:
@@ -66,6 +68,7 @@ class ReconcilerTestCase(base.TestCase):
             INTERVAL_SECONDS,
             WORKERS,
             self.counts.append,
+            lambda uuid, _seconds: self.unrequested.append(uuid),
         )
 
     def add_guest(
@@ -237,6 +240,25 @@ class LandingTest(ClientTestCase):
         self.clock.wait(schedule.NUDGE_INTERVAL_SECONDS)
         self.assert_restored(guest)
 
+    def test_what_nobody_waited_for_is_reported_as_such(self) -> None:
+        self.resume()
+        self.clock.wait(schedule.NUDGE_INTERVAL_SECONDS)
+        self.assertEqual([fakes.UUID], self.unrequested)
+        self.land()  # Nova's own steps come when all is done.
+        self.clock.wait(1)
+        self.assertEqual([], self.event)
+
+    def test_what_somebody_waited_for_is_not_even_if_it_is_slow(self) -> None:
+        self.resume(deflate_kib_per_second=100 * MIB)
+        self.land()
+        self.clock.wait(600)
+        self.assertEqual(2, len(self.event))
+        self.assert_restored(self.host.domains[fakes.UUID].guest)
+        self.assertEqual([], self.unrequested)
+        shrink(self.host.domains[fakes.UUID].guest)  # It lands once more.
+        self.clock.wait(2 * INTERVAL_SECONDS)
+        self.assertEqual([fakes.UUID], self.unrequested)
+
     def test_without_an_event_of_libvirt_it_is_restored_at_once(self) -> None:
         guest = self.add_guest()
         self.land()
@@ -357,6 +379,7 @@ class LandingTest(ClientTestCase):
         self.reporter.restored.assert_not_called()
         self.clock.wait(INTERVAL_SECONDS)
         self.assert_restored(guest)
+        self.assertEqual([fakes.UUID], self.unrequested)
 
     def test_a_guest_that_is_to_leave_again_gets_its_memory_first(
         self,
@@ -422,6 +445,22 @@ class SourceTest(ClientTestCase):
         self.assertFalse(self.result().complete)
         self.clock.wait(INTERVAL_SECONDS)
         self.assert_restored(guest)
+
+    def test_what_comes_later_is_logged_with_the_request_as_well(self) -> None:
+        guest = self.add_guest(deflate_kib_per_second=100 * MIB)
+        self.fail()
+        self.clock.wait(0.2)
+        self.assertFalse(self.result().complete)
+        self.reporter.restored.reset_mock()
+        self.clock.wait(INTERVAL_SECONDS)
+        self.assert_restored(guest)
+        self.assertTrue(self.result().complete)
+        # What is outstanding by another's doing is no request's any more.
+        self.reporter.restored.reset_mock()
+        shrink(guest)
+        self.clock.wait(2 * INTERVAL_SECONDS)
+        self.assert_restored(guest)
+        self.reporter.restored.assert_not_called()
 
     def test_a_hung_guest_is_waited_for_ten_seconds(self) -> None:
         guest = self.add_guest()
@@ -545,6 +584,54 @@ class SourceTest(ClientTestCase):
         self.assertEqual(4 * GIB, guest.target_kib)
 
 
+class SnapshotTest(ClientTestCase):
+    """Nova takes a live snapshot: the domain has no definition meanwhile."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_anew()
+        self.reconciler.start()
+        self.clock.wait(1)
+        self.guest = self.add_guest(persistent=False)
+
+    def end_snapshot(self) -> None:
+        """Have the domain defined by what the definition said before."""
+        self.guest.persistent = True
+        self.guest.definition_kib = 1 * GIB
+        self.guest.definition_stats_period_seconds = 1
+
+    def test_the_guest_has_its_memory_long_before_it_ends(self) -> None:
+        self.clock.wait(INTERVAL_SECONDS + 7)
+        self.guest.check()
+        self.assertEqual(0, self.guest.missing_kib)
+        self.assertIsNotNone(self.guest.metadata)
+        self.clock.wait(3600)
+        (line,) = self.log_lines('INFO')
+        self.assertIn('1048576 -> 4194304 KiB', line)
+        self.assertEqual([fakes.UUID], self.unrequested)
+        self.assertEqual([], self.log_lines('WARNING'))
+        self.assertLess(self.calls('situation'), 75)
+
+    def test_within_an_interval_of_its_end_the_definition_is_right(
+        self,
+    ) -> None:
+        self.clock.wait(600)
+        self.end_snapshot()
+        self.clock.wait(INTERVAL_SECONDS + 1)
+        self.assert_restored(self.guest)
+        self.assertEqual(1, len(self.log_lines('INFO')))
+
+    def test_who_waits_for_the_guest_does_not_wait_for_its_end(self) -> None:
+        self.land()
+        self.clock.wait(9)
+        self.assertEqual(2, len(self.event))
+        self.reporter.restored.assert_called_once()
+        self.assertTrue(self.result().complete)
+        self.land()
+        self.clock.wait(1)
+        self.assertEqual(2, self.reporter.restored.call_count)
+
+
 class IntervalTest(ReconcilerTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -568,6 +655,29 @@ class IntervalTest(ReconcilerTestCase):
         self.host.fault = RuntimeError('connection refused')
         self.clock.wait(INTERVAL_SECONDS)
         self.assertEqual([0], self.counts)
+
+    def test_a_guest_that_a_command_restored_keeps_the_last_of_it(
+        self,
+    ) -> None:
+        """The command erases the entry in the midst of a nudge."""
+        for at_seconds in (0.1, 0.45):
+            guest = self.add_guest(
+                deflates_up_to_kib=4 * GIB - schedule.NUDGE_KIB
+            )
+            self.make_reconciler()
+            self.reconciler.start()
+            self.clock.wait(schedule.NUDGE_INTERVAL_SECONDS + at_seconds)
+            self.assertEqual(4 * GIB - schedule.NUDGE_KIB, guest.target_kib)
+            guest.deflates_up_to_kib = 4 * GIB
+            guest.metadata = None
+            self.reconciler._list_guests()
+            self.clock.wait(1)
+            guest.check()
+            self.assertEqual(
+                (0, 4 * GIB), (guest.missing_kib, guest.target_kib)
+            )
+            self.assertEqual({}, self.reconciler.remembered())
+            self.reconciler.stop()
 
     def test_memory_is_restored_within_an_interval_without_an_event(
         self,

@@ -13,6 +13,7 @@
 """Restoring memory, and seeing that it arrives."""
 
 import datetime
+from typing import Any
 from unittest import mock
 
 from nova_freemem import exceptions
@@ -102,6 +103,77 @@ class RestorationTest(GuestTestCase):
         self.clock.after(1, lambda: setattr(self.guest, 'metadata', None))
         self.assertIsNone(restoration.watch(60).entry)
         self.assertEqual([], self.domain.called('erase_metadata'))
+
+    def begin_until_half_nudged(self) -> restorations.Restoration:
+        """Have a guest miss no more than it is asked to by a nudge."""
+        self.guest.deflates_up_to_kib = 4 * GIB - TOLERANCE_KIB - 4
+        restoration = self.begin()
+        restoration.watch(schedule.NUDGE_INTERVAL_SECONDS)
+        self.assertEqual(4 * GIB - schedule.NUDGE_KIB, self.guest.target_kib)
+        self.guest.deflates_up_to_kib = 4 * GIB
+        return restoration
+
+    def test_an_entry_erased_in_the_midst_of_a_nudge_leaves_nothing_missing(
+        self,
+    ) -> None:
+        restoration = self.begin_until_half_nudged()
+        self.guest.metadata = None
+        self.assertIsNone(restoration.watch(10).entry)
+        self.clock.wait(1)
+        self.guest.check()
+        self.assertEqual(0, self.guest.missing_kib)
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+
+    def leave_in_the_midst_of_a_nudge(self, change: dict[str, Any]) -> None:
+        """Have a guest change just after its entry is seen to be gone."""
+        restoration = self.begin_until_half_nudged()
+        self.guest.metadata = None
+        read = self.domain.read_metadata
+
+        def read_and_change() -> str | None:
+            text = read()
+            for name, value in change.items():
+                setattr(self.guest, name, value)
+            self.guest.actual_kib = self.guest.target_kib
+            return text
+
+        self.patch(self.domain, 'read_metadata', read_and_change)
+        restoration.watch(10)
+
+    def test_a_guest_that_has_been_resized_then_keeps_its_size(self) -> None:
+        self.leave_in_the_midst_of_a_nudge(
+            {'memory_kib': 8 * GIB, 'target_kib': 8 * GIB}
+        )
+        self.assertEqual(8 * GIB, self.guest.target_kib)
+
+    def test_a_guest_that_is_about_to_leave_then_is_not_disturbed(
+        self,
+    ) -> None:
+        self.leave_in_the_midst_of_a_nudge(
+            {'metadata': fakes.make_entry().to_xml(), 'target_kib': 1 * GIB}
+        )
+        self.assertEqual(1 * GIB, self.guest.target_kib)
+
+    def test_one_that_was_shut_down_then_is_no_error(self) -> None:
+        restoration = self.begin_until_half_nudged()
+        self.patch_autospec(
+            self.domain,
+            'read_metadata',
+            side_effect=fakes.libvirt_error(
+                exceptions.OperationInvalid, 'domain is not running'
+            ),
+        )
+        self.assertIsNone(restoration.watch(10).entry)
+
+    def test_an_entry_of_another_is_left_to_it(self) -> None:
+        newer = fakes.make_entry(migration='another')
+        restoration = restorations.Restoration(
+            self.domain, self.clock, is_anothers=lambda entry: entry == newer
+        )
+        self.guest.metadata = newer.to_xml()
+        self.domain.calls.clear()
+        self.assertIsNone(restoration.watch(60).entry)
+        self.assertEqual([('read_metadata',)], self.domain.calls)
 
     def test_an_entry_written_at_the_last_moment_is_not_erased(self) -> None:
         restoration = self.begin()
@@ -227,6 +299,48 @@ class RestorationTest(GuestTestCase):
         self.assertTrue(self.watch(restoration, 4).complete)
         self.assertGreater(describe.call_count, 1)
 
+    def test_a_guest_gets_its_memory_while_nova_takes_a_snapshot(
+        self,
+    ) -> None:
+        self.guest.persistent = False
+        result = self.watch(self.begin(), 60)
+        self.assertEqual(4 * GIB, result.after_kib)
+        self.assertLess(result.seconds, 5)
+        self.assertIsNotNone(self.guest.metadata)
+
+    def end_snapshot(self, restoration: restorations.Restoration) -> None:
+        """Have the domain defined by what it said before, and watch it."""
+        self.assertTrue(restoration.awaits_definition)
+        self.guest.persistent = True
+        self.guest.definition_kib = 1 * GIB
+        self.guest.definition_stats_period_seconds = 1
+        self.watch(restoration, 60)
+        self.assertTrue(restoration.is_done)
+        self.assertEqual(4 * GIB, self.guest.definition_kib)
+        self.assertEqual(10, self.guest.definition_stats_period_seconds)
+        self.assertIsNone(self.guest.metadata)
+
+    def test_what_nova_defines_after_a_snapshot_is_set_right(self) -> None:
+        self.guest.persistent = False
+        restoration = self.begin()
+        self.watch(restoration, 60)
+        self.end_snapshot(restoration)
+
+    def test_a_definition_that_was_right_before_a_snapshot_is_as_well(
+        self,
+    ) -> None:
+        restoration = self.begin()
+        self.assertEqual(4 * GIB, self.guest.definition_kib)
+        self.guest.persistent = False
+        self.watch(restoration, 60)
+        self.end_snapshot(restoration)
+
+    def test_memory_is_requested_once_where_the_definition_stays(
+        self,
+    ) -> None:
+        self.watch(self.begin(), 10)
+        self.assertEqual(1, len(self.domain.called('set_balloon_kib')))
+
     def test_one_check_takes_no_time(self) -> None:
         restoration = self.begin()
         started_at = self.clock.now()
@@ -259,13 +373,13 @@ class RestorationTest(GuestTestCase):
         self.assertEqual(schedule.Seen(), self.begin().seen)
 
     def test_a_balloon_that_cannot_be_set_is_an_error(self) -> None:
-        self.domain.fault_at[4] = fakes.libvirt_error(
+        self.domain.fault_at[5] = fakes.libvirt_error(
             exceptions.OperationInvalid, 'no balloon'
         )
         self.assertRaises(exceptions.OperationInvalid, self.begin)
 
     def test_an_error_of_libvirt_keeps_the_entry(self) -> None:
-        for call in (1, 2, 3, 4, 5, 6, 7):
+        for call in range(1, 9):
             self.domain.calls.clear()
             self.domain.fault_at[call] = fakes.libvirt_error(
                 exceptions.DomainBusy, 'busy'

@@ -49,6 +49,11 @@ class DecideTest(base.TestCase):
     def test_a_guest_without_an_entry_is_forgotten(self) -> None:
         self.assertEqual((Action.FORGET, State()), decide(State(), Seen()))
 
+    def test_one_that_was_left_with_less_is_not_forgotten_so(self) -> None:
+        half = State(begun=BEGUN, nudge=Nudge.HALF)
+        for state in (half, schedule.postponed(half, NOW, INTERVAL_SECONDS)):
+            self.assertEqual((Action.LEAVE, State()), decide(state, Seen()))
+
     def test_a_running_guest_gets_its_memory_at_once(self) -> None:
         action, state = decide(State(), Seen(ENTRY))
         self.assertIs(Action.BEGIN, action)
@@ -131,6 +136,32 @@ class DecideTest(base.TestCase):
             )
             self.assertIs(Action.FINISH, action)
             self.assertGreater(state.due_at_seconds, NOW)
+
+    def test_without_a_definition_its_entry_stays_and_it_is_reported_once(
+        self,
+    ) -> None:
+        seen = Seen(ENTRY, is_persistent=False, result=WHOLE)
+        action, state = decide(State(attempts=1, begun=BEGUN), seen)
+        self.assertIs(Action.REPORT, action)
+        self.assertTrue(state.awaits_definition)
+        self.assertEqual(NOW + INTERVAL_SECONDS, state.due_at_seconds)
+        for following in (
+            state,
+            schedule.notified(state, NOW, NOW),
+            schedule.postponed(state, NOW, INTERVAL_SECONDS),
+            schedule.failed(state, NOW, INTERVAL_SECONDS),
+        ):
+            action, following = decide(following, seen)
+            self.assertIs(Action.NOTHING, action)
+        action, _state = decide(following, Seen(ENTRY, result=WHOLE))
+        self.assertIs(Action.FINISH, action)
+
+    def test_one_that_lacks_memory_again_awaits_no_definition(self) -> None:
+        _action, state = decide(
+            State(begun=BEGUN, awaits_definition=True),
+            Seen(ENTRY, is_persistent=False, result=SHORT),
+        )
+        self.assertFalse(state.awaits_definition)
 
     def test_a_guest_that_lacks_a_batch_is_given_a_second_to_take_it(
         self,
@@ -280,7 +311,7 @@ class NeverInThePastTest(base.TestCase):
         action, following = schedule.decide(
             state, Seen(**seen), NOW, interval_seconds, watched
         )
-        if action is not Action.FORGET:
+        if action not in (Action.FORGET, Action.LEAVE):
             self.assert_later(following)
 
     @hypothesis.given(

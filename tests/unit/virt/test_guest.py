@@ -178,6 +178,11 @@ class CallsTest(GuestTestCase):
         self.handle.UUIDString.return_value = 'an-uuid'
         self.assertEqual('an-uuid', self.guest.uuid)
 
+    def test_a_domain_without_a_definition_is_not_persistent(self) -> None:
+        for answer, is_persistent in ((0, False), (1, True)):
+            self.handle.isPersistent.return_value = answer
+            self.assertIs(is_persistent, self.guest.is_persistent())
+
     def test_xml_is_the_live_one(self) -> None:
         self.assertEqual('4194304', self.guest.xml().findtext('./memory'))
         self.handle.XMLDesc.assert_called_once_with(0)
@@ -410,12 +415,18 @@ class OomKillsTest(GuestTestCase):
 
     def test_one_that_did_not_answer_is_asked_again(self) -> None:
         self.ask.side_effect = libvirt_error(
-            libvirt.VIR_ERR_OPERATION_TIMEOUT, 'the monitor is busy'
+            libvirt.VIR_ERR_INTERNAL_ERROR, 'the monitor is closed'
         )
         self.assertIsNone(self.guest.oom_kills())
         self.ask.side_effect = None
         self.answer(**{'stat-oom-kills': 3})
         self.assertEqual(3, self.guest.oom_kills())
+
+    def test_a_job_that_was_waited_for_is_not_waited_for_again(self) -> None:
+        self.ask.side_effect = libvirt_error(
+            libvirt.VIR_ERR_OPERATION_TIMEOUT, 'the monitor is busy'
+        )
+        self.assertRaises(exceptions.DomainBusy, self.guest.oom_kills)
 
     def test_a_guest_without_a_balloon_is_not_asked(self) -> None:
         self.handle.XMLDesc.return_value = '<domain><devices/></domain>'
@@ -516,6 +527,7 @@ class ErrorsTest(GuestTestCase):
             (74, exceptions.AgentUnresponsive),
             (86, exceptions.AgentUnresponsive),
             (112, exceptions.AgentUnresponsive),
+            (68, exceptions.AgentUnresponsive),
             (113, exceptions.AgentCommandRefused),
             (1, exceptions.LibvirtError),
         ):
