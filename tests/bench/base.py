@@ -53,6 +53,7 @@ class Method(abc.ABC):
         """Tell how a guest is made that can be migrated this way.
 
         :param spec: how a guest is made for any other.
+        :raises Unable: no such guest can be migrated this way.
         """
         return spec
 

@@ -29,7 +29,6 @@ from tests.bench import base
 from tests.bench.migration import Migration
 from tests.lab import guest as lab_guest
 from tests.lab import steps
-from tests.lab import unreported
 from tests.lab import virt
 
 #: Two connections; QEMU's default of compression, which is none.
@@ -191,13 +190,17 @@ class GuestReclaim(base.Plain):
     the guest.
     """
 
-    def at_source(self, migration: Migration) -> None:
-        """Have page cache dropped, and transfer."""
-        if not unreported.reports(migration.domain):
+    def spec(self, spec: virt.GuestSpec) -> virt.GuestSpec:
+        """Refuse a guest that keeps what its kernel drops."""
+        if not spec.reporting:
             raise base.Unable(
                 'the guest does not report free pages: what its kernel drops'
                 ' stays with the guest'
             )
+        return spec
+
+    def at_source(self, migration: Migration) -> None:
+        """Have page cache dropped, and transfer."""
         guest = lab_guest.Guest(migration.domain)
         done = guest.exec(['sh', '-c', _RECLAIM])
         if done.exit_code == _NO_FILE:

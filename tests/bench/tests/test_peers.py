@@ -30,7 +30,6 @@ from tests.bench import peers
 from tests.bench.tests.runs import libvirt_error
 from tests.lab import guest as lab_guest
 from tests.lab import steps
-from tests.lab import unreported
 from tests.lab import virt
 
 GIB = 1 << 20  # In KiB.
@@ -179,8 +178,6 @@ class FixedMinimumTest(PeerTestCase):
 class GuestReclaimTest(PeerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.reports = self.patch_autospec(unreported, 'reports')
-        self.reports.return_value = True
         self.exec = self.patch_autospec(lab_guest.Guest, 'exec')
         self.exec.return_value = lab_guest.Finished(0, '', '')
 
@@ -196,9 +193,11 @@ class GuestReclaimTest(PeerTestCase):
     def test_dropping_is_in_vain_where_free_pages_are_not_reported(
         self,
     ) -> None:
-        self.reports.return_value = False
-        self.assertIn('does not report', self.unable('guest-reclaim'))
-        self.exec.assert_not_called()
+        method = peers.GuestReclaim()
+        reporting = virt.GuestSpec('guest', 4096, reporting=True)
+        self.assertEqual(reporting, method.spec(reporting))
+        with self.assertRaisesRegex(bench_base.Unable, 'does not report'):
+            method.spec(virt.GuestSpec('guest', 4096))
 
     def test_a_kernel_that_cannot_drop_is_shown(self) -> None:
         self.exec.return_value = lab_guest.Finished(3, '', '')
