@@ -68,7 +68,8 @@ class Run(Attempt):
     :param delay_seconds: from that to the start of the transfer.
     :param bytes_sent: by the source over the migration network, in those
         seconds.
-    :param downtime_ms: for how long the guest was stopped, by QEMU.
+    :param downtime_ms: for how long the guest was stopped, by QEMU; None where
+        libvirt does not tell.
     :param rss_before_kib: resident size of its QEMU at the source.
     :param rss_after_kib: the same at the destination, in the end.
     :param balloon_before_kib: memory the guest had at the source.
@@ -90,7 +91,7 @@ class Run(Attempt):
     seconds: float
     delay_seconds: float
     bytes_sent: int
-    downtime_ms: int
+    downtime_ms: int | None
     rss_before_kib: int
     rss_after_kib: int
     balloon_before_kib: int

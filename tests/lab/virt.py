@@ -155,14 +155,15 @@ class Migration:
     :param domain: the guest, at the destination.
     :param seconds: how long it took.
     :param bytes_sent: over the link, by the source's interface.
-    :param downtime_ms: for how long the guest was paused, by QEMU.
+    :param downtime_ms: for how long the guest was paused, by QEMU; None with
+        post-copy, where libvirt does not tell.
     :param job: libvirt's own statistics of it.
     """
 
     domain: libvirt.virDomain
     seconds: float
     bytes_sent: int
-    downtime_ms: int
+    downtime_ms: int | None
     job: Mapping[str, Any]
 
 
@@ -287,7 +288,7 @@ def migrate(
         domain=arrived,
         seconds=seconds,
         bytes_sent=sent - sent_before,
-        downtime_ms=job[libvirt.VIR_DOMAIN_JOB_DOWNTIME],
+        downtime_ms=job.get(libvirt.VIR_DOMAIN_JOB_DOWNTIME),
         job=job,
     )
 

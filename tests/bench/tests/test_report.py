@@ -127,6 +127,12 @@ class TablesTest(base.TestCase):
         self.assertEqual((), tables.needed(bench).rows)
         self.assertIn('n/a', tables.measured(bench)[0].rows[0])
 
+    def test_a_downtime_that_nobody_knows_is_not_zero(self) -> None:
+        run = bench_runs.run('post-copy', 30.0, downtime_ms=None)
+        table = tables.measured(bench_runs.bench([run]))[0]
+        column = table.headings.index('downtime, ms')
+        self.assertEqual('n/a', table.rows[0][column])
+
     def test_a_single_run_has_no_spread(self) -> None:
         bench = bench_runs.bench([bench_runs.run('plain', 30.0)], rounds=1)
         self.assertIn('30.0', tables.measured(bench)[0].rows[0])
