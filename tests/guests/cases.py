@@ -16,6 +16,7 @@ The standard library alone, as :mod:`tests.guests.preflight` needs it.
 """
 
 import dataclasses
+import pathlib
 
 #: The memory of a guest, unless its case needs more.
 MEMORY_MIB = 1024
@@ -36,7 +37,8 @@ class Case:
     :param prepare: a shell script that the guest runs once it has booted.
     :param services: units that must not end.
     :param log: where the answers are, a shell pattern.
-    :param warm_seconds: for how long it works before anything is measured.
+    :param warm_seconds: for how long it works, from its first answer on,
+        before anything is measured.
     """
 
     name: str
@@ -131,10 +133,19 @@ _PACKAGES = (
     'gcc',
     'libc6-dev',
     'nginx',
+    'openjdk-17-jre-headless',
     'python3',
     'redis-server',
 )
 _UNITS = ('earlyoom', 'nginx', 'redis-server')
+_SERVICE = pathlib.Path(__file__).parent / 'inside/Service.java'
+# Debian's runtime has the compiler as well, but no command for it. Without
+# /proc, as in a root that is not booted, it does not find its own libraries.
+_JAVA_HOME = '/usr/lib/jvm/java-17-openjdk-amd64'
+_JAVAC = (
+    f'LD_LIBRARY_PATH={_JAVA_HOME}/lib {_JAVA_HOME}/bin/java'
+    ' -m jdk.compiler/com.sun.tools.javac.Main'
+)
 # Random bytes, so that no page of them is zero, which QEMU would not send.
 # Which services run is for the case to say.
 _SETUP = f"""
@@ -148,13 +159,14 @@ printf 'enable-debug-command yes\nsave ""\n' >> /etc/redis/redis.conf
 for unit in {' '.join(_UNITS)}; do
     rm -f /etc/systemd/system/*.wants/$unit.service
 done
-dd if=/dev/zero of=/srv/swap bs=1M count=512 status=none
-chmod 600 /srv/swap
-mkswap -q /srv/swap
-for name in $(seq 100); do
+for name in $(seq 20); do
     echo "int f$name(int *p) {{ int s = 0;"
     echo "for (int i = 0; i < $name; i++) s += p[i]; return s; }}"
 done > /srv/one.c
+cat > /srv/Service.java <<'END'
+{_SERVICE.read_text()}
+END
+{_JAVAC} -d /srv /srv/Service.java >&2
 """
 
 
@@ -170,6 +182,7 @@ def _common(
     load: tuple[str, ...],
     prepare: str,
     services: tuple[str, ...] = (),
+    warm_seconds: float = Case.warm_seconds,
 ) -> Case:
     starts = ''.join(f'systemctl start {unit}\n' for unit in services)
     return Case(
@@ -180,6 +193,7 @@ def _common(
         setup=_SETUP,
         prepare=starts + prepare,
         services=services,
+        warm_seconds=warm_seconds,
     )
 
 
@@ -221,18 +235,37 @@ _MGLRU = _common(
     + 3 * _read(0, 250)
     + _read(250, 450),
 )
+# In the guest: where all is zeros the file of its disk would have holes, and
+# its kernel does not swap to such a file.
+_SWAP_ON = """
+fallocate -l 512M /srv/swap
+chmod 600 /srv/swap
+mkswap -q /srv/swap
+swapon /srv/swap
+"""
 _SWAP = _common(
     'swap',
     'a file to swap to; a process holds 400 MiB and takes 32 MiB more now and'
     ' then; 350 MiB of files read once',
     ('memory', '400', '32'),
-    'swapon /srv/swap\n' + _read(0, 350),
+    _SWAP_ON + _read(0, 350),
 )
 _COMPILE = _common(
     'compile',
     'a compiler, one file after the other; 500 MiB of files read once',
     ('run', 'gcc', '-O1', '-c', '-o', '/dev/null', '/srv/one.c'),
     _read(0, 500),
+)
+_JVM = _common(
+    'jvm',
+    'a JVM whose heap is 40 % of the memory, half of it in use, which'
+    ' allocates all the time; 350 MiB of files read once',
+    (
+        *('java', '-Xms400m', '-Xmx400m', '-cp', '/srv'),
+        *('Service', LOG, '200'),
+    ),
+    _read(0, 350),
+    warm_seconds=30.0,  # It compiles what it runs often.
 )
 
 #: Every case, by its name.
@@ -247,6 +280,7 @@ CASES = {
         _MGLRU,
         _SWAP,
         _COMPILE,
+        _JVM,
     )
 }
 #: The cases of a quick run.

@@ -77,13 +77,15 @@ def _draw_work(panel: mpl_axes.Axes, guests: Guests, name: str) -> None:
         run = _middle(runs)
         begin = -run.seconds - _LEAD_SECONDS
         earliest = min(earliest, begin)
-        points = [
-            (at, 100 * count / run.throughput_before)
-            for at, count in run.work
-            if at >= begin
-        ]
         colour = _COLOURS[method]
-        panel.plot(*zip(*points, strict=True), color=colour, linewidth=1.2)
+        # Work that had stopped has no share of what it was.
+        if run.throughput_before:
+            points = [
+                (at, 100 * count / run.throughput_before)
+                for at, count in run.work
+                if at >= begin
+            ]
+            panel.plot(*zip(*points, strict=True), color=colour, linewidth=1.2)
         panel.barh(
             -9 * (number + 1), run.seconds, 7, -run.seconds, color=colour
         )

@@ -112,6 +112,12 @@ def _put_to_work(guest: lab_guest.Guest, case: cases.Case) -> None:
         words = ('python3', '-c', source, cases.LOG, *words)
     # One that ends is to be seen as such, and not to be forgotten.
     guest.do('systemd-run', f'--unit={_LOAD}', *words)
+    # Emulated, a service may need longer to start than it is to be warm.
+    first = (
+        f'until cat {case.log} 2> /dev/null | grep -q .;'
+        f' do systemctl -q is-active {_LOAD}; sleep 1; done'
+    )
+    guest.do('sh', '-ec', first, seconds=_PREPARE_SECONDS)
     time.sleep(case.warm_seconds)
     guest.do('systemctl', 'is-active', _LOAD)
 

@@ -47,6 +47,9 @@ _PACKAGES = (
 
 # What nothing in the lab reads, and a disk of each guest would hold.
 _LEFT_OUT = ('doc', 'info', 'locale', 'man')
+# A package whose commands have alternatives, as Java, cannot be installed
+# without the folder of their pages, which update-alternatives links to.
+_PAGES = 'usr/share/man/man1'
 
 # With its last line the guest is ready, as the small one is. Why the other
 # processors wait is said with the small guest's command line.
@@ -156,6 +159,7 @@ class Debian:
             *left_out,
             f"--setup-hook=printf '{preferred}\\nPin-Priority: 900\\n'"
             f' > "$1/{preferences}"',
+            f'--setup-hook=mkdir -p "$1/{_PAGES}"',
             base,
             str(root),
             *(f'deb {mirror} {suite} main' for suite in suites),

@@ -65,7 +65,7 @@ class Redis:
             answer = self._socket.recv(1 << 16)
             if not answer:
                 raise ConnectionError('Redis has closed the connection')
-            missing -= answer.count(b'\r\n')
+            missing -= answer.count(b'\n')  # Its "\r" may have come before.
 
 
 class Http:

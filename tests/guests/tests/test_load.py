@@ -15,6 +15,9 @@
 from __future__ import annotations
 
 import os
+import pathlib
+import shutil
+import socket
 import subprocess
 from unittest import mock
 
@@ -52,6 +55,38 @@ class LoadTest(base.TestCase):
     def test_a_command_that_fails_is_work_that_fails(self) -> None:
         load.Run('true')()
         self.assertRaises(OSError, load.Run('false'))
+
+    @mock.patch('socket.create_connection', autospec=True)
+    def test_an_answer_of_redis_comes_in_any_pieces(
+        self, connect: mock.Mock
+    ) -> None:
+        connection = mock.create_autospec(socket.socket, instance=True)
+        connect.return_value = connection
+        values = 20 * b'$4\r\nabcd\r\n'
+        connection.recv.side_effect = [
+            b'+OK\r\n',
+            b'+OK\r',
+            b'\n' + values[:33],
+            values[33:],
+            TimeoutError('waited for more than there is'),
+        ]
+        load.Redis('5', '4')()
+        self.assertEqual(4, connection.recv.call_count)
+
+    def test_a_jvm_writes_down_its_work_as_the_others_do(self) -> None:
+        if shutil.which('java') is None:
+            self.skipTest('there is no Java here')
+        source = pathlib.Path(load.__file__).with_name('Service.java')
+        words = ('java', '-Xmx64m', str(source), '/dev/stdout', '1')
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, text=True
+        ) as service:
+            assert service.stdout is not None
+            log = ''.join(service.stdout.readline() for _ in range(100))
+            service.kill()
+        pieces = work.parse(log)
+        self.assertEqual(100, len(pieces))
+        self.assertGreater(work.pace(pieces, 1e9, 1e10).p99_ms or 0, 0)
 
 
 @ddt.ddt

@@ -42,7 +42,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 class CommandTest(base.TestCase):
     def test_all_cases_are_measured_three_times(self) -> None:
         request = arguments.parse([])
-        self.assertEqual((8, 3), (len(request.cases), request.rounds))
+        self.assertEqual((9, 3), (len(request.cases), request.rounds))
 
     def test_a_quick_run_is_of_one_round(self) -> None:
         request = arguments.parse(['--quick'])
@@ -137,6 +137,13 @@ class ReportTest(base.TestCase):
         self.assertIn(
             '1.10', [one.astext() for one in shown[2].findall(nodes.entry)]
         )
+        self.assertIn('<svg', svg.read_text())
+
+    def test_work_that_had_stopped_before_is_drawn_as_none(self) -> None:
+        results.write(runs.both(throughput_before=0.0), self.file)
+        svg = self.folder / 'guests.svg'
+        words = [str(self.file), '--rst', str(self.folder / 'guests.inc')]
+        self.assertEqual(0, report.main([*words, '--svg', str(svg)]))
         self.assertIn('<svg', svg.read_text())
 
     def test_a_method_alone_has_no_ratio(self) -> None:

@@ -14,7 +14,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import pathlib
+import subprocess
 from unittest import mock
+
+import ddt
+import fixtures
 
 from tests import base
 from tests.guests import cases
@@ -25,6 +32,7 @@ VMSTAT = 'nr_free_pages 77\npswpout 3\nallocstall_normal 2\n'
 JOURNAL = 'kernel: Linux version 6.1\nsystemd[1]: Started load.service.\n'
 
 
+@ddt.ddt
 class RunnerTest(base.TestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -76,3 +84,28 @@ class RunnerTest(base.TestCase):
     ) -> None:
         runner._put_to_work(self.guest, cases.CASES['postgresql'])
         self.assertEqual(cases.CASES['postgresql'].load, self.started[2:])
+
+    @ddt.unpack
+    @ddt.data(('1.0 2', 0), ('', 1))
+    @mock.patch('time.sleep', autospec=True)
+    def test_work_that_never_begins_is_not_measured(
+        self, log: str, code: int, sleep: mock.Mock
+    ) -> None:
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        (folder / 'log.1').write_text(log)
+        (folder / 'systemctl').write_text('#!/bin/sh\nexit 1\n')
+        (folder / 'systemctl').chmod(0o755)
+        runner._put_to_work(
+            self.guest,
+            dataclasses.replace(
+                cases.CASES['redis'], prepare='', log=f'{folder}/log.*'
+            ),
+        )
+        # It waits for the first answer for as long as the service runs.
+        calls = [call.args for call in self.guest.do.call_args_list]
+        waits = subprocess.run(
+            calls[-2],
+            env={'PATH': f'{folder}:{os.environ["PATH"]}'},
+            check=False,
+        )
+        self.assertEqual(code, waits.returncode)

@@ -353,7 +353,7 @@ class AmountTest(base.TestCase):
             holds_zeros=True,
         )
         self.assertEqual(512 * MIB, plan.free_kib)
-        self.assertEqual(4 * GIB - 512 * MIB, plan.plain_kib)
+        self.assertEqual(4 * GIB - 512 * MIB, plan.plain.sent_kib)
         self.assertEqual(
             plan.release_kib - plan.free_kib, plan.expected_saving_kib
         )

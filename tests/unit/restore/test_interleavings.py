@@ -58,6 +58,7 @@ INTERVAL_SECONDS = 60
 COMMAND_SECONDS = 60
 MIGRATION = 'a migration under way'
 LOCK_WAIT_SECONDS = 5.0
+PERIOD_SECONDS = 10
 # A call of libvirt's that changes a domain waits for a job so long.
 JOB_WAIT_SECONDS = 30
 HOSTS = strategies.sampled_from(['source', 'dest'])
@@ -600,7 +601,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
             call_seconds,
             server=uuid,
             memory_mib=memory_mib,
-            stats_period_seconds=10,
+            stats_period_seconds=PERIOD_SECONDS,
         )
         self.clock.wait(wait)
 
@@ -652,7 +653,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
             if guest.read_metadata() is None:
                 return
             guest.set_balloon_kib(4 * GIB, definition=True)
-            guest.set_stats_period_seconds(10, definition=True)
+            guest.set_stats_period_seconds(PERIOD_SECONDS, definition=True)
             deadline = clocks.Deadline(self.clock, COMMAND_SECONDS)
             while not deadline.passed():
                 stats = guest.memory_stats()
@@ -701,7 +702,13 @@ class Interleavings(stateful.RuleBasedStateMachine):
     def nova_compute_is_killed_and_started(self, host: str) -> None:
         for guest in self.guests.values():
             guest.check()
-            if guest.host == host and self.is_unwritten(guest):
+            if guest.host == host and (
+                self.is_unwritten(guest)
+                or (
+                    guest.metadata is None
+                    and guest.stats_period_seconds != PERIOD_SECONDS
+                )
+            ):
                 return  # It may be the only one that knows the entry.
         self.computes[host].alive = False
         self.computes[host].reconciler.stop()
@@ -837,7 +844,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
             self.unwritten.discard(uuid)
         # It may have landed with a little less than all.
         assert guest.definition_kib >= guest.memory_kib - TOLERANCE_KIB, guest
-        assert guest.stats_period_seconds == 10
+        assert guest.stats_period_seconds == PERIOD_SECONDS
 
 
 InterleavingsTest = Interleavings.TestCase

@@ -46,12 +46,16 @@ class SwapTest(base.TestCase):
         if not program.exists():
             program.symlink_to('/bin/sh')
         process = subprocess.Popen(
-            [program, '-c', 'read line', '-uuid', UUID],
+            [program, '-c', 'echo; read line', '-uuid', UUID],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
         )
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
+        # Its name and command line are not there before it runs.
+        assert process.stdout is not None
+        process.stdout.readline()
         return process
 
     def test_it_is_what_the_kernel_says_of_its_process(self) -> None:
