@@ -27,6 +27,7 @@ from rich import console as rich_console
 
 from tests.bench import arguments
 from tests.bench import bars
+from tests.bench import base
 from tests.bench import matrix
 from tests.bench import methods
 from tests.bench import picture
@@ -132,6 +133,8 @@ def _measure_all(
             kits[mbps] = methods.kit(mbps, destination.layout.hostname)
             bench = _learn(bench, turn.cell, kits[mbps])
         name = f'{number}/{len(turns)} {turn.cell}: {turn.method}'
+        if bench.is_unable(turn.cell, turn.method):
+            continue
         with steps.step(f'{name}, round {turn.round}'):
             bench = _add(bench, turn, kits[mbps])
         seconds = time.monotonic() - began
@@ -152,15 +155,14 @@ def _add(bench: Bench, turn: matrix.Turn, kit: methods.Kit) -> Bench:
     """Make one run; one that fails is kept as such, and the others go on."""
     try:
         run = runner.run(turn, kit.make[turn.method], bench.memory_mib)
+    except base.Unable as finding:
+        _CONSOLE.print(f'           unable: {finding.why}', markup=False)
+        unable = (*bench.unable, _failure(turn, finding.why))
+        return dataclasses.replace(bench, unable=unable)
     except (steps.LabError, libvirt.libvirtError, TimeoutError) as error:
-        failure = results.Failure(
-            **dataclasses.asdict(turn.cell),
-            method=turn.method,
-            round=turn.round,
-            why=str(error),
-        )
         _CONSOLE.print(f'[red]failed: {error}[/red]')
-        return dataclasses.replace(bench, failures=(*bench.failures, failure))
+        failures = (*bench.failures, _failure(turn, str(error)))
+        return dataclasses.replace(bench, failures=failures)
     back = run.back_seconds
     restored = 'not restored' if back is None else f'restored in {back:.1f} s'
     _CONSOLE.print(
@@ -172,10 +174,21 @@ def _add(bench: Bench, turn: matrix.Turn, kit: methods.Kit) -> Bench:
     return dataclasses.replace(bench, runs=(*bench.runs, run))
 
 
+def _failure(turn: matrix.Turn, why: str) -> results.Failure:
+    return results.Failure(
+        **dataclasses.asdict(turn.cell),
+        method=turn.method,
+        round=turn.round,
+        why=why,
+    )
+
+
 def _show(bench: Bench, request: argparse.Namespace) -> None:
     shown = [
         tables.situations(bench),
+        tables.needed(bench),
         *tables.measured(bench),
+        *tables.unable(bench),
         tables.judged(bench),
     ]
     for table in shown:

@@ -99,7 +99,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     for option, choices, what in (
         ('--scenario', tuple(scenarios.SCENARIOS), 'only these scenarios'),
-        ('--method', matrix.METHODS, 'only these methods, and plain'),
+        (
+            '--method',
+            matrix.METHODS,
+            'only these methods, and plain (default:'
+            f' {", ".join(matrix.USUAL)}; with --quick and --bars, what they'
+            ' compare)',
+        ),
         (
             '--reporting',
             tuple(_REPORTING),
@@ -142,7 +148,7 @@ def chosen(
     """
     scenario = request.scenario or scenarios.SCENARIOS
     reporting = [_REPORTING[word] for word in request.reporting or _REPORTING]
-    bandwidths = request.bandwidths_mbps or matrix.BANDWIDTHS_MBPS
+    bandwidths = request.bandwidths_mbps
     every: Mapping[matrix.Cell, Sequence[str]]
     if request.quick:
         every = matrix.QUICK
@@ -150,14 +156,17 @@ def chosen(
         every = matrix.BARS
     else:
         every = dict.fromkeys(
-            matrix.cells(scenario, reporting, bandwidths), matrix.METHODS
+            matrix.cells(
+                scenario, reporting, bandwidths or matrix.BANDWIDTHS_MBPS
+            ),
+            matrix.METHODS if request.method else matrix.USUAL,
         )
     found = {
         cell: _among(methods, request.method)
         for cell, methods in every.items()
         if cell.scenario in scenario
         and cell.reporting in reporting
-        and cell.migration_bandwidth_mbps in bandwidths
+        and (not bandwidths or cell.migration_bandwidth_mbps in bandwidths)
         and (not request.method or {*methods} & {*request.method})
     }
     if not found:

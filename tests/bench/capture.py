@@ -88,8 +88,9 @@ class Capture:
 def of_bench(bench: results.Bench) -> Capture:
     """Take from a benchmark the situations that are complete.
 
-    Left out are those that the simulation does not know, and those in which a
-    method is still to be measured or has failed in all rounds but one.
+    Left out are the situations and the methods that the simulation does not
+    know, and the situations in which one of the others is still to be measured
+    or has failed in all rounds but one.
 
     :raises ValueError: none is left.
     """
@@ -108,7 +109,7 @@ def of_bench(bench: results.Bench) -> Capture:
 
 
 def _is_complete(bench: results.Bench, cell: matrix.Cell) -> bool:
-    methods = bench.methods(cell)
+    methods = _simulated(bench, cell)
     tried = Counter(
         one.method
         for one in (*bench.runs, *bench.failures)
@@ -119,6 +120,11 @@ def _is_complete(bench: results.Bench, cell: matrix.Cell) -> bool:
         and len(bench.of(cell, method)) >= min(_LEAST_RUNS, bench.rounds)
         for method in methods
     )
+
+
+def _simulated(bench: results.Bench, cell: matrix.Cell) -> list[str]:
+    """List the methods that were measured and that the simulation knows."""
+    return [name for name in bench.methods(cell) if name in matrix.USUAL]
 
 
 def _cases(bench: results.Bench, cell: matrix.Cell) -> Iterable[Case]:
@@ -135,7 +141,7 @@ def _cases(bench: results.Bench, cell: matrix.Cell) -> Iterable[Case]:
             bench.assumed_bandwidths[cell.bandwidth].split()[0]
         ),
     )
-    for method in bench.methods(cell):
+    for method in _simulated(bench, cell):
         runs = bench.of(cell, method)
         was_released = any(
             line.startswith(_RELEASED) for run in runs for line in run.told

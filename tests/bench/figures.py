@@ -18,6 +18,8 @@ import dataclasses
 import statistics
 
 from tests.bench import matrix
+from tests.bench import oracle
+from tests.bench import scenarios
 from tests.bench.results import Bench
 from tests.bench.results import Run
 
@@ -71,6 +73,29 @@ def to_plain(
     part = median([run for run in some if run.round in both], pick)
     whole = median([run for run in plain if run.round in both], pick)
     return None if part is None or not whole else part / whole
+
+
+def to_oracle(bench: Bench, cell: matrix.Cell, method: str) -> float | None:
+    """Compare a method's median seconds with what an oracle takes."""
+    found = foretold(bench, cell)
+    part = median(bench.of(cell, method), seconds)
+    return None if part is None or found is None else part / found.seconds
+
+
+def foretold(bench: Bench, cell: matrix.Cell) -> oracle.Oracle | None:
+    """Tell what an oracle would do in a situation.
+
+    :returns: None where nobody knows what the path carries.
+    """
+    mbps: float | None = cell.migration_bandwidth_mbps
+    if mbps is None:
+        # 'N Mbit/s, and how that is known'
+        assumed = bench.assumed_bandwidths.get(cell.bandwidth)
+        if assumed is None:
+            return None
+        mbps = float(assumed.split()[0])
+    scenario = scenarios.SCENARIOS[cell.scenario]
+    return oracle.of(scenario, bench.memory_mib, mbps)
 
 
 def seconds(run: Run) -> float:

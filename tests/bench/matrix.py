@@ -24,12 +24,32 @@ import itertools
 
 from tests.bench import scenarios
 
-#: How a guest is migrated, in the order they are shown; the first is what
-#: the others are compared with.
-METHODS = ('plain', 'before', 'during', 'auto')
-PLAIN = METHODS[0]
+#: What the others are compared with.
+PLAIN = 'plain'
+#: The plugin by itself.
+MODES = ('before', 'during', 'auto')
+#: The plugin, and what else libvirt can be asked for.
+COMBINED = ('auto+multifd', 'auto+multifd+zstd')
+#: All that the plugin has a part in.
+OURS = (*MODES, *COMBINED)
+#: What there is without the plugin.
+PEERS = (
+    'free-page-hint',
+    'guest-reclaim',
+    'fixed-minimum',
+    'multifd',
+    'multifd+zstd',
+    'xbzrle',
+    'auto-converge',
+    'post-copy',
+)
+#: How a guest is migrated, in the order they are shown.
+METHODS = (PLAIN, *OURS, *PEERS)
+#: What is measured unless methods are named: all of them would take a day.
+USUAL = (PLAIN, *MODES)
 
-#: Of the migration network, 10^6 bits a second; None where nothing limits it.
+#: What is measured unless speeds of the migration network are named, 10^6 bits
+#: a second; None where nothing limits it.
 BANDWIDTHS_MBPS: tuple[int | None, ...] = (1000, None)
 
 ROUNDS = 3
@@ -42,6 +62,11 @@ _UNLIMITED_MBPS = 10_000
 # guest before and after, end it. Measured on two cores.
 _RUN_SECONDS = 20
 _LAB_SECONDS = 15
+_LEAST_PATIENCE_SECONDS = 60.0
+# These send nothing that can be released.
+_RELEASING = (*OURS, 'guest-reclaim', 'fixed-minimum')
+# These end, however fast a guest writes to its memory.
+_ENDING = ('post-copy',)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -83,7 +108,7 @@ class Turn:
 
 #: The cells of --quick with their methods: one of each kind of bar.
 QUICK = {
-    Cell('freed', False, 1000): ('plain', 'before', 'auto'),
+    Cell('freed', False, 1000): ('plain', 'before', 'auto', 'free-page-hint'),
     Cell('cache-cold', True, 1000): ('plain', 'auto'),
     Cell('fragmented', True, 1000): ('plain', 'auto'),
     Cell('fresh', True, 1000): ('plain', 'auto'),
@@ -91,16 +116,31 @@ QUICK = {
 
 _TIMED = ('plain', 'auto')
 
-#: The cells of --bars with their methods: what each bar is about.
+#: The cells of --bars with their methods: what each bar is about, and the
+#: peers that can help such a guest.
 BARS = {
-    Cell('freed', False, 1000): METHODS,
-    Cell('cache-cold', True, 1000): METHODS,
-    Cell('fragmented', True, 1000): _TIMED,
+    Cell('freed', False, 1000): (
+        *('plain', 'before', 'auto'),
+        *('free-page-hint', 'fixed-minimum', 'multifd+zstd'),
+    ),
+    Cell('cache-cold', True, 1000): (
+        *('plain', 'before', 'auto'),
+        *('guest-reclaim', 'fixed-minimum'),
+    ),
+    Cell('fragmented', True, 1000): (*_TIMED, 'fixed-minimum'),
     Cell('cache-hot', False, 1000): _TIMED,
+    Cell('busy-fast', False, 1000): (
+        *(*_TIMED, 'xbzrle'),
+        *('auto-converge', 'post-copy'),
+    ),
     **{
-        Cell(name, True, mbps): _TIMED
-        for mbps in BANDWIDTHS_MBPS
-        for name in ('freed', 'fresh', 'full')
+        Cell(name, True, mbps): methods
+        for name, methods, speeds_mbps in (
+            ('freed', (*_TIMED, 'multifd'), (1000, 10_000, None)),
+            ('fresh', _TIMED, BANDWIDTHS_MBPS),
+            ('full', (*_TIMED, 'multifd'), BANDWIDTHS_MBPS),
+        )
+        for mbps in speeds_mbps
     },
 }
 
@@ -141,6 +181,20 @@ def schedule(
             yield Turn(cell, number + 1, method)
 
 
+def patience_seconds(cell: Cell, memory_mib: int) -> float:
+    """Tell after which time a transfer seems never to end.
+
+    Three times as long as all of the guest's memory takes.
+    """
+    seconds = _path_seconds(memory_mib, cell.migration_bandwidth_mbps)
+    return max(_LEAST_PATIENCE_SECONDS, 3 * seconds)
+
+
+def _path_seconds(mib: float, mbps: int | None) -> float:
+    """Tell how long a path takes to carry so much."""
+    return mib * 1.048576 * 8 / (mbps or _UNLIMITED_MBPS)
+
+
 def estimate_seconds(turns: Iterable[Turn], memory_mib: int) -> float:
     """Estimate how long runs take on two cores with emulated guests."""
     return _LAB_SECONDS + sum(_run_seconds(turn, memory_mib) for turn in turns)
@@ -148,15 +202,29 @@ def estimate_seconds(turns: Iterable[Turn], memory_mib: int) -> float:
 
 def _run_seconds(turn: Turn, memory_mib: int) -> float:
     scenario = scenarios.SCENARIOS[turn.cell.scenario]
-    mbps = turn.cell.migration_bandwidth_mbps or _UNLIMITED_MBPS
+    ends = _ends(turn)
+    if not ends and turn.round > 1:
+        return 0.0  # What a method could not do once, it is not asked again.
     sent_mib = memory_mib * scenario.sent_share(
-        turn.cell.reporting, turn.method == PLAIN
+        turn.cell.reporting or turn.method == 'free-page-hint',
+        turn.method in _RELEASING,
     )
-    transfer_seconds = sent_mib * 1.048576 * 8 / mbps
-    prepare_seconds = scenario.prepare_seconds * memory_mib / 4096
     return (
         _RUN_SECONDS
-        + prepare_seconds
-        + transfer_seconds
+        + scenario.prepare_seconds * memory_mib / 4096
+        + (
+            _path_seconds(sent_mib, turn.cell.migration_bandwidth_mbps)
+            if ends
+            else patience_seconds(turn.cell, memory_mib)
+        )
         + scenario.after_seconds
+    )
+
+
+def _ends(turn: Turn) -> bool:
+    """Tell whether a transfer can be expected to end."""
+    scenario = scenarios.SCENARIOS[turn.cell.scenario]
+    mbps = turn.cell.migration_bandwidth_mbps or _UNLIMITED_MBPS
+    return (
+        turn.method in _ENDING or scenario.rewritten_mb_per_second * 8 < mbps
     )

@@ -16,7 +16,6 @@ Those of the plugin run its own code, called as :mod:`nova_freemem.driver`
 calls it, without Nova around it.
 """
 
-import abc
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -41,64 +40,36 @@ from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt import host as hosts
+from tests.bench import base
 from tests.bench import matrix
+from tests.bench import peers
 from tests.bench.migration import Migration
 from tests.lab import host as lab_host
 from tests.lab import layout
 from tests.lab import steps
+from tests.lab import virt
+
+# The plugin's default mode, and what else an operator may ask libvirt for.
+_COMBINED = {
+    'auto+multifd': peers.MULTIFD,
+    'auto+multifd+zstd': peers.MULTIFD_ZSTD,
+}
 
 # Longer than a run takes.
 RECONCILE_INTERVAL_SECONDS = 3600
 
 
-class Method(abc.ABC):
-    """A way to migrate; one object for each migration.
-
-    :ivar told: what it reported, line by line.
-    """
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    @abc.abstractmethod
-    def at_source(self, migration: Migration) -> None:
-        """Do what is done at the source; ``migration.transfer()`` in it."""
-
-    @abc.abstractmethod
-    def landed(self, migration: Migration) -> None:
-        """Do what is done as soon as the guest runs at the destination.
-
-        In a thread of its own, while the source may still be at work.
-        """
-
-    @abc.abstractmethod
-    def at_destination(self, migration: Migration) -> None:
-        """Do what is done once the transfer has ended at the source."""
-
-
-class Plain(Method):
-    """What Nova does without the plugin."""
-
-    def at_source(self, migration: Migration) -> None:
-        """Transfer."""
-        migration.transfer()
-
-    def landed(self, migration: Migration) -> None:
-        """Do nothing: nothing was released."""
-
-    def at_destination(self, migration: Migration) -> None:
-        """Do nothing."""
-
-
-class Freemem(Method):
+class Freemem(base.Method):
     """The plugin, in one of its modes.
 
     :param engine: of the source, kept from migration to migration.
+    :param way: what else libvirt is asked for.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, way: virt.Way | None = None) -> None:
         super().__init__()
         self._engine = engine
+        self._way = way
         self._clock = clocks.Clock()
         self._restorer: reconciler.Reconciler | None = None
 
@@ -126,7 +97,7 @@ class Freemem(Method):
                 if isinstance(state, states.Cancelled):
                     raise steps.LabError('release', 'aborted by nobody')
                 with guest.transfer(state):
-                    migration.transfer()
+                    migration.transfer(self._way)
             finally:
                 guest.restore()
 
@@ -217,7 +188,7 @@ class Kit:
     :param bandwidth: says what the plugin takes the bandwidth to be.
     """
 
-    make: Mapping[str, Callable[[], Method]]
+    make: Mapping[str, Callable[[], base.Method]]
     bandwidth: Callable[[], str]
 
 
@@ -232,13 +203,21 @@ def kit(migration_bandwidth_mbps: int | None, destination: str) -> Kit:
         limits it.
     :param destination: the hostname of where guests go.
     """
-    modes = [name for name in matrix.METHODS if name != matrix.PLAIN]
-    engines = {mode: _engine(mode, migration_bandwidth_mbps) for mode in modes}
-    learnt = engines[modes[0]].bandwidths
-    make: dict[str, Callable[[], Method]] = {matrix.PLAIN: Plain}
+    engines = {
+        mode: _engine(mode, migration_bandwidth_mbps) for mode in matrix.MODES
+    }
+    learnt = engines[matrix.MODES[0]].bandwidths
+    make: dict[str, Callable[[], base.Method]] = {
+        matrix.PLAIN: base.Plain,
+        **peers.MAKE,
+    }
     for mode, engine in engines.items():
         shared = dataclasses.replace(engine, bandwidths=learnt)
         make[mode] = functools.partial(Freemem, shared)
+    for name, way in _COMBINED.items():
+        # What compressed pages take of a path says nothing of the others.
+        own = _engine('auto', migration_bandwidth_mbps)
+        make[name] = functools.partial(Freemem, own, way)
     return Kit(make, lambda: str(learnt.to(destination, clocks.Clock().now())))
 
 

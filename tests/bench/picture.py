@@ -13,7 +13,9 @@
 """Draws what was measured: time and bytes, the bars, the guest's work."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
+import dataclasses
 import pathlib
 import statistics
 import textwrap
@@ -25,6 +27,7 @@ from matplotlib import patches
 from tests.bench import bars
 from tests.bench import figures
 from tests.bench import matrix
+from tests.bench import oracle
 from tests.bench import scenarios
 from tests.bench.results import Bench
 from tests.bench.results import Run
@@ -36,10 +39,21 @@ _COLOURS = {
     'before': '#e69f00',
     'during': '#56b4e9',
     'auto': '#0072b2',
+    # Of the others, those that a guest notices.
+    'free-page-hint': '#009e73',
+    'fixed-minimum': '#cc79a7',
+    'auto-converge': '#f0e442',
+    'post-copy': '#d55e00',
+}
+_KINDS = {
+    'without the plugin': (_COLOURS['plain'], (matrix.PLAIN,)),
+    'the plugin': (_COLOURS['auto'], matrix.OURS),
+    'another way': (_COLOURS['before'], matrix.PEERS),
 }
 _MET, _MISSED = '#0072b2', '#d55e00'
 
-_BAR_HEIGHT = 0.8  # Of the height of a situation: what its bars take.
+_BAR_HEIGHT = 0.8  # Of the height of a row.
+_HEADING_ROWS = 2  # What a situation's description takes.
 _WORK_LEAD_SECONDS = 6.0
 _MOST_SHARE = 2.0  # Of a limit: where bars are cut off.
 _DPI = 110
@@ -78,99 +92,185 @@ def _heading(bench: Bench, bandwidth: str) -> str:
 # --- what migrations cost
 
 
+@dataclasses.dataclass(frozen=True)
+class _Group:
+    """A situation in a picture of costs.
+
+    :param top: the first row of its description.
+    :param methods: in their order, one row each after the description.
+    """
+
+    cell: matrix.Cell
+    top: int
+    methods: tuple[str, ...]
+
+    def rows(self) -> Iterator[tuple[int, str]]:
+        """Tell which method is in which row."""
+        return enumerate(self.methods, self.top + _HEADING_ROWS)
+
+    @property
+    def end(self) -> int:
+        """The first row after it."""
+        return self.top + _HEADING_ROWS + len(self.methods)
+
+
+def _groups(bench: Bench, cells: Sequence[matrix.Cell]) -> list[_Group]:
+    """Put situations below each other, with what was and cannot be done."""
+    groups: list[_Group] = []
+    for cell in cells:
+        methods = tuple(
+            name
+            for name in matrix.METHODS
+            if bench.of(cell, name) or bench.is_unable(cell, name)
+        )
+        groups.append(_Group(cell, groups[-1].end if groups else 0, methods))
+    return groups
+
+
 def _costs(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
     """Draw seconds and bytes of each situation and method."""
-    rows = sum(len(bench.methods(cell)) + 1 for cell in cells)
+    groups = _groups(bench, cells)
     figure = mpl_figure.Figure(
-        figsize=(12, 1.6 + 0.27 * rows), layout='constrained'
+        figsize=(12, 1.6 + 0.24 * groups[-1].end), layout='constrained'
     )
     figure.suptitle(
         f'{_heading(bench, cells[0].bandwidth)}\n'
-        f'bars: medians (rounds: {bench.rounds}); dots: single runs',
+        f'bars: medians (rounds: {bench.rounds}); dots: single runs; dotted:'
+        ' an oracle',
         fontweight='bold',
     )
     panels = figure.subplots(1, 2, sharey=True)
-    for panel, title, pick, form in (
+    for panel, title, pick, least, form in (
         (
             panels[0],
-            'Seconds until the guest runs at the destination',
+            'Seconds to the end of the migration',
             figures.seconds,
+            lambda one: one.seconds,
             '.1f',
         ),
         (
             panels[1],
             'GB sent',
             lambda run: run.bytes_sent / 1e9,
+            lambda one: one.needed_mib * (1 << 20) / 1e9,
             '.2f',
         ),
     ):
-        _draw_costs(panel, bench, cells, pick, form)
+        _draw_costs(panel, bench, groups, pick, form)
+        _draw_least(panel, bench, groups, least)
         panel.set_title(title, loc='left', fontsize='medium')
+    for group in groups:
+        panels[0].annotate(
+            _described(group.cell),
+            (0, group.top + (_HEADING_ROWS - 1) / 2),
+            (4, 0),
+            textcoords='offset points',
+            va='center',
+            fontsize='small',
+            fontweight='bold',
+        )
+    rows = [row for group in groups for row in group.rows()]
     panels[0].set_yticks(
-        range(len(cells)), [_described(cell) for cell in cells]
+        [number for number, _ in rows], [name for _, name in rows]
     )
-    panels[0].set_ylim(len(cells) - 0.5, -0.5)
-    _legend(figure, bench, cells)
+    panels[0].set_ylim(groups[-1].end - 0.5, -0.5)
+    figure.legend(
+        handles=[
+            patches.Patch(color=colour, label=label)
+            for label, (colour, _) in _KINDS.items()
+        ],
+        loc='outside lower center',
+        ncols=len(_KINDS),
+    )
     return figure
 
 
 def _draw_costs(
     panel: mpl_axes.Axes,
     bench: Bench,
-    cells: Sequence[matrix.Cell],
+    groups: Sequence[_Group],
     pick: Callable[[Run], float],
     form: str,
 ) -> None:
+    colours = {
+        name: colour for colour, names in _KINDS.values() for name in names
+    }
     longest = 0.0
-    for row, cell in enumerate(cells):
-        names = bench.methods(cell)
-        height = _BAR_HEIGHT / max(len(names), 3)
-        for number, method in enumerate(names):
-            values = [pick(run) for run in bench.of(cell, method)]
+    for group in groups:
+        for row, method in group.rows():
+            values = [pick(run) for run in bench.of(group.cell, method)]
+            if not values:
+                _say(panel, 'cannot', 0.0, row)
+                continue
             middle = statistics.median(values)
-            at = row + (number - (len(names) - 1) / 2) * height
-            panel.barh(at, middle, height=0.9 * height, color=_COLOURS[method])
+            panel.barh(row, middle, _BAR_HEIGHT, color=colours[method])
             if len(values) > 1:
                 panel.plot(
                     values,
-                    [at] * len(values),
+                    [row] * len(values),
                     'o',
                     markersize=3.5,
                     markerfacecolor='white',
                     markeredgecolor='black',
                     markeredgewidth=0.6,
                 )
-            panel.annotate(
-                format(middle, form),
-                (max(values), at),
-                (6, 0),
-                textcoords='offset points',
-                va='center',
-                fontsize='small',
-            )
+            _say(panel, format(middle, form), max(values), row)
             longest = max(longest, *values)
     panel.set_xlim(0, longest * 1.12)
     panel.grid(axis='x', alpha=0.3)
     panel.set_axisbelow(True)
 
 
+def _say(panel: mpl_axes.Axes, text: str, at: float, row: int) -> None:
+    """Write something at the end of a bar."""
+    panel.annotate(
+        text,
+        (at, row),
+        (6, 0),
+        textcoords='offset points',
+        va='center',
+        fontsize='small',
+    )
+
+
+def _draw_least(
+    panel: mpl_axes.Axes,
+    bench: Bench,
+    groups: Sequence[_Group],
+    pick: Callable[[oracle.Oracle], float],
+) -> None:
+    """Draw what an oracle would take, over the bars of each situation."""
+    for group in groups:
+        found = figures.foretold(bench, group.cell)
+        if found is not None:
+            panel.vlines(
+                pick(found),
+                group.top + _HEADING_ROWS - 0.5,
+                group.end - 0.5,
+                color='black',
+                linestyle=':',
+            )
+
+
 def _described(cell: matrix.Cell) -> str:
     about = scenarios.SCENARIOS[cell.scenario].about
-    return '\n'.join([cell.guest, *textwrap.wrap(f'({about})', 44)])
+    return '\n'.join([cell.guest, *textwrap.wrap(f'({about})', 100)])
 
 
 def _legend(
     figure: mpl_figure.Figure, bench: Bench, cells: Sequence[matrix.Cell]
 ) -> None:
     used = {name for cell in cells for name in bench.methods(cell)}
+    shown = [name for name in _COLOURS if name in used]
     figure.legend(
         handles=[
-            patches.Patch(color=colour, label=_METHOD_NAMES[name])
-            for name, colour in _COLOURS.items()
-            if name in used
+            patches.Patch(
+                color=_COLOURS[name], label=_METHOD_NAMES.get(name, name)
+            )
+            for name in shown
         ],
         loc='outside lower center',
-        ncols=len(used),
+        ncols=min(len(shown), 4),
     )
 
 
@@ -250,7 +350,7 @@ def _work(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
     for panel in panels[len(cells) :]:
         panel.remove()
     for panel in panels[max(0, len(cells) - columns) : len(cells)]:
-        panel.set_xlabel('seconds since the guest runs at the destination')
+        panel.set_xlabel('seconds since the end of the migration')
     _legend(figure, bench, cells)
     return figure
 
@@ -260,7 +360,8 @@ def _draw_work(panel: mpl_axes.Axes, bench: Bench, cell: matrix.Cell) -> None:
     what = 'reads' if scenario.hot_file else 'work on memory'
     panel.set_title(f'{cell.guest}: {what}', loc='left', fontsize='medium')
     earliest = 0.0
-    for number, method in enumerate(bench.methods(cell)):
+    drawn = [name for name in bench.methods(cell) if name in _COLOURS]
+    for number, method in enumerate(drawn):
         run = _middle(bench.of(cell, method))
         if not run.pace.before:
             continue

@@ -86,18 +86,18 @@ def clock_ahead_seconds(guest: Guest) -> float:
 
 
 def pace(
-    work: Sequence[Work], asked: float, landed: float, after_seconds: float
+    work: Sequence[Work], asked: float, ended: float, after_seconds: float
 ) -> Pace:
     """Tell how fast the work went before, during and after; pure.
 
     :param asked: when the migration was asked for, by the guest's clock.
-    :param landed: when the guest had landed, by the same.
+    :param ended: when the migration had ended, by the same.
     :param after_seconds: for how long it counts after that.
     """
     return Pace(
         before=_mean(work, asked - BEFORE_SECONDS, asked),
-        during=_mean(work, asked, landed),
-        after=_mean(work, landed, landed + after_seconds),
+        during=_mean(work, asked, ended),
+        after=_mean(work, ended, ended + after_seconds),
     )
 
 

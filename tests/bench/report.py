@@ -33,7 +33,9 @@ def write(bench: Bench) -> str:
         tables.surroundings(bench),
         tables.situations(bench),
         tables.judged(bench),
+        tables.needed(bench),
         *tables.measured(bench),
+        *tables.unable(bench),
     ]
     return '\n'.join(map(tables.for_manual, shown))
 

@@ -28,8 +28,8 @@ class Pace:
     """How fast the guest did its own work, bytes a second; None: unknown.
 
     :param before: in the seconds before the migration was asked for.
-    :param during: from then to the landing.
-    :param after: in the seconds after the landing.
+    :param during: from then to the end of it, with the landing for most.
+    :param after: in the seconds after that.
     """
 
     before: float | None
@@ -63,11 +63,13 @@ class Run(Attempt):
     """One migration in figures.
 
     :param seconds: from the first thing the method did to the guest running
-        at the destination.
+        at the destination; to the end of libvirt's job where memory comes
+        after the guest.
     :param delay_seconds: from that to the start of the transfer.
     :param bytes_sent: by the source over the migration network, in those
         seconds.
-    :param downtime_ms: for how long the guest was stopped, by QEMU.
+    :param downtime_ms: for how long the guest was stopped, by QEMU; None where
+        libvirt does not tell.
     :param rss_before_kib: resident size of its QEMU at the source.
     :param rss_after_kib: the same at the destination, in the end.
     :param balloon_before_kib: memory the guest had at the source.
@@ -78,7 +80,8 @@ class Run(Attempt):
     :param swapped_out_pages: by the guest's kernel.
     :param refaulted_pages: page cache it read again after dropping it.
     :param pace: how fast the guest worked.
-    :param work: that in time: seconds since the landing, bytes a second.
+    :param work: that in time: seconds since the end of the migration, bytes a
+        second.
     :param cpu_seconds: of the process that ran the method, up to the landing.
     :param load: of this machine as the run began, one-minute average.
     :param wrong: what is wrong with the guest; nothing where it is intact.
@@ -88,7 +91,7 @@ class Run(Attempt):
     seconds: float
     delay_seconds: float
     bytes_sent: int
-    downtime_ms: int
+    downtime_ms: int | None
     rss_before_kib: int
     rss_after_kib: int
     balloon_before_kib: int
@@ -107,7 +110,7 @@ class Run(Attempt):
 
 @dataclasses.dataclass(frozen=True)
 class Failure(Attempt):
-    """A run that failed, and why."""
+    """A run that gave no figures, and why."""
 
     why: str
 
@@ -124,6 +127,8 @@ class Bench:
     :param assumed_bandwidths: what the plugin took each bandwidth to be as
         its first run that counts began, and how it knew, by the bandwidth's
         name.
+    :param failures: runs that failed.
+    :param unable: runs that a method cannot make.
     """
 
     started: str
@@ -134,6 +139,7 @@ class Bench:
     assumed_bandwidths: Mapping[str, str]
     runs: tuple[Run, ...] = ()
     failures: tuple[Failure, ...] = ()
+    unable: tuple[Failure, ...] = ()
 
     def cells(self) -> list[matrix.Cell]:
         """List the situations that were measured, in their order."""
@@ -146,6 +152,12 @@ class Bench:
             for run in self.runs
             if run.cell == cell and run.method == method
         ]
+
+    def is_unable(self, cell: matrix.Cell, method: str) -> bool:
+        """Tell whether a method was found unable in a situation."""
+        return any(
+            one.cell == cell and one.method == method for one in self.unable
+        )
 
     def methods(self, cell: matrix.Cell) -> list[str]:
         """List the methods that were measured in a situation."""

@@ -28,7 +28,7 @@ from tests.bench import probe
 from tests.bench import reserve
 from tests.bench import results
 from tests.bench import scenarios
-from tests.bench.methods import Method
+from tests.bench.base import Method
 from tests.bench.migration import Migration
 from tests.lab import guest as lab_guest
 from tests.lab import room
@@ -54,22 +54,31 @@ def run(
     """Make one run.
 
     :param make: makes the method to measure.
+    :raises Unable: the method cannot migrate this guest.
     :raises LabError: the guest did not do what it should.
     :raises libvirtError: libvirt did not.
     """
     scenario = scenarios.SCENARIOS[turn.cell.scenario]
-    with _booted(turn.cell, memory_mib) as guest:
+    method = make()
+    with _booted(turn.cell, memory_mib, method.spec) as guest:
         _prepare(guest, scenario, memory_mib)
         with reserve.held(memory_mib) as at_hand:
-            return _measure(turn, guest, scenario, make(), at_hand)
+            return _measure(turn, guest, scenario, method, at_hand, memory_mib)
 
 
 @contextlib.contextmanager
-def _booted(cell: matrix.Cell, memory_mib: int) -> Iterator[lab_guest.Guest]:
-    """Boot a guest on the first host; end it wherever it is then."""
+def _booted(
+    cell: matrix.Cell,
+    memory_mib: int,
+    adapt: Callable[[virt.GuestSpec], virt.GuestSpec],
+) -> Iterator[lab_guest.Guest]:
+    """Boot a guest on the first host; end it wherever it is then.
+
+    :param adapt: changes how it is made, for the method that it is for.
+    """
     spec = virt.GuestSpec(_GUEST, memory_mib, reporting=cell.reporting)
     try:
-        guest = lab_guest.Guest(virt.boot(room.hosts()[0], spec))
+        guest = lab_guest.Guest(virt.boot(room.hosts()[0], adapt(spec)))
         guest.wait_ready()
         yield guest
     finally:
@@ -97,6 +106,7 @@ def _measure(
     scenario: scenarios.Scenario,
     method: Method,
     at_hand: reserve.Reserve,
+    memory_mib: int,
 ) -> results.Run:
     load, _, _ = os.getloadavg()
     before = witness.question(guest)
@@ -106,25 +116,32 @@ def _measure(
     ahead_before = probe.clock_ahead_seconds(guest)
     source, destination = room.hosts()
     migration = Migration(
-        guest.domain, source, destination, before.balloon_kib, at_hand
+        guest.domain,
+        source,
+        destination,
+        before.balloon_kib,
+        at_hand,
+        matrix.patience_seconds(turn.cell, memory_mib),
     )
+    if scenario.grows:
+        guest.grow_held()
     sent_before, _ = source.link_bytes()
     migration.run(method)
     sent, _ = source.link_bytes()
-    _wait_until(migration.landed_at + scenario.after_seconds)
+    _wait_until(migration.ended_at + scenario.after_seconds)
     landed = lab_guest.Guest(migration.arrived())
     ahead_after = probe.clock_ahead_seconds(landed)
     work = probe.read(landed)
     gone = _gone(counters, _counters(landed))
     after = witness.question(landed)
-    landed_at = migration.landed_at + ahead_after
+    ended_at = migration.ended_at + ahead_after
     return results.Run(
         scenario=turn.cell.scenario,
         reporting=turn.cell.reporting,
         migration_bandwidth_mbps=turn.cell.migration_bandwidth_mbps,
         method=turn.method,
         round=turn.round,
-        seconds=migration.landed_at - migration.asked_at,
+        seconds=migration.ended_at - migration.asked_at,
         delay_seconds=migration.transfer_at - migration.asked_at,
         bytes_sent=sent - sent_before,
         downtime_ms=migration.transferred.downtime_ms,
@@ -139,11 +156,11 @@ def _measure(
         pace=probe.pace(
             work,
             migration.asked_at + ahead_before,
-            landed_at,
+            ended_at,
             scenario.after_seconds,
         ),
         work=tuple(
-            (one.at_seconds - landed_at, one.bytes_per_second) for one in work
+            (one.at_seconds - ended_at, one.bytes_per_second) for one in work
         ),
         cpu_seconds=migration.cpu_seconds,
         load=load,
@@ -192,15 +209,15 @@ def teach(kit_make: Callable[[], Method], memory_mib: int) -> None:
     It is what earlier migrations have taught a host that is at work. The
     guest has nothing to release, so that all of it is transferred.
     """
-    cell = matrix.Cell('full', False, None)
+    cell, method = matrix.Cell('full', False, None), kit_make()
     scenario = scenarios.SCENARIOS[cell.scenario]
     source, destination = room.hosts()
     with (
         steps.step('have the plugin learn what the link carries'),
-        _booted(cell, memory_mib) as guest,
+        _booted(cell, memory_mib, method.spec) as guest,
         reserve.held(memory_mib) as at_hand,
     ):
         scenario.prepare(guest, memory_mib)
         Migration(
             guest.domain, source, destination, guest.balloon_kib(), at_hand
-        ).run(kit_make())
+        ).run(method)

@@ -49,6 +49,13 @@ class Scenario(abc.ABC):
     :cvar releasable_share: of the guest's memory, what can be released.
     :cvar reportable_share: of the guest's memory, what free page reporting
         returns to the host.
+    :cvar kept_share: of the guest's memory, what it keeps in use besides what
+        every guest does.
+    :cvar cold_share: of the guest's memory, what is page cache that can be
+        dropped.
+    :cvar rewritten_mb_per_second: how much of its memory it writes to, 10^6
+        bytes a second.
+    :cvar grows: whether it takes more memory from the start of its migration.
     :cvar hot_file: the file whose reading is the guest's work; None where its
         work is to go over memory now and then.
     :cvar after_seconds: for how long it is watched after the landing.
@@ -60,6 +67,10 @@ class Scenario(abc.ABC):
     resident_share: ClassVar[float]
     releasable_share: ClassVar[float] = 0.0
     reportable_share: ClassVar[float] = 0.0
+    kept_share: ClassVar[float] = 0.0
+    cold_share: ClassVar[float] = 0.0
+    rewritten_mb_per_second: ClassVar[float] = 0.0
+    grows: ClassVar[bool] = False
     hot_file: ClassVar[str | None] = None
     after_seconds: ClassVar[float] = 6.0
 
@@ -74,10 +85,14 @@ class Scenario(abc.ABC):
         """
         guest.hold(32, pages_per_second=100)
 
-    def sent_share(self, reporting: bool, is_plain: bool) -> float:
-        """Estimate what is sent, as a share of the guest's memory."""
-        gone_share = self.reportable_share if reporting else 0.0
-        if not is_plain:
+    def sent_share(self, is_reported: bool, is_released: bool) -> float:
+        """Estimate what is sent, as a share of the guest's memory.
+
+        :param is_reported: whether free blocks of some MiB are not sent.
+        :param is_released: whether nothing is sent that can be released.
+        """
+        gone_share = self.reportable_share if is_reported else 0.0
+        if is_released:
             gone_share = max(gone_share, self.releasable_share)
         return self.resident_share - gone_share
 
@@ -116,6 +131,7 @@ class Fragmented(Scenario):
     prepare_seconds = 8
     resident_share = 0.85
     releasable_share = 0.74
+    kept_share = 0.75 * _KEPT_PIECE_KIB / (_FREED_PIECE_KIB + _KEPT_PIECE_KIB)
 
     def prepare(self, guest: Guest, memory_mib: int) -> None:
         """Have memory written to and freed in pieces, with pages between."""
@@ -132,6 +148,7 @@ class CacheCold(Scenario):
     prepare_seconds = 25
     resident_share = 0.85
     releasable_share = 0.7
+    cold_share = 0.75
 
     def prepare(self, guest: Guest, memory_mib: int) -> None:
         """Have a file read, which was written and dropped before."""
@@ -153,6 +170,7 @@ class CacheHot(Scenario):
     prepare_seconds = 14
     resident_share = 0.85
     releasable_share = reportable_share = 0.45
+    kept_share = 0.25
     hot_file = HOT_FILE
     after_seconds = 32.0
 
@@ -171,6 +189,7 @@ class Full(Scenario):
     about = 'keeps all its memory but what it needs to answer'
     prepare_seconds = 7
     resident_share = 0.97
+    kept_share = 0.875
 
     def prepare(self, guest: Guest, memory_mib: int) -> None:
         """Have all but a little of the memory written to and kept."""
@@ -193,6 +212,8 @@ class Busy(Scenario):
     prepare_seconds = 8
     resident_share = 0.95
     releasable_share = reportable_share = 0.45
+    kept_share = 0.25
+    rewritten_mb_per_second = 40.0
 
     def prepare(self, guest: Guest, memory_mib: int) -> None:
         """Have memory written to and freed, before the rest is held."""
@@ -200,7 +221,37 @@ class Busy(Scenario):
 
     def hold(self, guest: Guest, memory_mib: int) -> None:
         """Have a quarter held, one half of which is rewritten."""
-        guest.hold(memory_mib // 4, pages_per_second=10_000)
+        pages_per_second = int(self.rewritten_mb_per_second * 1e6 / 4096)
+        guest.hold(memory_mib // 4, pages_per_second)
+
+
+class BusyFast(Busy):
+    """A guest that rewrites memory faster than 1 Gb/s carries it."""
+
+    name = 'busy-fast'
+    about = (
+        'rewrites up to 160 MB a second of an eighth of its memory,'
+        ' after it wrote to half of its memory and freed it'
+    )
+    rewritten_mb_per_second = 160.0
+
+
+class Growing(Freed):
+    """A guest that takes memory while it migrates which was free until then.
+
+    More than it has at hand where somebody has taken most of it.
+    """
+
+    grows = True
+    name = 'growing'
+    about = (
+        'takes a quarter of its memory, 100 MiB a second, from the start of'
+        ' its migration, after it wrote to 75 % of its memory and freed it'
+    )
+
+    def hold(self, guest: Guest, memory_mib: int) -> None:
+        """Have little held that can become a quarter."""
+        guest.hold(32, pages_per_second=100, grown_mib=memory_mib // 4)
 
 
 #: Each scenario by its name.
@@ -215,6 +266,8 @@ SCENARIOS: Mapping[str, Scenario] = types.MappingProxyType(
             CacheHot(),
             Full(),
             Busy(),
+            BusyFast(),
+            Growing(),
         )
     }
 )

@@ -100,6 +100,7 @@ def _costs(bench: Bench, cells: Sequence[matrix.Cell]) -> Table:
         (
             ('seconds', _spread(figures.seconds, '.1f')),
             ('/ plain', _ratio(bench, figures.seconds)),
+            ('/ oracle', _to_oracle(bench)),
             ('MB sent', _spread(figures.megabytes, ',.0f')),
             ('/ plain', _ratio(bench, figures.megabytes)),
             ('delay, ms', _spread(figures.delay_ms, ',.0f')),
@@ -208,6 +209,50 @@ def situations(bench: Bench) -> Table:
     )
 
 
+def needed(bench: Bench) -> Table:
+    """Show what an oracle would have done; see :mod:`tests.bench.oracle`."""
+    found = [
+        (cell, one)
+        for cell in bench.cells()
+        if (one := figures.foretold(bench, cell)) is not None
+    ]
+    guests = once(cell.guest for cell, _ in found)
+    return Table(
+        'An oracle: the longest of three things done at the same time',
+        (
+            *('guest', 'path', 'needed, MB', 'sending it, s'),
+            *('looking for it, s', 'dropping cache, s', 'oracle, s'),
+        ),
+        tuple(
+            (
+                guest,
+                cell.bandwidth,
+                f'{one.needed_mib * 1.048576:,.0f}',
+                f'{one.send_seconds:.1f}',
+                f'{one.look_seconds:.1f}',
+                f'{one.drop_seconds:.1f}',
+                f'{one.seconds:.1f}',
+            )
+            for guest, (cell, one) in zip(guests, found, strict=True)
+        ),
+    )
+
+
+def unable(bench: Bench) -> list[Table]:
+    """Show which method cannot migrate which guest; nothing if all can."""
+    if not bench.unable:
+        return []
+    return [
+        Table(
+            'What a method cannot do',
+            ('guest', 'method', 'why'),
+            tuple(
+                (str(one.cell), one.method, one.why) for one in bench.unable
+            ),
+        )
+    ]
+
+
 def _median(pick: figures.Pick, form: str) -> _Read:
     def read(runs: Sequence[Run]) -> str:
         value = figures.median(runs, pick)
@@ -235,6 +280,14 @@ def _ratio(bench: Bench, pick: figures.Pick) -> _Read:
             return '1'
         share = figures.to_plain(bench, cell, method, pick)
         return MISSING if share is None else f'{share:.3f}'
+
+    return read
+
+
+def _to_oracle(bench: Bench) -> _Read:
+    def read(runs: Sequence[Run]) -> str:
+        share = figures.to_oracle(bench, runs[0].cell, runs[0].method)
+        return MISSING if share is None else f'{share:.1f}'
 
     return read
 

@@ -25,7 +25,7 @@ import libvirt
 
 from tests.bench import probe
 from tests.bench import reserve
-from tests.bench.methods import Method
+from tests.bench.base import Method
 from tests.bench.migration import Migration
 from tests.guests import cases
 from tests.guests import harm

@@ -229,16 +229,27 @@ class Guest:
 
     # --- whether its memory is as it left it
 
-    def hold(self, mib: int, pages_per_second: int = 500) -> Held:
+    def hold(
+        self,
+        mib: int,
+        pages_per_second: int = 500,
+        grown_mib: int | None = None,
+    ) -> Held:
         """Have memory held, rewritten and verified from now on.
 
         :param pages_per_second: how fast one half of it is rewritten.
+        :param grown_mib: what it becomes by grow_held(), the same.
         :returns: what there is to compare with later.
         """
         self._refuse_more_than_available(mib)
         arguments = [str(mib), str(pages_per_second), _HOLD_STATUS]
+        arguments += [str(grown_mib)] if grown_mib else []
         self.do('hold', *arguments, seconds=120)
         return Held.from_status(self._hold_status())
+
+    def grow_held(self) -> None:
+        """Have more memory held from now on, 100 MiB a second."""
+        self.do('killall', '-USR2', 'hold')
 
     def check_held(self) -> Held:
         """Have every held page verified now.

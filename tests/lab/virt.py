@@ -34,11 +34,12 @@ from tests.lab import steps
 # What Nova 34 writes for a guest of a plain flavor and image, as far as it
 # matters to memory and migration.
 _DOMAIN = """
-<domain type='{virt_type}'>
+<domain type='{virt_type}'{namespace}>
   <name>{name}</name>
   <uuid>{uuid}</uuid>
   <memory unit='MiB'>{memory_mib}</memory>
   <vcpu>{vcpus}</vcpu>
+  {threads}
   <os>
     <type machine='pc'>hvm</type>
     <kernel>{kernel}</kernel>
@@ -62,6 +63,7 @@ _DOMAIN = """
     {channel}
     {balloon}
   </devices>
+  {override}
 </domain>
 """
 _CHANNEL = """
@@ -73,6 +75,19 @@ _BALLOON = """
 <memballoon model='virtio' {reporting}><stats period='10'/></memballoon>
 """
 _REPORTING = "autodeflate='on' freePageReporting='on'"  # Nova >= 32.
+# libvirt knows nothing of free page hints; QEMU wants a thread for them.
+_NAMESPACE = " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
+_THREADS = '<iothreads>1</iothreads>'
+_HINTS = """
+<qemu:override>
+  <qemu:device alias='balloon0'>
+    <qemu:frontend>
+      <qemu:property name='free-page-hint' type='bool' value='true'/>
+      <qemu:property name='iothread' type='string' value='iothread1'/>
+    </qemu:frontend>
+  </qemu:device>
+</qemu:override>
+"""
 
 # [libvirt]live_migration_* of Nova at their defaults.
 _MIGRATION_FLAGS = (
@@ -89,6 +104,8 @@ class GuestSpec:
 
     :param reporting: whether its balloon reports free pages, as those do
         that Nova >= 32 has made.
+    :param hints: whether its balloon tells of free pages when a migration
+        asks for them (QEMU's ``free-page-hint``).
     :param balloon: whether it has a balloon device.
     :param channel: whether it has a channel for the guest agent.
     :param flags: words for its kernel's command line; ``guest/init`` has
@@ -102,6 +119,7 @@ class GuestSpec:
     memory_mib: int = 512
     vcpus: int = 2
     reporting: bool = False
+    hints: bool = False
     balloon: bool = True
     channel: bool = True
     flags: str = ''
@@ -119,20 +137,33 @@ class GuestSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class Way:
+    """What libvirt is asked for beyond what Nova asks for by default.
+
+    :param flags: ``VIR_MIGRATE_*``.
+    :param settings: by ``VIR_MIGRATE_PARAM_*``.
+    """
+
+    flags: int = 0
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Migration:
     """A migration that has ended.
 
     :param domain: the guest, at the destination.
     :param seconds: how long it took.
     :param bytes_sent: over the link, by the source's interface.
-    :param downtime_ms: for how long the guest was paused, by QEMU.
+    :param downtime_ms: for how long the guest was paused, by QEMU; None with
+        post-copy, where libvirt does not tell.
     :param job: libvirt's own statistics of it.
     """
 
     domain: libvirt.virDomain
     seconds: float
     bytes_sent: int
-    downtime_ms: int
+    downtime_ms: int | None
     job: Mapping[str, Any]
 
 
@@ -193,6 +224,9 @@ def _describe(spec: GuestSpec) -> str:
     balloon = _BALLOON.format(reporting=reporting)
     return _DOMAIN.format(
         virt_type=virt_type,
+        namespace=_NAMESPACE if spec.hints else '',
+        threads=_THREADS if spec.hints else '',
+        override=_HINTS if spec.hints else '',
         name=spec.name,
         uuid=uuid.uuid4(),
         memory_mib=spec.memory_mib,
@@ -221,17 +255,22 @@ def _cpu(spec: GuestSpec, virt_type: str) -> str:
     return f'<cpu{mode}><numa>{cells}</numa></cpu>'
 
 
-def migrate(domain: libvirt.virDomain, to: lab_host.Host) -> Migration:
+def migrate(
+    domain: libvirt.virDomain, to: lab_host.Host, way: Way | None = None
+) -> Migration:
     """Live-migrate a guest over the link, as Nova asks libvirt to.
 
     :param domain: the guest, at the source.
     :param to: the host it goes to.
+    :param way: what else libvirt is asked for.
     :returns: what it took.
     :raises libvirtError: it failed; the guest runs on at the source.
     """
     source, _ = find(domain.name())
     description = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE)
+    way = way or Way()
     settings = {
+        **way.settings,
         libvirt.VIR_MIGRATE_PARAM_URI: f'tcp://{to.layout.link_address}',
         libvirt.VIR_MIGRATE_PARAM_DEST_XML: description,
         libvirt.VIR_MIGRATE_PARAM_PERSIST_XML: description,
@@ -240,7 +279,7 @@ def migrate(domain: libvirt.virDomain, to: lab_host.Host) -> Migration:
     sent_before, _ = source.link_bytes()
     started = time.monotonic()
     uri = to.layout.migration_uri
-    domain.migrateToURI3(uri, settings, _MIGRATION_FLAGS)
+    domain.migrateToURI3(uri, settings, _MIGRATION_FLAGS | way.flags)
     seconds = time.monotonic() - started
     sent, _ = source.link_bytes()
     arrived = to.libvirt().lookupByUUIDString(domain.UUIDString())
@@ -249,7 +288,7 @@ def migrate(domain: libvirt.virDomain, to: lab_host.Host) -> Migration:
         domain=arrived,
         seconds=seconds,
         bytes_sent=sent - sent_before,
-        downtime_ms=job[libvirt.VIR_DOMAIN_JOB_DOWNTIME],
+        downtime_ms=job.get(libvirt.VIR_DOMAIN_JOB_DOWNTIME),
         job=job,
     )
 

@@ -10,12 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Made-up runs of a benchmark, for the tests of its figures."""
+"""Made-up runs of a benchmark and errors of libvirt, for its tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+
+import libvirt
 
 from tests.bench import matrix
 from tests.bench import results
@@ -67,6 +69,7 @@ def bench(
     runs: Iterable[results.Run],
     failures: Iterable[results.Failure] = (),
     rounds: int = 3,
+    unable: Iterable[results.Failure] = (),
 ) -> results.Bench:
     """:returns: a benchmark of these runs."""
     return results.Bench(
@@ -78,6 +81,7 @@ def bench(
         assumed_bandwidths={'1 Gb/s': '1000 Mbit/s configured'},
         runs=tuple(runs),
         failures=tuple(failures),
+        unable=tuple(unable),
     )
 
 
@@ -89,3 +93,10 @@ def three_rounds() -> results.Bench:
         for method, all_seconds in (('plain', plain), ('auto', auto))
         for number, seconds in enumerate(all_seconds, 1)
     )
+
+
+def libvirt_error(code: int) -> libvirt.libvirtError:
+    """:returns: an error as libvirt raises it."""
+    error = libvirt.libvirtError('made up')
+    error.err = (code, 0, 'made up', 0, '', None, None, 0, 0)
+    return error

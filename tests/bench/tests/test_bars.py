@@ -36,7 +36,7 @@ class BarsTest(base.TestCase):
         found = self.verdict(
             bench_runs.three_rounds(),
             'freed, reporting off, 1 Gb/s',
-            'seconds of auto',
+            "seconds of auto, of plain's",
         )
         self.assertEqual(0.2, found.figure)
         self.assertEqual('met', found.word)
@@ -47,7 +47,7 @@ class BarsTest(base.TestCase):
                 bench_runs.run(method, 30.0) for method in ('plain', 'auto')
             ),
             'freed, reporting off, 1 Gb/s',
-            'seconds of auto',
+            "seconds of auto, of plain's",
         )
         self.assertEqual('missed', found.word)
 
@@ -64,7 +64,9 @@ class BarsTest(base.TestCase):
             bench_runs.run(method, 30.0, cell) for method in ('plain', 'auto')
         )
         found = self.verdict(
-            bench, 'freed, reporting off, 1 Gb/s', 'seconds of auto'
+            bench,
+            'freed, reporting off, 1 Gb/s',
+            "seconds of auto, of plain's",
         )
         self.assertIsNone(found.figure)
 
@@ -120,9 +122,94 @@ class BarsTest(base.TestCase):
         self.assertEqual(float('inf'), found.figure)
         self.assertFalse(found.is_met)
 
-    def test_what_plain_did_to_a_guest_is_not_our_doing(self) -> None:
+    def test_auto_is_compared_with_the_best_that_did_no_harm(self) -> None:
+        cell = matrix.Cell('full', True, None)
+        bench = bench_runs.bench(
+            bench_runs.run(method, seconds, cell, oom_kills=kills)
+            for method, seconds, kills in (
+                ('plain', 12.0, 0),
+                ('auto', 11.0, 0),
+                ('auto+multifd', 5.0, 0),
+                ('multifd', 10.0, 0),
+                ('fixed-minimum', 2.0, 1),
+            )
+        )
+        found = self.verdict(bench, 'full, unlimited', "of the best peer's")
+        self.assertAlmostEqual(1.1, found.figure)
+        self.assertFalse(found.is_met)
+
+    def test_auto_is_compared_with_hints_of_free_pages(self) -> None:
+        for auto, is_met in ((5.6, True), (5.8, False)):
+            bench = bench_runs.bench(
+                bench_runs.run(method, seconds)
+                for method, seconds in (
+                    ('plain', 5.0),
+                    ('auto', auto),
+                    ('free-page-hint', 6.0),
+                )
+            )
+            found = self.verdict(
+                bench, 'freed, reporting off, 1 Gb/s', 'free-page-hint'
+            )
+            self.assertIs(is_met, found.is_met)
+
+    def test_auto_is_compared_with_an_oracle(self) -> None:
+        # 204 MB at 1 Gb/s.
+        for seconds, is_met in ((2.4, True), (2.5, False)):
+            bench = bench_runs.bench([bench_runs.run('auto', seconds)])
+            found = self.verdict(
+                bench, 'freed, reporting off, 1 Gb/s', "an oracle's"
+            )
+            self.assertIs(is_met, found.is_met)
+
+    def test_a_transfer_that_ends_only_with_the_plugin_is_a_gain(
+        self,
+    ) -> None:
+        cell = matrix.Cell('busy-fast', False, 1000)
+        why = 'its transfer has not ended after 103 s'
+        for ended, figure, word in (
+            ({'auto': 20.0}, 0.0, 'met'),
+            ({'plain': 30.0, 'auto': 24.0}, 0.8, 'met'),
+            ({}, 1.0, 'met'),
+            ({'plain': 30.0}, float('inf'), 'missed'),
+        ):
+            bench = bench_runs.bench(
+                [
+                    bench_runs.run(method, seconds, cell)
+                    for method, seconds in ended.items()
+                ]
+                # What makes this a situation that was measured.
+                + [bench_runs.run('post-copy', 30.0, cell)],
+                unable=[
+                    results.Failure('busy-fast', False, 1000, method, 1, why)
+                    for method in ('plain', 'auto')
+                    if method not in ended
+                ],
+            )
+            found = self.verdict(bench, 'busy-fast, 1 Gb/s', 'never ends')
+            self.assertEqual((figure, word), (found.figure, found.word))
+
+    def test_the_plugin_takes_little_of_a_processor(self) -> None:
+        for cpu_seconds, is_met in ((0.09, True), (0.11, False)):
+            bench = bench_runs.bench(
+                [
+                    bench_runs.run('auto', 5.0, cpu_seconds=cpu_seconds),
+                    bench_runs.run('post-copy', 5.0, cpu_seconds=1.0),
+                ]
+            )
+            found = self.verdict(
+                bench, 'all that was measured', 'of a processor'
+            )
+            self.assertIs(is_met, found.is_met)
+
+    def test_what_others_did_to_a_guest_is_not_our_doing(self) -> None:
         harmed = {'oom_kills': 1, 'swapped_out_pages': 7, 'wrong': ('lost',)}
-        for method, is_met in (('plain', True), ('before', False)):
+        for method, is_met in (
+            ('plain', True),
+            ('fixed-minimum', True),
+            ('before', False),
+            ('auto+multifd', False),
+        ):
             bench = bench_runs.bench(
                 [
                     bench_runs.run('auto', 5.0),
@@ -140,7 +227,7 @@ class BarsTest(base.TestCase):
             for method in methods
         )
         known = [one for one in bars.judge(bench) if one.figure is not None]
-        self.assertEqual(10, len(known))
+        self.assertEqual(15, len(known))
 
     def test_bars_measures_all_that_a_bar_is_about(self) -> None:
         bench = bench_runs.bench(

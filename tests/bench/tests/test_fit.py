@@ -119,6 +119,16 @@ class CaptureTest(base.TestCase):
             for number, seconds in enumerate(all_seconds, 1)
         )
 
+    def test_what_the_simulation_does_not_know_is_left_out(self) -> None:
+        bench = self.bench()
+        others = [bench_runs.run('post-copy', 30.0)]
+        self.assertEqual(
+            capture.of_bench(bench).cases,
+            capture.of_bench(
+                dataclasses.replace(bench, runs=(*bench.runs, *others))
+            ).cases,
+        )
+
     def test_medians_and_spreads_are_kept(self) -> None:
         plain, first = capture.of_bench(
             self.bench(told=('Released 3000 of 4096 MiB.',))

@@ -65,6 +65,40 @@ class ScheduleTest(base.TestCase):
         seconds = matrix.estimate_seconds(turns, arguments.MEMORY_MIB)
         self.assertLess(seconds, 600)
 
+    def test_bars_is_estimated_to_take_less_than_a_hundred_minutes(
+        self,
+    ) -> None:
+        turns = [
+            turn
+            for cell, methods in matrix.BARS.items()
+            for turn in matrix.schedule(cell, methods, matrix.ROUNDS)
+        ]
+        seconds = matrix.estimate_seconds(turns, arguments.MEMORY_MIB)
+        self.assertLess(seconds, 100 * 60)
+
+    def estimate(self, method: str, rounds: int = 1) -> float:
+        cell = matrix.Cell('busy-fast', False, 1000)
+        turns = matrix.schedule(cell, [method], rounds)
+        return matrix.estimate_seconds(turns, 4096)
+
+    def test_a_transfer_that_never_ends_is_waited_for_once(self) -> None:
+        once, thrice = (self.estimate('plain', rounds) for rounds in (1, 3))
+        self.assertEqual(once, thrice)
+        self.assertGreater(once, 100)
+
+    def test_one_that_ends_however_busy_the_guest_is_made_again(self) -> None:
+        once, twice = (self.estimate('post-copy', number) for number in (1, 2))
+        self.assertGreater(twice, 1.5 * once)
+
+    def test_nobody_waits_for_a_transfer_less_than_it_takes(self) -> None:
+        for mbps in (100, 1000, None):
+            cell = matrix.Cell('full', False, mbps)
+            (turn,) = matrix.schedule(cell, ['plain'], 1)
+            self.assertGreater(
+                matrix.patience_seconds(cell, 4096),
+                matrix.estimate_seconds([turn], 4096) - 40,
+            )
+
     def test_a_smaller_bandwidth_takes_longer(self) -> None:
         fast, slow = (
             matrix.estimate_seconds(
@@ -90,8 +124,11 @@ class ArgumentsTest(base.TestCase):
     def test_everything_is_measured_unless_told_otherwise(self) -> None:
         request = arguments.parse([])
         self.assertEqual(3, request.rounds)
-        self.assertEqual(7 * 2 * 2, len(request.cells))
-        self.assertEqual({matrix.METHODS}, set(request.cells.values()))
+        self.assertEqual(9 * 2 * 2, len(request.cells))
+        self.assertEqual(
+            {('plain', 'before', 'during', 'auto')},
+            set(request.cells.values()),
+        )
         self.assertEqual(
             self.folder / 'freemem-bench' / 'bench.json', request.json
         )
@@ -104,6 +141,18 @@ class ArgumentsTest(base.TestCase):
                 for reporting in (True, False)
             },
             cells,
+        )
+
+    def test_what_else_there_is_can_be_measured(self) -> None:
+        cells = self.parse('--scenario full --method post-copy auto+multifd')
+        self.assertEqual(
+            {('plain', 'auto+multifd', 'post-copy')}, set(cells.values())
+        )
+
+    def test_bars_has_a_bandwidth_that_is_not_usual(self) -> None:
+        self.assertEqual(
+            [matrix.Cell('freed', True, 10_000)],
+            list(self.parse('--bars --link 10000')),
         )
 
     def test_another_bandwidth_can_be_measured(self) -> None:
@@ -133,6 +182,7 @@ class ArgumentsTest(base.TestCase):
         ('--scenario empty', "--scenario: invalid choice: 'empty'"),
         ('--scenario', 'expected at least one argument'),
         ('--method hint', "--method: invalid choice: 'hint'"),
+        ('--bars --link 500', 'none of that is measured by --bars'),
         ('--link 5', '5 is not between 10 and 34000 Mbit/s'),
         ('--reporting maybe', "--reporting: invalid choice: 'maybe'"),
         ('--json /', '--json: / cannot be written'),
@@ -176,8 +226,8 @@ class ScenariosTest(base.TestCase):
         for scenario in scenarios.SCENARIOS.values():
             for reporting in (True, False):
                 with_plugin, plain = (
-                    scenario.sent_share(reporting, is_plain)
-                    for is_plain in (False, True)
+                    scenario.sent_share(reporting, is_released)
+                    for is_released in (True, False)
                 )
                 self.assertLessEqual(with_plugin, plain)
                 self.assertGreater(with_plugin, 0)

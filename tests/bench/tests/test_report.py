@@ -26,6 +26,7 @@ import fixtures
 from rich import console
 
 from tests import base
+from tests.bench import matrix
 from tests.bench import picture
 from tests.bench import probe
 from tests.bench import report
@@ -43,7 +44,10 @@ class FileTest(base.TestCase):
 
     def test_what_was_written_is_read_again(self) -> None:
         failure = results.Failure('full', True, None, 'auto', 2, 'it ended')
-        bench = bench_runs.bench(bench_runs.three_rounds().runs, [failure])
+        unable = results.Failure('full', True, None, 'post-copy', 1, 'no')
+        bench = bench_runs.bench(
+            bench_runs.three_rounds().runs, [failure], unable=[unable]
+        )
         results.write(bench, self.file)
         self.assertEqual(bench, results.from_json(self.file.read_text()))
         self.assertEqual([self.file], list(self.folder.iterdir()))
@@ -73,9 +77,9 @@ class FileTest(base.TestCase):
             page.getvalue(), settings_overrides={'halt_level': 2}
         )
         shown = list(document.findall(nodes.table))
-        self.assertEqual(5, len(shown))
+        self.assertEqual(6, len(shown))
         self.assertIn(
-            '0.200', [one.astext() for one in shown[3].findall(nodes.entry)]
+            '0.200', [one.astext() for one in shown[4].findall(nodes.entry)]
         )
 
 
@@ -86,11 +90,48 @@ class TablesTest(base.TestCase):
         return ' | '.join(row)
 
     def test_a_median_has_its_spread_and_its_ratio_to_plain(self) -> None:
-        self.assertIn('| 6.0 (5.0-20.0) | 0.200 |', self.row(0, 'auto'))
-        self.assertIn('| 30.0 (29.0-40.0) | 1 |', self.row(0, 'plain'))
+        self.assertIn('| 6.0 (5.0-20.0) | 0.200 | 3.7 |', self.row(0, 'auto'))
+        self.assertIn('| 30.0 (29.0-40.0) | 1 | 18.3 |', self.row(0, 'plain'))
 
     def test_the_guest_is_shown_to_be_intact(self) -> None:
         self.assertIn('| 3 of 3', self.row(1, 'auto'))
+
+    def test_a_method_that_cannot_is_shown_with_the_reason(self) -> None:
+        why = 'the guest does not report free pages'
+        bench = bench_runs.bench(
+            bench_runs.three_rounds().runs,
+            unable=[
+                results.Failure('freed', False, 1000, 'guest-reclaim', 1, why)
+            ],
+        )
+        (table,) = tables.unable(bench)
+        self.assertEqual(
+            (('freed, reporting off, 1 Gb/s', 'guest-reclaim', why),),
+            table.rows,
+        )
+        self.assertEqual([], tables.unable(bench_runs.three_rounds()))
+
+    def test_what_an_oracle_needs_is_shown(self) -> None:
+        table = tables.needed(bench_runs.three_rounds())
+        self.assertEqual(
+            (
+                *('freed, reporting off', '1 Gb/s', '204'),
+                *('1.6', '1.0', '0.0', '1.6'),
+            ),
+            table.rows[0],
+        )
+
+    def test_nothing_is_foretold_of_a_path_that_nobody_knows(self) -> None:
+        cell = matrix.Cell('full', False, None)
+        bench = bench_runs.bench([bench_runs.run('plain', 9.0, cell)])
+        self.assertEqual((), tables.needed(bench).rows)
+        self.assertIn('n/a', tables.measured(bench)[0].rows[0])
+
+    def test_a_downtime_that_nobody_knows_is_not_zero(self) -> None:
+        run = bench_runs.run('post-copy', 30.0, downtime_ms=None)
+        table = tables.measured(bench_runs.bench([run]))[0]
+        column = table.headings.index('downtime, ms')
+        self.assertEqual('n/a', table.rows[0][column])
 
     def test_a_single_run_has_no_spread(self) -> None:
         bench = bench_runs.bench([bench_runs.run('plain', 30.0)], rounds=1)
@@ -103,7 +144,7 @@ class TablesTest(base.TestCase):
         (line,) = (
             line
             for line in paper.file.getvalue().splitlines()
-            if 'freed, reporting off' in line and 'seconds' in line
+            if 'freed, reporting off' in line and "auto, of plain's" in line
         )
         self.assertIn('20.0%', line)
         self.assertIn('met', line)

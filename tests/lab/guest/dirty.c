@@ -25,7 +25,7 @@ int main(int argc, char **argv)
 
     size_t bytes = count_argument("MIB", argv[1]) << 20;
 
-    touch_pages(map_memory(bytes), bytes);
+    touch_pages(map_memory(bytes), bytes, 0);
     if (argc == 3) {
         stay();
         pause();

@@ -37,7 +37,7 @@ int main(int argc, char **argv)
     /* Of a huge page no part is freed before all of it is. */
     if (madvise(memory, bytes, MADV_NOHUGEPAGE) != 0)
         err(1, "cannot do without huge pages");
-    touch_pages(memory, bytes);
+    touch_pages(memory, bytes, 0);
     for (size_t at = 0; at + piece <= bytes; at += piece + kept)
         if (madvise(memory + at, piece, MADV_DONTNEED) != 0)
             err(1, "cannot free a piece");

@@ -21,6 +21,9 @@
  * order and at a steady rate, each page being verified first, so that a
  * migration always has pages to send again. SIGUSR1 asks for a sweep: every
  * page verified, and the checksum. What was found is in the status file.
+ *
+ * SIGUSR2 has it take more memory from then on, up to GROWN_MIB, which was
+ * free until then: a migration that still takes it for free would lose it.
  */
 
 #include <signal.h>
@@ -29,15 +32,15 @@
 
 #include "memory.h"
 
-enum { TICK_MS = 20 };
+enum { TICK_MS = 20, GROWN_PAGES_PER_TICK = 512 };
 
 static uint64_t *memory;
 static uint32_t *rewrites; /* of each page */
-static size_t pages;
+static size_t pages, first_pages, grown_pages;
 static const char *status_path;
 
 static uint64_t verified, mismatches, sweeps, checksum, rewritten;
-static volatile sig_atomic_t sweep_wanted;
+static volatile sig_atomic_t sweep_wanted, growth_wanted;
 
 /* Steele, Lea, Flood: "Fast splittable pseudorandom number generators". */
 static uint64_t mix(uint64_t z)
@@ -76,7 +79,7 @@ static void verify_page(size_t page)
 static void rewrite_random_page(void)
 {
     static uint64_t random_state;
-    size_t half = pages / 2;
+    size_t half = first_pages / 2;
     size_t page = half + mix(random_state += 0x9e3779b97f4a7c15u) % half;
 
     verify_page(page);
@@ -91,7 +94,7 @@ static void sweep(void)
 
     for (size_t page = 0; page < pages; page++)
         verify_page(page);
-    for (size_t i = 0; i < pages / 2 * PAGE_WORDS; i++)
+    for (size_t i = 0; i < first_pages / 2 * PAGE_WORDS; i++)
         sum = (sum ^ memory[i]) * 0x100000001b3u;
     checksum = sum;
     sweeps++;
@@ -120,6 +123,18 @@ static void want_sweep(int number)
     sweep_wanted = 1;
 }
 
+static void want_growth(int number)
+{
+    (void)number;
+    growth_wanted = 1;
+}
+
+static void grow(void)
+{
+    for (int i = 0; i < GROWN_PAGES_PER_TICK && pages < grown_pages; i++)
+        write_page(pages++);
+}
+
 static void hold_for_ever(size_t pages_per_second)
 {
     const struct timespec tick = {.tv_nsec = TICK_MS * 1000000L};
@@ -129,6 +144,8 @@ static void hold_for_ever(size_t pages_per_second)
         nanosleep(&tick, NULL);
         for (due += pages_per_second * TICK_MS; due >= 1000; due -= 1000)
             rewrite_random_page();
+        if (growth_wanted)
+            grow();
         if (sweep_wanted) {
             sweep_wanted = 0;
             sweep();
@@ -141,19 +158,25 @@ static void hold_for_ever(size_t pages_per_second)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4)
-        errx(2, "usage: hold MIB PAGES_PER_SECOND STATUS_FILE");
+    if (argc != 4 && argc != 5)
+        errx(2, "usage: hold MIB PAGES_PER_SECOND STATUS_FILE [GROWN_MIB]");
     pages = (count_argument("MIB", argv[1]) << 20) / PAGE_BYTES;
+    first_pages = grown_pages = pages;
+    if (argc == 5)
+        grown_pages = (count_argument("GROWN_MIB", argv[4]) << 20) / PAGE_BYTES;
+    if (grown_pages < first_pages)
+        errx(2, "GROWN_MIB: less than MIB");
     size_t pages_per_second = count_argument("PAGES_PER_SECOND", argv[2]);
 
     status_path = argv[3];
-    memory = (uint64_t *)map_memory(pages * PAGE_BYTES);
-    rewrites = calloc(pages, sizeof *rewrites);
+    memory = (uint64_t *)map_memory(grown_pages * PAGE_BYTES);
+    rewrites = calloc(grown_pages, sizeof *rewrites);
     if (!rewrites)
         err(1, "no memory to hold memory");
     for (size_t page = 0; page < pages; page++)
         write_page(page);
     signal(SIGUSR1, want_sweep);
+    signal(SIGUSR2, want_growth);
     sweep();
     report();
     stay();

@@ -48,13 +48,25 @@ static inline char *map_memory(size_t bytes)
 }
 
 /*
- * Write to each page, another value to each: neither zero pages nor equal
- * ones, which a migration or the host could send or keep for less.
+ * Write to each page, other values to each: neither zero pages nor equal
+ * ones, which a migration or the host could send or keep for less. Half of a
+ * page can be compressed and half cannot, by what Linux expects of memory
+ * ("a 2:1 compression ratio", Documentation/admin-guide/blockdev/zram.rst).
+ *
+ * offset: of the memory in something larger whose pages all differ.
  */
-static inline void touch_pages(char *memory, size_t bytes)
+static inline void touch_pages(char *memory, size_t bytes, size_t offset)
 {
-    for (size_t at = 0; at < bytes; at += PAGE_BYTES)
-        *(uint64_t *)(memory + at) = (at + 1) * 0x9e3779b97f4a7c15u;
+    for (size_t at = 0; at < bytes; at += PAGE_BYTES) {
+        uint64_t *word = (uint64_t *)(memory + at);
+        uint64_t value = (offset + at + 1) * 0x9e3779b97f4a7c15u;
+
+        /* Knuth's MMIX generator. */
+        for (int i = 0; i < PAGE_WORDS / 2; i++) {
+            word[i] = value;
+            value = value * 6364136223846793005u + 1442695040888963407u;
+        }
+    }
 }
 
 /* Answer the caller and stay in the background with the memory. */

@@ -90,7 +90,7 @@ int main(int argc, char **argv)
         err(1, "%s", argv[1]);
     if (argc == 3 && file < 0)
         err(1, "%s", argv[2]);
-    touch_pages(memory, MEMORY_BYTES);
+    touch_pages(memory, MEMORY_BYTES, 0);
     stay();
     for (double next = now();;) {
         done += file < 0 ? work_and_rest((uint64_t *)memory) : read_on(file);
