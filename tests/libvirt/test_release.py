@@ -97,6 +97,20 @@ class ReleaseTest(base.RoomTestCase):
         self.assertEqual(0, checked.mismatches)
         self.assertEqual(held.checksum, checked.checksum)
 
+    def test_cold_page_cache_is_dropped_before_the_balloon_takes_it(
+        self,
+    ) -> None:
+        guest = self.guest(GUEST)
+        guest.let_go()
+        guest.fill_cache(DIRTY_MIB)
+        self.assertTrue(self.release())
+        plan, release = self.reporter.released.call_args.args
+        self.assertEqual('', release.not_dropped)
+        self.assertEqual(plan.cold_kib, release.dropped_kib)
+        self.assertGreater(release.dropped_kib, (DIRTY_MIB // 2) << 10)
+        self.assertLess(guest.balloon_kib(), plan.target_kib + 1024)
+        self.restore()
+
     def release(self) -> bool:
         migration = source.SourceMigration(
             self.domain(GUEST),
