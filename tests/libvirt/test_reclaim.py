@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The plugin's steps, one after the other, on a real guest."""
+"""Page cache that a guest drops when it is asked to."""
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
