@@ -95,6 +95,12 @@ class AgentCommandRefused(LibvirtError):
     """The guest agent has blocked, or failed, a command."""
 
 
+class NothingToDrop(FreememError):
+    """A guest that is asked to drop page cache finds no more to drop."""
+
+    message = 'it had no more'
+
+
 class JournalGone(FreememError):
     """Somebody erased a journal entry while memory is outstanding."""
 

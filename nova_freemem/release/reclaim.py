@@ -30,6 +30,7 @@ from collections.abc import Iterator
 import contextlib
 
 from nova_freemem import clock as clocks
+from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
 from nova_freemem.plan.planner import Plan
 from nova_freemem.release import base
@@ -40,6 +41,9 @@ MEMORY_RECLAIM = '/sys/fs/cgroup/memory.reclaim'
 # Page cache alone. Kernels before about 6.9 do not take it, and refuse all of
 # what is written. Without swap there is nothing else to reclaim.
 FILES_ONLY = ' swappiness=0'
+
+# What the agent says of EAGAIN, unless it speaks another language.
+EAGAIN = 'Resource temporarily unavailable'
 
 
 class GuestReclaim(base.Reclaimer):
@@ -58,6 +62,15 @@ class GuestReclaim(base.Reclaimer):
             self.name, self.timeout_seconds, guest, clock, deadline
         )
         option = FILES_ONLY if plan.has_swap else ''
+
+        def drop(kib: int) -> None:
+            try:
+                agent.write(handle, f'{kib}K{option}'.encode())
+            except exceptions.AgentCommandRefused as error:
+                if EAGAIN in str(error):
+                    raise exceptions.NothingToDrop() from error
+                raise
+
         # Neither made where it is missing, nor made shorter.
         with agent.opened(MEMORY_RECLAIM, 'r+') as handle:
-            yield lambda kib: agent.write(handle, f'{kib}K{option}'.encode())
+            yield drop
