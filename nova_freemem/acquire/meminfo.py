@@ -82,6 +82,23 @@ _TOTAL_STAYS_SINCE = (4, 3)
 PAGE_KIB = 4
 
 
+def inactive_file_kib(source: str, table: bytes) -> int:
+    """Parse how much page cache the guest's kernel calls inactive.
+
+    :param source: name of the source, for the error
+    :param table: ``/proc/meminfo``
+    :returns: KiB
+    :raises SourceUnavailable: it is not in the table
+    """
+    text = table.decode('ascii', errors='replace')
+    for name, value in _MEMINFO_LINE.findall(text):
+        if name == 'Inactive(file)':
+            return int(value)
+    raise exceptions.SourceUnavailable(
+        source=source, problem='the answer of the agent lacks Inactive(file)'
+    )
+
+
 def read_tables(source: str, tables: bytes) -> FreeMemory:
     """Parse what the guest printed.
 

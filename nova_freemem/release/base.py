@@ -167,7 +167,7 @@ class Reclaimer(abc.ABC):
         plan: Plan,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
-    ) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    ) -> contextlib.AbstractContextManager[Callable[[int], int]]:
         """Get ready to have a guest drop page cache.
 
         It is called in a thread of its own, and so is what it returns.
@@ -176,9 +176,10 @@ class Reclaimer(abc.ABC):
         :param plan: what is to be released of it
         :param clock: for waits
         :param deadline: when to stop asking
-        :returns: a context manager of a function that is given KiB, and
-                  returns when the guest has dropped as much page cache as
-                  that, the coldest first, and nothing else
+        :returns: a context manager of a function that is given KiB, has the
+                  guest drop as much page cache as that, or up to twice as
+                  much, the coldest first and nothing else, and returns how
+                  many KiB it has dropped
         :raises FreememError: the guest cannot, or has no more to drop; the
                               function raises that as well
         """

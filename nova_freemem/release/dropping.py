@@ -118,12 +118,14 @@ class Dropping:
                         self._clock.wait(PAUSE_SECONDS, until=self._stopped)
                         continue
                     asked_at_seconds = self._clock.now()
-                    drop(portion_kib)
+                    dropped_kib = drop(portion_kib)
                     self._done_at_seconds = self._clock.now()
                     self._dropping_seconds += (
                         self._done_at_seconds - asked_at_seconds
                     )
-                    self.dropped_kib += portion_kib
+                    self.dropped_kib = min(
+                        self._plan.cold_kib, self.dropped_kib + dropped_kib
+                    )
         except exceptions.FreememError as error:
             self.problem = str(error)
         except Exception as error:

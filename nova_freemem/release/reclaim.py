@@ -32,6 +32,7 @@ import contextlib
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
+from nova_freemem.acquire import meminfo
 from nova_freemem.plan.planner import Plan
 from nova_freemem.release import base
 from nova_freemem.virt import guest as guests
@@ -56,21 +57,32 @@ class GuestReclaim(base.Reclaimer):
         plan: Plan,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
-    ) -> Iterator[Callable[[int], None]]:
+    ) -> Iterator[Callable[[int], int]]:
         """See :meth:`nova_freemem.release.base.Reclaimer.dropping`."""
         agent = guest_agent.Conversation(
             self.name, self.timeout_seconds, guest, clock, deadline
         )
         option = FILES_ONLY if plan.has_swap else ''
 
-        def drop(kib: int) -> None:
-            try:
-                agent.write(handle, f'{kib}K{option}'.encode())
-            except exceptions.AgentCommandRefused as error:
-                if EAGAIN in str(error):
-                    raise exceptions.NothingToDrop() from error
-                raise
+        def cold_kib() -> int:
+            table = agent.read_file(guest_agent.MEMINFO)
+            return meminfo.inactive_file_kib(self.name, table)
 
         # Neither made where it is missing, nor made shorter.
         with agent.opened(MEMORY_RECLAIM, 'r+') as handle:
+            left_kib, has_more = cold_kib(), True
+
+            def drop(kib: int) -> int:
+                nonlocal left_kib, has_more
+                if not has_more:
+                    raise exceptions.NothingToDrop()
+                try:
+                    agent.write(handle, f'{kib}K{option}'.encode())
+                except exceptions.AgentCommandRefused as error:
+                    if EAGAIN not in str(error):
+                        raise
+                    has_more = False
+                before_kib, left_kib = left_kib, cold_kib()
+                return max(0, before_kib - left_kib)
+
             yield drop

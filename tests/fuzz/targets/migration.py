@@ -114,13 +114,16 @@ def _droppers() -> Iterator[bytes]:
     """:returns: agents that write what has their guest drop page cache."""
     exited = {'exited': True, 'out-data': script.encoded(_HONEST_CACHE)}
     asked = [script.returned({'pid': 1}), script.returned(exited)]
+    read = {'buf-b64': script.encoded(_HONEST_CACHE), 'count': 1}
     opened = script.returned(1000)
-    # In no time, so that each portion is as small as the first one: 65536K.
-    wrote = script.returned({'count': len('65536K')})
-    portions = [wrote, script.returned({})] * 40
-    yield script.written(*asked, opened, *portions)
-    yield script.written(*asked, opened, wrote, '!113 Invalid argument')
-    yield script.written(*asked, opened, wrote, '~60 !112 timed out')
+    told = [opened, script.returned(read), script.returned({})]
+    ready = [*asked, opened, *told]
+    # In no time, so that each portion is as small as the first one: 32768K.
+    wrote = script.returned({'count': len('32768K')})
+    portions = [wrote, script.returned({}), *told] * 40
+    yield script.written(*ready, *portions)
+    yield script.written(*ready, wrote, '!113 Invalid argument')
+    yield script.written(*ready, wrote, '~60 !112 timed out')
     yield script.written(*asked, '!113 failed to open file')
 
 

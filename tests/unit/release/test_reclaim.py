@@ -30,6 +30,7 @@ from nova_freemem.release import balloon
 from nova_freemem.release import base as release_base
 from nova_freemem.release import dropping
 from nova_freemem.release import reclaim
+from nova_freemem.release import reclaim_rules
 from nova_freemem.release import stop_rules
 from nova_freemem.release import watch
 from nova_freemem.release.base import EndReason
@@ -62,7 +63,7 @@ class ReclaimTestCase(base.TestCase):
             inflate_kib_per_second=650 * MIB,
             reclaim_kib_per_second=400 * MIB,
             drop_kib_per_second=1600 * MIB,
-            agent=fakes.SimulatedAgent(latency_seconds=0.01),
+            agent=fakes.SimulatedAgent(latency_seconds=0.003),
         )
         self.domain = fakes.FakeGuest(self.guest)
         self.requests = Requests()
@@ -104,6 +105,12 @@ class ReclaimTestCase(base.TestCase):
     def seconds(self) -> float:
         return self.clock.now() - self.started_at
 
+    def assert_dropped_nearly(self, cold_kib: int, release: Release) -> None:
+        self.assertLessEqual(release.dropped_kib, cold_kib)
+        self.assertGreater(
+            release.dropped_kib, cold_kib - reclaim_rules.FIRST_PORTION_KIB
+        )
+
     def assert_agent_is_left_alone(self) -> None:
         """It is asked for nothing more, and has no file open."""
         self.clock.wait(1)
@@ -119,7 +126,7 @@ class ReleaseTest(ReclaimTestCase):
         release = self.release()
         self.assertEqual(EndReason.TARGET_REACHED, release.end)
         self.assertEqual(1792 * MIB, release.released_kib)
-        self.assertEqual(1664 * MIB, release.dropped_kib)
+        self.assert_dropped_nearly(1664 * MIB, release)
         self.assertEqual('', release.not_dropped)
         with_it = release.seconds
         self.guest.drop_kib_per_second = 0
@@ -134,7 +141,7 @@ class ReleaseTest(ReclaimTestCase):
     def test_nothing_hot_is_dropped(self) -> None:
         self.release()
         self.assertEqual(1 * GIB, self.guest.hot_kib)
-        self.assertEqual(2 * GIB - 1664 * MIB, self.guest.cold_kib)
+        self.assertGreaterEqual(self.guest.cold_kib, 2 * GIB - 1664 * MIB)
         self.assert_agent_is_left_alone()
 
     def test_the_balloon_begins_when_the_page_cache_is_dropped(self) -> None:
@@ -166,7 +173,7 @@ class ReleaseTest(ReclaimTestCase):
         )
         release = self.release()
         self.assertEqual(EndReason.TARGET_REACHED, release.end)
-        self.assertEqual(8 * GIB, release.dropped_kib)
+        self.assert_dropped_nearly(8 * GIB, release)
 
     def test_each_portion_keeps_the_agent_for_some_tenths_of_a_second(
         self,
@@ -176,9 +183,8 @@ class ReleaseTest(ReclaimTestCase):
             int(written.partition('K')[0])
             for written in self.guest.asked_to_drop
         ]
-        self.assertEqual(1664 * MIB, sum(kib))
-        self.assertEqual(64 * MIB, kib[0])
-        self.assertLess(max(kib), 1600 * MIB * 0.3)
+        self.assertEqual(32 * MIB, kib[0])
+        self.assertLess(max(kib), 1600 * MIB * 0.3 / 2)
 
     def test_what_reporting_takes_away_is_an_effect(self) -> None:
         # All that is dropped is reported free before the balloon has begun,
@@ -203,7 +209,7 @@ class ReleaseTest(ReclaimTestCase):
         self.guest.transferred_kib = 0
         release = self.release(phase=Phase.DURING_TRANSFER)
         self.assertEqual(EndReason.TARGET_REACHED, release.end)
-        self.assertEqual(1664 * MIB, release.dropped_kib)
+        self.assert_dropped_nearly(1664 * MIB, release)
         self.assertEqual(
             [(self.plan.target_kib,)], self.domain.called('steer_balloon_kib')
         )
@@ -271,14 +277,14 @@ class SwapTest(ReclaimTestCase):
 
     def test_a_guest_without_swap_has_nothing_else_to_reclaim(self) -> None:
         self.guest.takes_swappiness = False
-        self.assertEqual(1664 * MIB, self.release().dropped_kib)
-        self.assertEqual('65536K', self.guest.asked_to_drop[0])
+        self.assert_dropped_nearly(1664 * MIB, self.release())
+        self.assertEqual('32768K', self.guest.asked_to_drop[0])
 
     def test_one_with_swap_is_asked_for_page_cache_alone(self) -> None:
         self.guest.swap_kib = 1 * GIB
         self.plan = self.make_plan(has_swap=True)
-        self.assertEqual(1664 * MIB, self.release().dropped_kib)
-        self.assertEqual('65536K swappiness=0', self.guest.asked_to_drop[0])
+        self.assert_dropped_nearly(1664 * MIB, self.release())
+        self.assertEqual('32768K swappiness=0', self.guest.asked_to_drop[0])
 
 
 class StopTest(ReclaimTestCase):
@@ -393,7 +399,7 @@ class HangTest(ReclaimTestCase):
         self.release()
         self.clock.wait(60)
         self.assertEqual(
-            ['open', 'write', 'flush'],
+            ['open', 'open', 'read', 'close', 'write', 'flush'],
             [
                 name.removeprefix('guest-file-')
                 for name in self.guest.agent.commands
@@ -436,13 +442,14 @@ class RecordedReclaimer(release_base.Reclaimer):
     @contextlib.contextmanager
     def dropping(
         self, guest: Any, plan: Any, clock: Any, deadline: Any
-    ) -> Iterator[Callable[[int], None]]:
-        def drop(kib: int) -> None:
+    ) -> Iterator[Callable[[int], int]]:
+        def drop(kib: int) -> int:
             outcome = self._outcomes.pop(0) if self._outcomes else 0.01
             if isinstance(outcome, Exception):
                 raise outcome
             clock.wait(outcome)
-            self.dropped_kib += kib
+            self.dropped_kib += 2 * kib
+            return 2 * kib
 
         yield drop
 
