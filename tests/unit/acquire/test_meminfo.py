@@ -97,6 +97,19 @@ class CapturedTest(base.TestCase):
         )
 
 
+class InactiveFileTest(base.TestCase):
+    def test_it_is_read_from_the_table_alone(self) -> None:
+        table = b'MemTotal: 4 kB\nInactive(anon): 1 kB\nInactive(file): 3 kB\n'
+        self.assertEqual(3, meminfo.inactive_file_kib('x', table))
+
+    def test_a_table_without_it_is_said_to_lack_it(self) -> None:
+        for table in (b'', b'MemTotal: 4 kB\n', b'\xff\xfe', b'0x0000\n'):
+            with self.assertRaisesRegex(
+                exceptions.SourceUnavailable, 'lacks Inactive'
+            ):
+                meminfo.inactive_file_kib('x', table)
+
+
 class LruTest(base.TestCase):
     """Whether page cache that the kernel calls inactive is cold."""
 

@@ -19,6 +19,7 @@ import threading
 from typing import Any
 from unittest import mock
 
+import ddt
 import hypothesis
 from hypothesis import strategies
 
@@ -121,6 +122,7 @@ class ReclaimTestCase(base.TestCase):
         self.assertEqual([], self.clock.errors)
 
 
+@ddt.ddt
 class ReleaseTest(ReclaimTestCase):
     def test_it_is_quicker_than_the_balloon_alone(self) -> None:
         release = self.release()
@@ -137,6 +139,25 @@ class ReleaseTest(ReclaimTestCase):
         alone = self.release().seconds
         self.assertLess(with_it, 0.95 * alone)
         self.assertAlmostEqual(with_it, self.seconds() - 60 - alone, delta=0.1)
+
+    @ddt.data(1.0, 1.2, 1.9, 2.0)
+    def test_no_more_than_is_cold_is_dropped_whatever_the_kernel_adds(
+        self, times: float
+    ) -> None:
+        self.guest.drop_times = times
+        release = self.release()
+        self.assert_dropped_nearly(1664 * MIB, release)
+        self.assertGreaterEqual(self.guest.cold_kib, 2 * GIB - 1664 * MIB)
+
+    def test_a_guest_that_has_less_than_it_said_is_told_so(self) -> None:
+        self.guest.cold_kib = 512 * MIB
+        self.guest.hot_kib = 0
+        self.guest.touched_kib = 0
+        self.plan = self.make_plan()
+        release = self.release()
+        self.assertEqual(512 * MIB, release.dropped_kib)
+        self.assertEqual('it had no more', release.not_dropped)
+        self.assert_agent_is_left_alone()
 
     def test_nothing_hot_is_dropped(self) -> None:
         self.release()
