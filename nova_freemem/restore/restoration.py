@@ -214,7 +214,12 @@ def _look(
         and begun.entry == entry
         and not is_lost
     ):
-        result = _result(guest, begun, clock)
+        result = RestoreResult(
+            entry.original_kib,
+            begun.before_kib,
+            _arrived_kib(guest, entry),
+            clock.now() - begun.at_seconds,
+        )
     return Seen(entry, is_lost, situation, is_persistent, result)
 
 
@@ -265,24 +270,15 @@ def _finish(guest: guests.Guest, entry: journal.JournalEntry) -> None:
     journal.erase(guest)
 
 
-def _result(
-    guest: guests.Guest, begun: Begun, clock: clocks.Clock
-) -> RestoreResult:
-    """Return what has arrived of a restoration, by libvirt's XML as well.
+def _arrived_kib(guest: guests.Guest, entry: journal.JournalEntry) -> int:
+    """Return the memory of a guest, by libvirt's XML as well.
 
-    Nova makes the definition of a guest that has landed from that XML.
+    The definition at its next destination is made from that XML.
     """
-    original_kib = begun.entry.original_kib
-    actual_kib = shown_kib = _actual_kib(guest)
-    if schedule.is_whole(actual_kib, original_kib):
-        shown_kib = domain_xml.current_memory_kib(guest.xml())
-    return RestoreResult(
-        original_kib,
-        begun.before_kib,
-        min(actual_kib, shown_kib),
-        clock.now() - begun.at_seconds,
-        is_shown=shown_kib >= actual_kib,
-    )
+    actual_kib = _actual_kib(guest)
+    if not schedule.is_whole(actual_kib, entry.original_kib):
+        return actual_kib
+    return min(actual_kib, domain_xml.current_memory_kib(guest.xml()))
 
 
 def _actual_kib(guest: guests.Guest) -> int:

@@ -103,23 +103,17 @@ class RestoreResult:
     :ivar before_kib: memory it had when the first request was made
     :ivar after_kib: memory it had, also by libvirt's XML, at the last look
     :ivar seconds: from the first request to the last look
-    :ivar is_shown: whether libvirt's XML shows all that the balloon says
     """
 
     original_kib: int
     before_kib: int
     after_kib: int
     seconds: float
-    is_shown: bool = True
 
     @property
     def complete(self) -> bool:
-        """Whether the guest has all its memory, up to the tolerance.
-
-        Not while libvirt has missed the balloon's last event: Nova makes
-        definitions of that XML, and nothing but a nudge makes up for it.
-        """
-        return self.is_shown and is_whole(self.after_kib, self.original_kib)
+        """Whether the guest has all its memory, up to the tolerance."""
+        return is_whole(self.after_kib, self.original_kib)
 
 
 @dataclasses.dataclass(frozen=True)

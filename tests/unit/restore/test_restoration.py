@@ -299,35 +299,6 @@ class RestorationTest(GuestTestCase):
         self.assertTrue(self.watch(restoration, 4).complete)
         self.assertGreater(describe.call_count, 1)
 
-    def test_the_last_mebibyte_that_libvirt_has_missed_is_made_up_for(
-        self,
-    ) -> None:
-        # As after post-copy: the event was the source's, and came too late.
-        # Nova defines the domain by what the XML says.
-        missed = self.domain.xml()
-        missed.find('currentMemory').text = str(4 * GIB - TOLERANCE_KIB)
-        right = self.domain.xml
-        self.patch_autospec(
-            self.domain,
-            'xml',
-            side_effect=lambda *args, **named: (
-                right(*args, **named) if self.nudges() else missed
-            ),
-        )
-        restoration = self.begin()
-        self.assertFalse(self.watch(restoration, 4).complete)
-        self.assertIsNotNone(self.guest.metadata)
-        result = self.watch(restoration, 60)
-        self.assertTrue(result.complete)
-        self.assertEqual(4 * GIB, result.after_kib)
-        self.assertEqual(1, self.nudges())
-        self.assertIsNone(self.guest.metadata)
-
-    def nudges(self) -> int:
-        less_kib = 4 * GIB - schedule.NUDGE_KIB
-        calls = self.domain.called('set_balloon_kib')
-        return [call[0] for call in calls].count(less_kib)
-
     def test_a_guest_gets_its_memory_while_nova_takes_a_snapshot(
         self,
     ) -> None:
