@@ -64,9 +64,10 @@ class DescriptionTest(base.TestCase):
 class MigrateTest(base.TestCase):
     def test_a_downtime_that_libvirt_does_not_tell_is_not_zero(self) -> None:
         source, to = (
-            mock.create_autospec(lab_host.Host('host1'), instance=True)
+            mock.create_autospec(lab_host.Host, instance=True)
             for _ in range(2)
         )
+        to.layout = lab_host.Host('host2').layout
         domain = mock.create_autospec(libvirt.virDomain, instance=True)
         self.patch_autospec(virt, 'find').return_value = (source, domain)
         source.link_bytes.return_value = (0, 0)
