@@ -61,7 +61,8 @@ NUDGED_SECONDS = 1.0
 
 # A guest that lacks no more than the tolerance may be about to take that too:
 # its definition at the next destination is made of what it has by then. One
-# that still lacks it after this time has all that it will take.
+# that still lacks it after this time is nudged, and one that still lacks it
+# after that has all that it will take.
 SETTLED_SECONDS = 1.0
 
 # With shorter pauses, a guest is only on its way to having its memory.
@@ -273,10 +274,9 @@ def _complete(
     nearly_at_seconds = state.nearly_at_seconds
     if nearly_at_seconds is None:
         nearly_at_seconds = now_seconds
-    if (
-        result.after_kib < result.original_kib
-        and now_seconds < nearly_at_seconds + SETTLED_SECONDS
-    ):
+    if result.after_kib >= result.original_kib:
+        return Action.FINISH, later_than(state, now_seconds)
+    if now_seconds < nearly_at_seconds + SETTLED_SECONDS:
         return Action.NOTHING, later_than(
             dataclasses.replace(
                 state,
@@ -285,7 +285,15 @@ def _complete(
             ),
             now_seconds,
         )
+    if state.nudge is Nudge.NOT_YET:
+        return _nudge(state, now_seconds)
     return Action.FINISH, later_than(state, now_seconds)
+
+
+def _nudge(state: State, now_seconds: float) -> tuple[Action, State]:
+    return Action.NUDGE, dataclasses.replace(
+        state, nudge=Nudge.HALF, due_at_seconds=now_seconds + NUDGE_SECONDS
+    )
 
 
 def _without_definition(
@@ -322,11 +330,7 @@ def _go_on(
             due_at_seconds=now_seconds + NUDGED_SECONDS,
         )
     if state.nudge is Nudge.NOT_YET and now_seconds >= state.nudge_at_seconds:
-        return Action.NUDGE, dataclasses.replace(
-            state,
-            nudge=Nudge.HALF,
-            due_at_seconds=now_seconds + NUDGE_SECONDS,
-        )
+        return _nudge(state, now_seconds)
     if state.nudge is Nudge.DONE:
         if not watched:
             following = failed(state, now_seconds, interval_seconds)
