@@ -211,7 +211,7 @@ class Watch:
             self.releaser.set_target(
                 self.guest, plan.target_kib, self._reachable(phase)
             )
-            # How fast it moves is told by what is seen from now on.
+            # How fast it moves shows in what is seen from now on.
             self._is_moving = True
             self._seen[:] = [last]
 
