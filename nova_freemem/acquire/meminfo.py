@@ -82,6 +82,14 @@ _TOTAL_STAYS_SINCE = (4, 3)
 PAGE_KIB = 4
 
 
+def _text(tables: bytes) -> str:
+    return tables.decode('ascii', errors='replace')
+
+
+def _amounts_kib(text: str) -> dict[str, int]:
+    return {name: int(value) for name, value in _MEMINFO_LINE.findall(text)}
+
+
 def inactive_file_kib(source: str, table: bytes) -> int:
     """Parse how much page cache the guest's kernel calls inactive.
 
@@ -90,13 +98,13 @@ def inactive_file_kib(source: str, table: bytes) -> int:
     :returns: KiB
     :raises SourceUnavailable: it is not in the table
     """
-    text = table.decode('ascii', errors='replace')
-    for name, value in _MEMINFO_LINE.findall(text):
-        if name == 'Inactive(file)':
-            return int(value)
-    raise exceptions.SourceUnavailable(
-        source=source, problem='the answer of the agent lacks Inactive(file)'
-    )
+    found_kib = _amounts_kib(_text(table)).get('Inactive(file)')
+    if found_kib is None:
+        raise exceptions.SourceUnavailable(
+            source=source,
+            problem='the answer of the agent lacks Inactive(file)',
+        )
+    return found_kib
 
 
 def read_tables(source: str, tables: bytes) -> FreeMemory:
@@ -107,8 +115,8 @@ def read_tables(source: str, tables: bytes) -> FreeMemory:
     :returns: their figures
     :raises SourceUnavailable: the total or the free memory is not in them
     """
-    text = tables.decode('ascii', errors='replace')
-    kib = {name: int(value) for name, value in _MEMINFO_LINE.findall(text)}
+    text = _text(tables)
+    kib = _amounts_kib(text)
     if 'MemTotal' not in kib or 'MemFree' not in kib:
         raise exceptions.SourceUnavailable(
             source=source,

@@ -291,6 +291,7 @@ def _complete(
 
 
 def _nudge(state: State, now_seconds: float) -> tuple[Action, State]:
+    """Return the first half of a nudge; :func:`_go_on` does the second."""
     return Action.NUDGE, dataclasses.replace(
         state, nudge=Nudge.HALF, due_at_seconds=now_seconds + NUDGE_SECONDS
     )

@@ -70,8 +70,7 @@ def balloon_counts_as_used(domain: etree._Element) -> bool:
 
     :param domain: the domain XML
     """
-    balloon = domain.find('./devices/memballoon')
-    return balloon is not None and balloon.get('autodeflate') == 'on'
+    return _balloon_has(domain, 'autodeflate')
 
 
 def balloon_reports_free(domain: etree._Element) -> bool:
@@ -81,8 +80,12 @@ def balloon_reports_free(domain: etree._Element) -> bool:
 
     :param domain: the domain XML
     """
+    return _balloon_has(domain, 'freePageReporting')
+
+
+def _balloon_has(domain: etree._Element, feature: str) -> bool:
     balloon = domain.find('./devices/memballoon')
-    return balloon is not None and balloon.get('freePageReporting') == 'on'
+    return balloon is not None and balloon.get(feature) == 'on'
 
 
 def runs_windows(domain: etree._Element) -> bool:
