@@ -55,6 +55,26 @@ class Source(abc.ABC):
         :raises FreememError: it reported nothing, or nothing usable
         """
 
+    def reread_kib(
+        self,
+        guest: guests.Guest,
+        clock: clocks.Clock,
+        deadline: clocks.Deadline,
+    ) -> int | None:
+        """Ask the guest how much page cache it has had to read again.
+
+        Called now and then while page cache of it is released, in a thread of
+        its own. A source that cannot tell need not have this method.
+
+        :param guest: the guest
+        :param clock: for waits
+        :param deadline: when to stop asking
+        :returns: what it has read from its disks again after it had dropped
+                  it, since it booted; None where it does not report it
+        :raises FreememError: it reported nothing, or nothing usable
+        """
+        return None
+
 
 def acquire_from(
     sources: Iterable[Source],

@@ -43,6 +43,7 @@ VERSION = '/proc/version'
 OVERCOMMIT = '/proc/sys/vm/overcommit_memory'
 NODE = '/sys/devices/system/node/node{}/meminfo'
 LRU_GEN = '/sys/kernel/mm/lru_gen/enabled'
+VMSTAT = '/proc/vmstat'
 
 # Without these nothing is known; each of the others may be missing.
 NEEDED = (MEMINFO, BUDDYINFO)
@@ -74,6 +75,18 @@ class GuestAgent(base.Source):
         )
         nodes = domain_xml.nodes(guest.xml())
         return meminfo.read_tables(self.name, agent.tables(nodes))
+
+    def reread_kib(
+        self,
+        guest: guests.Guest,
+        clock: clocks.Clock,
+        deadline: clocks.Deadline,
+    ) -> int | None:
+        """See :meth:`nova_freemem.acquire.base.Source.reread_kib`."""
+        agent = Conversation(
+            self.name, self.timeout_seconds, guest, clock, deadline
+        )
+        return meminfo.reread_kib(agent.read_file(VMSTAT))
 
 
 class Conversation:

@@ -48,6 +48,10 @@ _PRESSURE_LINE = re.compile(
 _VERSION_LINE = re.compile(
     r'^Linux version (\d{1,4})\.(\d{1,4})[^\d]', re.ASCII | re.MULTILINE
 )
+# Refaults of page cache; before Linux 5.9 under the shorter name.
+_REFAULT_LINE = re.compile(
+    r'^workingset_refault(?:_file)? (\d{1,18})$', re.ASCII | re.MULTILINE
+)
 _OVERCOMMIT_LINE = re.compile(r'^(\d)$', re.ASCII | re.MULTILINE)
 _LRU_GEN_LINE = re.compile(r'^0x([0-9a-f]{4})$', re.ASCII | re.MULTILINE)
 
@@ -105,6 +109,19 @@ def inactive_file_kib(source: str, table: bytes) -> int:
             problem='the answer of the agent lacks Inactive(file)',
         )
     return found_kib
+
+
+def reread_kib(table: bytes) -> int | None:
+    """Parse how much page cache the guest's kernel has had to read again.
+
+    It counts each page that is read not long after it was dropped, a refault
+    (mm/workingset.c).
+
+    :param table: ``/proc/vmstat``
+    :returns: KiB since it booted, None where it does not count that
+    """
+    refaults = _REFAULT_LINE.search(_text(table))
+    return None if refaults is None else int(refaults[1]) * PAGE_KIB
 
 
 def read_tables(source: str, tables: bytes) -> FreeMemory:

@@ -69,7 +69,12 @@ class GuestRelease:
         self._record = record
         self._clock = clock
         self._watch = Watch(
-            engine.releaser, guest, record, clock, engine.reclaimer
+            engine.releaser,
+            guest,
+            record,
+            clock,
+            engine.reclaimer,
+            engine.sources,
         )
         self._event = contextlib.ExitStack()
 
@@ -162,7 +167,7 @@ class GuestRelease:
         end = self._watch.hold(plan, requests, state.deadline)
         if end is EndReason.PRESSURE:
             self._back_off()
-        if end.restores:
+        if end is not EndReason.TRANSFER_ENDED:
             self._reporter.restored_during_transfer(plan, end)
         if end is EndReason.COPYING_DISKS:
             return AwaitingMemory(0.0)
@@ -180,7 +185,7 @@ class GuestRelease:
 
     def close(self) -> None:
         """Show the end of the release, if it began and has not been shown."""
-        self._watch.stop_dropping()
+        self._watch.stop_asking()
         self._event.close()
 
     def _learn_rate(self, plan: Plan, release: Release) -> None:

@@ -126,6 +126,11 @@ class Plan:
         return self.original_kib - self.target_kib
 
     @property
+    def cache_kib(self) -> int:
+        """Page cache that the guest is to do without."""
+        return max(self.cold_kib, self.release_kib - self.free_kib)
+
+    @property
     def least_rss_kib(self) -> int:
         """Resident size at which nothing of what it can spare is resident."""
         return self.needed_kib + QEMU_OWN_KIB

@@ -41,7 +41,8 @@ class Balloon(base.Releaser):
             stats.swapped_out_kib,
             stats.free_kib,
             guest.oom_kills(),
-            stats.last_update_seconds,
+            stats.major_faults,
+            last_update_seconds=stats.last_update_seconds,
         )
 
     def set_target(

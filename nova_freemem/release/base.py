@@ -37,6 +37,7 @@ class EndReason(enum.Enum):
 
     TARGET_REACHED = 'all of it'
     SWAPS_OUT = 'the guest swaps out'
+    READS_AGAIN = 'the guest reads again what it had in memory'
     RESIDENT_RELEASED = 'all of it that was resident'
     NEARLY_DONE = 'the rest during the transfer'
     NO_PROGRESS = 'the guest gives up nothing more'
@@ -86,6 +87,10 @@ class Observation:
     :ivar free_kib: memory it used for nothing, reported as that
     :ivar oom_kills: processes that its kernel killed for want of memory since
                      it booted; None where it does not report it
+    :ivar major_faults: page faults that had to wait for a disk, since it
+                        booted; None where it does not report it
+    :ivar reread_kib: page cache that it has read from its disks again since
+                      the release began; None where it does not report it
     :ivar last_update_seconds: QEMU's stamp of what the guest reported, None
                                where there is none
     :ivar reported_at_seconds: when that was first observed, monotonic; None
@@ -99,6 +104,8 @@ class Observation:
     swapped_out_kib: int | None = None
     free_kib: int | None = None
     oom_kills: int | None = None
+    major_faults: int | None = None
+    reread_kib: int | None = None
     last_update_seconds: int | None = None
     reported_at_seconds: float | None = None
 

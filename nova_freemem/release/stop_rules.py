@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence
 
 from nova_freemem.plan import forecast
@@ -63,6 +64,15 @@ LEAST_FALL_JUDGED_KIB = 256 * 1024
 # 8 KiB were seen with 3 GiB free.
 SWAP_KIB_PER_SECOND = 1024
 SWAP_SECONDS = 1.0
+
+# The same rate the other way: each waits for a page of 4 KiB at least.
+MAJOR_FAULTS_PER_SECOND = SWAP_KIB_PER_SECOND / 4
+
+# Of the page cache that a guest was to do without, it has needed so much.
+MOST_REREAD_SHARE = 0.25
+
+# Less page cache than this is too little to judge by what is read again of it.
+LEAST_CACHE_KIB = 256 * 1024
 
 # A guest that reports each second, and has not for so long, cannot be watched:
 # its driver has failed, or it has no time for it. One that the host or
@@ -129,6 +139,21 @@ def end_reason(
     if end is not None and _has_no_effect(first, seen[-1], plan):
         return EndReason.NO_EFFECT
     return end
+
+
+def end_of_hold(seen: Sequence[Observation], plan: Plan) -> EndReason | None:
+    """Find that the guest, which is sent, is to have all its memory at once.
+
+    What it does not touch until it has been sent is not sent.
+
+    :param seen: all observations, oldest first; one at least
+    :param plan: what is released
+    :returns: why, None where it can do without
+    """
+    reason = restoring_reason(seen, plan)
+    if reason is None and _reads_again(seen, plan):
+        return EndReason.READS_AGAIN
+    return reason
 
 
 def restoring_reason(
@@ -240,16 +265,50 @@ def _silent(seen: Sequence[Observation]) -> bool:
     )
 
 
+def _reads_again(seen: Sequence[Observation], plan: Plan) -> bool:
+    """Return whether the guest misses what it was to do without.
+
+    It reads much of its page cache again, or has little available and waits
+    for its disks. A container at a limit of its own does both in any guest,
+    and a program that starts waits for disks.
+    """
+    reread_kib = seen[-1].reread_kib
+    if (
+        reread_kib is not None
+        and plan.cache_kib >= LEAST_CACHE_KIB
+        and reread_kib >= MOST_REREAD_SHARE * plan.cache_kib
+    ):
+        return True
+    available_kib = _available_kib(seen, plan)
+    return (
+        available_kib is not None
+        and available_kib < PLENTY * plan.headroom_kib
+        and _grows_by(
+            seen, lambda one: one.major_faults, MAJOR_FAULTS_PER_SECOND
+        )
+    )
+
+
 def _swaps_out(seen: Sequence[Observation]) -> bool:
     """Return whether the guest swaps out at a rate that counts."""
+    return _grows_by(
+        seen, lambda one: one.swapped_out_kib, SWAP_KIB_PER_SECOND
+    )
+
+
+def _grows_by(
+    seen: Sequence[Observation],
+    figure: Callable[[Observation], int | None],
+    per_second: float,
+) -> bool:
     earlier = _before(seen, SWAP_SECONDS)
     if earlier is None:
         return False
-    last = seen[-1]
-    if earlier.swapped_out_kib is None or last.swapped_out_kib is None:
+    now, then = figure(seen[-1]), figure(earlier)
+    if now is None or then is None:
         return False
-    return last.swapped_out_kib - earlier.swapped_out_kib >= (
-        SWAP_KIB_PER_SECOND * (last.at_seconds - earlier.at_seconds)
+    return now - then >= per_second * (
+        seen[-1].at_seconds - earlier.at_seconds
     )
 
 
@@ -272,6 +331,8 @@ def _end_that_keeps(
         return EndReason.DEADLINE
     if _swaps_out(seen):
         return EndReason.SWAPS_OUT
+    if _reads_again(seen, plan):
+        return EndReason.READS_AGAIN
     if not may_stall and _stalled(seen):
         return EndReason.NO_PROGRESS
     return None

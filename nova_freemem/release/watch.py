@@ -15,16 +15,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 import dataclasses
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
+from nova_freemem.acquire import base as acquire_base
 from nova_freemem.plan.bandwidth import Bandwidth
 from nova_freemem.plan.planner import Plan
 from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release import base
 from nova_freemem.release import dropping
 from nova_freemem.release import reclaim_rules
+from nova_freemem.release import rereading
 from nova_freemem.release import stop_rules
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
@@ -68,6 +71,7 @@ class Watch:
     :ivar record: its journal entry, seen to be there at each tick
     :ivar clock: for waits
     :ivar reclaimer: has the guest drop page cache first; None for nobody
+    :ivar sources: that of a plan is asked what the guest reads again
     """
 
     releaser: base.Releaser
@@ -75,12 +79,14 @@ class Watch:
     record: journal.Record
     clock: clocks.Clock
     reclaimer: base.Reclaimer | None = None
+    sources: Iterable[acquire_base.Source] = ()
 
     def __post_init__(self) -> None:
         # The guest as the release began, and since the releaser moves it.
         self._first: base.Observation | None = None
         self._seen: list[base.Observation] = []
         self._dropping: dropping.Dropping | None = None
+        self._rereading: rereading.Rereading | None = None
         self._is_moving = False
 
     def make_ready(self) -> None:
@@ -102,9 +108,9 @@ class Watch:
         :raises JournalGone: during the transfer: nothing is released
         :raises FreememError: it could not be done
         """
-        self.stop_dropping()
+        self.stop_asking()
         self._seen.clear()
-        self._first = self._dropping = None
+        self._first = self._dropping = self._rereading = None
         if phase is Phase.BEFORE_TRANSFER:
             self.make_ready()
         elif self.record.is_gone():
@@ -121,9 +127,26 @@ class Watch:
             self._dropping.start()
         if phase is Phase.BEFORE_TRANSFER:
             self.record.keep()
+        self._watch_rereading(plan)
 
-    def stop_dropping(self) -> None:
-        """Have the guest drop no more page cache, and do not wait."""
+    def _watch_rereading(self, plan: Plan) -> None:
+        """Begin to ask what the guest reads again, where that may matter."""
+        if plan.cache_kib < stop_rules.LEAST_CACHE_KIB:
+            return
+        for source in self.sources:
+            if source.name == plan.source:
+                self._rereading = rereading.Rereading(
+                    source, self.guest, self.clock
+                )
+                self._rereading.start()
+
+    def stop_asking(self) -> None:
+        """Ask the guest for nothing more, and do not wait."""
+        self._stop_dropping()
+        if self._rereading is not None:
+            self._rereading.stop()
+
+    def _stop_dropping(self) -> None:
         if self._dropping is not None:
             self._dropping.stop()
 
@@ -190,7 +213,7 @@ class Watch:
                     del seen[2 : MOST_OBSERVATIONS // 2 : 2]
         finally:
             if end is not EndReason.NEARLY_DONE:
-                self.stop_dropping()
+                self._stop_dropping()
         target_kib = _target_kib(end, seen[-1].actual_kib, plan)
         if target_kib != plan.target_kib:
             self.releaser.set_target(
@@ -246,17 +269,16 @@ class Watch:
         :param requests: the end of the transfer arrives here, post-copy, or a
                          shutdown
         :param deadline: when memory must be being sent; None for no matter
-        :returns: why it ended; where that restores, all memory is restored
+        :returns: why it ended; all memory is restored, unless the transfer
+                  has ended
         :raises JournalGone: all memory has to be restored
         :raises FreememError: it could not be done
         """
         seen = stop_rules.last_report(self._seen)
         while not self._observe(seen, Phase.DURING_TRANSFER):
-            end = stop_rules.restoring_reason(seen, plan)
-            if end is not None:
-                self.restore(plan.original_kib)
-                return end
-            end = _ENDS_OF_HOLD.get(requests.latest)
+            end = stop_rules.end_of_hold(seen, plan) or _ENDS_OF_HOLD.get(
+                requests.latest
+            )
             if end is not None:
                 self.restore(plan.original_kib)
                 return end
@@ -317,6 +339,8 @@ class Watch:
             elif self.record.is_gone():
                 raise exceptions.JournalGone()
             one = self.releaser.observe(self.guest, self.clock.now())
+            if self._rereading is not None:
+                one = dataclasses.replace(one, reread_kib=self._rereading.kib)
             seen.append(one.after(seen[-1] if seen else None))
         except (exceptions.DomainGone, exceptions.OperationInvalid):
             return EndReason.TRANSFER_ENDED

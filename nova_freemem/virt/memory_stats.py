@@ -41,6 +41,7 @@ class MemoryStats:
     :ivar page_cache_kib: page cache ('disk_caches')
     :ivar swapped_out_kib: swapped out since the guest booted
     :ivar minor_faults: page faults since the guest booted that needed no disk
+    :ivar major_faults: page faults that had to wait for one
     :ivar last_update_seconds: when the guest reported, seconds since the
                                epoch; None where it never has
     """
@@ -53,6 +54,7 @@ class MemoryStats:
     page_cache_kib: int | None = None
     swapped_out_kib: int | None = None
     minor_faults: int | None = None
+    major_faults: int | None = None
     last_update_seconds: int | None = None
 
     def is_same_report(self, other: MemoryStats) -> bool:
@@ -88,5 +90,6 @@ class MemoryStats:
             page_cache_kib=figure('disk_caches'),
             swapped_out_kib=figure('swap_out'),
             minor_faults=figure('minor_fault'),
+            major_faults=figure('major_fault'),
             last_update_seconds=figure('last_update') or None,
         )

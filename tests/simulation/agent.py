@@ -73,6 +73,7 @@ class SimulatedAgent:
     commands: list[str] = dataclasses.field(default_factory=list)
     handles: dict[int, str] = dataclasses.field(default_factory=dict)
     _unwritten: bytes = b''
+    _positions: dict[int, int] = dataclasses.field(default_factory=dict)
 
     def reply(
         self,
@@ -137,13 +138,14 @@ class SimulatedAgent:
                         f"failed to open file '{path}' (mode: '{mode}'): "
                         'No such file or directory'
                     )
-                handle = 1000 + len(self.handles)
+                handle = 1000 + len(self._positions)
                 self.handles[handle] = path
-                self._position = 0
+                self._positions[handle] = 0
                 return handle
             case 'guest-file-read':
                 return self._read(
-                    self._content(self.handles[arguments['handle']], guest),
+                    arguments['handle'],
+                    guest,
                     arguments.get('count', READ_BYTES),
                 )
             case 'guest-file-write':
@@ -177,9 +179,12 @@ class SimulatedAgent:
         size, skip = int(options['bs']), int(options['skip'])
         return content[size * skip :][: size * int(options['count'])]
 
-    def _read(self, content: bytes | None, count: int) -> dict[str, Any]:
-        piece = (content or b'')[self._position :][:count]
-        self._position += len(piece)
+    def _read(
+        self, handle: int, guest: SimulatedGuest, count: int
+    ) -> dict[str, Any]:
+        content = self._content(self.handles[handle], guest)
+        piece = (content or b'')[self._positions[handle] :][:count]
+        self._positions[handle] += len(piece)
         return {
             'count': len(piece),
             'buf-b64': encoded(piece),

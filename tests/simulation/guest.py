@@ -138,6 +138,9 @@ class SimulatedGuest:
                 asked; what it tells later is true
     :ivar oom_kills: processes its kernel says it has killed, None where it
                      does not say
+    :ivar major_faults: its page faults that waited for a disk, None where it
+                        does not say
+    :ivar reread_kib: page cache that it has had to read again
     :ivar hangs: whether its QEMU does not answer, which libvirt does not
                  show as a job
     :ivar host: where it runs
@@ -199,6 +202,8 @@ class SimulatedGuest:
     frozen: bool = False
     tells: dict[str, int | None] = dataclasses.field(default_factory=dict)
     oom_kills: int | None = None
+    major_faults: int | None = 0
+    reread_kib: int = 0
     lies: float = 1.0
     running: bool = True
     hangs: bool = False
@@ -372,6 +377,7 @@ class SimulatedGuest:
                 'available_kib': self.available_kib,
                 'page_cache_kib': self.page_cache_kib,
                 'swapped_out_kib': 0,
+                'major_faults': self.major_faults,
             }
 
     def claimed_kib(self, amount_kib: int) -> int:
@@ -408,6 +414,8 @@ class SimulatedGuest:
                 return f'Node 0, zone   Normal{"      0" * 10} {largest:6} \n'
             case '/proc/pressure/memory':
                 return PRESSURE
+            case '/proc/vmstat':
+                return f'workingset_refault_file {self.reread_kib // 4}\n'
             case '/proc/version':
                 return VERSION
             case '/proc/sys/vm/overcommit_memory':

@@ -75,6 +75,8 @@ def run(data: bytes) -> None:
     """
     with oracle.only_own_errors():
         check(meminfo.read_tables('guest_agent', data))
+    read_kib = meminfo.reread_kib(data)
+    assert read_kib is None or read_kib >= 0
 
 
 def check(memory: FreeMemory) -> None:

@@ -97,6 +97,33 @@ class CapturedTest(base.TestCase):
         )
 
 
+class RereadTest(base.TestCase):
+    def test_a_kernel_that_counts_anonymous_memory_apart(self) -> None:
+        # Linux 6.18, some of the lines.
+        table = (
+            b'workingset_nodes 15159\n'
+            b'workingset_refault_anon 7\n'
+            b'workingset_refault_file 53124\n'
+            b'workingset_activate_file 11619\n'
+        )
+        self.assertEqual(212496, meminfo.reread_kib(table))
+
+    def test_an_earlier_kernel_which_does_not(self) -> None:
+        self.assertEqual(8, meminfo.reread_kib(b'workingset_refault 2\n'))
+
+    def test_what_is_not_counted_is_absent_not_zero(self) -> None:
+        for table in (
+            b'',
+            b'pgfault 1\n',
+            b'workingset_refault_anon 2\n',
+            b'workingset_refault_file\n',
+            b'workingset_refault_file -1\n',
+            b'workingset_refault_file ' + 19 * b'9' + b'\n',
+            b'\xff\xfe',
+        ):
+            self.assertIsNone(meminfo.reread_kib(table), table)
+
+
 class InactiveFileTest(base.TestCase):
     def test_it_is_read_from_the_table_alone(self) -> None:
         table = b'MemTotal: 4 kB\nInactive(anon): 1 kB\nInactive(file): 3 kB\n'

@@ -224,5 +224,7 @@ class ChecksTest(base.TestCase):
         ):
             self.assertIn(words, verdict.details)
         self.assertFalse(
-            checks.is_silent(fakes.MemoryStats(1, None, 1, 1, 1, 1, 1, 1, 1))
+            checks.is_silent(
+                MemoryStats(1, available_kib=1, last_update_seconds=1)
+            )
         )

@@ -558,6 +558,68 @@ class PressureTest(base.TestCase):
             )
         self.assertFalse(EndReason.SWAPS_OUT.restores)
 
+    def ends(
+        self, plan: Plan, *last: Observation
+    ) -> tuple[EndReason | None, EndReason | None]:
+        """:returns: why a release ends, and why it is not held after it"""
+        observations = [*seen((0, 3600, 0), (600, 3000, 0)), *last]
+        return (
+            stop_rules.end_reason(
+                observations, plan, Phase.DURING_TRANSFER, None, False
+            ),
+            stop_rules.end_of_hold(observations, plan),
+        )
+
+    def test_a_guest_that_reads_a_quarter_again_has_it_back(self) -> None:
+        plan = dataclasses.replace(PLAN, free_kib=2 * GIB, cold_kib=2 * GIB)
+        (last,) = seen((900, 2700, 0))
+        for reread_kib, end in (
+            (None, None),
+            (512 * MIB - 1, None),
+            (512 * MIB, EndReason.READS_AGAIN),
+        ):
+            one = dataclasses.replace(
+                last, at_seconds=2, reread_kib=reread_kib
+            )
+            self.assertEqual((end, end), self.ends(plan, one), reread_kib)
+        # It gets it in the transfer, which need not wait for that.
+        self.assertFalse(EndReason.READS_AGAIN.restores)
+
+    def test_little_page_cache_is_not_judged_by_what_is_read_again(
+        self,
+    ) -> None:
+        plan = dataclasses.replace(PLAN, free_kib=PLAN.release_kib - 255 * MIB)
+        (last,) = seen((900, 2700, 0))
+        one = dataclasses.replace(last, at_seconds=2, reread_kib=4 * GIB)
+        self.assertEqual((None, None), self.ends(plan, one))
+
+    def test_a_guest_that_waits_for_its_disks_and_has_little(self) -> None:
+        end = EndReason.READS_AGAIN
+        for available_mib, faults, expected in (
+            (407, 255, None),
+            (407, 256, end),
+            (407, None, None),
+            # A program that starts.
+            (408, 5000, None),
+        ):
+            earlier, last = (
+                dataclasses.replace(one, at_seconds=2 + second)
+                for second, one in enumerate(
+                    seen((990, available_mib, 0), (990, available_mib, 0))
+                )
+            )
+            self.assertEqual(
+                (expected, expected),
+                self.ends(
+                    PLAN,
+                    dataclasses.replace(earlier, major_faults=1000),
+                    dataclasses.replace(
+                        last, major_faults=faults and 1000 + faults
+                    ),
+                ),
+                (available_mib, faults),
+            )
+
     def test_what_is_free_is_watched_where_nothing_is_called_available(
         self,
     ) -> None:

@@ -391,6 +391,13 @@ class HoldTest(DuringTransferTestCase):
         self.assertEqual(EndReason.PRESSURE, self.hold())
         self.assertAlmostEqual(30, self.seconds(), delta=watch.TICK_SECONDS)
 
+    def test_a_guest_that_waits_for_its_disks_and_has_little(self) -> None:
+        self.guest.used_kib = 700 * MIB
+        self.clock.after(30, lambda: setattr(self.guest, 'major_faults', 999))
+        self.assertEqual(EndReason.READS_AGAIN, self.hold())
+        self.assertAlmostEqual(30, self.seconds(), delta=watch.TICK_SECONDS)
+        self.assertEqual([(4 * GIB,)], self.domain.called('steer_balloon_kib'))
+
     def test_a_guest_whose_kernel_killed_gets_everything_at_once(self) -> None:
         self.guest.oom_kills = 7
         self.clock.after(30, lambda: setattr(self.guest, 'oom_kills', 8))

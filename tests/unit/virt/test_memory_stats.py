@@ -25,7 +25,7 @@ from tests import base
 class MemoryStatsTest(base.TestCase):
     def test_all_figures_are_read_by_their_names(self) -> None:
         self.assertEqual(
-            MemoryStats(1, 2, 3, 4, 5, 6, 7, 8, 9),
+            MemoryStats(1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
             MemoryStats.from_libvirt(
                 {
                     'actual': 1,
@@ -36,9 +36,9 @@ class MemoryStatsTest(base.TestCase):
                     'disk_caches': 6,
                     'swap_out': 7,
                     'minor_fault': 8,
-                    'last_update': 9,
-                    'swap_in': 9,
-                    'major_fault': 10,
+                    'last_update': 10,
+                    'swap_in': 11,
+                    'major_fault': 9,
                 }
             ),
         )
@@ -52,7 +52,7 @@ class MemoryStatsTest(base.TestCase):
         )
 
     def test_only_the_guests_own_figures_tell_two_reports_apart(self) -> None:
-        stats = MemoryStats(1, 2, 3, 4, 5, 6, 7, 8, 9)
+        stats = MemoryStats(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
         for name in vars(stats):
             other = dataclasses.replace(stats, **{name: 0})
             self.assertEqual(
