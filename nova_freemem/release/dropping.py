@@ -28,7 +28,7 @@ from nova_freemem.release import reclaim_rules
 from nova_freemem.virt import guest as guests
 
 # What has not been dropped by then, the balloon takes.
-MOST_SECONDS = 60.0
+MOST_SECONDS = 600.0
 
 # A guest that nobody has looked at for so long drops nothing: its watch looks
 # five times a second, but for the moment in which the transfer begins.

@@ -19,6 +19,7 @@ is started afterwards finds its libvirt driver through it.
 """
 
 from collections.abc import Callable
+import functools
 from importlib import metadata
 import operator
 import sys
@@ -36,6 +37,7 @@ from nova.virt.libvirt import host as nova_host
 from oslo_log import log as logging
 
 from nova_freemem import clock
+from nova_freemem.migrate import readiness
 from nova_freemem.virt import interfaces
 from tests.functional import fakedomain
 from tests.functional import fakelibvirt
@@ -45,6 +47,11 @@ CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
 NOVA_SERIES = int(metadata.version('nova').partition('.')[0])
+
+#: Whether Nova runs on eventlet here; Nova 34 can run on threads as well.
+EVENTLET = 'eventlet' in sys.modules and sys.modules[
+    'eventlet'
+].patcher.is_monkey_patched('thread')
 
 #: The namespace of the journal, which operators look up with virsh.
 JOURNAL_URI = 'urn:nova-freemem:journal'
@@ -100,6 +107,15 @@ class LiveMigrationTestCase(base.ServersTestBase):
         self.useFixture(self.file)
         self.useFixture(
             fixtures.MonkeyPatch(f'{clock.__name__}.Clock', self.CLOCK)
+        )
+        # On a busy machine Placement, in this process, may take over a second.
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                f'{readiness.__name__}.Destinations',
+                functools.partial(
+                    readiness.Destinations, wait_seconds=PATIENCE_SECONDS
+                ),
+            )
         )
         # Nova's fixtures refuse a look at this machine's interfaces.
         self.useFixture(

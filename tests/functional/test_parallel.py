@@ -42,7 +42,7 @@ ram = -1
     def setUp(self) -> None:
         super().setUp()
         native = threading
-        if base.NOVA_SERIES < 34:
+        if base.EVENTLET:
             eventlet = importlib.import_module('eventlet')
             pool = importlib.import_module('eventlet.tpool')
             native = eventlet.patcher.original('threading')
@@ -66,7 +66,7 @@ ram = -1
         for server in self.silent:
             domain = self.source.lookupByUUIDString(server['id'])
             domain.agent_command = self._hang(server['id'])
-        if base.NOVA_SERIES < 34:
+        if base.EVENTLET:
             for _ in range(SILENT):
                 eventlet.spawn(pool.execute, self.transferred.wait)
 

@@ -25,16 +25,16 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies
 
-from nova_freemem.plan.bandwidth import KIB_PER_SECOND_PER_MBPS
 from nova_freemem.plan.forecast import LEAST_GAIN_SECONDS
 from nova_freemem.plan.release_rate import FRESH_SECONDS
 from tests.simulation import cloud as clouds
 from tests.simulation.guest import Load
+from tests.simulation.hosts import Host
 from tests.simulation.model import GIB
 from tests.simulation.model import MIB
-from tests.simulation.model import Model
 from tests.simulation.test_simulation import SimulationTestCase
 
+# Simulated seconds take their time as well.
 LONGEST_PLAIN_SECONDS = 600
 
 # The same hosts each time: what is foretold is close to what is best, and not
@@ -45,54 +45,10 @@ EXAMPLES = {
     'phases': [hypothesis.Phase.generate],
 }
 
-# What a transfer takes for each of its connections at most.
-CONNECTION_MBPS = 12_000
-
 
 def log_uniform(least: float, most: float) -> strategies.SearchStrategy[float]:
     """:returns: any order of magnitude as likely as another."""
     return strategies.floats(0, 1).map(lambda x: least * (most / least) ** x)
-
-
-@dataclasses.dataclass(frozen=True)
-class Host:
-    """What the plugin does not know.
-
-    :ivar path_mbps: what the path carries
-    :ivar connections: QEMU's
-    :ivar inflate: what a guest releases in a second, KiB
-    :ivar reclaim_share: page cache, of that
-    :ivar busy_share: during a transfer, of that
-    :ivar look: what QEMU looks through in a second, KiB
-    :ivar far_end_share: see the model
-    :ivar interface_mbps: what the interface says
-    """
-
-    path_mbps: float
-    connections: int
-    inflate: float
-    reclaim_share: float
-    busy_share: float
-    look: float
-    far_end_share: float
-    interface_mbps: int | None
-
-    def model(self, memory_kib: int) -> Model:
-        """:returns: the model of a guest of that size here."""
-        mbps = min(self.path_mbps, self.connections * CONNECTION_MBPS)
-        bandwidth = max(
-            mbps * KIB_PER_SECOND_PER_MBPS, memory_kib / LONGEST_PLAIN_SECONDS
-        )
-        return Model(
-            inflate_kib_per_second=self.inflate,
-            reclaim_kib_per_second=self.inflate * self.reclaim_share,
-            bandwidth_kib_per_second=bandwidth,
-            busy_balloon_share=self.busy_share,
-            # QEMU looks at what it sends as well.
-            look_kib_per_second=max(self.look, bandwidth),
-            far_end_share=self.far_end_share,
-            step_seconds=min(0.1, max(0.01, memory_kib / bandwidth / 200)),
-        )
 
 
 hosts = strategies.builds(
@@ -141,7 +97,7 @@ class DecidingTest(SimulationTestCase):
             policy = {}
         cloud = clouds.Cloud(
             self.clock,
-            host.model(memory_kib),
+            host.model(memory_kib, LONGEST_PLAIN_SECONDS),
             memory_kib,
             load,
             migration_bandwidth_mbps=0,
