@@ -240,7 +240,7 @@ class Decider:
             return Skip(Reason.NO_SOURCE, str(error))
         if self._requests.latest is not None:
             return Skip(Reason.INTERRUPTED, self._requests.latest.value)
-        return planner.make(
+        plan = planner.make(
             memory,
             guest,
             self._engine.policy,
@@ -248,3 +248,6 @@ class Decider:
             self._engine.release_rates.of(self._guest.uuid, self._clock.now()),
             moment,
         )
+        if isinstance(plan, Plan) and self._engine.reclaimer is None:
+            return dataclasses.replace(plan, cold_kib=0)
+        return plan

@@ -199,6 +199,14 @@ class GuestRelease:
             release.seconds,
             self._clock.now(),
         )
+        if release.released_kib < plan.free_kib and not release.dropped_kib:
+            rates.learn_order(
+                self._guest.uuid,
+                release.released_kib,
+                release.resident_fall_kib,
+                plan.nonresident_kib,
+                self._clock.now(),
+            )
 
     def _state_after(self, state: Releasing, release: Release) -> State:
         """Report the end of a release, and return what the state is now."""

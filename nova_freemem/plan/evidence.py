@@ -80,19 +80,27 @@ class Evidence:
         """
         return guest in self._guests
 
-    def expected(self, guest: str, now_seconds: float) -> float:
+    def expected(
+        self,
+        guest: str,
+        now_seconds: float,
+        first_guess: float | None = None,
+    ) -> float:
         """Return what is to be expected of a guest.
 
         :param guest: its UUID
         :param now_seconds: monotonic
+        :param first_guess: a better one, by what else has been seen
         :returns: what it showed itself; what most others did; or the first
                   guess
         """
         own = self._guests.get(guest)
         if own is not None:
             return self._aged(own, now_seconds)
+        if first_guess is None:
+            first_guess = self.first_guess
         voices = [
-            self.first_guess,
+            first_guess,
             *(
                 self._aged(seen, now_seconds)
                 for seen in list(self._guests.values())
@@ -102,7 +110,7 @@ class Evidence:
         return min(
             statistics.median_low(voices),
             statistics.median_high(voices),
-            key=lambda value: abs(value - self.first_guess),
+            key=lambda value: abs(value - first_guess),
         )
 
     def _aged(self, seen: _Seen, now_seconds: float) -> float:

@@ -56,7 +56,9 @@ class Releasable:
     :ivar free_kib: free memory to be released
     :ivar cache_kib: page cache to be released
     :ivar free_nonresident_kib: of the free memory, what the host does not
-                                hold: the guest gives that up first
+                                hold
+    :ivar ahead_kib: of that, what the guest gives up first; the rest comes
+                     after the free memory that the host holds
     :ivar saving_kib: what the host holds of all that, and need not be
                       transferred
     """
@@ -65,6 +67,7 @@ class Releasable:
     free_kib: int
     cache_kib: int
     free_nonresident_kib: int
+    ahead_kib: int
     saving_kib: int
 
     @property
@@ -135,8 +138,7 @@ def before_transfer(
 ) -> Forecast:
     """Forecast a migration whose transfer waits for the release.
 
-    The guest gives up what the host does not hold first, which takes time
-    and saves nothing.
+    What the host does not hold takes time, too, and saves nothing.
 
     :param guest: what the host knows of the guest
     :param releasable: what is to be released
@@ -147,7 +149,7 @@ def before_transfer(
     without = plain(guest, bandwidth)
     if _saves_nothing(without.plain_seconds, releasable, rate):
         return without
-    nonresident_seconds = _nonresident_seconds(releasable, rate)
+    nonresident_seconds = _ahead_seconds(releasable, rate)
     resident_seconds = _resident_seconds(releasable, rate)
     in_time_seconds = min(
         resident_seconds, max(0.0, deadline_seconds - nonresident_seconds)
@@ -184,7 +186,7 @@ def during_transfer(
     without = plain(guest, bandwidth)
     if _saves_nothing(without.plain_seconds, releasable, rate):
         return without
-    ahead_seconds = _nonresident_seconds(releasable, rate) - START_SECONDS
+    ahead_seconds = _ahead_seconds(releasable, rate) - START_SECONDS
     nonresident_seconds = max(0.0, ahead_seconds) / rate.busy_share
     rate_kib_per_second = releasable.saving_kib / _resident_seconds(
         releasable, rate
@@ -195,22 +197,21 @@ def during_transfer(
     rest_kib = guest.resident_kib - releasable.saving_kib
     sent_meanwhile_kib = bandwidth.kib_per_second * nonresident_seconds
     left_kib = max(0.0, left_kib)
-    overlap_seconds = overlapping_seconds(
+    sending_seconds, looking_seconds = _overlap(
         left_kib,
         max(0.0, rest_kib - sent_meanwhile_kib),
         rate_kib_per_second * rate.busy_share,
         bandwidth,
         rate.look_kib_per_second,
     )
-    # QEMU sends nothing while it looks through what was released.
-    sending_seconds = overlap_seconds - left_kib / rate.look_kib_per_second
     return Forecast(
         without.plain_seconds,
         nonresident_seconds
         + max(0.0, ahead_seconds)
         * rate.inflate_kib_per_second
         / rate.look_kib_per_second
-        + overlap_seconds,
+        + sending_seconds
+        + looking_seconds,
         min(
             guest.resident_kib,
             sent_meanwhile_kib + sending_seconds * bandwidth.kib_per_second,
@@ -236,7 +237,8 @@ def trial_seconds(rate: ReleaseRate) -> float:
 def release_still_pays(
     sending: Sending,
     resident_kib: float,
-    nonresident_seconds: float,
+    nonresident_kib: float,
+    rate_kib_per_second: float,
     look_kib_per_second: float,
 ) -> bool:
     """Return whether a release had better go on while a transfer runs.
@@ -246,13 +248,18 @@ def release_still_pays(
 
     :param sending: the transfer as it is now
     :param resident_kib: what the host holds of the guest's memory
-    :param nonresident_seconds: how long the guest will give up what the host
-                                does not hold, which saves nothing
+    :param nonresident_kib: what the guest gives up before that, and the host
+                            does not hold, which saves nothing
+    :param rate_kib_per_second: what the guest gives up, above 0
     :param look_kib_per_second: what QEMU looks through; never less than it
                                 sends, since it looks at that too
     """
     unsent_kib = min(sending.remaining_kib, resident_kib)
-    if nonresident_seconds * sending.kib_per_second >= unsent_kib:
+    left_seconds = (
+        unsent_kib / sending.kib_per_second
+        - nonresident_kib / rate_kib_per_second
+    )
+    if left_seconds <= CLEAR_TIMES * nonresident_kib / look_kib_per_second:
         return False
     unsent_share = FAR_END_SHARE + (1 - FAR_END_SHARE) * (
         unsent_kib / resident_kib
@@ -319,7 +326,7 @@ def overlapping_seconds(
     With release rate R, bandwidth B, releasable memory F, of which a share u
     has not been sent when it is released, and needed memory W:
     max((F + W) / (R u + B), (W + F (1 - u)) / B), and QEMU looks through what
-    was released.
+    was released by then.
 
     :param left_kib: resident memory still to be released
     :param needed_kib: what has to be transferred in any case
@@ -327,19 +334,37 @@ def overlapping_seconds(
     :param bandwidth: of the path
     :param look_kib_per_second: what QEMU looks through
     """
+    return sum(
+        _overlap(
+            left_kib,
+            needed_kib,
+            rate_kib_per_second,
+            bandwidth,
+            look_kib_per_second,
+        )
+    )
+
+
+def _overlap(
+    left_kib: float,
+    needed_kib: float,
+    rate_kib_per_second: float,
+    bandwidth: Bandwidth,
+    look_kib_per_second: float,
+) -> tuple[float, float]:
+    """Return how long QEMU sends, and then looks, without sending."""
     unsent_share = _unsent_share(
         left_kib / rate_kib_per_second,
         (left_kib + needed_kib) / bandwidth.kib_per_second,
     )
-    return (
-        max(
-            (needed_kib + (1 - unsent_share) * left_kib)
-            / bandwidth.kib_per_second,
-            (left_kib + needed_kib)
-            / (bandwidth.kib_per_second + rate_kib_per_second * unsent_share),
-        )
-        + left_kib / look_kib_per_second
+    sending_seconds = max(
+        (needed_kib + (1 - unsent_share) * left_kib)
+        / bandwidth.kib_per_second,
+        (left_kib + needed_kib)
+        / (bandwidth.kib_per_second + rate_kib_per_second * unsent_share),
     )
+    released_kib = min(left_kib, sending_seconds * rate_kib_per_second)
+    return sending_seconds, released_kib / look_kib_per_second
 
 
 def _unsent_share(release_seconds: float, plain_seconds: float) -> float:
@@ -353,21 +378,28 @@ def _unsent_share(release_seconds: float, plain_seconds: float) -> float:
     return FAR_END_SHARE + (1 - FAR_END_SHARE) * left_share
 
 
-def _nonresident_seconds(releasable: Releasable, rate: ReleaseRate) -> float:
-    return rate.seconds(releasable.free_nonresident_kib, 0)
+def _ahead_seconds(releasable: Releasable, rate: ReleaseRate) -> float:
+    return rate.seconds(releasable.ahead_kib, 0)
 
 
 def _resident_seconds(releasable: Releasable, rate: ReleaseRate) -> float:
-    return rate.seconds(
-        releasable.free_kib - releasable.free_nonresident_kib,
-        releasable.cache_kib,
+    """Return how long it takes to release the rest, as far as it saves.
+
+    What the host does not hold is in between where there is page cache to
+    come, and else the end, which nobody waits for.
+    """
+    behind_kib = (
+        releasable.ahead_kib
+        if releasable.cache_kib
+        else releasable.free_nonresident_kib
     )
+    return rate.seconds(releasable.free_kib - behind_kib, releasable.cache_kib)
 
 
 def _saves_nothing(
     plain_seconds: float, releasable: Releasable, rate: ReleaseRate
 ) -> bool:
     """Whether a transfer alone is done before the balloon gets to the rest."""
-    return not releasable.saving_kib or plain_seconds <= _nonresident_seconds(
+    return not releasable.saving_kib or plain_seconds <= _ahead_seconds(
         releasable, rate
     )

@@ -45,6 +45,10 @@ MOST_MEMORY_PRESSURE_SHARE = 0.1
 # and downs while it migrates.
 SLACK_SHARE = 0.25
 
+# As a guest may give up its memory: what the host holds comes first. Emulated
+# guests of Linux 6.1 do, which report no free pages.
+AT_BEST_SHARE = 0.0
+
 # What a release that is only tried may cost, of a migration without it.
 LEAST_LOSS_SECONDS = 0.15
 MOST_LOSS_SHARE = 0.03
@@ -179,7 +183,7 @@ def make(
             f'{memory.source} reported {len(memory.nodes)} of {guest.nodes}',
         )
     guest = guest.with_free(memory.free_kib)
-    releasable = _releasable(memory, guest, policy)
+    releasable = _releasable(memory, guest, policy, rate.nonresident_share)
     if isinstance(releasable, Skip):
         return releasable
     during = forecasts.during_transfer(guest, releasable, bandwidth, rate)
@@ -201,7 +205,7 @@ def make(
     too_little = _too_little(releasable, forecast, policy, bandwidth)
     trial = None
     if too_little is not None:
-        trial = _trial(guest, releasable, policy, bandwidth, rate, moment)
+        trial = _trial(memory, guest, policy, bandwidth, rate, moment)
     if trial is not None:
         mode, too_little = trial, None
     if too_little is not None:
@@ -256,7 +260,7 @@ def cannot_pay(
     if memory is None:
         return None
     guest = guest.with_free(memory.free_kib)
-    releasable = _releasable(memory, guest, policy)
+    releasable = _releasable(memory, guest, policy, AT_BEST_SHARE)
     if isinstance(releasable, Skip):
         return releasable
     return _too_little(
@@ -285,7 +289,7 @@ def release_seconds(
     memory = None if stats is None else _as_reported(stats, policy)
     if memory is None:
         return 0.0
-    releasable = _releasable(memory, guest, policy)
+    releasable = _releasable(memory, guest, policy, rate.nonresident_share)
     if isinstance(releasable, Skip):
         return 0.0
     return rate.seconds(releasable.free_kib, releasable.cache_kib)
@@ -357,8 +361,8 @@ def _best(
 
 
 def _trial(
+    memory: FreeMemory,
     guest: Eligible,
-    releasable: Releasable,
     policy: Policy,
     bandwidth: Bandwidth,
     rate: ReleaseRate,
@@ -368,15 +372,22 @@ def _trial(
 
     Else a rate that nobody sees any more would be believed for ever. Before
     the transfer it is seen best; where that costs too much, a release during
-    the transfer is tried, and ends where it does not pay.
+    the transfer is tried, and ends where it does not pay. One that costs next
+    to nothing as a whole, and may pay, is tried each time.
 
     :returns: the mode to try; None where the guest need not be tried, could
               not pay, or a trial could cost too much
     """
+    releasable = _releasable(memory, guest, policy, AT_BEST_SHARE)
+    if isinstance(releasable, Skip) or Mode(policy.mode) is not Mode.AUTO:
+        return None
     best = forecasts.at_best(guest, releasable, bandwidth)
-    if rate.is_fresh or _too_little(releasable, best, policy, bandwidth):
+    if _too_little(releasable, best, policy, bandwidth):
         return None
     most_seconds = LEAST_LOSS_SECONDS + MOST_LOSS_SHARE * best.plain_seconds
+    whole_seconds = rate.seconds(releasable.free_kib, releasable.cache_kib)
+    if rate.is_fresh and whole_seconds > most_seconds:
+        return None
     if (
         moment is Moment.BEFORE_TRANSFER
         and bandwidth.is_known
@@ -389,7 +400,10 @@ def _trial(
 
 
 def _releasable(
-    memory: FreeMemory, guest: Eligible, policy: Policy
+    memory: FreeMemory,
+    guest: Eligible,
+    policy: Policy,
+    nonresident_share: float,
 ) -> Releasable | Skip:
     if guest.windows and policy.reclaim == 'free':
         return Skip(
@@ -431,12 +445,15 @@ def _releasable(
                 f'{_mib(node_headroom_kib)}',
             )
     free_kib = min(release_kib, memory.free_kib)
-    free_nonresident_kib = min(free_kib, guest.nonresident_kib)
+    ahead_kib = int(nonresident_share * min(free_kib, guest.nonresident_kib))
+    free_resident_kib = max(0, memory.free_kib - guest.nonresident_kib)
+    free_nonresident_kib = max(ahead_kib, free_kib - free_resident_kib)
     return Releasable(
         headroom_kib=headroom_kib,
         free_kib=free_kib,
         cache_kib=release_kib - free_kib,
         free_nonresident_kib=free_nonresident_kib,
+        ahead_kib=ahead_kib,
         saving_kib=min(guest.resident_kib, release_kib - free_nonresident_kib),
     )
 

@@ -60,6 +60,8 @@ class ReleaseRate:
     :ivar busy_share: what it gives up during a transfer, of that before one
     :ivar look_kib_per_second: memory given up during a transfer, which QEMU
                                looks through
+    :ivar nonresident_share: of its free memory that the host does not hold,
+                             what it gives up before what the host holds
     :ivar is_fresh: whether this guest, or several others, showed it lately
     """
 
@@ -67,6 +69,7 @@ class ReleaseRate:
     reclaim_kib_per_second: float = ASSUMED_RECLAIM_KIB_PER_SECOND
     busy_share: float = ASSUMED_BUSY_SHARE
     look_kib_per_second: float = ASSUMED_LOOK_KIB_PER_SECOND
+    nonresident_share: float = 1.0
     is_fresh: bool = dataclasses.field(default=False, compare=False)
 
     def seconds(self, free_kib: float, cache_kib: float) -> float:
@@ -84,6 +87,22 @@ class ReleaseRate:
 FIRST_GUESS = ReleaseRate()
 
 
+def nonresident_share(
+    released_kib: float, fall_kib: float, nonresident_kib: float
+) -> float | None:
+    """Return what share of a release was nonresident, of what could have been.
+
+    :param released_kib: what was released of free memory
+    :param fall_kib: by how much the resident size fell meanwhile
+    :param nonresident_kib: of what was free, what the host did not hold
+    :returns: from 0.0 to 1.0; None where that is too little to tell
+    """
+    most_kib = min(released_kib, nonresident_kib)
+    if most_kib < LEAST_RELEASED_KIB:
+        return None
+    return min(1.0, max(0.0, (released_kib - fall_kib) / most_kib))
+
+
 class ReleaseRates:
     """What is known of the guests of this host."""
 
@@ -96,6 +115,8 @@ class ReleaseRates:
         self._reclaim = Evidence(first_guess.reclaim_kib_per_second)
         self._busy_share = Evidence(first_guess.busy_share)
         self._look = Evidence(first_guess.look_kib_per_second)
+        # With 1 added: evidence is of figures above 0.
+        self._nonresident_share = Evidence(1 + first_guess.nonresident_share)
         self._tried_at_seconds: dict[str, float] = {}
 
     def of(self, guest: str, now_seconds: float) -> ReleaseRate:
@@ -104,11 +125,17 @@ class ReleaseRates:
         :param guest: its UUID
         :param now_seconds: monotonic
         """
+        inflate = self._inflate.expected(guest, now_seconds)
+        times = inflate / self._inflate.first_guess
         return ReleaseRate(
-            self._inflate.expected(guest, now_seconds),
-            self._reclaim.expected(guest, now_seconds),
+            inflate,
+            # What makes the one faster does so with the other.
+            self._reclaim.expected(
+                guest, now_seconds, times * self._reclaim.first_guess
+            ),
             min(1.0, self._busy_share.expected(guest, now_seconds)),
             self._look.expected(_HOST, now_seconds),
+            self._nonresident_share.expected(guest, now_seconds) - 1,
             self._is_fresh(guest, now_seconds),
         )
 
@@ -204,6 +231,26 @@ class ReleaseRates:
             lambda known: known * times,
             now_seconds,
         )
+
+    def learn_order(
+        self,
+        guest: str,
+        released_kib: float,
+        fall_kib: float,
+        nonresident_kib: float,
+        now_seconds: float,
+    ) -> None:
+        """Learn what a guest gives up first, from a release of free memory.
+
+        :param guest: the guest's UUID
+        :param released_kib: what was released, of more than that
+        :param fall_kib: by how much the resident size fell meanwhile
+        :param nonresident_kib: of what was free, what the host did not hold
+        :param now_seconds: monotonic
+        """
+        share = nonresident_share(released_kib, fall_kib, nonresident_kib)
+        if share is not None:
+            self._nonresident_share.add(guest, 1 + share, now_seconds)
 
     def _update(
         self,

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 
 from nova_freemem.plan import forecast
+from nova_freemem.plan import release_rate
 from nova_freemem.plan.eligibility import QEMU_OWN_KIB
 from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.planner import Plan
@@ -59,6 +60,10 @@ NEAR_KIB = 128 * 1024
 LEAST_FALL_SHARE = 0.1
 LEAST_FALL_JUDGED_KIB = 256 * 1024
 
+
+# By how much of what it releases the resident size falls, at least, for a
+# release that was only tried to go on.
+TRIAL_FALL_SHARE = 0.5
 
 # What is more than a container at its own limit, or a kernel that tidies up:
 # 8 KiB were seen with 3 GiB free.
@@ -392,22 +397,32 @@ def _transfer_had_better_start(
     rate_kib_per_second = (earlier.actual_kib - last.actual_kib) / (
         last.at_seconds - earlier.at_seconds
     )
-    left_kib = max(
-        0,
-        min(
-            last.actual_kib - plan.target_kib,
-            last.rss_kib - plan.least_rss_kib,
-        ),
-    )
+    rest_kib = last.actual_kib - plan.target_kib
+    left_kib = max(0, min(rest_kib, last.rss_kib - plan.least_rss_kib))
     if left_kib <= rate_kib_per_second * LEAD_SECONDS:
         return True
     if rate_kib_per_second <= 0:
         return False  # It is not helped by that.
+    # Page cache comes last, and slower, unless the guest has dropped it.
+    cache_kib = 0
+    if first.actual_kib - last.actual_kib < plan.free_kib:
+        cache_kib = min(
+            left_kib, plan.release_kib - plan.free_kib - plan.cold_kib
+        )
+    release_seconds = (
+        left_kib
+        + _nonresident_share(seen, plan) * (rest_kib - left_kib)
+        + max(0, cache_kib)
+        * (
+            plan.rate.inflate_kib_per_second / plan.rate.reclaim_kib_per_second
+            - 1
+        )
+    ) / rate_kib_per_second
     return all(
         forecast.transfer_now_is_better(
             left_kib,
             plan.needed_kib * share,
-            rate_kib_per_second,
+            left_kib / release_seconds,
             plan.bandwidth,
             plan.rate,
             plan.deadline_seconds - (last.at_seconds - first.at_seconds),
@@ -424,9 +439,18 @@ def _still_pays(
 ) -> bool:
     """Return whether the rest of a release shortens the transfer.
 
-    The guest gives up nonresident memory first, at the rate that is seen.
+    What nonresident memory the guest gives up first, it gives up at the rate
+    that is seen. What was only tried ends where that is most of it: it costs no
+    more than it was to cost.
     """
     last = seen[-1]
+    released_kib = first.actual_kib - last.actual_kib
+    if (
+        plan.is_trial
+        and last.at_seconds - first.at_seconds >= forecast.TRIAL_SECONDS
+        and first.rss_kib - last.rss_kib < TRIAL_FALL_SHARE * released_kib
+    ):
+        return False
     earlier = _before(seen, RATE_SECONDS)
     resident_kib = last.rss_kib - QEMU_OWN_KIB
     if earlier is None or resident_kib <= 0:
@@ -437,17 +461,31 @@ def _still_pays(
     if rate_kib_per_second <= 0:
         return True  # it may yet begin
     # What it has dropped, and reported free, before it was moved as well.
-    nonresident_kib = (
+    nonresident_kib = _nonresident_share(seen, plan) * (
         plan.nonresident_kib
         + max(0, first.rss_kib - seen[0].rss_kib)
-        - (first.actual_kib - last.actual_kib)
+        - released_kib
     )
     return forecast.release_still_pays(
         sending,
         resident_kib,
-        max(0, nonresident_kib) / rate_kib_per_second,
+        max(0, nonresident_kib),
+        rate_kib_per_second,
         plan.rate.look_kib_per_second,
     )
+
+
+def _nonresident_share(seen: Sequence[Observation], plan: Plan) -> float:
+    """Return what share of nonresident memory the guest gives up first.
+
+    It shows soon; until then, what is expected of it.
+    """
+    shown = release_rate.nonresident_share(
+        seen[0].actual_kib - seen[-1].actual_kib,
+        seen[0].rss_kib - seen[-1].rss_kib,
+        plan.nonresident_kib,
+    )
+    return plan.rate.nonresident_share if shown is None else shown
 
 
 def _has_no_effect(first: Observation, last: Observation, plan: Plan) -> bool:

@@ -21,7 +21,6 @@ from nova_freemem import contract
 from nova_freemem.cli import checks
 from nova_freemem.virt.memory_stats import MemoryStats
 from tests import base
-from tests.simulation import fakes
 
 NAMES = [f'host{number}' for number in range(12)]
 

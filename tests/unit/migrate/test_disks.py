@@ -130,14 +130,14 @@ class BlockMigrationTest(migrate_base.MigrationTestCase):
     def test_a_release_that_pays_only_if_it_costs_no_time_is_made(
         self,
     ) -> None:
-        """At 8 Gb/s a transfer is done before the guest has released."""
+        """At 12 Gb/s a transfer is done before the guest has released."""
         for is_foretold, reasons in (
             (True, []),
             (False, [Reason.NOT_WORTHWHILE]),
         ):
             world = self.make_waiting(mode='auto')
             world.engine.bandwidths.to.return_value = Bandwidth.of_mbps(
-                8000, Origin.CONFIGURED
+                12_000, Origin.CONFIGURED
             )
             # Else a release would be tried that does not pay.
             world.engine.release_rates.note_trial(

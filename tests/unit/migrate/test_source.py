@@ -763,9 +763,10 @@ class DuringTransferTest(migrate_base.MigrationTestCase):
     def test_how_fast_the_guest_is_is_learnt_before_and_during_a_transfer(
         self,
     ) -> None:
+        rates = {'inflate_kib_per_second', 'reclaim_kib_per_second'}
         for mode, learnt in (
-            ('before', {'inflate_kib_per_second', 'is_fresh'}),
-            ('during', {'inflate_kib_per_second'}),
+            ('before', {*rates, 'is_fresh'}),
+            ('during', rates),
         ):
             world = self.make_world(mode=mode, busy_balloon_share=0.5)
             guessed = world.engine.release_rates.of(world.source.uuid, 0.0)

@@ -43,6 +43,7 @@ class SentTest(base.TestCase):
             free_kib,
             cache_kib,
             first_kib,
+            first_kib,
             min(guest.resident_kib, free_kib + cache_kib - first_kib),
         )
         bandwidth = Bandwidth.of_mbps(mbps, Origin.CONFIGURED)
@@ -105,3 +106,43 @@ class SentTest(base.TestCase):
             3 * GIB, 0, 0, 1000
         )
         self.assertLess(in_time.sent_kib, late.sent_kib)
+
+
+class OrderTest(base.TestCase):
+    """Of 3 GiB that are free, the host does not hold one."""
+
+    def seconds(self, ahead_kib: int, cache_kib: int) -> tuple[float, float]:
+        """:returns: of a transfer that waits, and of one that does not"""
+        guest = Eligible(4 * GIB, 3 * GIB + QEMU_OWN_KIB)
+        releasable = forecast.Releasable(
+            128 * MIB,
+            3 * GIB,
+            cache_kib,
+            1 * GIB,
+            ahead_kib,
+            2 * GIB + cache_kib,
+        )
+        bandwidth = Bandwidth.of_mbps(2000, Origin.CONFIGURED)
+        return (
+            forecast.before_transfer(
+                guest, releasable, bandwidth, FIRST_GUESS, 3600.0
+            ).released_seconds,
+            forecast.during_transfer(
+                guest, releasable, bandwidth, FIRST_GUESS
+            ).released_seconds,
+        )
+
+    def test_what_saves_nothing_costs_nothing_where_it_comes_last(
+        self,
+    ) -> None:
+        first, last = self.seconds(1 * GIB, 0), self.seconds(0, 0)
+        gib_seconds = 1 * GIB / FIRST_GUESS.inflate_kib_per_second
+        self.assertAlmostEqual(gib_seconds, first[0] - last[0])
+        self.assertLess(last[1], first[1])
+
+    def test_page_cache_comes_after_all_that_is_free(self) -> None:
+        cache_kib = 512 * MIB
+        first = self.seconds(1 * GIB, cache_kib)
+        last = self.seconds(0, cache_kib)
+        self.assertAlmostEqual(first[0], last[0])
+        self.assertLess(last[1], first[1])

@@ -485,8 +485,8 @@ class MomentTest(base.TestCase):
                 self.assertIs(Mode.DURING, plan.mode)
 
     def test_a_release_that_ends_with_the_copy_costs_no_time(self) -> None:
-        """At 8 Gb/s neither before nor during the transfer would pay."""
-        fast = Bandwidth.of_mbps(8000, Origin.CONFIGURED)
+        """At 12 Gb/s neither before nor during the transfer would pay."""
+        fast = Bandwidth.of_mbps(12_000, Origin.CONFIGURED)
         for moment, pays in (
             (Moment.BEFORE_TRANSFER, False),
             (Moment.SENDING_MEMORY, False),
@@ -1054,7 +1054,7 @@ class PlanPropertiesTest(base.TestCase):
             migration_bandwidth_mbps, Origin.CONFIGURED
         )
         plan = make(free_kib, resident_kib=resident_kib, bandwidth=bandwidth)
-        if isinstance(plan, planner.Plan):
+        if isinstance(plan, planner.Plan) and not plan.is_trial:
             self.assertGreaterEqual(
                 plan.expected_saving_seconds, forecast.LEAST_GAIN_SECONDS
             )

@@ -43,8 +43,15 @@ class ReleaseRatesTest(base.TestCase):
     def test_a_release_of_free_memory_teaches_its_rate(self) -> None:
         self.learn(2 * GIB, 0, 2.0)
         self.assertEqual(1 * GIB, self.rate().inflate_kib_per_second)
-        self.assertEqual(
-            GUESS.reclaim_kib_per_second, self.rate().reclaim_kib_per_second
+
+    def test_a_faster_guest_is_expected_to_give_up_page_cache_faster(
+        self,
+    ) -> None:
+        self.learn(2 * GIB, 0, 2.0)
+        self.assertAlmostEqual(
+            GUESS.reclaim_kib_per_second
+            * (1 * GIB / GUESS.inflate_kib_per_second),
+            self.rate().reclaim_kib_per_second,
         )
 
     def test_what_it_took_longer_than_free_memory_was_cache(self) -> None:
@@ -153,3 +160,46 @@ class ReleaseRatesTest(base.TestCase):
     def test_how_fast_qemu_looks_is_learnt(self) -> None:
         self.rates.learn_look(12 * GIB, 0.0)
         self.assertEqual(12 * GIB, self.rate('new').look_kib_per_second)
+
+
+class OrderTest(base.TestCase):
+    """Which of its free memory a guest gives up first."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rates = release_rates.ReleaseRates()
+
+    def share(self, guest: str = 'guest') -> float:
+        return self.rates.of(guest, 0.0).nonresident_share
+
+    def learn(self, *figures_kib: float, guest: str = 'guest') -> None:
+        self.rates.learn_order(guest, *figures_kib, 0.0)
+
+    def test_until_it_was_seen_what_saves_nothing_comes_first(self) -> None:
+        self.assertEqual(1.0, self.share())
+
+    def test_a_guest_shows_it_as_its_resident_size_falls(self) -> None:
+        for released_mib, fall_mib, nonresident_mib, share in (
+            (1024, 1024, 2048, 0.0),
+            (1024, 0, 2048, 1.0),
+            (1024, 256, 2048, 0.75),
+            (2048, 1792, 512, 0.5),
+            # It has freed, or used, more meanwhile.
+            (1024, 1500, 2048, 0.0),
+            (1024, -300, 2048, 1.0),
+        ):
+            self.learn(
+                released_mib * MIB, fall_mib * MIB, nonresident_mib * MIB
+            )
+            self.assertEqual(share, self.share())
+
+    def test_a_little_tells_nothing(self) -> None:
+        self.learn(2 * GIB, 2 * GIB, 127 * MIB)
+        self.learn(127 * MIB, 127 * MIB, 2 * GIB)
+        self.assertEqual(1.0, self.share())
+
+    def test_one_guest_does_not_speak_for_others(self) -> None:
+        self.learn(1 * GIB, 1 * GIB, 2 * GIB)
+        self.assertEqual(1.0, self.share('another'))
+        self.learn(1 * GIB, 1 * GIB, 2 * GIB, guest='a second one')
+        self.assertEqual(0.0, self.share('another'))

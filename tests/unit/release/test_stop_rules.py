@@ -349,10 +349,12 @@ class NotWorthwhileTest(base.TestCase):
         path_kib_per_second: float,
         remaining_kib: float = 3 * GIB,
         every_seconds: float = 1.0,
+        fall: float = 1.0,
         **plan: Any,
     ) -> EndReason | None:
         return end_reason(
             *released_mib,
+            fall=fall,
             every_seconds=every_seconds,
             plan=make_plan(
                 **{'goes_on_if_it_pays': True, 'rate': self.rate} | plan
@@ -385,9 +387,11 @@ class NotWorthwhileTest(base.TestCase):
 
     def test_it_ends_where_nothing_resident_is_released_in_time(self) -> None:
         """2 GiB come first that are not; they take 7 s, and the rest 3 s."""
-        for nonresident_kib, expected in (
-            (512 * MIB, None),
-            (2 * GIB, EndReason.NOT_WORTHWHILE),
+        for nonresident_kib, fall, expected in (
+            (512 * MIB, 0.0, None),
+            (2 * GIB, 0.0, EndReason.NOT_WORTHWHILE),
+            # It is seen that they do not come first.
+            (2 * GIB, 1.0, None),
         ):
             self.assertEqual(
                 expected,
@@ -397,6 +401,7 @@ class NotWorthwhileTest(base.TestCase):
                     600,
                     path_kib_per_second=1 * GIB,
                     nonresident_kib=nonresident_kib,
+                    fall=fall,
                 ),
             )
 
