@@ -440,8 +440,8 @@ def _still_pays(
     """Return whether the rest of a release shortens the transfer.
 
     What nonresident memory the guest gives up first, it gives up at the rate
-    that is seen. What was only tried ends where that is most of it: it costs no
-    more than it was to cost.
+    that is seen. Where that is most of it, what was only tried ends: it is not
+    to cost more.
     """
     last = seen[-1]
     released_kib = first.actual_kib - last.actual_kib

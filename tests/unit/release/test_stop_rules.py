@@ -328,6 +328,39 @@ class TransferHadBetterStartTest(base.TestCase):
                 expected, self.end_reason(0, 500, 1000, plan=plan)
             )
 
+    def test_page_cache_that_is_to_come_is_slower(self) -> None:
+        """What the balloon gets now is free; 1.5 of 3 GiB are not."""
+        for cold_kib, expected in (
+            (0, EndReason.NEARLY_DONE),
+            (1536 * MIB, None),  # The guest has dropped it.
+        ):
+            plan = make_plan(
+                mode=Mode.AUTO,
+                needed_kib=100 * MIB,
+                free_kib=1536 * MIB,
+                cold_kib=cold_kib,
+                rate=ReleaseRate(600 * MIB, 100 * MIB, busy_share=1.0),
+            )
+            self.assertEqual(expected, self.end_reason(0, 500, plan=plan))
+
+    def test_what_saves_nothing_and_is_to_come_is_not_waited_for(
+        self,
+    ) -> None:
+        """1 of 3.4 GiB is resident; the guest shows whether it comes first."""
+        for fall, expected in ((0.8, None), (0.0, EndReason.NEARLY_DONE)):
+            plan = make_plan(
+                mode=Mode.AUTO,
+                needed_kib=3 * GIB,
+                target_kib=128 * MIB,
+                nonresident_kib=8 * GIB,
+                rate=ReleaseRate(busy_share=1.0),
+            )
+            self.assertEqual(
+                expected,
+                self.end_reason(0, 500, fall=fall, plan=plan),
+                fall,
+            )
+
     def test_who_wants_the_fewest_bytes_waits_however_slow_it_is(self) -> None:
         self.assertIsNone(
             self.end_reason(0, 400, 500, 600, plan=make_plan(mode=Mode.BEFORE))
@@ -403,6 +436,41 @@ class NotWorthwhileTest(base.TestCase):
                     nonresident_kib=nonresident_kib,
                     fall=fall,
                 ),
+            )
+
+    def test_what_was_only_tried_ends_where_it_gains_little(self) -> None:
+        for fall, is_trial, expected in (
+            (0.49, True, EndReason.NOT_WORTHWHILE),
+            (0.51, True, None),
+            (0.49, False, None),
+        ):
+            self.assertEqual(
+                expected,
+                self.end_reason(
+                    0,
+                    300,
+                    path_kib_per_second=100 * MIB,
+                    fall=fall,
+                    is_trial=is_trial,
+                ),
+            )
+
+    def test_it_ends_where_it_would_save_less_than_it_costs(self) -> None:
+        """The last of 3 GiB is sent as the first resident memory comes."""
+        for path_mib_per_second, expected in (
+            (400, None),
+            (520, EndReason.NOT_WORTHWHILE),
+        ):
+            self.assertEqual(
+                expected,
+                self.end_reason(
+                    0,
+                    300,
+                    path_kib_per_second=path_mib_per_second * MIB,
+                    nonresident_kib=1900 * MIB,
+                    fall=0,
+                ),
+                path_mib_per_second,
             )
 
     def test_within_its_first_tenths_it_is_not_judged(self) -> None:
