@@ -208,6 +208,10 @@ class Guest:
         the cache afterwards has been read once, and is clean.
         """
         self.fill_disk(mib)
+        self.read_disk()
+
+    def read_disk(self) -> None:
+        """Have the file on the guest's disk read into its page cache."""
         self.do('sh', '-c', f'cat {_CACHE_FILE} > /dev/null', seconds=120)
 
     def fill_disk(self, mib: int) -> None:

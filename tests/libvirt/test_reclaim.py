@@ -14,6 +14,7 @@
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
+from nova_freemem.acquire import guest_agent
 from nova_freemem.release import reclaim
 from nova_freemem.release import reclaim_rules
 from tests.lab import virt
@@ -56,6 +57,26 @@ class ReclaimTest(base.RoomTestCase):
             self.assertAlmostEqual(
                 fall_kib, before[name] - after[name], delta=16 << 10, msg=name
             )
+
+    def reread_kib(self) -> int:
+        clock = clocks.Clock()
+        source = guest_agent.GuestAgent('guest_agent', 5)
+        read_kib = source.reread_kib(
+            self.domain(GUEST), clock, clocks.Deadline(clock, 5)
+        )
+        assert read_kib is not None
+        return read_kib
+
+    def test_what_it_has_dropped_and_reads_again_is_counted(self) -> None:
+        guest = self.guest(GUEST)
+        guest.fill_cache(CACHE_MIB)
+        before_kib = self.reread_kib()
+        dropped_kib = self.drop(PORTION_KIB, PORTION_KIB)
+        self.assertAlmostEqual(before_kib, self.reread_kib(), delta=1 << 10)
+        guest.read_disk()
+        self.assertAlmostEqual(
+            dropped_kib, self.reread_kib() - before_kib, delta=16 << 10
+        )
 
     def test_it_says_when_there_is_no_more(self) -> None:
         self.guest(GUEST).fill_cache(CACHE_MIB)

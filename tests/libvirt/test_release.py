@@ -20,12 +20,14 @@ from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.migrate import decision
 from nova_freemem.migrate import source
 from nova_freemem.migrate import states
+from nova_freemem.release.base import EndReason
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import host as hosts
+from tests.lab import guest as lab_guest
 from tests.lab import virt
 from tests.libvirt import base
 
@@ -97,16 +99,20 @@ class ReleaseTest(base.RoomTestCase):
         self.assertEqual(0, checked.mismatches)
         self.assertEqual(held.checksum, checked.checksum)
 
-    def test_cold_page_cache_is_dropped_before_the_balloon_takes_it(
-        self,
-    ) -> None:
+    def have_cold_page_cache(self) -> lab_guest.Guest:
+        """:returns: the guest; the other tests are about what is free"""
         guest = self.guest(GUEST)
         guest.let_go()
         guest.fill_cache(DIRTY_MIB)
-        # The other tests are about memory that is free.
         self.addCleanup(
             guest.do, 'sh', '-c', 'echo 1 > /proc/sys/vm/drop_caches'
         )
+        return guest
+
+    def test_cold_page_cache_is_dropped_before_the_balloon_takes_it(
+        self,
+    ) -> None:
+        guest = self.have_cold_page_cache()
         self.assertTrue(self.release())
         plan, release = self.reporter.released.call_args.args
         self.assertEqual('', release.not_dropped)
@@ -114,8 +120,24 @@ class ReleaseTest(base.RoomTestCase):
         self.assertLess(guest.balloon_kib(), plan.target_kib + 1024)
         self.restore()
 
-    def release(self) -> bool:
-        migration = source.SourceMigration(
+    def test_a_guest_that_reads_it_again_has_its_memory_back(self) -> None:
+        guest = self.have_cold_page_cache()
+        migration = self.migration()
+        state = migration.prepare()
+        self.assertIsInstance(state, states.Released)
+        self.assertLess(guest.balloon_kib(), MEMORY_MIB << 10)
+        with migration.transfer(state):
+            guest.read_disk()
+            self.wait_until(
+                'all of its memory',
+                lambda: guest.balloon_kib() == MEMORY_MIB << 10,
+            )
+        _plan, end = self.reporter.restored_during_transfer.call_args.args
+        self.assertIs(EndReason.READS_AGAIN, end)
+        self.restore()
+
+    def migration(self) -> source.SourceMigration:
+        return source.SourceMigration(
             self.domain(GUEST),
             base.host_engine(),
             self.reporter,
@@ -128,7 +150,9 @@ class ReleaseTest(base.RoomTestCase):
             self.clock,
             lambda known: self.fail(f'{known} is to be restored'),
         )
-        state = migration.prepare()
+
+    def release(self) -> bool:
+        state = self.migration().prepare()
         self.reporter.skipped.assert_not_called()
         self.reporter.error.assert_not_called()
         self.reporter.released.assert_called_once()
