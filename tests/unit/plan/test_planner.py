@@ -608,6 +608,44 @@ class UnknownTest(base.TestCase):
             Skip,
         )
 
+    def test_what_costs_next_to_nothing_is_tried_each_time(self) -> None:
+        """A release takes 0.6 s, and may save a third of 34 s."""
+        quick, slower = (
+            ReleaseRate(gib * GIB, gib * GIB, is_fresh=True)
+            for gib in (4.0, 1.0)
+        )
+        bandwidth = Bandwidth.of_mbps(400, Origin.MEASURED)
+        about = {'resident_kib': 1600 * MIB, 'bandwidth': bandwidth}
+        tried = make(3 * GIB, rate=quick, **about)
+        self.assertTrue(tried.is_trial)
+        self.assertEqual(0, tried.expected_saving_kib)
+        self.assertIsInstance(make(3 * GIB, rate=slower, **about), Skip)
+        for mode in ('before', 'during'):
+            self.assertIsInstance(
+                make(3 * GIB, rate=quick, mode=mode, **about), Skip
+            )
+
+    def test_what_a_guest_gives_up_last_need_not_save_anything(self) -> None:
+        """Of 3 GiB that are free 1400 MiB are not resident."""
+        about = {'resident_kib': 4 * GIB - 1400 * MIB, 'mode': 'before'}
+        savings_kib = [
+            make(
+                3 * GIB,
+                rate=ReleaseRate(nonresident_share=share),
+                **about,
+            ).expected_saving_kib
+            for share in (1.0, 0.5, 0.0)
+        ]
+        release_kib = 3 * GIB - KEEPS_KIB
+        self.assertEqual(
+            [
+                release_kib - 1400 * MIB,
+                release_kib - max(700 * MIB, release_kib - 1672 * MIB),
+                1672 * MIB,
+            ],
+            savings_kib,
+        )
+
     def test_what_is_late_is_transferred(self) -> None:
         """Of 30 s of releasing, 10 may be waited for."""
         rate = ReleaseRate(100 * MIB, is_fresh=True)
