@@ -25,11 +25,10 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import math
 import pathlib
 import textwrap
-import threading
 from typing import Any
-from unittest import mock
 
 import matplotlib as mpl
 from matplotlib import axes as mpl_axes
@@ -37,9 +36,8 @@ from matplotlib import figure as mpl_figure
 import tabulate
 
 from tests.simulation import cloud as clouds
-from tests.simulation.fake_clock import FakeClock
+from tests.simulation import hosts
 from tests.simulation.guest import Load
-from tests.simulation.hosts import Host
 from tests.simulation.model import GIB
 
 SIZES_GIB = (64, 256, 1024)
@@ -143,7 +141,7 @@ def simulate(sizes_gib: Iterable[int] = SIZES_GIB) -> Iterator[Cell]:
 def _cell(
     scenario: Scenario, memory_gib: int, path_mbps: int, connections: int
 ) -> Cell:
-    host = Host(
+    host = hosts.Host(
         path_mbps,
         connections,
         _INFLATE,
@@ -170,33 +168,25 @@ def _cell(
 def _migrate(
     scenario: Scenario,
     memory_gib: int,
-    host: Host,
+    host: hosts.Host,
     mode: str,
     uuid: str,
     knows: clouds.Cloud | None,
 ) -> tuple[clouds.Cloud, clouds.Outcome]:
     memory_kib = memory_gib * GIB
-    clock = FakeClock()
-    policy = {'enabled': False} if mode == 'plain' else {'mode': mode}
-    with mock.patch.object(threading, 'Thread', clock.thread):
-        cloud = clouds.Cloud(
-            clock,
-            host.model(memory_kib),
-            memory_kib,
-            Load(
-                **{
-                    name: int(share * memory_kib)
-                    for name, share in scenario.shares.items()
-                }
-            ),
-            migration_bandwidth_mbps=0,
-            policy=policy,
-            knows=knows,
-            uuid=uuid,
-            **scenario.behaviour,
-        )
-        outcome = cloud.migrate()
-    return cloud, outcome
+    amounts = {
+        name: int(share * memory_kib)
+        for name, share in scenario.shares.items()
+    }
+    return hosts.migrate(
+        host,
+        hosts.Guest(memory_kib, Load(**amounts)),
+        mode,
+        longest_seconds=math.inf,
+        uuid=uuid,
+        knows=knows,
+        **scenario.behaviour,
+    )
 
 
 def tables(cells: Sequence[Cell]) -> str:
