@@ -151,6 +151,7 @@ class ReleaseRates:
             'page cache': f'{rate.reclaim_kib_per_second / mib:.0f} MiB/s',
             'during a transfer': f'{rate.busy_share:.0%} of that',
             'looked through': f'{rate.look_kib_per_second / mib:.0f} MiB/s',
+            'nonresident memory': f'{rate.nonresident_share:.0%} of it first',
         }
 
     def learn(
