@@ -70,7 +70,8 @@ class Rereading:
     def _run(self) -> None:
         began_at_seconds = self._clock.now()
         first_kib: int | None = None
-        with contextlib.suppress(exceptions.FreememError):
+        # Whatever a source raises, which may be an extension: it is not known.
+        with contextlib.suppress(Exception):
             while not self._stopped.is_set():
                 read_kib, pause_seconds = None, MOST_SECONDS
                 # One that is too busy to answer may do so later.

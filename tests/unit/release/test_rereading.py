@@ -13,6 +13,7 @@
 """Guests that read again what they had dropped."""
 
 import threading
+from unittest import mock
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
@@ -131,6 +132,16 @@ class RereadingTest(RereadingTestCase):
         self.thread.side_effect = RuntimeError("can't start new thread")
         self.rereading.start()
         self.assertIsNone(self.rereading.kib)
+
+    def test_an_extension_may_fail(self) -> None:
+        source = mock.create_autospec(acquire_base.Source, instance=True)
+        source.timeout_seconds = 5
+        source.reread_kib.side_effect = [4, 8, ValueError('of an extension')]
+        self.rereading = rereading.Rereading(source, self.domain, self.clock)
+        self.start()
+        self.clock.wait(60)
+        self.assertEqual(4, self.rereading.kib)
+        self.assertEqual(3, source.reread_kib.call_count)
 
     def test_a_source_that_cannot_tell_is_none(self) -> None:
         self.rereading = rereading.Rereading(
