@@ -142,6 +142,7 @@ def _read_until_end(
             meter.end(clock.now())
         if request is not None:
             return
+        asked_at_seconds = clock.now()
         try:
             progress = guest.transfer_progress()
         except (exceptions.DomainGone, exceptions.OperationInvalid):
@@ -158,4 +159,4 @@ def _read_until_end(
             # It began when memory did: libvirt copies disks before.
             has_begun = True
             new_until_seconds = now + NEW_SECONDS
-        meter.add(now, progress)
+        meter.add(now, progress, asked_at_seconds)

@@ -130,16 +130,23 @@ class TransferMeter:
         self._began_at_seconds: float | None = None
         self._ended_at_seconds: float | None = None
         self._last: tuple[float, TransferProgress] | None = None
+        self._last_asked_at_seconds = 0.0
         self._windows: collections.deque[_Window] = collections.deque(
             maxlen=MOST_WINDOWS
         )
         self._at_least_kib_per_second = 0.0
 
-    def add(self, now_seconds: float, progress: TransferProgress) -> None:
+    def add(
+        self,
+        now_seconds: float,
+        progress: TransferProgress,
+        asked_at_seconds: float | None = None,
+    ) -> None:
         """Take in the figures of one more moment.
 
-        :param now_seconds: monotonic
+        :param now_seconds: monotonic, when libvirt had told them
         :param progress: what libvirt tells
+        :param asked_at_seconds: when it was asked; None for the same moment
         """
         if progress.throttle_percent:
             self.throttled = True
@@ -150,6 +157,9 @@ class TransferMeter:
                 return
             self._judge(*self._last, now_seconds, progress)
         self._last = now_seconds, progress
+        self._last_asked_at_seconds = (
+            now_seconds if asked_at_seconds is None else asked_at_seconds
+        )
 
     def end(self, now_seconds: float) -> None:
         """Take in that memory is sent no more.
@@ -214,16 +224,18 @@ class TransferMeter:
     ) -> None:
         if not before.sent_kib:
             return  # what the kernel's buffers take at once, no path carries
-        seconds = to_seconds - from_seconds
         sent_kib = max(0.0, after.sent_kib - before.sent_kib)
+        # On a busy host an answer may be old when it is read: what was sent at
+        # least, was sent since it was asked for.
+        longest_seconds = to_seconds - self._last_asked_at_seconds
         self._at_least_kib_per_second = max(
-            self._at_least_kib_per_second, sent_kib / seconds
+            self._at_least_kib_per_second, sent_kib / longest_seconds
         )
         zero_kib = max(0.0, (after.zero_kib or 0) - (before.zero_kib or 0))
         is_full = _is_held_up_by_nothing(before, after)
         # It looked at least so fast; just so fast, where it did little else
         # and had enough to look at.
-        look = zero_kib / seconds
+        look = zero_kib / longest_seconds
         if look > (self.look_kib_per_second or self._expected_look) or (
             self.look_kib_per_second is None
             and is_full

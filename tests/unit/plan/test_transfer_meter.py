@@ -40,9 +40,19 @@ class TransferMeterTest(base.TestCase):
         self.throttle_percent: int | None = None
         self.beside: float | None = 0.0
 
-    def go_on(self, seconds: float, sent_kib: float, zero_kib: float) -> None:
-        """Let so much be sent and looked at, and read the figures."""
+    def go_on(
+        self,
+        seconds: float,
+        sent_kib: float,
+        zero_kib: float,
+        late_seconds: float = 0.0,
+    ) -> None:
+        """Let so much be sent and looked at, and read the figures.
+
+        :param late_seconds: after which the answer is read.
+        """
         self.seconds += seconds
+        asked_at_seconds = self.seconds - late_seconds
         self.sent_kib += sent_kib
         self.zero_kib += zero_kib
         if self.remaining_kib is not None:
@@ -58,6 +68,7 @@ class TransferMeterTest(base.TestCase):
                 self.passes,
                 self.throttle_percent,
             ),
+            asked_at_seconds,
         )
 
     def send(self, seconds: float, kib_per_second: float = PATH) -> None:
@@ -138,6 +149,16 @@ class TransferMeterTest(base.TestCase):
         self.remaining_kib = 0.0
         self.send(3, PATH / 2)
         self.assert_alone(None)
+        self.assertAlmostEqual(
+            PATH / 2, self.carried().at_least_kib_per_second, delta=1.0
+        )
+
+    def test_an_answer_that_is_read_late_does_not_raise_it(self) -> None:
+        """The host is busy; the next answer is read at once."""
+        self.remaining_kib = 0.0
+        self.send(1, PATH / 2)
+        self.go_on(0.3, PATH / 20, 0.0, late_seconds=0.2)
+        self.go_on(0.1, 3 * PATH / 20, 0.0)
         self.assertAlmostEqual(
             PATH / 2, self.carried().at_least_kib_per_second, delta=1.0
         )
