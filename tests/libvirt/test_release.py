@@ -39,20 +39,80 @@ DIRTY_MIB = 600
 RESTRICTED_MIB = 512
 
 
-class ReleaseTest(base.RoomTestCase):
-    """A guest that has freed most of its memory migrates."""
+class ReleaseTestCase(base.RoomTestCase):
+    """A guest that migrates."""
 
-    specs = (
-        virt.GuestSpec(GUEST, MEMORY_MIB),
-        virt.GuestSpec(
-            RESTRICTED, RESTRICTED_MIB, 1, flags='freemem.agent=restricted'
-        ),
-    )
+    specs = (virt.GuestSpec(GUEST, MEMORY_MIB),)
 
     def setUp(self) -> None:
         super().setUp()
         self.clock = clocks.Clock()
         self.reporter = mock.create_autospec(reporters.Reporter, instance=True)
+
+    def have_cold_page_cache(self) -> lab_guest.Guest:
+        """:returns: the guest; the other tests are about what is free"""
+        guest = self.guest(GUEST)
+        guest.let_go()
+        guest.fill_cache(DIRTY_MIB)
+        self.addCleanup(
+            guest.do, 'sh', '-c', 'echo 1 > /proc/sys/vm/drop_caches'
+        )
+        return guest
+
+    def migration(self) -> source.SourceMigration:
+        return source.SourceMigration(
+            self.domain(GUEST),
+            base.host_engine(),
+            self.reporter,
+            decision.Migration(
+                uuid='2c1f8a6e-0000-4000-8000-000000000002',
+                host='freemem-host1',
+                dest='freemem-host2',
+                os_type='linux',
+            ),
+            self.clock,
+            lambda known: self.fail(f'{known} is to be restored'),
+        )
+
+    def release(self) -> bool:
+        state = self.migration().prepare()
+        self.reporter.skipped.assert_not_called()
+        self.reporter.error.assert_not_called()
+        self.reporter.released.assert_called_once()
+        return isinstance(state, states.Released)
+
+    def restore(self) -> None:
+        arrived = self.domain(GUEST)
+        self.assertIsNotNone(journal.read(arrived))
+        where, _ = virt.find(GUEST)
+        restorer = reconciler.Reconciler(
+            hosts.Connections(where.libvirt, 1).host,
+            locks.Locks(self.clock),
+            self.clock,
+            60,
+            1,
+        )
+        self.assertTrue(
+            restorer.restore_and_wait(arrived.uuid, self.reporter, None)
+        )
+        self.reporter.restore_failed.assert_not_called()
+        (result,) = self.reporter.restored.call_args.args
+        self.assertEqual(MEMORY_MIB << 10, result.after_kib)
+        _, handle = virt.find(GUEST)
+        self.assertEqual(MEMORY_MIB << 10, virt.persistent_memory_kib(handle))
+        self.assertIsNone(journal.read(arrived))
+        self.assertEqual(10, domain_xml.stats_period_seconds(arrived.xml()))
+
+
+class ReleaseTest(ReleaseTestCase):
+    """It has freed most of its memory, or has cold page cache."""
+
+    specs = (
+        *ReleaseTestCase.specs,
+        virt.GuestSpec(
+            RESTRICTED, RESTRICTED_MIB, 1, flags='freemem.agent=restricted'
+        ),
+    )
 
     def acquired(self, name: str, memory_mib: int) -> FreeMemory:
         driver = self.domain(name).fresh_memory_stats(self.clock)
@@ -100,16 +160,6 @@ class ReleaseTest(base.RoomTestCase):
         self.assertEqual(0, checked.mismatches)
         self.assertEqual(held.checksum, checked.checksum)
 
-    def have_cold_page_cache(self) -> lab_guest.Guest:
-        """:returns: the guest; the other tests are about what is free"""
-        guest = self.guest(GUEST)
-        guest.let_go()
-        guest.fill_cache(DIRTY_MIB)
-        self.addCleanup(
-            guest.do, 'sh', '-c', 'echo 1 > /proc/sys/vm/drop_caches'
-        )
-        return guest
-
     def test_cold_page_cache_is_dropped_before_the_balloon_takes_it(
         self,
     ) -> None:
@@ -126,6 +176,10 @@ class ReleaseTest(base.RoomTestCase):
         self.assertLess(guest.balloon_kib(), plan.target_kib + 1024)
         self.restore()
 
+
+class ReadAgainTest(ReleaseTestCase):
+    """What was cold is not."""
+
     def test_a_guest_that_reads_it_again_has_its_memory_back(self) -> None:
         guest = self.have_cold_page_cache()
         migration = self.migration()
@@ -141,47 +195,3 @@ class ReleaseTest(base.RoomTestCase):
         _plan, end = self.reporter.restored_during_transfer.call_args.args
         self.assertIs(EndReason.READS_AGAIN, end)
         self.restore()
-
-    def migration(self) -> source.SourceMigration:
-        return source.SourceMigration(
-            self.domain(GUEST),
-            base.host_engine(),
-            self.reporter,
-            decision.Migration(
-                uuid='2c1f8a6e-0000-4000-8000-000000000002',
-                host='freemem-host1',
-                dest='freemem-host2',
-                os_type='linux',
-            ),
-            self.clock,
-            lambda known: self.fail(f'{known} is to be restored'),
-        )
-
-    def release(self) -> bool:
-        state = self.migration().prepare()
-        self.reporter.skipped.assert_not_called()
-        self.reporter.error.assert_not_called()
-        self.reporter.released.assert_called_once()
-        return isinstance(state, states.Released)
-
-    def restore(self) -> None:
-        arrived = self.domain(GUEST)
-        self.assertIsNotNone(journal.read(arrived))
-        where, _ = virt.find(GUEST)
-        restorer = reconciler.Reconciler(
-            hosts.Connections(where.libvirt, 1).host,
-            locks.Locks(self.clock),
-            self.clock,
-            60,
-            1,
-        )
-        self.assertTrue(
-            restorer.restore_and_wait(arrived.uuid, self.reporter, None)
-        )
-        self.reporter.restore_failed.assert_not_called()
-        (result,) = self.reporter.restored.call_args.args
-        self.assertEqual(MEMORY_MIB << 10, result.after_kib)
-        _, handle = virt.find(GUEST)
-        self.assertEqual(MEMORY_MIB << 10, virt.persistent_memory_kib(handle))
-        self.assertIsNone(journal.read(arrived))
-        self.assertEqual(10, domain_xml.stats_period_seconds(arrived.xml()))
