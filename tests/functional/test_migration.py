@@ -173,7 +173,7 @@ class HostThatReleasesByTheBalloonAlone(ColdPageCacheTestCase):
         self.migrate()
         released, _restored = self.log_lines('INFO')
         self.assertIn('Released ', released)
-        self.assertNotIn('guest-file-open', self.guest.agent.commands)
+        self.assertNotIn('guest-file-write', self.guest.agent.commands)
         self.assert_whole(self.destination)
 
 
