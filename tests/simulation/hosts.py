@@ -171,7 +171,7 @@ def migrate(
 
 
 @dataclasses.dataclass(frozen=True)
-class Trial:
+class Comparison:
     """What ``auto`` comes to on one host.
 
     :ivar fixed_seconds: what a migration takes, by what else may be done.
@@ -209,7 +209,7 @@ class Trial:
         return self.auto_seconds[_BEFORE_IT_KNOWS:]
 
 
-def tried(seed: int) -> Trial:
+def compare(seed: int) -> Comparison:
     """Draw a host, and migrate its guest in each way."""
     host, guest = draw(seed)
     knows, seconds = None, []
@@ -218,7 +218,7 @@ def tried(seed: int) -> Trial:
         uuid = 'guest' if seed % 2 else f'guest {number}'
         knows, ours = migrate(host, guest, 'auto', knows=knows, uuid=uuid)
         seconds.append(ours.seconds)
-    return Trial(
+    return Comparison(
         seed,
         {mode: migrate(host, guest, mode)[1].seconds for mode in FIXED},
         tuple(seconds),
@@ -226,13 +226,13 @@ def tried(seed: int) -> Trial:
 
 
 def main() -> None:
-    """Try as many hosts as the command line says."""
+    """Compare on as many hosts as the command line says."""
     logging.disable()
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    trials = [tried(seed) for seed in range(number)]
-    shares = sorted(trial.best_share for trial in trials)
-    slower = sum(trial.is_slower_than_plain for trial in trials)
-    far = [trial.seed for trial in trials if trial.is_far_from_best]
+    compared = [compare(seed) for seed in range(number)]
+    shares = sorted(one.best_share for one in compared)
+    slower = sum(one.is_slower_than_plain for one in compared)
+    far = [one.seed for one in compared if one.is_far_from_best]
     print(f'{number} hosts: {slower} are slower than without a release')
     print(f'{len(far)} are far from the best: {far}')
     print(

@@ -48,10 +48,10 @@ PATHS = ((1000, 1), (10_000, 1), (25_000, 2), (50_000, 4), (100_000, 8))
 # artifact of HyperAlloc (EuroSys '25).
 _INFLATE = 0.92 * GIB
 # Page cache, of that; and what a guest drops when it is asked to. Measured
-# with emulated guests: on KVM both are quicker.
+# with emulated guests: nothing is published of KVM.
 _RECLAIM_SHARE = 0.6
 _DROP = 1.6 * GIB
-# What one processor reads of its memory, as QEMU looks for zeros.
+# Assumed, as are the share of a busy guest and that of the far end.
 _LOOK = 10 * GIB
 _BUSY_SHARE, _FAR_END_SHARE = 0.9, 0.37
 
