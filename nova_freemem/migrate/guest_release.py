@@ -199,11 +199,12 @@ class GuestRelease:
             release.seconds,
             self._clock.now(),
         )
-        if release.released_kib < plan.free_kib and not release.dropped_kib:
+        if release.released_kib == free_kib and not release.dropped_kib:
             rates.learn_order(
                 self._guest.uuid,
                 release.released_kib,
                 release.resident_fall_kib,
+                plan.guest_free_kib,
                 plan.nonresident_kib,
                 self._clock.now(),
             )

@@ -23,8 +23,9 @@ HALF_LIFE_SECONDS = 6 * 3600.0
 
 # How far from the first guess anything learnt can be. Published figures of one
 # kind differ by a factor of 36 (memory of 4 KiB pages, and of huge ones, that
-# a guest gives up in a second).
-LEAST_SHARE = 1 / 8
+# a guest gives up in a second). A guest that gives up less than a sixteenth,
+# 41 MiB in a second, is nowhere worth waiting for.
+LEAST_SHARE = 1 / 16
 MOST_TIMES = 64.0
 
 # Guests that are remembered; many more than leave a host in a day.

@@ -209,7 +209,7 @@ def during_transfer(
         nonresident_seconds
         + max(0.0, ahead_seconds)
         * rate.inflate_kib_per_second
-        / rate.look_kib_per_second
+        / max(rate.look_kib_per_second, bandwidth.kib_per_second)
         + sending_seconds
         + looking_seconds,
         min(
@@ -364,6 +364,8 @@ def _overlap(
         / (bandwidth.kib_per_second + rate_kib_per_second * unsent_share),
     )
     released_kib = min(left_kib, sending_seconds * rate_kib_per_second)
+    # QEMU looks at what it sends as well.
+    look_kib_per_second = max(look_kib_per_second, bandwidth.kib_per_second)
     return sending_seconds, released_kib / look_kib_per_second
 
 

@@ -130,6 +130,12 @@ class Plan:
         return self.original_kib - self.target_kib
 
     @property
+    def guest_free_kib(self) -> int:
+        """What is free of its memory, what it keeps of that included."""
+        dropped_kib = self.release_kib - self.free_kib
+        return self.original_kib - self.needed_kib - dropped_kib
+
+    @property
     def cache_kib(self) -> int:
         """Page cache that the guest is to do without."""
         return max(self.cold_kib, self.release_kib - self.free_kib)

@@ -88,19 +88,27 @@ FIRST_GUESS = ReleaseRate()
 
 
 def nonresident_share(
-    released_kib: float, fall_kib: float, nonresident_kib: float
+    released_kib: float,
+    fall_kib: float,
+    free_kib: float,
+    nonresident_kib: float,
 ) -> float | None:
     """Return what share of a release was nonresident, of what could have been.
 
     :param released_kib: what was released of free memory
     :param fall_kib: by how much the resident size fell meanwhile
-    :param nonresident_kib: of what was free, what the host did not hold
-    :returns: from 0.0 to 1.0; None where that is too little to tell
+    :param free_kib: what was free
+    :param nonresident_kib: of that, what the host did not hold
+    :returns: from 0.0 to 1.0, for the least and the most that could have been
+              nonresident of so much; None where the two are too near to tell
     """
+    nonresident_kib = min(nonresident_kib, free_kib)
+    least_kib = max(0.0, released_kib - (free_kib - nonresident_kib))
     most_kib = min(released_kib, nonresident_kib)
-    if most_kib < LEAST_RELEASED_KIB:
+    if most_kib - least_kib < LEAST_RELEASED_KIB:
         return None
-    return min(1.0, max(0.0, (released_kib - fall_kib) / most_kib))
+    share = (released_kib - fall_kib - least_kib) / (most_kib - least_kib)
+    return min(1.0, max(0.0, share))
 
 
 class ReleaseRates:
@@ -238,18 +246,22 @@ class ReleaseRates:
         guest: str,
         released_kib: float,
         fall_kib: float,
+        free_kib: float,
         nonresident_kib: float,
         now_seconds: float,
     ) -> None:
         """Learn what a guest gives up first, from a release of free memory.
 
         :param guest: the guest's UUID
-        :param released_kib: what was released, of more than that
+        :param released_kib: what was released
         :param fall_kib: by how much the resident size fell meanwhile
-        :param nonresident_kib: of what was free, what the host did not hold
+        :param free_kib: what was free
+        :param nonresident_kib: of that, what the host did not hold
         :param now_seconds: monotonic
         """
-        share = nonresident_share(released_kib, fall_kib, nonresident_kib)
+        share = nonresident_share(
+            released_kib, fall_kib, free_kib, nonresident_kib
+        )
         if share is not None:
             self._nonresident_share.add(guest, 1 + share, now_seconds)
 

@@ -441,10 +441,13 @@ def _still_pays(
 
     What nonresident memory the guest gives up first, it gives up at the rate
     that is seen. Where that is most of it, what was only tried ends: it is not
-    to cost more.
+    to cost more. Of too little it is not seen what it was, and that costs
+    nothing.
     """
     last = seen[-1]
     released_kib = first.actual_kib - last.actual_kib
+    if released_kib < release_rate.LEAST_RELEASED_KIB:
+        return True
     if (
         plan.is_trial
         and last.at_seconds - first.at_seconds >= forecast.TRIAL_SECONDS
@@ -483,6 +486,7 @@ def _nonresident_share(seen: Sequence[Observation], plan: Plan) -> float:
     shown = release_rate.nonresident_share(
         seen[0].actual_kib - seen[-1].actual_kib,
         seen[0].rss_kib - seen[-1].rss_kib,
+        plan.guest_free_kib,
         plan.nonresident_kib,
     )
     return plan.rate.nonresident_share if shown is None else shown

@@ -91,6 +91,10 @@ def take_step(
         return Step(seen, action, None)
     if seen.entry is None:
         return Step(seen, action, following)
+    if action in (Action.NUDGE, Action.FINISH) and (
+        journal.read(guest) != seen.entry
+    ):  # somebody else has erased or written it since
+        return Step(seen, Action.NOTHING, state)
     if action is Action.BEGIN:
         begun = _begin(guest, seen, seen.entry, clock)
         following = dataclasses.replace(following, begun=begun)
@@ -99,8 +103,6 @@ def take_step(
     elif action is Action.REQUEST:
         _request(guest, seen.entry, seen.is_persistent)
     elif action is Action.FINISH:
-        if journal.read(guest) != seen.entry:  # somebody else has written
-            return Step(seen, Action.NOTHING, following)
         _finish(guest, seen.entry)
         return Step(seen, action, None)
     return Step(seen, action, following)
@@ -240,13 +242,17 @@ def _leave(guest: guests.Guest, entry: journal.JournalEntry) -> None:
     """Request all memory of a guest that may have been left with less.
 
     Not of one that somebody else has taken over since, that has been resized,
-    or that is off.
+    or that is off. One that is being migrated gets it during the transfer.
     """
     with contextlib.suppress(exceptions.OperationInvalid):
         if (
-            guest.read_metadata() is None
-            and _actual_kib(guest) <= entry.original_kib
+            guest.read_metadata() is not None
+            or _actual_kib(guest) > entry.original_kib
         ):
+            return
+        if guest.situation() is guests.Situation.HAS_JOB:
+            guest.steer_balloon_kib(entry.original_kib)
+        else:
             _request(guest, entry, guest.is_persistent())
 
 

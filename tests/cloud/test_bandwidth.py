@@ -16,7 +16,7 @@ from tests.cloud import base
 from tests.lab import comparison
 from tests.lab import episode
 
-_MEMORY_MIB, _FREED_MIB = 4096, 3072
+_MEMORY_MIB, _FREED_MIB = 3072, 2304
 
 # It sorts after the drop-in that knows the limit of the link.
 _NOTHING_CONFIGURED = """\
@@ -47,15 +47,20 @@ class HostWhoseInterfaceTellsTooMuch(base.CloudTestCase):
         self._return()
         second = self._leave('its second migration')
         self.assertGreater(first.seconds_release, 0)
-        # An idle machine takes 23 to 30 % of plain's seconds and 8 to 22 % of
-        # its bytes. How quickly an emulated guest releases memory is the
-        # machine's speed, the link's is not: one that is half as fast takes
-        # the same time without the plugin, and longer with it.
+        # Of 4 GiB, an idle machine takes 23 to 30 % of plain's seconds and 8
+        # to 22 % of its bytes. How quickly an emulated guest releases memory
+        # is the machine's speed, the link's is not: on one that is half as
+        # fast the path carries more until the release is done.
         for one in (first, second):
             what = f'{one}, instead of {plain}'
             self.assertTrue(one.guest_intact, what)
             self.assertLess(one.seconds_total, 0.6 * plain.seconds_total, what)
-            self.assertLess(one.bytes_sent, 0.35 * plain.bytes_sent, what)
+            self.assertLess(one.bytes_sent, 0.6 * plain.bytes_sent, what)
+        self.assertLess(
+            first.seconds_total,
+            1.5 * second.seconds_total,
+            f'{first}, before {second}',
+        )
 
     def _leave(self, name: str) -> comparison.Run:
         """Let the guest use memory and free it, and leave the first host."""

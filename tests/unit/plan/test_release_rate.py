@@ -179,27 +179,40 @@ class OrderTest(base.TestCase):
         self.assertEqual(1.0, self.share())
 
     def test_a_guest_shows_it_as_its_resident_size_falls(self) -> None:
-        for released_mib, fall_mib, nonresident_mib, share in (
-            (1024, 1024, 2048, 0.0),
-            (1024, 0, 2048, 1.0),
-            (1024, 256, 2048, 0.75),
-            (2048, 1792, 512, 0.5),
+        for released_mib, fall_mib, free_mib, nonresident_mib, share in (
+            (1024, 1024, 4096, 2048, 0.0),
+            (1024, 0, 4096, 2048, 1.0),
+            (1024, 256, 4096, 2048, 0.75),
+            (2048, 1792, 4096, 512, 0.5),
             # It has freed, or used, more meanwhile.
-            (1024, 1500, 2048, 0.0),
-            (1024, -300, 2048, 1.0),
+            (1024, 1500, 4096, 2048, 0.0),
+            (1024, -300, 4096, 2048, 1.0),
+            # Of 3 GiB that are not, 2 must have been among so much.
+            (3072, 1024, 4096, 3072, 0.0),
+            (3072, 0, 4096, 3072, 1.0),
+            (3072, 512, 4096, 3072, 0.5),
+            # Most of what is not is not free.
+            (1024, 512, 4096, 9000, 0.5),
         ):
             self.learn(
-                released_mib * MIB, fall_mib * MIB, nonresident_mib * MIB
+                released_mib * MIB,
+                fall_mib * MIB,
+                free_mib * MIB,
+                nonresident_mib * MIB,
             )
             self.assertEqual(share, self.share())
 
     def test_a_little_tells_nothing(self) -> None:
-        self.learn(2 * GIB, 2 * GIB, 127 * MIB)
-        self.learn(127 * MIB, 127 * MIB, 2 * GIB)
+        self.learn(2 * GIB, 2 * GIB, 4 * GIB, 127 * MIB)
+        self.learn(127 * MIB, 127 * MIB, 4 * GIB, 2 * GIB)
+        self.assertEqual(1.0, self.share())
+
+    def test_nor_does_a_guest_that_gives_up_all(self) -> None:
+        self.learn(2 * GIB, 1 * GIB, 2 * GIB + 127 * MIB, 1 * GIB)
         self.assertEqual(1.0, self.share())
 
     def test_one_guest_does_not_speak_for_others(self) -> None:
-        self.learn(1 * GIB, 1 * GIB, 2 * GIB)
+        self.learn(1 * GIB, 1 * GIB, 4 * GIB, 2 * GIB)
         self.assertEqual(1.0, self.share('another'))
-        self.learn(1 * GIB, 1 * GIB, 2 * GIB, guest='a second one')
+        self.learn(1 * GIB, 1 * GIB, 4 * GIB, 2 * GIB, guest='a second one')
         self.assertEqual(0.0, self.share('another'))

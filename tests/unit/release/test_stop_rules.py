@@ -350,6 +350,8 @@ class TransferHadBetterStartTest(base.TestCase):
         for fall, expected in ((0.8, None), (0.0, EndReason.NEARLY_DONE)):
             plan = make_plan(
                 mode=Mode.AUTO,
+                original_kib=12 * GIB,
+                free_kib=12 * GIB - 128 * MIB,
                 needed_kib=3 * GIB,
                 target_kib=128 * MIB,
                 nonresident_kib=8 * GIB,
@@ -435,6 +437,24 @@ class NotWorthwhileTest(base.TestCase):
                     path_kib_per_second=1 * GIB,
                     nonresident_kib=nonresident_kib,
                     fall=fall,
+                ),
+            )
+
+    def test_of_what_little_a_slow_guest_gives_up_it_is_not_known_what_it_was(
+        self,
+    ) -> None:
+        for released_mib, expected in (
+            (127, None),
+            (129, EndReason.NOT_WORTHWHILE),
+        ):
+            self.assertEqual(
+                expected,
+                self.end_reason(
+                    0,
+                    released_mib,
+                    path_kib_per_second=1 * GIB,
+                    nonresident_kib=2 * GIB,
+                    fall=0.0,
                 ),
             )
 

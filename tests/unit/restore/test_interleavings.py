@@ -47,6 +47,7 @@ from nova_freemem.release.requests import Request
 from nova_freemem.restore import journal
 from nova_freemem.restore import locks
 from nova_freemem.restore import reconciler
+from nova_freemem.restore import schedule
 from nova_freemem.virt.memory_stats import TOLERANCE_KIB
 from tests import base
 from tests.simulation import fake_clock
@@ -122,12 +123,17 @@ class Handle(fakes.FakeGuest):
         if self.journey is not None:
             self.journey.has_begun = True
         self._see_whose_entry_it_is('set the balloon')
+        if target_kib == self.guest.memory_kib - schedule.NUDGE_KIB:
+            self._compute.is_nudging = True
         super().set_balloon_kib(target_kib, definition=definition)
+        if target_kib == self.guest.memory_kib:
+            self._compute.is_nudging = False
 
     def steer_balloon_kib(self, target_kib: int) -> None:
         if self.journey is not None:
             self.journey.has_begun = True
         super().steer_balloon_kib(target_kib)
+        self._compute.is_nudging = False
 
     def read_metadata(self) -> str | None:
         self._seen_entries.append(super().read_metadata())
@@ -212,6 +218,7 @@ class Compute:
     :ivar call_seconds: how long each of its calls of libvirt's takes
     :ivar checked_at: when each guest was looked up
     :ivar is_command: whether it is one that operators run
+    :ivar is_nudging: whether it has requested a little less, and not yet all
     :ivar held: the guests that are a migration's
     """
 
@@ -227,6 +234,7 @@ class Compute:
         self.host = host
         self.call_seconds = call_seconds
         self.is_command = is_command
+        self.is_nudging = False
         self.alive = True
         self.checked_at: dict[str, list[float]] = {}
         self.held: set[str] = set()
@@ -763,15 +771,17 @@ class Interleavings(stateful.RuleBasedStateMachine):
             journey = self.moving.get(guest.uuid)
             compute = self.computes[guest.host]
             state = compute.reconciler.remembered().get(guest.uuid)
-            is_known = (journey is not None and journey.compute.alive) or (
-                state is not None and state.known is not None
+            is_known = (
+                (journey is not None and journey.compute.alive)
+                or (state is not None and state.known is not None)
+                or any(one.alive and one.is_nudging for one in self.commands)
             )
         if not is_known:
             self.clashes.append(('not in the journal', guest.uuid))
 
     @stateful.invariant()
     def memory_is_never_missing_without_an_entry(self) -> None:
-        """At most a nova-compute that lives knows, or QEMU restores it."""
+        """At most a process that lives knows, or QEMU restores it."""
         for guest in self.guests.values():
             guest.check()
 
@@ -889,9 +899,7 @@ class MeetingTest(base.TestCase):
         short_kib=strategies.sampled_from([0, 4, 1028, 2048, GIB]),
         short_seconds=strategies.floats(0, LONGEST_SECONDS),
     )
-    # The same ones each time: the known case that fails is rare, a command
-    # that finds a guest 4 KiB short as its release begins.
-    @hypothesis.settings(max_examples=300, derandomize=True, database=None)
+    @hypothesis.settings(max_examples=300)
     def test_all_is_well_in_the_end(
         self,
         first: str,

@@ -124,6 +124,15 @@ class RestorationTest(GuestTestCase):
         self.assertEqual(0, self.guest.missing_kib)
         self.assertEqual(4 * GIB, self.guest.target_kib)
 
+    def test_one_that_is_transferred_by_then_gets_it_during_the_transfer(
+        self,
+    ) -> None:
+        restoration = self.begin_until_half_nudged()
+        self.guest.metadata = None
+        self.guest.transferred_kib = 4.0
+        self.assertIsNone(restoration.watch(10).entry)
+        self.assertEqual(4 * GIB, self.guest.target_kib)
+
     def leave_in_the_midst_of_a_nudge(self, change: dict[str, Any]) -> None:
         """Have a guest change just after its entry is seen to be gone."""
         restoration = self.begin_until_half_nudged()
@@ -175,22 +184,36 @@ class RestorationTest(GuestTestCase):
         self.assertIsNone(restoration.watch(60).entry)
         self.assertEqual([('read_metadata',)], self.domain.calls)
 
+    def replace_at_the_last_moment(
+        self, restoration: restorations.Restoration, newer: str | None
+    ) -> None:
+        """Have a step taken, and an entry replaced once it was read."""
+        read = self.domain.read_metadata
+
+        def read_and_replace() -> str | None:
+            text = read()
+            self.guest.metadata = newer
+            return text
+
+        self.patch(self.domain, 'read_metadata', read_and_replace)
+        self.domain.calls.clear()
+        restoration.watch(0)
+
     def test_an_entry_written_at_the_last_moment_is_not_erased(self) -> None:
         restoration = self.begin()
         self.clock.wait(60)
-        read, entries = self.domain.read_metadata, []
         newer = fakes.make_entry(migration='another').to_xml()
-
-        def read_and_write() -> str | None:
-            entries.append(read())
-            self.guest.metadata = newer
-            return entries[-1]
-
-        self.patch(self.domain, 'read_metadata', read_and_write)
-        restoration.watch(0)
-        self.assertNotEqual(newer, entries[0])
+        self.replace_at_the_last_moment(restoration, newer)
         self.assertEqual(newer, self.guest.metadata)
         self.assertEqual([], self.domain.called('erase_metadata'))
+
+    def test_a_guest_restored_at_the_last_moment_is_not_nudged(self) -> None:
+        self.guest.deflates_up_to_kib = 4 * GIB - TOLERANCE_KIB - 4
+        restoration = self.begin()
+        self.clock.wait(schedule.NUDGE_INTERVAL_SECONDS)
+        self.replace_at_the_last_moment(restoration, None)
+        self.assertEqual([], self.domain.called('set_balloon_kib'))
+        self.assertEqual(4 * GIB, self.guest.target_kib)
 
     def test_a_newer_entry_is_restored_in_its_turn(self) -> None:
         restoration = self.begin()
