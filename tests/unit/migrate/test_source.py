@@ -25,6 +25,7 @@ from nova_freemem.plan import bandwidth as bandwidths
 from nova_freemem.plan import traffic
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.release import balloon
+from nova_freemem.release import reclaim
 from nova_freemem.release.base import EndReason
 from nova_freemem.release.base import Phase
 from nova_freemem.release.requests import Request
@@ -76,6 +77,23 @@ class BeforeTransferTest(migrate_base.MigrationTestCase):
             2 * GIB, world.guest.missing_kib, delta=300 * MIB
         )
         self.assertEqual(world.guest.actual_kib, world.guest.target_kib)
+
+    def test_where_nobody_asks_it_to_no_guest_is_to_drop_cache_by_itself(
+        self,
+    ) -> None:
+        for reclaimer, drops in (
+            (None, False),
+            (reclaim.GuestReclaim('guest_reclaim', 5), True),
+        ):
+            world = self.make_world(cold_kib=2 * GIB)
+            world.engine = dataclasses.replace(
+                world.engine, reclaimer=reclaimer
+            )
+            world.start_again()
+            self.assertTrue(world.prepare())
+            plan = world.reporter.released.call_args.args[0]
+            self.assertEqual(drops, plan.cold_kib > 0)
+            self.assertGreater(plan.cache_kib, 1 * GIB)
 
     def test_a_balloon_that_moved_on_while_it_was_stopped_returns(
         self,
