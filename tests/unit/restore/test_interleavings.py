@@ -124,16 +124,16 @@ class Handle(fakes.FakeGuest):
             self.journey.has_begun = True
         self._see_whose_entry_it_is('set the balloon')
         if target_kib == self.guest.memory_kib - schedule.NUDGE_KIB:
-            self._compute.is_nudging = True
+            self._compute.nudged.add(self.uuid)
         super().set_balloon_kib(target_kib, definition=definition)
         if target_kib == self.guest.memory_kib:
-            self._compute.is_nudging = False
+            self._compute.nudged.discard(self.uuid)
 
     def steer_balloon_kib(self, target_kib: int) -> None:
         if self.journey is not None:
             self.journey.has_begun = True
         super().steer_balloon_kib(target_kib)
-        self._compute.is_nudging = False
+        self._compute.nudged.discard(self.uuid)
 
     def read_metadata(self) -> str | None:
         self._seen_entries.append(super().read_metadata())
@@ -218,7 +218,8 @@ class Compute:
     :ivar call_seconds: how long each of its calls of libvirt's takes
     :ivar checked_at: when each guest was looked up
     :ivar is_command: whether it is one that operators run
-    :ivar is_nudging: whether it has requested a little less, and not yet all
+    :ivar nudged: the guests of which it has requested a little less, and not
+                  yet all
     :ivar held: the guests that are a migration's
     """
 
@@ -234,7 +235,7 @@ class Compute:
         self.host = host
         self.call_seconds = call_seconds
         self.is_command = is_command
-        self.is_nudging = False
+        self.nudged: set[str] = set()
         self.alive = True
         self.checked_at: dict[str, list[float]] = {}
         self.held: set[str] = set()
@@ -778,17 +779,21 @@ class Interleavings(stateful.RuleBasedStateMachine):
             self.clashes.append(('below its headroom', guest.uuid))
         if not self.is_unwritten(guest):
             return
-        if guest.uuid in self.unwritten:
-            is_known = guest.target_kib == guest.memory_kib
-        else:
-            journey = self.moving.get(guest.uuid)
-            compute = self.computes[guest.host]
-            state = compute.reconciler.remembered().get(guest.uuid)
-            is_known = (
-                (journey is not None and journey.compute.alive)
-                or (state is not None and state.known is not None)
-                or any(one.alive and one.is_nudging for one in self.commands)
+        journey = self.moving.get(guest.uuid)
+        compute = self.computes[guest.host]
+        state = compute.reconciler.remembered().get(guest.uuid)
+        is_known = (
+            (
+                guest.uuid in self.unwritten
+                and guest.target_kib == guest.memory_kib
             )
+            or (journey is not None and journey.compute.alive)
+            or (state is not None and state.known is not None)
+            or any(
+                one.alive and guest.uuid in one.nudged
+                for one in (compute, *self.commands)
+            )
+        )
         if not is_known:
             self.clashes.append(('not in the journal', guest.uuid))
 
