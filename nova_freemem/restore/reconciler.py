@@ -515,6 +515,7 @@ class Reconciler:
                 if client.known is not None:
                     state = dataclasses.replace(state, known=client.known)
                 client.known = None
+            check.state = state  # It is known while the check is stuck, too.
         following: State | None = self._postponed(state)
         try:
             following = (
