@@ -98,6 +98,8 @@ def take_step(
     if action is Action.BEGIN:
         begun = _begin(guest, seen, seen.entry, clock)
         following = dataclasses.replace(following, begun=begun)
+    elif action is Action.WRITE:
+        journal.write(guest, seen.entry)
     elif action is Action.NUDGE:
         guest.set_balloon_kib(seen.entry.original_kib - schedule.NUDGE_KIB)
     elif action is Action.REQUEST:
@@ -205,7 +207,8 @@ def _look(
         return Seen()
     situation = guest.situation()
     is_running = situation is guests.Situation.RUNNING
-    if is_lost and is_running and _actual_kib(guest) > entry.original_kib:
+    has_job = situation is guests.Situation.HAS_JOB
+    if is_lost and not has_job and _actual_kib(guest) > entry.original_kib:
         return Seen()  # It has been resized since, and lacks nothing.
     is_persistent = is_running and guest.is_persistent()
     begun = state.begun

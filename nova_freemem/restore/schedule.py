@@ -74,6 +74,7 @@ class Action(enum.Enum):
 
     NOTHING = 'nothing'
     BEGIN = 'begin to restore its memory'
+    WRITE = 'write the journal entry again'
     REQUEST = 'request all memory again'
     NUDGE = 'request a little less'
     FINISH = 'erase the journal entry'
@@ -245,7 +246,9 @@ def decide(
         is_left_with_less = state.nudge is Nudge.HALF
         return Action.LEAVE if is_left_with_less else Action.FORGET, State()
     if seen.situation is not guests.Situation.RUNNING:
-        return Action.NOTHING, _not_running(
+        # A guest that is paused can leave, and its entry has to go with it.
+        is_missed = seen.is_lost and seen.situation is guests.Situation.PAUSED
+        return Action.WRITE if is_missed else Action.NOTHING, _not_running(
             state, seen.situation, now_seconds, interval_seconds
         )
     if seen.result is None:

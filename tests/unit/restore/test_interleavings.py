@@ -23,8 +23,10 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import datetime
 import functools
 import io
+import math
 import threading
 from typing import Any
 from unittest import mock
@@ -60,6 +62,8 @@ COMMAND_SECONDS = 60
 MIGRATION = 'a migration under way'
 LOCK_WAIT_SECONDS = 5.0
 PERIOD_SECONDS = 10
+# A guest that leaves and returns is away for longer than a few calls take.
+AWAY_SECONDS = 5
 # A call of libvirt's that changes a domain waits for a job so long.
 JOB_WAIT_SECONDS = 30
 HOSTS = strategies.sampled_from(['source', 'dest'])
@@ -147,6 +151,8 @@ class Handle(fakes.FakeGuest):
     def erase_metadata(self) -> None:
         self._see_whose_entry_it_is('erase the entry')
         super().erase_metadata()
+        cloud = self._compute.cloud
+        cloud.erased_at[self.uuid] = cloud.clock.now()
 
     def _see_whose_entry_it_is(self, doing: str) -> None:
         """See that a command does nothing about what it is not to restore.
@@ -335,6 +341,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
     :ivar moving: the migrations under way
     :ivar commands: the commands that run, or did
     :ivar by_hand: the guests that operators restore with virsh
+    :ivar erased_at: when the last entry of each guest was erased
     :ivar unwritten: guests that have landed without the entry of a release,
                      which something erased when their transfer began
     """
@@ -366,6 +373,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         self.moving: dict[str, Journey] = {}
         self.commands: list[Compute] = []
         self.by_hand: list[str] = []
+        self.erased_at = dict.fromkeys(self.guests, -math.inf)
         self.snapshots: dict[str, tuple[int, int]] = {}
         # Their assertions would be one more error that nova-compute survives.
         self.clashes: list[tuple[str, str]] = []
@@ -691,19 +699,26 @@ class Interleavings(stateful.RuleBasedStateMachine):
     def it_arrives_from_a_third_host(self, uuid: str) -> None:
         """Have memory outstanding, and nobody told of it.
 
-        Not in the very moment in which an operator erases what was there.
+        It has left this host before, which takes its time, and no operator
+        has begun to restore it by hand then.
         """
         guest = self.guests[uuid]
         if (
             uuid not in self.moving
             and uuid not in self.by_hand
+            and self.clock.now() - self.erased_at[uuid] >= AWAY_SECONDS
             and guest.persistent
             and guest.metadata is None
         ):
             guest.check()
             if guest.missing_kib:
                 return
-            guest.metadata = fakes.make_entry(source='x').to_xml()
+            guest.metadata = fakes.make_entry(
+                source='x',
+                released_at=datetime.datetime.fromtimestamp(
+                    self.clock.wall(), datetime.UTC
+                ),
+            ).to_xml()
             guest.actual_kib = guest.target_kib = 1 * GIB
             guest.definition_kib = 1 * GIB
             guest.touched_kib = 0

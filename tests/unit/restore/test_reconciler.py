@@ -494,6 +494,20 @@ class SourceTest(ClientTestCase):
         self.assertTrue(is_done)
         self.assert_restored(guest)
 
+    def test_it_is_in_the_journal_again_before_a_paused_guest_leaves(
+        self,
+    ) -> None:
+        guest = self.add_guest()
+        entry, guest.metadata = guest.metadata, None
+        assert entry is not None
+        guest.running = False
+        self.fail(journal.JournalEntry.from_xml(entry))
+        self.assertEqual(entry, guest.metadata)
+        self.assertEqual(0, self.calls('set_balloon_kib'))
+        guest.running = True
+        self.clock.wait(2 * INTERVAL_SECONDS)
+        self.assert_restored(guest)
+
     def test_what_somebody_has_damaged_the_migration_knows(self) -> None:
         guest = self.add_guest()
         assert guest.metadata is not None

@@ -110,6 +110,14 @@ class DecideTest(base.TestCase):
             action, _state = decide(State(), Seen(ENTRY, situation=situation))
             self.assertIs(Action.NOTHING, action)
 
+    def test_what_a_paused_guest_has_lost_is_written_again(self) -> None:
+        for situation, expected in (
+            (Situation.PAUSED, Action.WRITE),
+            (Situation.HAS_JOB, Action.NOTHING),
+        ):
+            seen = Seen(ENTRY, is_lost=True, situation=situation)
+            self.assertIs(expected, decide(State(known=ENTRY), seen)[0])
+
     def test_a_guest_with_a_job_is_checked_again_within_the_interval(
         self,
     ) -> None:
