@@ -341,6 +341,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
     :ivar moving: the migrations under way
     :ivar commands: the commands that run, or did
     :ivar by_hand: the guests that operators restore with virsh
+    :ivar hindrances: how often a guest was kept from taking its memory
     :ivar erased_at: when the last entry of each guest was erased
     :ivar unwritten: guests that have landed without the entry of a release,
                      which something erased when their transfer began
@@ -373,6 +374,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         self.moving: dict[str, Journey] = {}
         self.commands: list[Compute] = []
         self.by_hand: list[str] = []
+        self.hindrances = 0
         self.erased_at = dict.fromkeys(self.guests, -math.inf)
         self.snapshots: dict[str, tuple[int, int]] = {}
         # Their assertions would be one more error that nova-compute survives.
@@ -446,8 +448,10 @@ class Interleavings(stateful.RuleBasedStateMachine):
                 def give_up(known: journal.JournalEntry | None) -> bool:
                     compute.held.discard(uuid)
                     handle.given_up = True
+                    before = self.hindrances
                     hindered = self.is_hindered(guest)
                     is_done = hold.restore(self.reporter, known)
+                    hindered |= self.hindrances > before
                     if not (is_done or hindered or self.is_hindered(guest)):
                         self.clashes.append(('waited for', uuid))
                     return is_done
@@ -651,6 +655,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         guest = self.guests[uuid]
         if guest.metadata is not None and guest.transferred_kib is None:
             guest.metadata = SPOILT
+            self.hindrances += 1
 
     @stateful.rule(
         uuid=GUESTS,
@@ -693,6 +698,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         guest = self.guests[uuid]
         guest.check()
         guest.running = running
+        self.hindrances += not running
         self.computes[guest.host].reconciler.notify(uuid)
 
     @stateful.rule(uuid=GUESTS)
@@ -757,6 +763,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         guest = self.guests[uuid]
         guest.check()
         guest.deflates_up_to_kib = guest.memory_kib if able else 3 * GIB
+        self.hindrances += not able
 
     @stateful.rule()
     def qemu_hangs(self) -> None:
@@ -764,6 +771,7 @@ class Interleavings(stateful.RuleBasedStateMachine):
         if guest.answers is None or guest.answers.is_set():
             guest.check()
             guest.answers, guest.is_asked = threading.Event(), False
+            self.hindrances += 1
 
     @stateful.rule()
     def qemu_answers(self) -> None:
