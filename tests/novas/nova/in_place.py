@@ -13,6 +13,9 @@
 """Our driver in the place of Nova's, for tests that Nova wrote for its own."""
 
 import inspect
+import sys
+import threading
+import types
 from typing import Any
 from unittest import mock
 
@@ -49,6 +52,31 @@ class LibvirtDriver(OURS):
         super().live_migration_abort(_instance(instance))
 
 
+class _Event(threading.Event):
+    """One whose ``wait`` is its own."""
+
+    wait = threading.Event.wait
+
+
+class _Thread(threading.Thread):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._started = _Event()
+
+
+def _keep_events_apart() -> None:
+    """Give our modules events that Nova's tests do not touch.
+
+    Up to Nova 32 some of these have ``threading.Event.wait`` return once, for
+    the one event that its own driver waits for, and fail after that.
+    """
+    ours = types.ModuleType('threading')
+    vars(ours).update(vars(threading), Event=_Event, Thread=_Thread)
+    for name, module in list(sys.modules.items()):
+        if name.startswith('nova_freemem.') and hasattr(module, 'threading'):
+            module.threading = ours  # type: ignore[attr-defined]
+
+
 def put() -> None:
     """Have Nova and its tests find our driver, wherever they look.
 
@@ -56,6 +84,7 @@ def put() -> None:
     it takes Nova's is checked as in nova-compute; then it shows Nova's.
     """
     loader.check_nova(OURS)
+    _keep_events_apart()
     for name, method in inspect.getmembers(LibvirtDriver, inspect.isfunction):
         if name in vars(OURS) and not name.startswith('_'):
             stock = inspect.signature(getattr(STOCK, name))
