@@ -23,8 +23,8 @@ HALF_LIFE_SECONDS = 6 * 3600.0
 
 # How far from the first guess anything learnt can be. Published figures of one
 # kind differ by a factor of 36 (memory of 4 KiB pages, and of huge ones, that
-# a guest gives up in a second). A guest that gives up less than a sixteenth,
-# 41 MiB in a second, is nowhere worth waiting for.
+# a guest gives up in a second). The slowest guests of the simulation give up a
+# thirteenth of the first guess.
 LEAST_SHARE = 1 / 16
 MOST_TIMES = 64.0
 

@@ -207,9 +207,11 @@ def during_transfer(
     return Forecast(
         without.plain_seconds,
         nonresident_seconds
-        + max(0.0, ahead_seconds)
-        * rate.inflate_kib_per_second
-        / max(rate.look_kib_per_second, bandwidth.kib_per_second)
+        + _looking_seconds(
+            max(0.0, ahead_seconds) * rate.inflate_kib_per_second,
+            rate.look_kib_per_second,
+            bandwidth,
+        )
         + sending_seconds
         + looking_seconds,
         min(
@@ -363,10 +365,21 @@ def _overlap(
         (left_kib + needed_kib)
         / (bandwidth.kib_per_second + rate_kib_per_second * unsent_share),
     )
-    released_kib = min(left_kib, sending_seconds * rate_kib_per_second)
-    # QEMU looks at what it sends as well.
-    look_kib_per_second = max(look_kib_per_second, bandwidth.kib_per_second)
-    return sending_seconds, released_kib / look_kib_per_second
+    return sending_seconds, _looking_seconds(
+        min(left_kib, sending_seconds * rate_kib_per_second),
+        look_kib_per_second,
+        bandwidth,
+    )
+
+
+def _looking_seconds(
+    released_kib: float, look_kib_per_second: float, bandwidth: Bandwidth
+) -> float:
+    """Return how long QEMU looks through what was released.
+
+    That is never slower than it sends, since it looks at that as well.
+    """
+    return released_kib / max(look_kib_per_second, bandwidth.kib_per_second)
 
 
 def _unsent_share(release_seconds: float, plain_seconds: float) -> float:

@@ -741,6 +741,19 @@ class ForecastTest(base.TestCase):
         # To move both at the same time would take as long, if none were.
         self.assertGreater(slow, 1.1 * needed_kib / at_path_rate)
 
+    def test_qemu_looks_at_memory_as_fast_as_it_sends_it_at_least(
+        self,
+    ) -> None:
+        path = Bandwidth(8 * GIB, Origin.CONFIGURED)
+        guessed, told, faster = (
+            forecast.overlapping_seconds(
+                16 * GIB, 16 * GIB, 8 * GIB, path, look_kib_per_second
+            )
+            for look_kib_per_second in (2 * GIB, 8 * GIB, 16 * GIB)
+        )
+        self.assertEqual(told, guessed)
+        self.assertLess(faster, told)
+
     def test_by_itself_it_waits_unless_much_is_won_by_not_waiting(
         self,
     ) -> None:
