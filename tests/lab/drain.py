@@ -32,7 +32,6 @@ from tests.lab import command
 from tests.lab import host as lab_host
 from tests.lab import images
 from tests.lab import layout
-from tests.lab import lock
 from tests.lab import preflight
 from tests.lab import room
 from tests.lab import servers
@@ -102,10 +101,18 @@ def main() -> int:
 
 def _act(words: Sequence[str]) -> int:
     parser = arguments.Parser(prog='python -m tests.lab.drain')
-    parser.add_argument('guests', nargs='?', type=int, default=_GUESTS)
+    parser.add_argument(
+        'guests',
+        nargs='?',
+        type=int,
+        choices=range(1, 2 * _GUESTS + 1),
+        metavar='GUESTS',
+        default=_GUESTS,
+        help=f'how many leave (default: {_GUESTS})',
+    )
     count = parser.parse_args(words).guests
-    preflight.refuse(words, lambda _: preflight.cloud(count * _MEMORY_MIB))
-    lock.take()
+    need = preflight.cloud(count * _MEMORY_MIB)
+    preflight.refuse(list(words), lambda _words: need)
     cloud = lab_cloud.Cloud()
     try:
         cloud.up(plugin=False)
@@ -114,7 +121,8 @@ def _act(words: Sequence[str]) -> int:
         cloud.down()
     print(tabulate.tabulate([one.row for one in drains], 'keys', 'rst'))
     wrong = [sentence for one in drains for sentence in one.wrong]
-    print('\n'.join(wrong))
+    for sentence in wrong:
+        print(sentence)
     return 1 if wrong else 0
 
 
