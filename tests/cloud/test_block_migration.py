@@ -30,7 +30,6 @@ _KIB_PER_MIB = 1024
 
 # Slow enough for the guest to take memory while its disk is copied.
 _SLOW_MBIT = 100
-_SMALL_DISK_MIB = 256
 _TAKEN_MIB = 500
 
 # By what is assumed of a guest, it releases what it has freed in this time.
@@ -50,10 +49,10 @@ class HostsThatShareNoDisks(base.CloudTestCase):
             one.set_own_disks(own)
         self.cloud.plugin(plugin)
 
-    def boot_with_disk(self, mib: int) -> servers.Server:
-        """Boot a server that has freed memory, and has so much on its disk."""
+    def boot_with_disk(self) -> servers.Server:
+        """Boot a server that has freed memory, and has 2 GiB on its disk."""
         server = self.boot_used(_MEMORY_MIB, _FREED_MIB)
-        self.cloud.guest(server).fill_disk(mib)
+        self.cloud.guest(server).fill_disk(_DISK_MIB)
         return server
 
 
@@ -63,7 +62,7 @@ class ServerWithFreeMemoryAndADisk(HostsThatShareNoDisks):
     def setUp(self) -> None:
         super().setUp()
         self.have_own_disks(plugin=False)
-        self.server = self.boot_with_disk(_DISK_MIB)
+        self.server = self.boot_with_disk()
 
     def test_its_memory_is_released_as_the_last_of_its_disk_is_copied(
         self,
@@ -122,7 +121,7 @@ class ServerThatNeedsItsMemoryDuringTheCopy(HostsThatShareNoDisks):
     def setUp(self) -> None:
         super().setUp()
         self.have_own_disks(plugin=True)
-        self.server = self.boot_with_disk(_SMALL_DISK_MIB)
+        self.server = self.boot_with_disk()
         self.before = self.question(self.server)
 
     def test_it_gets_it_and_keeps_it(self) -> None:
