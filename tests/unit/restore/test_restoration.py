@@ -188,16 +188,17 @@ class RestorationTest(GuestTestCase):
         self, restoration: restorations.Restoration, newer: str | None
     ) -> None:
         """Have a step taken, and an entry replaced once it was read."""
-        read = self.domain.read_metadata
+        read, entries = self.domain.read_metadata, []
 
         def read_and_replace() -> str | None:
-            text = read()
+            entries.append(read())
             self.guest.metadata = newer
-            return text
+            return entries[-1]
 
         self.patch(self.domain, 'read_metadata', read_and_replace)
         self.domain.calls.clear()
         restoration.watch(0)
+        self.assertNotEqual(newer, entries[0])
 
     def test_an_entry_written_at_the_last_moment_is_not_erased(self) -> None:
         restoration = self.begin()
