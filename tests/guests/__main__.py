@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import contextlib
 import dataclasses
 import datetime
+import itertools
 import logging
 import sys
 import time
@@ -42,10 +43,26 @@ from tests.lab import observer
 from tests.lab import preflight as lab_preflight
 from tests.lab import room
 from tests.lab import steps
+from tests.lab import virt
 
 _CONSOLE = rich_console.Console(highlight=False, soft_wrap=True)
+_NOTHING = contextlib.nullcontext()
 # As the benchmark calls them: the plugin's default mode.
 _BENCH_METHODS = {results.PLAIN: 'plain', results.FREEMEM: 'auto'}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Turn:
+    case: cases.Case
+    method: str
+    round_number: int
+
+    def __str__(self) -> str:
+        return f'{self.case.name}: {self.method}, round {self.round_number}'
+
+    @property
+    def guest(self) -> virt.GuestSpec:
+        return runner.spec(self.case)
 
 
 def main() -> int:
@@ -98,40 +115,41 @@ def _measure_all(request: argparse.Namespace) -> Guests:
         seconds=0.0,
         rounds=request.rounds,
         machine=surroundings.describe(source),
+        quick=request.quick,
     )
-    for case, number, method in _turns(request):
-        with steps.step(f'{case.name}: {method}, round {number}'):
-            guests = _add(guests, case, number, method, kit)
-        seconds = time.monotonic() - began
-        guests = dataclasses.replace(guests, seconds=seconds)
-        results.write(guests, request.json)
+    make_run = runner.run_quickly if request.quick else runner.run
+    by_guest = itertools.groupby(_turns(request), lambda turn: turn.guest)
+    for guest, turns in by_guest:
+        with runner.booted(guest) if request.quick else _NOTHING:
+            for turn in turns:
+                with steps.step(str(turn)):
+                    guests = _add(guests, turn, kit, make_run)
+                seconds = time.monotonic() - began
+                guests = dataclasses.replace(guests, seconds=seconds)
+                results.write(guests, request.json)
     return guests
 
 
-def _turns(
-    request: argparse.Namespace,
-) -> Iterator[tuple[cases.Case, int, str]]:
+def _turns(request: argparse.Namespace) -> Iterator[_Turn]:
     """Order the runs: both methods in each round, the first one in turn."""
     for case in request.cases:
         for number in range(1, request.rounds + 1):
             order = results.METHODS if number % 2 else results.METHODS[::-1]
             for method in order:
-                yield case, number, method
+                yield _Turn(case, method, number)
 
 
 def _add(
-    guests: Guests,
-    case: cases.Case,
-    number: int,
-    method: str,
-    kit: methods.Kit,
+    guests: Guests, turn: _Turn, kit: methods.Kit, make_run: runner.MakeRun
 ) -> Guests:
     """Make one run; one that fails is kept as such, and the others go on."""
-    make = kit.make[_BENCH_METHODS[method]]
+    make = kit.make[_BENCH_METHODS[turn.method]]
     try:
-        run = runner.run(case, method, number, make)
+        run = make_run(turn.case, turn.method, turn.round_number, make)
     except (steps.LabError, libvirt.libvirtError, TimeoutError) as error:
-        failure = results.Failure(case.name, method, number, str(error))
+        failure = results.Failure(
+            turn.case.name, turn.method, turn.round_number, str(error)
+        )
         _CONSOLE.print(f'failed: {error}', style='red', markup=False)
         return dataclasses.replace(
             guests, failures=(*guests.failures, failure)

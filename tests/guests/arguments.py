@@ -47,7 +47,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         '--quick',
         action='store_true',
-        help=f'only {" and ".join(cases.QUICK)}, one round',
+        help=f'only {", ".join(cases.QUICK)}, one round, in one guest that is'
+        ' watched for a short while: whether it is hurt, and not how quick it'
+        ' is',
     )
     parser.add_argument(
         '--json',

@@ -36,11 +36,14 @@ def judge(guests: Guests) -> list[Verdict]:
     return [
         Verdict(bar, bar.measure(guests))
         for case in guests.cases()
-        for bar in _bars(case)
+        for bar in (
+            *_harm(case),
+            *(() if guests.quick else _work(case)),
+        )
     ]
 
 
-def _bars(case: str) -> Iterator[Bar]:
+def _harm(case: str) -> Iterator[Bar]:
     for what, count in (
         ('killed', lambda one: one.killed),
         ('failed allocations', lambda one: one.failed_allocations),
@@ -48,6 +51,9 @@ def _bars(case: str) -> Iterator[Bar]:
         ('guests that are not intact', lambda one: one.not_intact),
     ):
         yield _more(case, what, count)
+
+
+def _work(case: str) -> Iterator[Bar]:
     for when, pick in (
         ('during', lambda one: one.throughput_share_during),
         ('in the 60 s after', lambda one: one.throughput_share_after),

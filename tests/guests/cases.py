@@ -138,7 +138,8 @@ _PACKAGES = (
     'redis-server',
 )
 _UNITS = ('earlyoom', 'nginx', 'redis-server')
-_SERVICE = pathlib.Path(__file__).parent / 'inside/Service.java'
+_INSIDE = pathlib.Path(__file__).parent / 'inside'
+_SERVICE = _INSIDE / 'Service.java'
 # Debian's runtime has the compiler as well, but no command for it. Without
 # /proc, as in a root that is not booted, it does not find its own libraries.
 _JAVA_HOME = '/usr/lib/jvm/java-17-openjdk-amd64'
@@ -183,14 +184,16 @@ def _common(
     prepare: str,
     services: tuple[str, ...] = (),
     warm_seconds: float = Case.warm_seconds,
+    packages: tuple[str, ...] = (),
+    setup: str = '',
 ) -> Case:
     starts = ''.join(f'systemctl start {unit}\n' for unit in services)
     return Case(
         name=name,
         about=about,
         load=load,
-        packages=_PACKAGES,
-        setup=_SETUP,
+        packages=(*_PACKAGES, *packages),
+        setup=_SETUP + setup,
         prepare=starts + prepare,
         services=services,
         warm_seconds=warm_seconds,
@@ -268,6 +271,57 @@ _JVM = _common(
     warm_seconds=30.0,  # It compiles what it runs often.
 )
 
+
+# --- what limits memory in the guest itself
+
+_LIMITING = ('crun', 'systemd-oomd')
+_CONTAINER_MIB, _CONTAINER_FILES = 200, 400
+_CONTAINER = '/srv/container'
+_LIMITING_SETUP = f"""
+cat > /srv/load.py <<'END'
+{(_INSIDE / 'load.py').read_text()}
+END
+python3 - {_CONTAINER} {_CONTAINER_MIB} \\
+    python3 /srv/load.py {LOG} read {_CONTAINER_FILES} <<'END'
+{(_INSIDE / 'bundle.py').read_text()}
+END
+rm -f /etc/systemd/system/*.wants/systemd-oomd.service
+"""
+# It may kill what works, as it may by default on a desktop.
+_OOMD_ON = """
+modprobe zram
+echo 512M > /sys/block/zram0/disksize
+mkswap -q /dev/zram0
+swapon /dev/zram0
+mkdir -p /run/systemd/system/load.service.d
+cat > /run/systemd/system/load.service.d/oomd.conf <<'END'
+[Service]
+ManagedOOMSwap=kill
+ManagedOOMMemoryPressure=kill
+END
+systemctl daemon-reload
+"""
+_OOMD = _common(
+    'oomd',
+    'systemd-oomd, and swap that is compressed (zram); a process holds 450 MiB'
+    ' and takes 32 MiB more now and then; 300 MiB of files read once',
+    ('memory', '450', '32'),
+    _OOMD_ON + _read(0, 300),
+    ('systemd-oomd',),
+    packages=_LIMITING,
+    setup=_LIMITING_SETUP,
+)
+_LIMITED = _common(
+    'container',
+    f'a container that may have {_CONTAINER_MIB} MiB and reads'
+    f' {_CONTAINER_FILES} MiB of files over and over; 500 MiB of files read'
+    ' once',
+    ('crun', 'run', '--bundle', _CONTAINER, 'load'),
+    _read(_CONTAINER_FILES, 500),
+    packages=_LIMITING,
+    setup=_LIMITING_SETUP,
+)
+
 #: Every case, by its name.
 CASES = {
     case.name: case
@@ -281,7 +335,9 @@ CASES = {
         _SWAP,
         _COMPILE,
         _JVM,
+        _OOMD,
+        _LIMITED,
     )
 }
-#: The cases of a quick run.
-QUICK = ('redis', 'overcommit')
+#: The cases of a quick run, all of them in one guest.
+QUICK = ('redis', 'nginx', 'earlyoom', 'overcommit', 'mglru')

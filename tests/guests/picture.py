@@ -23,7 +23,6 @@ from matplotlib import figure as mpl_figure
 from matplotlib import patches
 
 from tests.guests import results
-from tests.guests import runner
 from tests.guests.results import Guests
 from tests.guests.results import Run
 
@@ -69,7 +68,7 @@ def draw(guests: Guests, file: pathlib.Path) -> None:
 
 def _draw_work(panel: mpl_axes.Axes, guests: Guests, name: str) -> None:
     """Draw the work of one run of each method, of median length."""
-    earliest = 0.0
+    earliest = latest = 0.0
     for number, method in enumerate(results.METHODS):
         runs = guests.of(name, method)
         if not runs:
@@ -77,6 +76,7 @@ def _draw_work(panel: mpl_axes.Axes, guests: Guests, name: str) -> None:
         run = _middle(runs)
         begin = -run.seconds - _LEAD_SECONDS
         earliest = min(earliest, begin)
+        latest = max(latest, run.work[-1][0])
         colour = _COLOURS[method]
         # Work that had stopped has no share of what it was.
         if run.throughput_before:
@@ -95,7 +95,7 @@ def _draw_work(panel: mpl_axes.Axes, guests: Guests, name: str) -> None:
     panel.axvline(0, color='black', linewidth=0.8)
     panel.axhline(0, color='black', linewidth=0.8)
     panel.axhline(100, color='black', linewidth=0.5, linestyle=':')
-    panel.set_xlim(earliest, runner.AFTER_SECONDS)
+    panel.set_xlim(earliest, latest)
     panel.set_yticks([0, 50, 100])
     panel.grid(alpha=0.3)
 

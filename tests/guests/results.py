@@ -139,6 +139,8 @@ class Guests:
     :param rounds: how often each case was to be measured with each method.
     :param machine: what it was measured on, with which versions.
     :param results: what :func:`summarise` makes of the runs.
+    :param quick: whether the guests were watched for too short a while to tell
+        how quick they are.
     """
 
     started: str
@@ -148,6 +150,7 @@ class Guests:
     results: tuple[Result, ...] = ()
     runs: tuple[Run, ...] = ()
     failures: tuple[Failure, ...] = ()
+    quick: bool = False
 
     def with_run(self, run: Run) -> Guests:
         """Add a run, and what it changes in the results."""

@@ -10,13 +10,15 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""One run: a guest is booted, put to work, migrated, and asked about it."""
+"""One run: a guest is put to work, migrated, and asked about it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import dataclasses
+import math
 import os
 import pathlib
 import time
@@ -38,14 +40,10 @@ from tests.lab import room
 from tests.lab import virt
 from tests.lab import witness
 
-#: For how long the guest is watched after the landing.
-AFTER_SECONDS = 60.0
-
 _GUEST = 'guest'
 _VCPUS = 2
 _SERVICE_SECONDS = 600
 _LOAD = 'load.service'
-_BEFORE_SECONDS = 20.0
 # Emulated on a busy machine, a service may take longer than systemd waits.
 _FLAGS = f'systemd.default_timeout_start_sec={_SERVICE_SECONDS}'
 # Emulated, and while it has most to do.
@@ -54,11 +52,69 @@ _ASK_SECONDS = 120
 # Memory that shows whether a migration corrupts it.
 _HELD_MIB, _REWRITTEN_PER_SECOND = 16, 50
 _COUNTERS = ('pswpout', 'workingset_refault_file', 'allocstall_')
+# What a case has changed in its guest, for one that has another case after it.
+_UNDO = f"""
+swapoff -a
+echo 0 > /proc/sys/vm/overcommit_memory
+echo n > /sys/kernel/mm/lru_gen/enabled
+rm -f {cases.LOG}
+sync
+echo 3 > /proc/sys/vm/drop_caches
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Spans:
+    """For how long a guest is at work.
+
+    :param warm_seconds: before anything is measured, at most; a case may need
+        less.
+    :param before_seconds: before its migration is asked for.
+    :param after_seconds: after its landing.
+    """
+
+    warm_seconds: float
+    before_seconds: float
+    after_seconds: float
+
+
+_FULL = _Spans(math.inf, 20.0, 60.0)
+_QUICK = _Spans(5.0, 5.0, 15.0)
+
+#: Makes one run: :func:`run` or :func:`run_quickly`.
+MakeRun = Callable[
+    [cases.Case, str, int, Callable[[], Method]], results.Run
+]
 
 
 def system(case: cases.Case) -> debian.Debian:
     """Say what a case's guest consists of."""
     return debian.Debian(packages=case.packages, setup=case.setup)
+
+
+def spec(case: cases.Case) -> virt.GuestSpec:
+    """Say how a case's guest is booted; several cases can have the same."""
+    return virt.GuestSpec(
+        _GUEST,
+        case.memory_mib,
+        _VCPUS,
+        reporting=True,
+        flags=_FLAGS,
+        system=system(case),
+    )
+
+
+@contextlib.contextmanager
+def booted(guest: virt.GuestSpec) -> Iterator[None]:
+    """Boot a guest on the first host; end it wherever it is then."""
+    try:
+        virt.boot(room.hosts()[0], guest)
+        virt.wait_booted(_GUEST, guest.boot_seconds)
+        yield
+    finally:
+        for host in room.hosts():
+            with contextlib.suppress(libvirt.libvirtError):
+                virt.remove(host.libvirt().lookupByName(_GUEST))
 
 
 def run(
@@ -67,7 +123,7 @@ def run(
     round_number: int,
     make: Callable[[], Method],
 ) -> results.Run:
-    """Make one run.
+    """Make one run, in a guest of its own.
 
     :param method: its name.
     :param make: makes the method to measure.
@@ -75,35 +131,61 @@ def run(
     :raises TimeoutError: or not in time.
     :raises libvirtError: libvirt did not.
     """
-    with _booted(case) as guest:
-        _put_to_work(guest, case)
-        with reserve.held(case.memory_mib) as at_hand:
-            return _measure(case, method, round_number, guest, make(), at_hand)
+    with booted(spec(case)):
+        return _run(case, method, round_number, make, _FULL)
 
 
-@contextlib.contextmanager
-def _booted(case: cases.Case) -> Iterator[lab_guest.Guest]:
-    """Boot a guest on the first host; end it wherever it is then."""
-    spec = virt.GuestSpec(
-        _GUEST,
-        case.memory_mib,
-        _VCPUS,
-        reporting=True,
-        flags=_FLAGS,
-        system=system(case),
-    )
+def run_quickly(
+    case: cases.Case,
+    method: str,
+    round_number: int,
+    make: Callable[[], Method],
+) -> results.Run:
+    """Make one run with the guest that is booted, which rests after it.
+
+    It shows whether the guest is hurt, and little of how quick it is. What is
+    given and what is raised is as of :func:`run`.
+    """
     try:
-        guest = lab_guest.Guest(virt.boot(room.hosts()[0], spec))
-        virt.wait_booted(_GUEST, spec.boot_seconds)
-        guest.wait_ready(spec.boot_seconds)
-        yield guest
+        return _run(case, method, round_number, make, _QUICK)
     finally:
-        for host in room.hosts():
-            with contextlib.suppress(libvirt.libvirtError):
-                virt.remove(host.libvirt().lookupByName(_GUEST))
+        _rest(_find(), case)
 
 
-def _put_to_work(guest: lab_guest.Guest, case: cases.Case) -> None:
+def _run(
+    case: cases.Case,
+    method: str,
+    round_number: int,
+    make: Callable[[], Method],
+    spans: _Spans,
+) -> results.Run:
+    guest = _find()
+    _put_to_work(guest, case, spans)
+    with reserve.held(case.memory_mib) as at_hand:
+        return _measure(
+            case, method, round_number, guest, make(), at_hand, spans
+        )
+
+
+def _find() -> lab_guest.Guest:
+    _, domain = virt.find(_GUEST)
+    guest = lab_guest.Guest(domain)
+    guest.wait_ready(_PREPARE_SECONDS)
+    return guest
+
+
+def _rest(guest: lab_guest.Guest, case: cases.Case) -> None:
+    """Have a guest end its work, and be as it was before."""
+    guest.let_go()
+    guest.exec(['systemctl', 'stop', _LOAD, *case.services], _PREPARE_SECONDS)
+    # One that has ended with an error would keep its name.
+    guest.exec(['systemctl', 'reset-failed'])
+    guest.do('sh', '-ec', _UNDO, seconds=_ASK_SECONDS)
+
+
+def _put_to_work(
+    guest: lab_guest.Guest, case: cases.Case, spans: _Spans
+) -> None:
     guest.do('sh', '-ec', case.prepare, seconds=_PREPARE_SECONDS)
     guest.hold(_HELD_MIB, _REWRITTEN_PER_SECOND)
     words = case.load
@@ -118,7 +200,7 @@ def _put_to_work(guest: lab_guest.Guest, case: cases.Case) -> None:
         f' do systemctl -q is-active {_LOAD}; sleep 1; done'
     )
     guest.do('sh', '-ec', first, seconds=_PREPARE_SECONDS)
-    time.sleep(case.warm_seconds)
+    time.sleep(min(case.warm_seconds, spans.warm_seconds))
     guest.do('systemctl', 'is-active', _LOAD)
 
 
@@ -129,13 +211,17 @@ def _measure(
     guest: lab_guest.Guest,
     how: Method,
     at_hand: reserve.Reserve,
+    spans: _Spans,
 ) -> results.Run:
     load_average, _, _ = os.getloadavg()
     witnessed = witness.question(guest)
     account = _account(guest, case)
     ahead_before = probe.clock_ahead_seconds(guest)
-    time.sleep(_BEFORE_SECONDS)
-    source, destination = room.hosts()
+    time.sleep(spans.before_seconds)
+    source, _ = virt.find(_GUEST)
+    destination = next(
+        host for host in room.hosts() if host.name != source.name
+    )
     migration = Migration(
         guest.domain, source, destination, witnessed.balloon_kib, at_hand
     )
@@ -143,7 +229,9 @@ def _measure(
     migration.run(how)
     sent, _ = source.link_bytes()
     time.sleep(
-        max(0.0, migration.landed_at + AFTER_SECONDS - time.monotonic())
+        max(
+            0.0, migration.landed_at + spans.after_seconds - time.monotonic()
+        )
     )
     landed = lab_guest.Guest(migration.arrived())
     ahead_after = probe.clock_ahead_seconds(landed)
@@ -155,10 +243,11 @@ def _measure(
     pieces = work.parse(
         landed.do('sh', '-c', f'cat {case.log}', seconds=_ASK_SECONDS)
     )
-    before = work.pace(pieces, asked_at - _BEFORE_SECONDS, asked_at)
+    begin = asked_at - spans.before_seconds
+    end = landed_at + spans.after_seconds
+    before = work.pace(pieces, begin, asked_at)
     during = work.pace(pieces, asked_at, landed_at)
-    after = work.pace(pieces, landed_at, landed_at + AFTER_SECONDS)
-    begin = asked_at - _BEFORE_SECONDS
+    after = work.pace(pieces, landed_at, end)
     return results.Run(
         case=case.name,
         method=method,
@@ -181,9 +270,7 @@ def _measure(
         downtime_ms=migration.transferred.downtime_ms,
         work=tuple(
             (begin + at - landed_at, count)
-            for at, count in work.each_second(
-                pieces, begin, landed_at + AFTER_SECONDS
-            )
+            for at, count in work.each_second(pieces, begin, end)
         ),
         load=load_average,
         harm=hurt.lines,

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import ddt
@@ -69,6 +70,14 @@ class BarsTest(base.TestCase):
             ]
         )
         self.assertEqual([], missed(guests))
+
+    def test_a_quick_run_tells_what_hurts_and_not_how_quick_a_guest_is(
+        self,
+    ) -> None:
+        guests = runs.both(killed=1, throughput_after=1.0)
+        quick = dataclasses.replace(guests, quick=True)
+        self.assertEqual(['killed, more than plain'], missed(quick))
+        self.assertEqual(4, len(bars.judge(quick)))
 
     def test_one_method_alone_is_not_judged(self) -> None:
         guests = runs.guests([runs.run('freemem')])

@@ -42,11 +42,11 @@ ROOT = pathlib.Path(__file__).parents[3]
 class CommandTest(base.TestCase):
     def test_all_cases_are_measured_three_times(self) -> None:
         request = arguments.parse([])
-        self.assertEqual((9, 3), (len(request.cases), request.rounds))
+        self.assertEqual((11, 3), (len(request.cases), request.rounds))
 
     def test_a_quick_run_is_of_one_round(self) -> None:
         request = arguments.parse(['--quick'])
-        self.assertEqual((2, 1), (len(request.cases), request.rounds))
+        self.assertEqual((5, 1), (len(request.cases), request.rounds))
 
     def test_cases_can_be_chosen(self) -> None:
         request = arguments.parse(

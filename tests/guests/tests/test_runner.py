@@ -48,6 +48,9 @@ class RunnerTest(base.TestCase):
         (words,) = (words for words in calls if words[0] == 'systemd-run')
         return words
 
+    def put_to_work(self, case: cases.Case) -> None:
+        runner._put_to_work(self.guest, case, runner._FULL)
+
     def test_an_account_has_the_counters_that_matter(self) -> None:
         self.guest.exec.return_value = lab_guest.Finished(
             0, 'active\nactive\n', ''
@@ -70,7 +73,7 @@ class RunnerTest(base.TestCase):
     def test_the_load_is_one_that_the_guest_can_run(
         self, sleep: mock.Mock
     ) -> None:
-        runner._put_to_work(self.guest, cases.CASES['redis'])
+        self.put_to_work(cases.CASES['redis'])
         program, _, *words = self.started
         self.assertEqual('systemd-run', program)
         python, _, source, *words = words
@@ -82,7 +85,7 @@ class RunnerTest(base.TestCase):
     def test_a_program_of_the_guest_writes_its_own_log(
         self, sleep: mock.Mock
     ) -> None:
-        runner._put_to_work(self.guest, cases.CASES['postgresql'])
+        self.put_to_work(cases.CASES['postgresql'])
         self.assertEqual(cases.CASES['postgresql'].load, self.started[2:])
 
     @ddt.unpack
@@ -95,11 +98,10 @@ class RunnerTest(base.TestCase):
         (folder / 'log.1').write_text(log)
         (folder / 'systemctl').write_text('#!/bin/sh\nexit 1\n')
         (folder / 'systemctl').chmod(0o755)
-        runner._put_to_work(
-            self.guest,
+        self.put_to_work(
             dataclasses.replace(
                 cases.CASES['redis'], prepare='', log=f'{folder}/log.*'
-            ),
+            )
         )
         # It waits for the first answer for as long as the service runs.
         calls = [call.args for call in self.guest.do.call_args_list]
@@ -109,3 +111,26 @@ class RunnerTest(base.TestCase):
             check=False,
         )
         self.assertEqual(code, waits.returncode)
+
+    @mock.patch.object(runner, '_run', autospec=True)
+    @mock.patch.object(runner, '_find', autospec=True)
+    def test_a_guest_whose_run_failed_rests_before_its_next_case(
+        self, find: mock.Mock, run: mock.Mock
+    ) -> None:
+        find.return_value = self.guest
+        run.side_effect = TimeoutError
+        self.assertRaises(
+            TimeoutError,
+            runner.run_quickly,
+            cases.CASES['redis'],
+            'plain',
+            1,
+            mock.sentinel.make,
+        )
+        self.guest.let_go.assert_called_once_with()
+        stopped, _ = self.guest.exec.call_args_list
+        self.assertEqual(
+            ['systemctl', 'stop', 'load.service', 'redis-server'],
+            stopped.args[0],
+        )
+        self.assertIn('swapoff', self.guest.do.call_args.args[-1])
