@@ -47,9 +47,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         '--quick',
         action='store_true',
-        help=f'only {", ".join(cases.QUICK)}, one round, in one guest that is'
-        ' watched for a short while: whether it is hurt, and not how quick it'
-        ' is',
+        help='whether the plugin hurts a guest, and not how quick it is: only'
+        f' {", ".join(cases.QUICK)}, one round, in one guest',
     )
     parser.add_argument(
         '--json',

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
+import functools
 
 from tests.bench.bars import Bar
 from tests.bench.bars import Verdict
@@ -29,6 +31,12 @@ from tests.guests.results import Result
 _LEAST_SHARE = 0.95  # Of the throughput of plain.
 _MOST_P99 = 1.2  # Of the latency of plain.
 _POSTGRESQL_BYTES = 0.6  # Of the bytes of plain.
+_HARM: Mapping[str, Callable[[Result], int]] = {
+    'killed': lambda one: one.killed,
+    'failed allocations': lambda one: one.failed_allocations,
+    'KiB swapped out': lambda one: one.swapped_out_kib,
+    'guests that are not intact': lambda one: one.not_intact,
+}
 
 
 def judge(guests: Guests) -> list[Verdict]:
@@ -37,19 +45,19 @@ def judge(guests: Guests) -> list[Verdict]:
         Verdict(bar, bar.measure(guests))
         for case in guests.cases()
         for bar in (
-            *_harm(case),
-            *(() if guests.quick else _work(case)),
+            _alone(case) if guests.quick else (*_harm(case), *_work(case))
         )
     ]
 
 
+def _alone(case: str) -> Iterator[Bar]:
+    """Make the bars of a run of the plugin that has no plain one beside it."""
+    for what, count in _HARM.items():
+        yield Bar(case, what, 0, '.0f', functools.partial(_count, case, count))
+
+
 def _harm(case: str) -> Iterator[Bar]:
-    for what, count in (
-        ('killed', lambda one: one.killed),
-        ('failed allocations', lambda one: one.failed_allocations),
-        ('KiB swapped out', lambda one: one.swapped_out_kib),
-        ('guests that are not intact', lambda one: one.not_intact),
-    ):
+    for what, count in _HARM.items():
         yield _more(case, what, count)
 
 
@@ -72,6 +80,13 @@ def _both(case: str, guests: Guests) -> tuple[Result, Result] | None:
     plain = guests.result(case, results.PLAIN)
     freemem = guests.result(case, results.FREEMEM)
     return None if plain is None or freemem is None else (plain, freemem)
+
+
+def _count(
+    case: str, count: Callable[[Result], int], guests: Guests
+) -> float | None:
+    freemem = guests.result(case, results.FREEMEM)
+    return None if freemem is None else count(freemem)
 
 
 def _more(case: str, what: str, count: Callable[[Result], int]) -> Bar:

@@ -98,6 +98,15 @@ class Run:
         """Throughput after the landing, as a share of that before."""
         return _share(self.throughput_after, self.throughput_before)
 
+    @property
+    def lost_seconds(self) -> float | None:
+        """How long its work at the pace before takes that the migration cost.
+
+        Less than 0 where more was done than before.
+        """
+        share = self.share_during
+        return None if share is None else (1 - share) * self.seconds
+
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
@@ -128,6 +137,7 @@ class Result:
     bytes_sent: int
     not_intact: int
     rounds: int
+    lost_seconds: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,8 +149,8 @@ class Guests:
     :param rounds: how often each case was to be measured with each method.
     :param machine: what it was measured on, with which versions.
     :param results: what :func:`summarise` makes of the runs.
-    :param quick: whether the guests were watched for too short a while to tell
-        how quick they are.
+    :param quick: whether it was measured with the plugin alone, and for too
+        short a while to tell how quick the guests are.
     """
 
     started: str
@@ -211,6 +221,7 @@ def _summary(case: str, method: str, runs: Sequence[Run]) -> Result:
         bytes_sent=round(statistics.median(run.bytes_sent for run in runs)),
         not_intact=sum(bool(run.wrong) for run in runs),
         rounds=len(runs),
+        lost_seconds=middle(lambda run: run.lost_seconds),
     )
 
 
@@ -228,7 +239,8 @@ def from_json(text: str) -> Guests:
 
     :raises ValueError: it is something else.
     """
-    return files.from_json(text, Guests, FORMAT)
+    guests = files.from_json(text, Guests, FORMAT)
+    return dataclasses.replace(guests, results=tuple(summarise(guests.runs)))
 
 
 def write(guests: Guests, file: pathlib.Path) -> None:

@@ -79,12 +79,10 @@ class _Spans:
 
 
 _FULL = _Spans(math.inf, 20.0, 60.0)
-_QUICK = _Spans(5.0, 5.0, 15.0)
+_QUICK = _Spans(3.0, 3.0, 10.0)
 
 #: Makes one run: :func:`run` or :func:`run_quickly`.
-MakeRun = Callable[
-    [cases.Case, str, int, Callable[[], Method]], results.Run
-]
+MakeRun = Callable[[cases.Case, str, int, Callable[[], Method]], results.Run]
 
 
 def system(case: cases.Case) -> debian.Debian:
@@ -229,9 +227,7 @@ def _measure(
     migration.run(how)
     sent, _ = source.link_bytes()
     time.sleep(
-        max(
-            0.0, migration.landed_at + spans.after_seconds - time.monotonic()
-        )
+        max(0.0, migration.landed_at + spans.after_seconds - time.monotonic())
     )
     landed = lab_guest.Guest(migration.arrived())
     ahead_after = probe.clock_ahead_seconds(landed)

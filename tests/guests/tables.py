@@ -90,6 +90,7 @@ def work(guests: Guests) -> Table:
             'case',
             'method',
             'throughput during',
+            'work lost, s',
             'throughput after',
             'p99 before, ms',
             'p99 during, ms',
@@ -100,6 +101,9 @@ def work(guests: Guests) -> Table:
             guests,
             lambda one, plain: (
                 _percent(one.throughput_share_during),
+                MISSING
+                if one.lost_seconds is None
+                else f'{one.lost_seconds:.1f}',
                 _percent(one.throughput_share_after),
                 _milliseconds(one.p99_ms_before),
                 _milliseconds(one.p99_ms_during),

@@ -32,8 +32,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 # Of what stestr shows of failures; all of it is in the log.
 SHOWN_LINES = 80
 
-# The longest run takes 19 minutes on idle cores. A test that hangs is interrupted
-# as by Ctrl-C, so that it is named, and shown where it hangs.
+# The longest run takes 19 minutes on idle cores. A test that hangs is
+# interrupted as by Ctrl-C, so that it is named, and shown where it hangs.
 LONGEST_SECONDS = 3600
 INTERRUPT = ('timeout', '--verbose', '--signal=INT', '--kill-after=60')
 

@@ -136,10 +136,9 @@ class RunTest(base.TestCase):
     def test_one_that_hangs_is_interrupted(self) -> None:
         self.run_tests()
         command, _ = self.ran[0]
-        self.assertEqual(
-            ['timeout', '--verbose', '--signal=INT', '--kill-after=60', '3600'],
-            command[:5],
-        )
+        self.assertEqual('timeout', command[0])
+        self.assertIn('--signal=INT', command)
+        self.assertEqual('3600', command[4])
 
     def test_log_ends_with_what_failed(self) -> None:
         self.exit_code = 1
