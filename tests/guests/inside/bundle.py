@@ -19,31 +19,56 @@ processes of its own.
 
 import json
 import os
-import subprocess
 import sys
+from typing import Any
 
 _FOLDERS = ('run', 'srv', 'usr')
 _LINKS = ('bin', 'lib', 'lib64')
 
 
+def configuration(mib: int, words: tuple[str, ...]) -> dict[str, Any]:
+    """Write what the container is, as the Open Container Initiative has it.
+
+    :param mib: the limit of its memory.
+    :param words: the command that it runs.
+    """
+    return {
+        'ociVersion': '1.0.2',
+        'process': {
+            'user': {'uid': 0, 'gid': 0},
+            'args': words,
+            'env': ['PATH=/usr/bin'],
+            'cwd': '/',
+        },
+        'root': {'path': 'rootfs'},
+        'mounts': [
+            {'destination': '/proc', 'type': 'proc', 'source': 'proc'},
+            {'destination': '/dev', 'type': 'tmpfs', 'source': 'tmpfs'},
+            *(
+                {
+                    'destination': f'/{one}',
+                    'type': 'bind',
+                    'source': f'/{one}',
+                    'options': ['bind'],
+                }
+                for one in _FOLDERS
+            ),
+        ],
+        'linux': {
+            'namespaces': [{'type': one} for one in ('pid', 'mount')],
+            'resources': {'memory': {'limit': mib << 20}},
+        },
+    }
+
+
 def main(folder: str, mib: str, *words: str) -> None:
     """Write the folder."""
-    root = f'{folder}/rootfs'
     for name in _FOLDERS:
-        os.makedirs(f'{root}/{name}')
+        os.makedirs(f'{folder}/rootfs/{name}')
     for name in _LINKS:
-        os.symlink(f'usr/{name}', f'{root}/{name}')
-    subprocess.run(['crun', 'spec'], cwd=folder, check=True)
-    with open(f'{folder}/config.json') as file:
-        config = json.load(file)
-    config['process'] |= {'terminal': False, 'args': words}
-    config['linux']['resources']['memory'] = {'limit': int(mib) << 20}
-    config['mounts'] += [
-        {'destination': f'/{name}', 'source': f'/{name}', 'options': ['bind']}
-        for name in _FOLDERS
-    ]
+        os.symlink(f'usr/{name}', f'{folder}/rootfs/{name}')
     with open(f'{folder}/config.json', 'w') as file:
-        json.dump(config, file)
+        json.dump(configuration(int(mib), words), file)
 
 
 if __name__ == '__main__':
