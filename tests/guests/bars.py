@@ -41,19 +41,24 @@ _HARM: Mapping[str, Callable[[Result], int]] = {
 
 def judge(guests: Guests) -> list[Verdict]:
     """Compare every bar of every case with what was measured."""
-    return [
-        Verdict(bar, bar.measure(guests))
-        for case in guests.cases()
-        for bar in (
-            _alone(case) if guests.quick else (*_harm(case), *_work(case))
-        )
-    ]
+    bars = _quick(guests) if guests.quick else _full(guests)
+    return [Verdict(bar, bar.measure(guests)) for bar in bars]
 
 
-def _alone(case: str) -> Iterator[Bar]:
-    """Make the bars of a run of the plugin that has no plain one beside it."""
-    for what, count in _HARM.items():
-        yield Bar(case, what, 0, '.0f', functools.partial(_count, case, count))
+def _full(guests: Guests) -> Iterator[Bar]:
+    for case in guests.cases():
+        yield from _harm(case)
+        yield from _work(case)
+
+
+def _quick(guests: Guests) -> Iterator[Bar]:
+    """Make the bars of the plugin's runs, which have no plain ones beside."""
+    for case in guests.cases():
+        for what, count in _HARM.items():
+            measure = functools.partial(_count, case, count)
+            yield Bar(case, what, 0, '.0f', measure)
+    # Else none of these could have been hurt.
+    yield Bar('all', 'no release', 0, '.0f', _never_released)
 
 
 def _harm(case: str) -> Iterator[Bar]:
@@ -87,6 +92,11 @@ def _count(
 ) -> float | None:
     freemem = guests.result(case, results.FREEMEM)
     return None if freemem is None else count(freemem)
+
+
+def _never_released(guests: Guests) -> float:
+    lines = [line for run in guests.runs for line in run.told]
+    return float(not any(line.startswith('Released ') for line in lines))
 
 
 def _more(case: str, what: str, count: Callable[[Result], int]) -> Bar:

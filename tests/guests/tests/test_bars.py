@@ -74,12 +74,17 @@ class BarsTest(base.TestCase):
     def test_a_quick_run_tells_what_hurts_and_not_how_quick_a_guest_is(
         self,
     ) -> None:
-        guests = runs.guests([runs.run('freemem', killed=1)])
-        quick = dataclasses.replace(guests, quick=True)
+        run = runs.run('freemem', killed=1, told=('Released 387 of ...',))
+        quick = dataclasses.replace(runs.guests([run]), quick=True)
         self.assertEqual(['killed'], missed(quick))
         self.assertEqual(
-            [1, 0, 0, 0], [one.figure for one in bars.judge(quick)]
+            [1, 0, 0, 0, 0], [one.figure for one in bars.judge(quick)]
         )
+
+    def test_a_quick_run_without_a_release_shows_nothing(self) -> None:
+        run = runs.run('freemem', told=('Skipping memory release: ...',))
+        quick = dataclasses.replace(runs.guests([run]), quick=True)
+        self.assertEqual(['no release'], missed(quick))
 
     def test_one_method_alone_is_not_judged(self) -> None:
         guests = runs.guests([runs.run('freemem')])
