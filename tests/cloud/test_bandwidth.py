@@ -71,7 +71,7 @@ class HostWhoseInterfaceTellsTooMuch(base.CloudTestCase):
         return played.run
 
     def _return(self) -> None:
-        """Come back, over a link that the first host does not send over."""
+        """Come back without a limit: the first host learns nothing of it."""
         network.set_link(None)
         try:
             status = self.cloud.migrate(self.server).status

@@ -237,7 +237,8 @@ class LiveMigrationTestCase(base.ServersTestBase):
         :param vm_state: the state of the server
         :param host: where the server is
         """
-        # Nova takes longer to say how a server is, and needs it for the rest.
+        # Until it has ended it is the migration alone that is asked for: Nova
+        # takes longer to show a server.
         self.wait_for(migration, lambda: self.migration()['status'])
         self.wait_for((migration, vm_state, None, host), self._look)
         self.wait_for([], self._hosts_that_restore)

@@ -149,7 +149,12 @@ def _add(
     make = kit.make[_BENCH_METHODS[turn.method]]
     try:
         run = make_run(turn.case, turn.method, turn.round_number, make)
-    except (steps.LabError, libvirt.libvirtError, TimeoutError) as error:
+    except (
+        steps.LabError,
+        libvirt.libvirtError,
+        LookupError,  # The guest has ended.
+        TimeoutError,
+    ) as error:
         failure = results.Failure(
             turn.case.name, turn.method, turn.round_number, str(error)
         )

@@ -287,7 +287,7 @@ python3 - {_CONTAINER} {_CONTAINER_MIB} \\
 END
 rm -f /etc/systemd/system/*.wants/systemd-oomd.service
 """
-# It may kill what works, as it may by default on a desktop.
+# It may kill what works.
 _OOMD_ON = """
 modprobe zram
 echo 512M > /sys/block/zram0/disksize

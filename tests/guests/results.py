@@ -137,7 +137,7 @@ class Result:
     bytes_sent: int
     not_intact: int
     rounds: int
-    lost_seconds: float | None = None
+    lost_seconds: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,6 +240,7 @@ def from_json(text: str) -> Guests:
     :raises ValueError: it is something else.
     """
     guests = files.from_json(text, Guests, FORMAT)
+    # What a file has of them was rounded.
     return dataclasses.replace(guests, results=tuple(summarise(guests.runs)))
 
 

@@ -126,6 +126,7 @@ def run(
     :param method: its name.
     :param make: makes the method to measure.
     :raises LabError: the guest did not do what it should.
+    :raises LookupError: it has ended.
     :raises TimeoutError: or not in time.
     :raises libvirtError: libvirt did not.
     """
@@ -217,9 +218,7 @@ def _measure(
     ahead_before = probe.clock_ahead_seconds(guest)
     time.sleep(spans.before_seconds)
     source, _ = virt.find(_GUEST)
-    destination = next(
-        host for host in room.hosts() if host.name != source.name
-    )
+    destination = room.other(source)
     migration = Migration(
         guest.domain, source, destination, witnessed.balloon_kib, at_hand
     )

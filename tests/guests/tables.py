@@ -101,13 +101,11 @@ def work(guests: Guests) -> Table:
             guests,
             lambda one, plain: (
                 _percent(one.throughput_share_during),
-                MISSING
-                if one.lost_seconds is None
-                else f'{one.lost_seconds:.1f}',
+                _to_a_tenth(one.lost_seconds),
                 _percent(one.throughput_share_after),
-                _milliseconds(one.p99_ms_before),
-                _milliseconds(one.p99_ms_during),
-                _milliseconds(one.p99_ms_after),
+                _to_a_tenth(one.p99_ms_before),
+                _to_a_tenth(one.p99_ms_during),
+                _to_a_tenth(one.p99_ms_after),
                 _share(one.p99_ms_after, plain and plain.p99_ms_after),
             ),
         ),
@@ -151,7 +149,7 @@ def _percent(share: float | None) -> str:
     return MISSING if share is None else f'{share:.0%}'
 
 
-def _milliseconds(figure: float | None) -> str:
+def _to_a_tenth(figure: float | None) -> str:
     return MISSING if figure is None else f'{figure:.1f}'
 
 

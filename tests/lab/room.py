@@ -35,6 +35,11 @@ def hosts() -> list[lab_host.Host]:
     return [lab_host.Host(name) for name in layout.HOSTS]
 
 
+def other(host: lab_host.Host) -> lab_host.Host:
+    """Name the host that a guest on this one can go to."""
+    return next(one for one in hosts() if one.name != host.name)
+
+
 def up(
     migration_bandwidth_mbps: int | None = LINK_MBIT,
 ) -> list[lab_host.Host]:

@@ -75,7 +75,7 @@ class RoomTestCase(unittest.TestCase):
     def other_host(self, name: str) -> lab_host.Host:
         """Say where a guest is not."""
         where, _ = virt.find(name)
-        return next(host for host in room.hosts() if host.name != where.name)
+        return room.other(where)
 
     def wait_until(
         self, what: str, probe: Callable[[], object], seconds: float = 30

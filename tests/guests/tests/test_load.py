@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import shutil
@@ -22,11 +23,13 @@ import subprocess
 from unittest import mock
 
 import ddt
+import fixtures
 
 from tests import base
 from tests.guests import cases
 from tests.guests import runner
 from tests.guests import work
+from tests.guests.inside import bundle
 from tests.guests.inside import load
 
 
@@ -73,6 +76,14 @@ class LoadTest(base.TestCase):
         ]
         load.Redis('5', '4')()
         self.assertEqual(4, connection.recv.call_count)
+
+    def test_a_container_runs_its_command_with_its_limit(self) -> None:
+        folder = self.useFixture(fixtures.TempDir()).path
+        bundle.main(folder, '200', 'python3', 'load.py')
+        config = json.loads(pathlib.Path(folder, 'config.json').read_text())
+        self.assertEqual(['python3', 'load.py'], config['process']['args'])
+        limits = config['linux']['resources']
+        self.assertEqual({'memory': {'limit': 200 << 20}}, limits)
 
     def test_a_jvm_writes_down_its_work_as_the_others_do(self) -> None:
         if shutil.which('java') is None:
