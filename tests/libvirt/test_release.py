@@ -21,6 +21,7 @@ from nova_freemem.migrate import decision
 from nova_freemem.migrate import source
 from nova_freemem.migrate import states
 from nova_freemem.release import reclaim_rules
+from nova_freemem.release import stop_rules
 from nova_freemem.release.base import EndReason
 from nova_freemem.report import reporter as reporters
 from nova_freemem.restore import journal
@@ -79,11 +80,11 @@ class ReleaseTestCase(base.RoomTestCase):
         self.reporter.skipped.assert_not_called()
         self.reporter.error.assert_not_called()
         self.reporter.released.assert_called_once()
+        # The next test's guest is the same one, whatever becomes of this.
+        self.addCleanup(self.reconcile)
         return isinstance(state, states.Released)
 
-    def restore(self) -> None:
-        arrived = self.domain(GUEST)
-        self.assertIsNotNone(journal.read(arrived))
+    def reconcile(self) -> bool:
         where, _ = virt.find(GUEST)
         restorer = reconciler.Reconciler(
             hosts.Connections(where.libvirt, 1).host,
@@ -92,9 +93,14 @@ class ReleaseTestCase(base.RoomTestCase):
             60,
             1,
         )
-        self.assertTrue(
-            restorer.restore_and_wait(arrived.uuid, self.reporter, None)
+        return restorer.restore_and_wait(
+            self.domain(GUEST).uuid, self.reporter, None
         )
+
+    def restore(self) -> None:
+        arrived = self.domain(GUEST)
+        self.assertIsNotNone(journal.read(arrived))
+        self.assertTrue(self.reconcile())
         self.reporter.restore_failed.assert_not_called()
         (result,) = self.reporter.restored.call_args.args
         self.assertEqual(MEMORY_MIB << 10, result.after_kib)
@@ -168,12 +174,19 @@ class ReleaseTest(ReleaseTestCase):
         plan, release = self.reporter.released.call_args.args
         self.assertEqual('', release.not_dropped)
         self.assertGreater(plan.cold_kib, (DIRTY_MIB // 2) << 10)
-        # Nobody is asked for less than a portion.
+        # How much depends on who is quicker, the kernel or the balloon.
         self.assertGreater(
             release.dropped_kib,
-            plan.cold_kib - reclaim_rules.FIRST_PORTION_KIB,
+            reclaim_rules.FIRST_PORTION_KIB // reclaim_rules.MOST_TIMES,
         )
-        self.assertLess(guest.balloon_kib(), plan.target_kib + 1024)
+        # The rest was never touched, where all that was resident is released.
+        self.assertIn(
+            release.end,
+            (EndReason.TARGET_REACHED, EndReason.RESIDENT_RELEASED),
+        )
+        self.assertLess(
+            guest.rss_kib(), plan.least_rss_kib + stop_rules.NEAR_KIB
+        )
         self.restore()
 
 
