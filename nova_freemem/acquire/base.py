@@ -19,6 +19,7 @@ from collections.abc import Iterable
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
+from nova_freemem.acquire.free_memory import CacheCounts
 from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.virt import guest as guests
 from nova_freemem.virt.memory_stats import MemoryStats
@@ -55,12 +56,12 @@ class Source(abc.ABC):
         :raises FreememError: it reported nothing, or nothing usable
         """
 
-    def reread_kib(
+    def cache_counts(
         self,
         guest: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
-    ) -> int | None:
+    ) -> CacheCounts | None:
         """Ask the guest how much page cache it has had to read again.
 
         Called now and then while page cache of it is released, in a thread of
@@ -69,8 +70,7 @@ class Source(abc.ABC):
         :param guest: the guest
         :param clock: for waits
         :param deadline: when to stop asking
-        :returns: what it has read from its disks again after it had dropped
-                  it, since it booted; None where it does not report it
+        :returns: what it has counted; None where it does not report it
         :raises FreememError: it reported nothing, or nothing usable
         """
         return None

@@ -75,6 +75,39 @@ class NodeMemory:
 
 
 @dataclasses.dataclass(frozen=True)
+class CacheCounts:
+    """What a guest's kernel has counted of its page cache since it booted.
+
+    A container at a limit of its own drops page cache for what it reads next.
+    However much it reads again, no more is held.
+
+    :ivar reread_kib: what it has read from its disks again after it was
+                      dropped
+    :ivar held_kib: what it holds, and what it has dropped because the guest
+                    as a whole was short of memory; None where it does not
+                    tell
+    """
+
+    reread_kib: int
+    held_kib: int | None = None
+
+    def missed_since(self, earlier: CacheCounts, dropped_kib: int) -> int:
+        """Return how much of what was dropped for a release was missed.
+
+        :param earlier: what was counted before
+        :param dropped_kib: what the guest was asked to drop since
+        :returns: KiB it has read again, and holds again unless it was short
+                  of memory
+        """
+        missed_kib = self.reread_kib - earlier.reread_kib
+        if self.held_kib is not None and earlier.held_kib is not None:
+            missed_kib = min(
+                missed_kib, self.held_kib + dropped_kib - earlier.held_kib
+            )
+        return max(0, missed_kib)
+
+
+@dataclasses.dataclass(frozen=True)
 class FreeMemory:
     """What the guest reported, once, when it was asked.
 

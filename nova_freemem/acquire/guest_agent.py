@@ -31,6 +31,7 @@ from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base
 from nova_freemem.acquire import meminfo
+from nova_freemem.acquire.free_memory import CacheCounts
 from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.virt import domain_xml
 from nova_freemem.virt import guest as guests
@@ -76,17 +77,17 @@ class GuestAgent(base.Source):
         nodes = domain_xml.nodes(guest.xml())
         return meminfo.read_tables(self.name, agent.tables(nodes))
 
-    def reread_kib(
+    def cache_counts(
         self,
         guest: guests.Guest,
         clock: clocks.Clock,
         deadline: clocks.Deadline,
-    ) -> int | None:
-        """See :meth:`nova_freemem.acquire.base.Source.reread_kib`."""
+    ) -> CacheCounts | None:
+        """See :meth:`nova_freemem.acquire.base.Source.cache_counts`."""
         agent = Conversation(
             self.name, self.timeout_seconds, guest, clock, deadline
         )
-        return meminfo.reread_kib(agent.read_file(VMSTAT))
+        return meminfo.cache_counts(agent.read_file(VMSTAT))
 
 
 class Conversation:

@@ -26,6 +26,7 @@ from collections.abc import Mapping
 import re
 
 from nova_freemem import exceptions
+from nova_freemem.acquire.free_memory import CacheCounts
 from nova_freemem.acquire.free_memory import CommitLimit
 from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.acquire.free_memory import NodeMemory
@@ -52,6 +53,20 @@ _VERSION_LINE = re.compile(
 _REFAULT_LINE = re.compile(
     r'^workingset_refault(?:_file)? (\d{1,18})$', re.ASCII | re.MULTILINE
 )
+# Page cache that is held, and memory that was dropped for want of it in the
+# whole guest: shrink_inactive_list() in mm/vmscan.c counts nothing here that a
+# cgroup drops at its limit, or is asked to drop. Before Linux 4.8 by zone.
+_HELD_LINE = re.compile(
+    r'^(nr_active_file|nr_inactive_file|pgsteal_(?:kswapd|direct|khugepaged))'
+    r'(?:_[a-z]\w{1,9})? (\d{1,18})$',
+    re.ASCII | re.MULTILINE,
+)
+_HELD = {
+    'nr_active_file',
+    'nr_inactive_file',
+    'pgsteal_kswapd',
+    'pgsteal_direct',
+}
 _OVERCOMMIT_LINE = re.compile(r'^(\d)$', re.ASCII | re.MULTILINE)
 _LRU_GEN_LINE = re.compile(r'^0x([0-9a-f]{4})$', re.ASCII | re.MULTILINE)
 
@@ -111,17 +126,24 @@ def inactive_file_kib(source: str, table: bytes) -> int:
     return found_kib
 
 
-def reread_kib(table: bytes) -> int | None:
-    """Parse how much page cache the guest's kernel has had to read again.
+def cache_counts(table: bytes) -> CacheCounts | None:
+    """Parse what the guest's kernel has counted of its page cache.
 
     It counts each page that is read not long after it was dropped, a refault
     (mm/workingset.c).
 
     :param table: ``/proc/vmstat``
-    :returns: KiB since it booted, None where it does not count that
+    :returns: the counts, None where it does not count refaults
     """
-    refaults = _REFAULT_LINE.search(_text(table))
-    return None if refaults is None else int(refaults[1]) * PAGE_KIB
+    text = _text(table)
+    refaults = _REFAULT_LINE.search(text)
+    if refaults is None:
+        return None
+    held = _HELD_LINE.findall(text)
+    held_kib = None
+    if {name for name, _pages in held} >= _HELD:
+        held_kib = PAGE_KIB * sum(int(pages) for _name, pages in held)
+    return CacheCounts(int(refaults[1]) * PAGE_KIB, held_kib)
 
 
 def read_tables(source: str, tables: bytes) -> FreeMemory:

@@ -41,6 +41,13 @@ from nova_freemem.virt.memory_stats import MemoryStats
 # cannot tell a guest in need from one that gives.
 MOST_MEMORY_PRESSURE_SHARE = 0.1
 
+# With so much of its memory free no kernel drops anything for want of memory,
+# and whoever waits is at a limit of its own, as a container is. It begins
+# below its high watermark: 1.5 times min_free_kbytes, which transparent huge
+# pages raise to 5 % (set_recommended_min_free_kbytes() in mm/khugepaged.c).
+# One of several NUMA nodes may be empty.
+LEAST_FREE_SHARE = 0.1
+
 # Between what a guest keeps and what is called pressure: its own small ups
 # and downs while it migrates.
 SLACK_SHARE = 0.25
@@ -175,13 +182,15 @@ def make(
     :param moment: when this is; a transfer that runs waits for nothing
     :returns: the plan, or the reason for a skip
     """
-    if (
-        memory.memory_pressure_share is not None
-        and memory.memory_pressure_share > MOST_MEMORY_PRESSURE_SHARE
+    stalled_share = memory.memory_pressure_share or 0.0
+    if stalled_share > MOST_MEMORY_PRESSURE_SHARE and (
+        guest.nodes > 1
+        or memory.free_kib < LEAST_FREE_SHARE * memory.total_kib
     ):
         return Skip(
             Reason.MEMORY_PRESSURE,
-            f'{memory.memory_pressure_share:.0%} of the last ten seconds',
+            f'{stalled_share:.0%} of the last ten seconds, '
+            f'{_mib(memory.free_kib)} free',
         )
     if guest.nodes > 1 and len(memory.nodes) != guest.nodes:
         return Skip(

@@ -89,8 +89,9 @@ class Observation:
                      it booted; None where it does not report it
     :ivar major_faults: page faults that had to wait for a disk, since it
                         booted; None where it does not report it
-    :ivar reread_kib: page cache that it has read from its disks again since
-                      the release began; None where it does not report it
+    :ivar reread_kib: page cache that it has missed, and read from its disks
+                      again, since the release began; None where it does not
+                      report it
     :ivar last_update_seconds: QEMU's stamp of what the guest reported, None
                                where there is none
     :ivar reported_at_seconds: when that was first observed, monotonic; None

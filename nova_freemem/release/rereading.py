@@ -18,12 +18,14 @@ without shows when it is gone: its kernel counts what it has to read again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import contextlib
 import threading
 
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.acquire import base
+from nova_freemem.acquire.free_memory import CacheCounts
 from nova_freemem.virt import guest as guests
 
 # An agent notes in the guest's log which files it opens. So a guest is asked
@@ -36,22 +38,29 @@ MOST_SECONDS = 30.0
 class Rereading:
     """One guest, asked now and then through the source of its plan.
 
-    :ivar kib: what it has read again since it was first asked; None where it
-               has not answered yet, or does not report it
+    :ivar kib: what it has missed and read again since it was first asked;
+               None where it has not answered yet, or does not report it
     """
 
     def __init__(
-        self, source: base.Source, guest: guests.Guest, clock: clocks.Clock
+        self,
+        source: base.Source,
+        guest: guests.Guest,
+        clock: clocks.Clock,
+        dropped_kib: Callable[[], int],
     ) -> None:
         """Initialize it; the guest is asked for nothing yet.
 
         :param source: asks the guest
         :param guest: the guest
         :param clock: for all waits
+        :param dropped_kib: tells what the guest has dropped as it was asked
+                            to; nothing, as this begins
         """
         self._source = source
         self._guest = guest
         self._clock = clock
+        self._dropped_kib = dropped_kib
         self._stopped = threading.Event()
         self.kib: int | None = None
 
@@ -69,24 +78,24 @@ class Rereading:
 
     def _run(self) -> None:
         began_at_seconds = self._clock.now()
-        first_kib: int | None = None
+        first: CacheCounts | None = None
         # Whatever a source raises, which may be an extension: it is not known.
         with contextlib.suppress(Exception):
             while not self._stopped.is_set():
-                read_kib, pause_seconds = None, MOST_SECONDS
+                counts, pause_seconds = None, MOST_SECONDS
                 # One that is too busy to answer may do so later.
                 with contextlib.suppress(exceptions.AgentUnresponsive):
-                    read_kib = self._ask()
+                    counts = self._ask()
                     pause_seconds = _pause_seconds(
                         self._clock.now() - began_at_seconds
                     )
-                if read_kib is not None:
-                    first_kib = read_kib if first_kib is None else first_kib
-                    self.kib = max(0, read_kib - first_kib)
+                if counts is not None:
+                    first = first or counts
+                    self.kib = counts.missed_since(first, self._dropped_kib())
                 self._clock.wait(pause_seconds, until=self._stopped)
 
-    def _ask(self) -> int | None:
-        return self._source.reread_kib(
+    def _ask(self) -> CacheCounts | None:
+        return self._source.cache_counts(
             self._guest,
             self._clock,
             clocks.Deadline(self._clock, self._source.timeout_seconds),

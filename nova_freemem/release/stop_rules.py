@@ -274,8 +274,8 @@ def _reads_again(seen: Sequence[Observation], plan: Plan) -> bool:
     """Return whether the guest misses what it was to do without.
 
     It reads much of its page cache again, or has little available and waits
-    for its disks. A container at a limit of its own does both in any guest,
-    and a program that starts waits for disks.
+    for its disks. A program that starts waits for them in any guest, and so
+    does a container at a limit of its own.
     """
     reread_kib = seen[-1].reread_kib
     if (

@@ -115,6 +115,8 @@ class Watch:
             self.make_ready()
         elif self.record.is_gone():
             raise exceptions.JournalGone()
+        # What is dropped afterwards is told from what it has read again.
+        self._watch_rereading(plan)
         self._is_moving = self.reclaimer is None or not reclaim_rules.pays(
             plan
         )
@@ -127,7 +129,6 @@ class Watch:
             self._dropping.start()
         if phase is Phase.BEFORE_TRANSFER:
             self.record.keep()
-        self._watch_rereading(plan)
 
     def _watch_rereading(self, plan: Plan) -> None:
         """Begin to ask what the guest reads again, where that may matter."""
@@ -136,9 +137,12 @@ class Watch:
         for source in self.sources:
             if source.name == plan.source:
                 self._rereading = rereading.Rereading(
-                    source, self.guest, self.clock
+                    source, self.guest, self.clock, self._dropped_kib
                 )
                 self._rereading.start()
+
+    def _dropped_kib(self) -> int:
+        return 0 if self._dropping is None else self._dropping.dropped_kib
 
     def stop_asking(self) -> None:
         """Ask the guest for nothing more, and do not wait."""
@@ -249,9 +253,7 @@ class Watch:
             rss_kib=last.rss_kib,
             target_kib=target_kib,
             seconds=last.at_seconds - first.at_seconds,
-            dropped_kib=(
-                0 if self._dropping is None else self._dropping.dropped_kib
-            ),
+            dropped_kib=self._dropped_kib(),
             not_dropped=(
                 '' if self._dropping is None else self._dropping.problem
             ),

@@ -141,6 +141,7 @@ class SimulatedGuest:
     :ivar major_faults: its page faults that waited for a disk, None where it
                         does not say
     :ivar reread_kib: page cache that it has had to read again
+    :ivar reclaimed_kib: page cache that it has dropped for want of memory
     :ivar hangs: whether its QEMU does not answer, which libvirt does not
                  show as a job
     :ivar host: where it runs
@@ -204,6 +205,7 @@ class SimulatedGuest:
     oom_kills: int | None = None
     major_faults: int | None = 0
     reread_kib: int = 0
+    reclaimed_kib: int = 0
     lies: float = 1.0
     running: bool = True
     hangs: bool = False
@@ -401,6 +403,16 @@ class SimulatedGuest:
             'SwapFree': self.swap_kib,
         }
 
+    def vmstat_kib(self) -> dict[str, int]:
+        """:returns: what its kernel counts, in KiB and not in pages."""
+        return {
+            'nr_inactive_file': self.cold_kib,
+            'nr_active_file': self.hot_kib,
+            'workingset_refault_file': self.reread_kib,
+            'pgsteal_kswapd': 0,
+            'pgsteal_direct': self.reclaimed_kib,
+        }
+
     def file(self, path: str) -> str | None:
         """:returns: the content of one of its files, None for none."""
         match path:
@@ -415,7 +427,10 @@ class SimulatedGuest:
             case '/proc/pressure/memory':
                 return PRESSURE
             case '/proc/vmstat':
-                return f'workingset_refault_file {self.reread_kib // 4}\n'
+                return ''.join(
+                    f'{name} {value_kib // 4}\n'
+                    for name, value_kib in self.vmstat_kib().items()
+                )
             case '/proc/version':
                 return VERSION
             case '/proc/sys/vm/overcommit_memory':
@@ -526,6 +541,7 @@ class SimulatedGuest:
             self.cold_kib -= cold_kib
             self.hot_kib -= hot_kib
             self.touched_kib += cold_kib + hot_kib
+            self.reclaimed_kib += cold_kib + hot_kib
         return max(0, min(amount_kib, self.free_kib))
 
     def _take_free(self, amount_kib: int) -> int:

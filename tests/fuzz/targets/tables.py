@@ -75,8 +75,10 @@ def run(data: bytes) -> None:
     """
     with oracle.only_own_errors():
         check(meminfo.read_tables('guest_agent', data))
-    read_kib = meminfo.reread_kib(data)
-    assert read_kib is None or read_kib >= 0
+    counts = meminfo.cache_counts(data)
+    if counts is not None:
+        assert counts.reread_kib >= 0 <= (counts.held_kib or 0)
+        assert counts.missed_since(counts, 0) == 0
 
 
 def check(memory: FreeMemory) -> None:

@@ -20,6 +20,7 @@ from hypothesis import strategies
 from nova_freemem import exceptions
 from nova_freemem.acquire import guest_agent
 from nova_freemem.acquire import meminfo
+from nova_freemem.acquire.free_memory import CacheCounts
 from nova_freemem.acquire.free_memory import CommitLimit
 from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.acquire.free_memory import NodeMemory
@@ -106,10 +107,59 @@ class RereadTest(base.TestCase):
             b'workingset_refault_file 53124\n'
             b'workingset_activate_file 11619\n'
         )
-        self.assertEqual(212496, meminfo.reread_kib(table))
+        self.assertEqual(CacheCounts(212496), meminfo.cache_counts(table))
 
     def test_an_earlier_kernel_which_does_not(self) -> None:
-        self.assertEqual(8, meminfo.reread_kib(b'workingset_refault 2\n'))
+        self.assertEqual(
+            CacheCounts(8), meminfo.cache_counts(b'workingset_refault 2\n')
+        )
+
+    def test_what_a_cgroup_drops_at_its_limit_is_not_counted(self) -> None:
+        # Linux 6.18, some of the lines: pgsteal_file has it as well.
+        table = (
+            b'nr_inactive_file 3000\n'
+            b'nr_active_file 1000\n'
+            b'nr_mapped 77\n'
+            b'workingset_refault_file 5\n'
+            b'pgsteal_kswapd 200\n'
+            b'pgsteal_direct 30\n'
+            b'pgsteal_khugepaged 7\n'
+            b'pgsteal_proactive 8000\n'
+            b'pgscan_direct_throttle 9\n'
+            b'pgsteal_anon 12\n'
+            b'pgsteal_file 8225\n'
+        )
+        self.assertEqual(
+            CacheCounts(20, 4 * 4237), meminfo.cache_counts(table)
+        )
+
+    def test_linux_before_4_8_counts_by_zone(self) -> None:
+        table = (
+            b'nr_inactive_file 300\n'
+            b'nr_active_file 100\n'
+            b'workingset_refault 5\n'
+            b'pgsteal_kswapd_dma 1\n'
+            b'pgsteal_kswapd_dma32 20\n'
+            b'pgsteal_kswapd_normal 300\n'
+            b'pgsteal_direct_dma 0\n'
+            b'pgsteal_direct_dma32 2\n'
+            b'pgsteal_direct_normal 0\n'
+        )
+        self.assertEqual(CacheCounts(20, 4 * 723), meminfo.cache_counts(table))
+
+    def test_what_is_held_is_known_as_a_whole_or_not(self) -> None:
+        lines = (
+            b'workingset_refault_file 5\n',
+            b'nr_inactive_file 3000\n',
+            b'nr_active_file 1000\n',
+            b'pgsteal_kswapd 200\n',
+            b'pgsteal_direct 30\n',
+        )
+        for missing in lines[1:]:
+            table = b''.join(line for line in lines if line != missing)
+            self.assertEqual(
+                CacheCounts(20), meminfo.cache_counts(table), missing
+            )
 
     def test_what_is_not_counted_is_absent_not_zero(self) -> None:
         for table in (
@@ -121,7 +171,7 @@ class RereadTest(base.TestCase):
             b'workingset_refault_file ' + 19 * b'9' + b'\n',
             b'\xff\xfe',
         ):
-            self.assertIsNone(meminfo.reread_kib(table), table)
+            self.assertIsNone(meminfo.cache_counts(table), table)
 
 
 class InactiveFileTest(base.TestCase):

@@ -205,12 +205,19 @@ class AmountTest(base.TestCase):
         self.assertEqual('100 MiB to spare, headroom 491 MiB', decision.detail)
 
     def test_a_guest_whose_tasks_wait_for_memory_is_skipped(self) -> None:
-        def stalled(share: float) -> planner.Plan | Skip:
+        def stalled(
+            share: float, free_kib: int = 409 * MIB, nodes: int = 1
+        ) -> planner.Plan | Skip:
             return planner.make(
                 FreeMemory(
-                    'agent', 4 * GIB, 3 * GIB, memory_pressure_share=share
+                    'agent',
+                    4 * GIB,
+                    free_kib,
+                    inactive_file_kib=2 * GIB,
+                    unwritten_kib=0,
+                    memory_pressure_share=share,
                 ),
-                Eligible(4 * GIB, 4 * GIB),
+                Eligible(4 * GIB, 4 * GIB, nodes=nodes),
                 make_policy(),
                 GIGABIT,
                 RATE,
@@ -218,9 +225,17 @@ class AmountTest(base.TestCase):
 
         self.assertIsInstance(stalled(0.1), planner.Plan)
         self.assertEqual(
-            Skip(Reason.MEMORY_PRESSURE, '25% of the last ten seconds'),
+            Skip(
+                Reason.MEMORY_PRESSURE,
+                '25% of the last ten seconds, 409 MiB free',
+            ),
             stalled(0.25),
         )
+        # With a tenth of it free, it is a container's that does.
+        self.assertIsInstance(stalled(0.25, 410 * MIB), planner.Plan)
+        # A node may be empty all the same.
+        skip = stalled(0.25, 410 * MIB, nodes=2)
+        self.assertEqual(Reason.MEMORY_PRESSURE, skip.reason)
 
     def test_a_guest_that_does_not_overcommit_keeps_room(self) -> None:
         def strict(left_kib: int, share: float = 0.5) -> planner.Plan | Skip:

@@ -20,6 +20,7 @@ from nova_freemem import exceptions
 from nova_freemem.acquire import balloon_stats
 from nova_freemem.acquire import base as acquire_base
 from nova_freemem.acquire import guest_agent
+from nova_freemem.acquire.free_memory import CacheCounts
 from nova_freemem.release import balloon
 from nova_freemem.release import rereading
 from nova_freemem.release import watch
@@ -59,16 +60,22 @@ class RereadingTestCase(base.TestCase):
         self.domain = fakes.FakeGuest(self.guest)
 
     def read_again(self, kib: int) -> None:
+        """It drops as much again, for want of memory."""
         self.guest.reread_kib += kib
+        self.guest.reclaimed_kib += kib
 
 
 class RereadingTest(RereadingTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.rereading = rereading.Rereading(
-            self.source, self.domain, self.clock
-        )
+        self.dropped_kib = 0
+        self.rereading = self.rereading_of(self.source)
         self.addCleanup(self.assertEqual, [], self.clock.errors)
+
+    def rereading_of(self, source: acquire_base.Source) -> rereading.Rereading:
+        return rereading.Rereading(
+            source, self.domain, self.clock, lambda: self.dropped_kib
+        )
 
     def start(self) -> None:
         self.rereading.start()
@@ -84,6 +91,25 @@ class RereadingTest(RereadingTestCase):
         self.read_again(300 * MIB)
         self.clock.wait(1)
         self.assertEqual(300 * MIB, self.rereading.kib)
+
+    def test_what_a_container_at_its_limit_reads_again_is_not_missed(
+        self,
+    ) -> None:
+        self.start()
+        self.guest.reread_kib += 300 * MIB
+        self.clock.wait(1)
+        self.assertEqual(0, self.rereading.kib)
+
+    def test_what_it_was_asked_to_drop_and_holds_again_is_missed(self) -> None:
+        self.start()
+        self.guest.cold_kib -= 500 * MIB
+        self.dropped_kib = 500 * MIB
+        self.guest.reread_kib += 300 * MIB
+        self.clock.wait(1)
+        self.assertEqual(0, self.rereading.kib)
+        self.guest.hot_kib += 200 * MIB
+        self.clock.wait(1)
+        self.assertEqual(200 * MIB, self.rereading.kib)
 
     def test_a_guest_is_asked_less_often_the_longer_it_goes_on(self) -> None:
         self.start()
@@ -136,18 +162,20 @@ class RereadingTest(RereadingTestCase):
     def test_an_extension_may_fail(self) -> None:
         source = mock.create_autospec(acquire_base.Source, instance=True)
         source.timeout_seconds = 5
-        source.reread_kib.side_effect = [4, 8, ValueError('of an extension')]
-        self.rereading = rereading.Rereading(source, self.domain, self.clock)
+        source.cache_counts.side_effect = [
+            CacheCounts(4),
+            CacheCounts(8),
+            ValueError('of an extension'),
+        ]
+        self.rereading = self.rereading_of(source)
         self.start()
         self.clock.wait(60)
         self.assertEqual(4, self.rereading.kib)
-        self.assertEqual(3, source.reread_kib.call_count)
+        self.assertEqual(3, source.cache_counts.call_count)
 
     def test_a_source_that_cannot_tell_is_none(self) -> None:
-        self.rereading = rereading.Rereading(
-            balloon_stats.BalloonStats('balloon_stats', 5),
-            self.domain,
-            self.clock,
+        self.rereading = self.rereading_of(
+            balloon_stats.BalloonStats('balloon_stats', 5)
         )
         self.start()
         self.assertIsNone(self.rereading.kib)
@@ -209,6 +237,15 @@ class WatchTest(RereadingTestCase):
         self.read_again(400 * MIB)
         self.assertEqual(EndReason.TRANSFER_ENDED, self.hold())
 
+    def test_a_container_at_its_limit_ends_no_release(self) -> None:
+        def read_again() -> None:
+            self.guest.reread_kib += 900 * MIB
+
+        self.clock.after(1.5, read_again)
+        self.assertEqual(EndReason.TARGET_REACHED, self.release())
+        self.clock.after(9, read_again)
+        self.assertEqual(EndReason.TRANSFER_ENDED, self.hold())
+
     def test_where_little_page_cache_is_released_nobody_is_asked(self) -> None:
         self.plan = fakes.make_plan(
             rss_kib=self.guest.rss_kib, source=self.source.name
@@ -245,7 +282,7 @@ class SourceTest(RereadingTestCase):
         self.guest.agent.blocked = FILES
         self.assertRaises(
             exceptions.AgentCommandRefused,
-            self.source.reread_kib,
+            self.source.cache_counts,
             self.domain,
             self.clock,
             clocks.Deadline(self.clock, 5),
