@@ -26,6 +26,7 @@ import time
 import libvirt
 from rich import console as rich_console
 
+from tests.bench import base
 from tests.bench import methods
 from tests.bench import surroundings
 from tests.bench import tables as bench_tables
@@ -47,8 +48,8 @@ from tests.lab import virt
 
 _CONSOLE = rich_console.Console(highlight=False, soft_wrap=True)
 _NOTHING = contextlib.nullcontext()
-# As the benchmark calls them: the plugin's default mode.
-_BENCH_METHODS = {results.PLAIN: 'plain', results.FREEMEM: 'auto'}
+# As the benchmark calls it: the plugin's default mode.
+_FREEMEM = 'auto'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,11 +132,8 @@ def _measure_all(request: argparse.Namespace) -> Guests:
 
 
 def _turns(request: argparse.Namespace) -> Iterator[_Turn]:
-    """Order the runs: both methods in each round, the first one in turn.
-
-    In a quick run they are the plugin's alone.
-    """
-    order = (results.FREEMEM,) if request.quick else results.METHODS
+    """Order the runs: all methods in each round, to and fro."""
+    order = request.methods
     for case in request.cases:
         for number in range(1, request.rounds + 1):
             for method in order if number % 2 else order[::-1]:
@@ -146,22 +144,23 @@ def _add(
     guests: Guests, turn: _Turn, kit: methods.Kit, make_run: runner.MakeRun
 ) -> Guests:
     """Make one run; one that fails is kept as such, and the others go on."""
-    make = kit.make[_BENCH_METHODS[turn.method]]
+    name = _FREEMEM if turn.method == arguments.FREEMEM else turn.method
+    how = kit.make[name]()
     try:
-        run = make_run(turn.case, turn.method, turn.round_number, make)
+        run = make_run(turn.case, turn.method, turn.round_number, how)
+    except base.Unable as finding:
+        _CONSOLE.print(f'           unable: {finding.why}', markup=False)
+        unable = (*guests.unable, _failure(turn, finding.why))
+        return dataclasses.replace(guests, unable=unable)
     except (
         steps.LabError,
         libvirt.libvirtError,
         LookupError,  # The guest has ended.
         TimeoutError,
     ) as error:
-        failure = results.Failure(
-            turn.case.name, turn.method, turn.round_number, str(error)
-        )
         _CONSOLE.print(f'failed: {error}', style='red', markup=False)
-        return dataclasses.replace(
-            guests, failures=(*guests.failures, failure)
-        )
+        failures = (*guests.failures, _failure(turn, str(error)))
+        return dataclasses.replace(guests, failures=failures)
     _CONSOLE.print(
         f'           {run.seconds:.2f} s, {run.bytes_sent / 1e6:,.0f} MB,'
         f' {run.killed} killed, {run.failed_allocations} allocations failed,'
@@ -173,12 +172,17 @@ def _add(
     return guests.with_run(run)
 
 
+def _failure(turn: _Turn, why: str) -> results.Failure:
+    return results.Failure(turn.case.name, turn.method, turn.round_number, why)
+
+
 def _show(guests: Guests, request: argparse.Namespace) -> None:
     if not guests.runs:
         return
     for table in (
         tables.migrations(guests),
         tables.work(guests),
+        *tables.unable(guests),
         tables.judged(guests),
     ):
         _CONSOLE.print(bench_tables.for_terminal(table))

@@ -16,11 +16,16 @@ import argparse
 from collections.abc import Sequence
 
 from tests.bench import arguments as bench_arguments
+from tests.bench import matrix
 from tests.guests import cases
 from tests.lab import arguments as lab_arguments
 
 #: The file of the figures unless another is asked for.
 JSON = 'guests.json'
+
+#: Without the plugin, and with it as it is by default.
+METHODS = ('plain', 'freemem')
+PLAIN, FREEMEM = METHODS
 
 _ROUNDS, _QUICK_ROUNDS = 3, 1
 
@@ -36,6 +41,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         nargs='+',
         choices=tuple(cases.CASES),
         help='only these cases',
+    )
+    parser.add_argument(
+        '--method',
+        nargs='+',
+        choices=(*METHODS, *matrix.PEERS),
+        help=f'how each case is migrated (default: {" ".join(METHODS)};'
+        f' {FREEMEM} with --quick)',
     )
     parser.add_argument(
         '--rounds',
@@ -59,8 +71,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         ' beside it',
     )
     request = parser.parse_args(words)
+    if request.quick and request.method:
+        parser.error(f'--quick is of {FREEMEM} alone')
     chosen = request.case or (cases.QUICK if request.quick else cases.CASES)
     request.cases = [cases.CASES[name] for name in dict.fromkeys(chosen)]
+    usual = (FREEMEM,) if request.quick else METHODS
+    request.methods = tuple(dict.fromkeys(request.method or usual))
     if request.rounds is None:
         request.rounds = _QUICK_ROUNDS if request.quick else _ROUNDS
     return request

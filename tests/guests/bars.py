@@ -24,7 +24,7 @@ import functools
 
 from tests.bench.bars import Bar
 from tests.bench.bars import Verdict
-from tests.guests import results
+from tests.guests import arguments
 from tests.guests.results import Guests
 from tests.guests.results import Result
 
@@ -82,15 +82,15 @@ def _work(case: str) -> Iterator[Bar]:
 
 
 def _both(case: str, guests: Guests) -> tuple[Result, Result] | None:
-    plain = guests.result(case, results.PLAIN)
-    freemem = guests.result(case, results.FREEMEM)
+    plain = guests.result(case, arguments.PLAIN)
+    freemem = guests.result(case, arguments.FREEMEM)
     return None if plain is None or freemem is None else (plain, freemem)
 
 
 def _count(
     case: str, count: Callable[[Result], int], guests: Guests
 ) -> float | None:
-    freemem = guests.result(case, results.FREEMEM)
+    freemem = guests.result(case, arguments.FREEMEM)
     return None if freemem is None else count(freemem)
 
 

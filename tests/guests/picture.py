@@ -22,7 +22,7 @@ from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 from matplotlib import patches
 
-from tests.guests import results
+from tests.guests import arguments
 from tests.guests.results import Guests
 from tests.guests.results import Run
 
@@ -69,7 +69,7 @@ def draw(guests: Guests, file: pathlib.Path) -> None:
 def _draw_work(panel: mpl_axes.Axes, guests: Guests, name: str) -> None:
     """Draw the work of one run of each method, of median length."""
     earliest = latest = 0.0
-    for number, method in enumerate(results.METHODS):
+    for number, method in enumerate(arguments.METHODS):
         runs = guests.of(name, method)
         if not runs:
             continue
@@ -102,7 +102,7 @@ def _draw_work(panel: mpl_axes.Axes, guests: Guests, name: str) -> None:
 
 def _draw_bytes(panel: mpl_axes.Axes, guests: Guests, name: str) -> None:
     most = 0.0
-    for number, method in enumerate(results.METHODS):
+    for number, method in enumerate(arguments.METHODS):
         result = guests.result(name, method)
         if result is None:
             continue
@@ -118,7 +118,7 @@ def _draw_bytes(panel: mpl_axes.Axes, guests: Guests, name: str) -> None:
             fontsize='small',
         )
     panel.set_yticks([])
-    panel.set_ylim(len(results.METHODS) - 0.5, -0.5)
+    panel.set_ylim(len(arguments.METHODS) - 0.5, -0.5)
     panel.set_xlim(0, 1.3 * most)
     panel.grid(axis='x', alpha=0.3)
 

@@ -35,6 +35,7 @@ def write(guests: Guests) -> str:
         tables.described(guests),
         tables.migrations(guests),
         tables.work(guests),
+        *tables.unable(guests),
         tables.judged(guests),
         tables.surroundings(guests),
     ]

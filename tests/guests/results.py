@@ -24,10 +24,6 @@ import statistics
 
 from tests.bench import files
 
-#: Without the plugin, and with it as it is by default.
-METHODS = ('plain', 'freemem')
-PLAIN, FREEMEM = METHODS
-
 #: Changes when a figure changes its meaning.
 FORMAT = 1
 
@@ -44,19 +40,19 @@ class Run:
     :param refaulted_kib: page cache that it read again after dropping it.
     :param stalls: how often a process had to free memory itself to get some.
     :param throughput_before: pieces of work a second.
-    :param throughput_during: the same, from the request for the migration to
-        the landing.
-    :param throughput_after: the same, in the 60 s after the landing.
+    :param throughput_during: the same, in these ``seconds``.
+    :param throughput_after: the same, in the 60 s after them.
     :param p99_ms_before: 99 of 100 pieces of work took no longer; None where
         none was done.
     :param p99_ms_during: the same.
     :param p99_ms_after: the same.
-    :param seconds: from the request to the guest running at the destination.
+    :param seconds: from the request to the guest running at the destination;
+        with post-copy, with all its memory.
     :param bytes_sent: by the source over the migration network, in those
         seconds.
     :param downtime_ms: for how long the guest was stopped, by QEMU.
     :param work: pieces of work in each second, by the seconds since the
-        landing.
+        migration.
     :param load: of this machine as the run began, one-minute average.
     :param harm: lines of the guest's journal that tell of kills and failed
         allocations, and the services that have ended.
@@ -149,6 +145,7 @@ class Guests:
     :param rounds: how often each case was to be measured with each method.
     :param machine: what it was measured on, with which versions.
     :param results: what :func:`summarise` makes of the runs.
+    :param unable: runs that a method cannot make.
     :param quick: whether it was measured with the plugin alone, and for too
         short a while to tell how quick the guests are.
     """
@@ -160,6 +157,7 @@ class Guests:
     results: tuple[Result, ...] = ()
     runs: tuple[Run, ...] = ()
     failures: tuple[Failure, ...] = ()
+    unable: tuple[Failure, ...] = ()
     quick: bool = False
 
     def with_run(self, run: Run) -> Guests:

@@ -82,7 +82,7 @@ _FULL = _Spans(math.inf, 20.0, 60.0)
 _QUICK = _Spans(3.0, 3.0, 10.0)
 
 #: Makes one run: :func:`run` or :func:`run_quickly`.
-MakeRun = Callable[[cases.Case, str, int, Callable[[], Method]], results.Run]
+MakeRun = Callable[[cases.Case, str, int, Method], results.Run]
 
 
 def system(case: cases.Case) -> debian.Debian:
@@ -116,29 +116,24 @@ def booted(guest: virt.GuestSpec) -> Iterator[None]:
 
 
 def run(
-    case: cases.Case,
-    method: str,
-    round_number: int,
-    make: Callable[[], Method],
+    case: cases.Case, method: str, round_number: int, how: Method
 ) -> results.Run:
     """Make one run, in a guest of its own.
 
     :param method: its name.
-    :param make: makes the method to measure.
+    :param how: migrates the guest.
+    :raises Unable: the method cannot migrate this guest.
     :raises LabError: the guest did not do what it should.
     :raises LookupError: it has ended.
     :raises TimeoutError: or not in time.
     :raises libvirtError: libvirt did not.
     """
-    with booted(spec(case)):
-        return _run(case, method, round_number, make, _FULL)
+    with booted(how.spec(spec(case))):
+        return _run(case, method, round_number, how, _FULL)
 
 
 def run_quickly(
-    case: cases.Case,
-    method: str,
-    round_number: int,
-    make: Callable[[], Method],
+    case: cases.Case, method: str, round_number: int, how: Method
 ) -> results.Run:
     """Make one run with the guest that is booted, which rests after it.
 
@@ -146,7 +141,7 @@ def run_quickly(
     given and what is raised is as of :func:`run`.
     """
     try:
-        return _run(case, method, round_number, make, _QUICK)
+        return _run(case, method, round_number, how, _QUICK)
     finally:
         _rest(_find(), case)
 
@@ -155,15 +150,13 @@ def _run(
     case: cases.Case,
     method: str,
     round_number: int,
-    make: Callable[[], Method],
+    how: Method,
     spans: _Spans,
 ) -> results.Run:
     guest = _find()
     _put_to_work(guest, case, spans)
     with reserve.held(case.memory_mib) as at_hand:
-        return _measure(
-            case, method, round_number, guest, make(), at_hand, spans
-        )
+        return _measure(case, method, round_number, guest, how, at_hand, spans)
 
 
 def _find() -> lab_guest.Guest:
@@ -226,12 +219,12 @@ def _measure(
     migration.run(how)
     sent, _ = source.link_bytes()
     time.sleep(
-        max(0.0, migration.landed_at + spans.after_seconds - time.monotonic())
+        max(0.0, migration.ended_at + spans.after_seconds - time.monotonic())
     )
     landed = lab_guest.Guest(migration.arrived())
     ahead_after = probe.clock_ahead_seconds(landed)
     asked_at = migration.asked_at + ahead_before
-    landed_at = migration.landed_at + ahead_after
+    ended_at = migration.ended_at + ahead_after
     hurt = harm.between(account, _account(landed, case))
     left = witness.question(landed)
     # Last, when what was done in these seconds has been written.
@@ -239,10 +232,10 @@ def _measure(
         landed.do('sh', '-c', f'cat {case.log}', seconds=_ASK_SECONDS)
     )
     begin = asked_at - spans.before_seconds
-    end = landed_at + spans.after_seconds
+    end = ended_at + spans.after_seconds
     before = work.pace(pieces, begin, asked_at)
-    during = work.pace(pieces, asked_at, landed_at)
-    after = work.pace(pieces, landed_at, end)
+    during = work.pace(pieces, asked_at, ended_at)
+    after = work.pace(pieces, ended_at, end)
     return results.Run(
         case=case.name,
         method=method,
@@ -260,11 +253,11 @@ def _measure(
         p99_ms_before=before.p99_ms,
         p99_ms_during=during.p99_ms,
         p99_ms_after=after.p99_ms,
-        seconds=migration.landed_at - migration.asked_at,
+        seconds=migration.ended_at - migration.asked_at,
         bytes_sent=sent - sent_before,
         downtime_ms=migration.transferred.downtime_ms,
         work=tuple(
-            (begin + at - landed_at, count)
+            (begin + at - ended_at, count)
             for at, count in work.each_second(pieces, begin, end)
         ),
         load=load_average,

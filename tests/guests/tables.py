@@ -20,9 +20,9 @@ from tests.bench.tables import MISSING
 from tests.bench.tables import Table
 from tests.bench.tables import once
 from tests.bench.tables import verdicts
+from tests.guests import arguments
 from tests.guests import bars
 from tests.guests import cases
-from tests.guests import results
 from tests.guests.results import Guests
 from tests.guests.results import Result
 
@@ -112,6 +112,14 @@ def work(guests: Guests) -> Table:
     )
 
 
+def unable(guests: Guests) -> list[Table]:
+    """Show which method cannot migrate which guest; nothing if all can."""
+    if not guests.unable:
+        return []
+    rows = tuple((one.case, one.method, one.why) for one in guests.unable)
+    return [Table('What a method cannot do', ('case', 'method', 'why'), rows)]
+
+
 def judged(guests: Guests) -> Table:
     """Show what must hold, and whether it does."""
     return verdicts('What must hold', 'case', bars.judge(guests))
@@ -139,7 +147,7 @@ def _rows(guests: Guests, read: _Read) -> tuple[tuple[str, ...], ...]:
         (
             name,
             one.method,
-            *read(one, guests.result(one.case, results.PLAIN)),
+            *read(one, guests.result(one.case, arguments.PLAIN)),
         )
         for name, one in zip(names, guests.results, strict=True)
     )

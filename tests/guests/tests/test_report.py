@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -54,6 +55,20 @@ class CommandTest(base.TestCase):
         )
         self.assertEqual(['redis'], [case.name for case in request.cases])
         self.assertEqual(2, request.rounds)
+
+    def test_the_plugin_is_compared_with_a_plain_migration(self) -> None:
+        self.assertEqual(('plain', 'freemem'), arguments.parse([]).methods)
+        # Whether a guest is hurt is seen without.
+        self.assertEqual(('freemem',), arguments.parse(['--quick']).methods)
+
+    def test_other_methods_can_be_chosen(self) -> None:
+        words = ['--method', 'freemem', 'multifd', 'post-copy', 'multifd']
+        self.assertEqual(
+            ('freemem', 'multifd', 'post-copy'), arguments.parse(words).methods
+        )
+        self.assertRaisesRegex(
+            errors.Refused, 'quick', arguments.parse, [*words, '--quick']
+        )
 
     def test_a_case_that_there_is_not_is_refused(self) -> None:
         self.assertRaises(
@@ -145,6 +160,16 @@ class ReportTest(base.TestCase):
         words = [str(self.file), '--rst', str(self.folder / 'guests.inc')]
         self.assertEqual(0, report.main([*words, '--svg', str(svg)]))
         self.assertIn('<svg', svg.read_text())
+
+    def test_a_method_that_cannot_migrate_a_guest_is_shown(self) -> None:
+        guests = dataclasses.replace(
+            runs.both(),
+            unable=(results.Failure('redis', 'fixed-minimum', 1, 'too much'),),
+        )
+        self.assertEqual(guests, results.from_json(results.to_json(guests)))
+        (table,) = tables.unable(guests)
+        self.assertEqual((('redis', 'fixed-minimum', 'too much'),), table.rows)
+        self.assertIn('fixed-minimum', report.write(guests))
 
     def test_a_method_alone_has_no_ratio(self) -> None:
         table = tables.migrations(runs.guests([runs.run('freemem')]))

@@ -24,6 +24,7 @@ import ddt
 import fixtures
 
 from tests import base
+from tests.bench import base as bench_base
 from tests.guests import cases
 from tests.guests import runner
 from tests.lab import guest as lab_guest
@@ -125,7 +126,7 @@ class RunnerTest(base.TestCase):
             cases.CASES['redis'],
             'plain',
             1,
-            mock.sentinel.make,
+            bench_base.Plain(),
         )
         self.guest.let_go.assert_called_once_with()
         stopped, _ = self.guest.exec.call_args_list
