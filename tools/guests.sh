@@ -15,7 +15,8 @@
 # Migrate guests that run what guests do run (Debian with PostgreSQL and the
 # like), without and with the plugin, and show what their users notice:
 #
-#   sudo tools/guests.sh [--case NAME...] [--rounds N] [--quick] [--json FILE]
+#   sudo tools/guests.sh [--case NAME...] [--method NAME...] [--rounds N]
+#       [--quick] [--json FILE]
 #
 # The table and the picture of FILE for the manual:
 #
