@@ -51,6 +51,8 @@ _PREPARE_SECONDS = 300
 _ASK_SECONDS = 120
 # Memory that shows whether a migration corrupts it.
 _HELD_MIB, _REWRITTEN_PER_SECOND = 16, 50
+# libvirt carries no answer of more than 4 MiB.
+_PORTION_BYTES = 2 * 1024 * 1024
 _COUNTERS = ('pswpout', 'workingset_refault_file', 'allocstall_')
 # What a case has changed in its guest, for one that has another case after it.
 _UNDO = f"""
@@ -228,9 +230,7 @@ def _measure(
     hurt = harm.between(account, _account(landed, case))
     left = witness.question(landed)
     # Last, when what was done in these seconds has been written.
-    pieces = work.parse(
-        landed.do('sh', '-c', f'cat {case.log}', seconds=_ASK_SECONDS)
-    )
+    pieces = work.parse(_log(landed, case))
     begin = asked_at - spans.before_seconds
     end = ended_at + spans.after_seconds
     before = work.pace(pieces, begin, asked_at)
@@ -268,6 +268,21 @@ def _measure(
         ),
         told=tuple(how.told),
     )
+
+
+def _log(guest: lab_guest.Guest, case: cases.Case) -> str:
+    """Read what a guest's work has written down, portion by portion."""
+    log, portion = '', None
+    while portion != '':
+        portion = guest.do(
+            'sh',
+            '-c',
+            f'cat {case.log} | tail -c +{len(log) + 1}'
+            f' | head -c {_PORTION_BYTES}',
+            seconds=_ASK_SECONDS,
+        )
+        log += portion
+    return log
 
 
 def _account(guest: lab_guest.Guest, case: cases.Case) -> harm.Account:

@@ -63,6 +63,19 @@ class RunnerTest(base.TestCase):
         self.assertEqual(2, len(account.journal))
         self.assertEqual(frozenset(), account.inactive)
 
+    def test_a_log_that_is_longer_than_an_answer_is_read_whole(self) -> None:
+        log = pathlib.Path(self.useFixture(fixtures.TempDir()).path, 'log')
+        log.write_text('1.0 2\n' * 900_000)
+
+        def do(*words: str, seconds: float) -> str:
+            out = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+            self.assertLessEqual(len(out.stdout), 2 << 20)
+            return out.stdout.decode()
+
+        self.guest.do.side_effect = do
+        case = dataclasses.replace(cases.CASES['jvm'], log=f'{log}*')
+        self.assertEqual(log.read_text(), runner._log(self.guest, case))
+
     def test_a_load_that_has_ended_is_not_active(self) -> None:
         self.guest.exec.return_value = lab_guest.Finished(
             3, 'active\nfailed\n', ''
