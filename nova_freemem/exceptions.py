@@ -101,6 +101,15 @@ class NothingToDrop(FreememError):
     message = 'it had no more'
 
 
+class SwapInTheWay(FreememError):
+    """A guest's kernel cannot be asked for page cache and nothing else."""
+
+    message = (
+        'it has swap, and a kernel before Linux 6.9 cannot drop page cache '
+        'alone'
+    )
+
+
 class JournalGone(FreememError):
     """Somebody erased a journal entry while memory is outstanding."""
 

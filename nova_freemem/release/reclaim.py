@@ -43,8 +43,9 @@ MEMORY_RECLAIM = '/sys/fs/cgroup/memory.reclaim'
 # what is written. Without swap there is nothing else to reclaim.
 FILES_ONLY = ' swappiness=0'
 
-# What the agent says of EAGAIN, unless it speaks another language.
+# What the agent says of EAGAIN and EINVAL, unless it speaks another language.
 EAGAIN = 'Resource temporarily unavailable'
+EINVAL = 'Invalid argument'
 
 
 class GuestReclaim(base.Reclaimer):
@@ -79,6 +80,8 @@ class GuestReclaim(base.Reclaimer):
                 try:
                     agent.write(handle, f'{kib}K{option}'.encode())
                 except exceptions.AgentCommandRefused as error:
+                    if option and EINVAL in str(error):
+                        raise exceptions.SwapInTheWay() from error
                     if EAGAIN not in str(error):
                         raise
                     has_more = False
