@@ -42,10 +42,10 @@ from nova_freemem.virt.memory_stats import MemoryStats
 MOST_MEMORY_PRESSURE_SHARE = 0.1
 
 # With so much of its memory free no kernel drops anything for want of memory,
-# and whoever waits is at a limit of its own, as a container is. It begins
-# below its high watermark: 1.5 times min_free_kbytes, which transparent huge
-# pages raise to 5 % (set_recommended_min_free_kbytes() in mm/khugepaged.c).
-# One of several NUMA nodes may be empty.
+# and whoever waits is at a limit of its own, as a container is. It stops to at
+# its high watermark: 1.5 times min_free_kbytes, which transparent huge pages
+# raise to 5 % at most (set_recommended_min_free_kbytes() in mm/khugepaged.c).
+# One of several NUMA nodes may be empty all the same.
 LEAST_FREE_SHARE = 0.1
 
 # Between what a guest keeps and what is called pressure: its own small ups

@@ -115,7 +115,7 @@ class Watch:
             self.make_ready()
         elif self.record.is_gone():
             raise exceptions.JournalGone()
-        # What is dropped afterwards is told from what it has read again.
+        # First: it compares with what there was before anything is dropped.
         self._watch_rereading(plan)
         self._is_moving = self.reclaimer is None or not reclaim_rules.pays(
             plan
