@@ -190,6 +190,10 @@ class FreeMemory:
         )
         if in_blocks_kib > maximum_kib:
             self._refuse('free blocks', in_blocks_kib, maximum_kib)
+        if self.commit is not None:
+            for value in (self.commit.limit_kib, self.commit.committed_kib):
+                if not 0 <= value <= validation.LARGEST:
+                    self._refuse('a commit limit', value, validation.LARGEST)
         on_nodes_kib = sum(node.total_kib for node in self.nodes)
         if on_nodes_kib > maximum_kib:
             self._refuse('a total of all nodes', on_nodes_kib, maximum_kib)

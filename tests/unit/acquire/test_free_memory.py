@@ -15,6 +15,7 @@
 import dataclasses
 
 from nova_freemem import exceptions
+from nova_freemem.acquire.free_memory import CommitLimit
 from nova_freemem.acquire.free_memory import FreeMemory
 from nova_freemem.virt.memory_stats import MemoryStats
 from tests import base
@@ -91,6 +92,19 @@ class CheckTest(base.TestCase):
             0,
             free_blocks=((4096, 1025),),
         )
+
+    def test_a_commit_limit_that_no_machine_has(self) -> None:
+        for limit_kib, committed_kib, shown in (
+            (1 << 1100, 0, '9.22337e+18'),
+            (1 * GIB, -1, '-1'),
+        ):
+            self.assert_refused(
+                f'a commit limit of {shown} KiB where at most '
+                '9223372036854775807 KiB is possible',
+                1 * MIB,
+                0,
+                commit=CommitLimit(limit_kib, committed_kib, 0.5),
+            )
 
     def test_more_cold_or_unwritten_cache_than_there_is(self) -> None:
         self.assert_refused(
