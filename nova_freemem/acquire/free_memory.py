@@ -198,12 +198,17 @@ class FreeMemory:
         if on_nodes_kib > maximum_kib:
             self._refuse('a total of all nodes', on_nodes_kib, maximum_kib)
         for node in self.nodes:
-            if node.free_kib + node.file_kib > node.total_kib:
-                self._refuse(
-                    'free and cache of a node',
-                    node.free_kib + node.file_kib,
-                    node.total_kib,
-                )
+            cold_kib = node.inactive_file_kib or 0
+            for what, value in (
+                ('free on a node', node.free_kib),
+                ('cache of a node', node.file_kib),
+                ('unwritten on a node', node.unwritten_kib),
+                ('cold on a node', cold_kib),
+                ('free and cache of a node', node.free_kib + node.file_kib),
+                ('free and cold on a node', node.free_kib + cold_kib),
+            ):
+                if not 0 <= value <= node.total_kib:
+                    self._refuse(what, value, node.total_kib)
 
     def limited_by(self, driver: MemoryStats) -> FreeMemory:
         """Return these figures, none above those of the balloon driver.

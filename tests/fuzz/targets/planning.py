@@ -37,6 +37,7 @@ def seeds() -> list[bytes]:
         b'\x7f\xff\xf0\x01' * 9,
         b'\x3f\x00\x7f' * 20,
         b'\x8e\xc4\xa8',  # A commit limit that no float can hold.
+        b'\x4c',  # A node with less than nothing on it.
     ]
 
 

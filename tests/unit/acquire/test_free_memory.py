@@ -17,6 +17,7 @@ import dataclasses
 from nova_freemem import exceptions
 from nova_freemem.acquire.free_memory import CommitLimit
 from nova_freemem.acquire.free_memory import FreeMemory
+from nova_freemem.acquire.free_memory import NodeMemory
 from nova_freemem.virt.memory_stats import MemoryStats
 from tests import base
 from tests.simulation.fakes import GIB
@@ -92,6 +93,22 @@ class CheckTest(base.TestCase):
             0,
             free_blocks=((4096, 1025),),
         )
+
+    def test_nodes_that_cannot_be(self) -> None:
+        for what, value, figures in (
+            ('free', -1, (-1, 0, 0, 0)),
+            ('free', 2048, (2 * MIB, -1 * MIB, 0, 0)),
+            ('unwritten', -1, (0, 0, 0, -1)),
+            ('cold', 2048, (0, 0, 2 * MIB, 0)),
+            ('free and cold', 1536, (1 * MIB, 0, 512, 0)),
+        ):
+            self.assert_refused(
+                f'{what} on a node of {value} KiB where at most 1024 KiB is'
+                ' possible',
+                4 * MIB,
+                0,
+                nodes=(NodeMemory(1 * MIB, *figures),),
+            )
 
     def test_a_commit_limit_that_no_machine_has(self) -> None:
         for limit_kib, committed_kib, shown in (
