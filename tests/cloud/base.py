@@ -24,6 +24,7 @@ from nova_freemem.virt import guest as guests
 from tests.lab import cloud as lab_cloud
 from tests.lab import host as lab_host
 from tests.lab import layout
+from tests.lab import network
 from tests.lab import room
 from tests.lab import servers
 from tests.lab import steps
@@ -31,6 +32,11 @@ from tests.lab import teardown
 from tests.lab import witness
 
 _HELD_MIB = 32
+
+# What is sent depends on how much of its memory a guest has released by then:
+# emulated on a busy machine, at 90 MiB/s instead of 600. The link has to be
+# slower than that, or what a test measures is the machine.
+SLOW_LINK_MBIT = 300
 
 
 @functools.cache
@@ -92,6 +98,11 @@ class CloudTestCase(unittest.TestCase):
         guest.hold(held_mib)
         guest.fill_dirty(freed_mib)
         return server
+
+    def set_link(self, mbit: int) -> None:
+        """Set what the link carries, until the test has ended."""
+        network.set_link(mbit)
+        self.addCleanup(network.set_link, room.LINK_MBIT)
 
     def question(self, server: servers.Server) -> witness.Witness:
         """Ask a server's guest, where it is now, how it is."""

@@ -15,8 +15,6 @@
 import functools
 
 from tests.cloud import base
-from tests.lab import network
-from tests.lab import room
 from tests.lab import steps
 
 _POST_COPY = """\
@@ -51,8 +49,7 @@ class MigrationForcedIntoPostCopy(base.CloudTestCase):
         )
 
     def test_the_transfer_is_forced_and_the_guest_whole(self) -> None:
-        network.set_link(_SLOW_MBIT)
-        self.addCleanup(network.set_link, room.LINK_MBIT)
+        self.set_link(_SLOW_MBIT)
         started = self.cloud.begin_migration(self.server)
         self.wait_until(
             'outstanding memory', lambda: self.entry(self.server) is not None

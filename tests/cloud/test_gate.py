@@ -52,6 +52,7 @@ class GuestWithPageCacheAndNoAgent(base.CloudTestCase):
         guest = self.cloud.guest(self.server)
         before = self.question(self.server)
         resident_kib = guest.rss_kib()
+        self.set_link(base.SLOW_LINK_MBIT)
         sent_before, _ = self.source.link_bytes()
         migration = self.cloud.migrate(self.server)
         sent, _ = self.source.link_bytes()

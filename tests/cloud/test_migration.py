@@ -41,6 +41,7 @@ class ServerWithFreeMemory(base.CloudTestCase):
         self.before = self.question(self.server)
 
     def test_it_arrives_without_its_free_memory_and_gets_it_back(self) -> None:
+        self.set_link(base.SLOW_LINK_MBIT)
         sent_before, _ = self.source.link_bytes()
         migration = self.cloud.migrate(self.server, by_command=True)
         sent, _ = self.source.link_bytes()
@@ -105,8 +106,7 @@ class ServerWhoseMigrationFails(base.CloudTestCase):
         self.server = self.boot_used(memory_mib=768, freed_mib=400)
         self.before = self.question(self.server)
         # Slow enough to be still transferring when it is interrupted.
-        network.set_link(20)
-        self.addCleanup(network.set_link, room.LINK_MBIT)
+        self.set_link(20)
         self.started = self.cloud.begin_migration(self.server)
         self.wait_until_transferring(self.server)
 

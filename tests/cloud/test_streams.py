@@ -27,8 +27,6 @@ import libvirt_qemu
 from tests.cloud import base
 from tests.lab import certificates
 from tests.lab import guest as lab_guest
-from tests.lab import network
-from tests.lab import room
 from tests.lab import servers
 from tests.lab import steps
 
@@ -121,8 +119,7 @@ class GuestSentInAnotherWay(base.CloudTestCase):
         guest = self.cloud.guest(server)
         guest.let_go()
         guest.hold(_HELD_MIB, _REWRITTEN_PAGES_PER_SECOND)
-        network.set_link(_SLOW_MBIT)
-        self.addCleanup(network.set_link, room.LINK_MBIT)
+        self.set_link(_SLOW_MBIT)
         released, plain = self._there_and_back(server, _MOST_SHARE_THROTTLED)
         self.assertIn('auto-converge', released.capabilities)
         for one in (released, plain):
