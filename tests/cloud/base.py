@@ -22,6 +22,7 @@ import libvirt
 
 from nova_freemem.virt import guest as guests
 from tests.lab import cloud as lab_cloud
+from tests.lab import compute
 from tests.lab import host as lab_host
 from tests.lab import layout
 from tests.lab import network
@@ -30,6 +31,9 @@ from tests.lab import servers
 from tests.lab import steps
 from tests.lab import teardown
 from tests.lab import witness
+
+#: Of a nova-compute that restores memory, and releases none.
+RELEASES_NOTHING = '[freemem]\nenabled = false\n'
 
 _HELD_MIB = 32
 
@@ -51,7 +55,18 @@ def _cloud() -> lab_cloud.Cloud:
 
 
 class CloudTestCase(unittest.TestCase):
-    """Boots servers on the first host, and checks their guests."""
+    """Boots servers on the first host, and checks their guests.
+
+    :cvar lines: what the configuration of both nova-computes has in addition.
+    :cvar destination_lines: what the second host's has as well, after that.
+    :cvar destination_plugin: whether the second host has the plugin.
+    :cvar own_disks: whether each host has its own folder of disks.
+    """
+
+    lines = ''
+    destination_lines = ''
+    destination_plugin = True
+    own_disks = False
 
     something_failed = False
 
@@ -67,6 +82,36 @@ class CloudTestCase(unittest.TestCase):
         self.cloud = _cloud()
         self._numbers = itertools.count(1)
         self.source, self.destination = room.hosts()
+        self.start_computes()
+
+    def start_computes(self) -> None:
+        """Have both nova-computes run, configured as the tests need it.
+
+        One that runs and is configured so goes on.
+        """
+        steps.in_parallel(
+            *(
+                functools.partial(self._start_compute, one)
+                for one in self.cloud.computes
+            )
+        )
+
+    def _start_compute(self, one: compute.Compute) -> None:
+        lines, plugin = self.lines, True
+        if one.host.name == self.destination.name:
+            lines += self.destination_lines
+            plugin = self.destination_plugin
+        one.set_plugin(plugin)
+        one.set_own_disks(self.own_disks)
+        # It sorts after the drop-in that knows the limit of the link.
+        one.set_lines('test', lines)
+        one.start(self.cloud.api)
+
+    def compute(self, host: lab_host.Host) -> compute.Compute:
+        """Return the nova-compute of a host."""
+        return next(
+            one for one in self.cloud.computes if one.host.name == host.name
+        )
 
     def boot_used(
         self,

@@ -37,17 +37,14 @@ _RELEASE_SECONDS = 2.0
 
 
 class HostsThatShareNoDisks(base.CloudTestCase):
-    """Each has a folder of its own, so that disks migrate as well."""
+    """Each has a folder of its own, so that disks migrate as well.
 
-    def have_own_disks(self, plugin: bool) -> None:
-        """Give each host its own folder until the test has ended."""
-        self.addCleanup(self._set_own_disks, False, True)
-        self._set_own_disks(True, plugin)
+    The second releases nothing: a guest comes back from it as it does without
+    the plugin.
+    """
 
-    def _set_own_disks(self, own: bool, plugin: bool) -> None:
-        for one in self.cloud.computes:
-            one.set_own_disks(own)
-        self.cloud.plugin(plugin)
+    own_disks = True
+    destination_lines = base.RELEASES_NOTHING
 
     def boot_with_disk(self) -> servers.Server:
         """Boot a server that has freed memory, and has 768 MiB on its disk."""
@@ -61,16 +58,14 @@ class ServerWithFreeMemoryAndADisk(HostsThatShareNoDisks):
 
     def setUp(self) -> None:
         super().setUp()
-        self.have_own_disks(plugin=False)
         self.server = self.boot_with_disk()
 
     def test_its_memory_is_released_as_the_last_of_its_disk_is_copied(
         self,
     ) -> None:
         self.set_link(base.SLOW_LINK_MBIT)
-        plain, _ = self._leave('without the plugin')
-        self.cloud.plugin(True)
-        ours, looks = self._leave('with the plugin')
+        ours, looks = self._leave('with a release')
+        plain, _ = self._leave('without a release')
         what = f'{ours}, instead of {plain}'
         self.assertTrue(ours.guest_intact, what)
         self.assertLessEqual(ours.seconds_total, plain.seconds_total, what)
@@ -121,7 +116,6 @@ class ServerThatNeedsItsMemoryDuringTheCopy(HostsThatShareNoDisks):
 
     def setUp(self) -> None:
         super().setUp()
-        self.have_own_disks(plugin=True)
         self.server = self.boot_with_disk()
         self.before = self.question(self.server)
 

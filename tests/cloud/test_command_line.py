@@ -52,11 +52,9 @@ class FiveDirectoriesAndAFileAfterThem(base.CloudTestCase):
         super().setUp()
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.addCleanup(self.cloud.plugin, True)
-        self.cloud.plugin(False)
         starts = []
         for one in self.cloud.computes:
-            one.stop()
+            one.set_plugin(False)
             self.addCleanup(one.stop)
             self.addCleanup(one.arguments.clear)
             content = (

@@ -62,10 +62,10 @@ class Planned(NamedTuple):
 class HostsThatAreDrainedAtOnce(base.CloudTestCase):
     """Servers leave the first host while another leaves the second."""
 
+    lines = _TWO_AT_A_TIME
+
     def setUp(self) -> None:
         super().setUp()
-        self._configure(_TWO_AT_A_TIME)
-        self.addCleanup(self._configure, '')
         self.set_link(base.SLOW_LINK_MBIT)
         self.planned: list[Planned] = []
 
@@ -76,17 +76,6 @@ class HostsThatAreDrainedAtOnce(base.CloudTestCase):
         paths = [(here, there), (here, there), (there, here)]
         self.planned = steps.in_parallel(
             *(functools.partial(self._plan, *path) for path in paths)
-        )
-
-    def _configure(self, lines: str) -> None:
-        for one in self.cloud.computes:
-            # It sorts after the drop-in that knows the limit of the link.
-            one.set_lines('other', lines)
-        steps.in_parallel(
-            *(
-                functools.partial(one.start, self.cloud.api)
-                for one in self.cloud.computes
-            )
         )
 
     def _plan(

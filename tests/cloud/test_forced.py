@@ -12,10 +12,7 @@
 
 """The operator forces a migration to complete while memory is released."""
 
-import functools
-
 from tests.cloud import base
-from tests.lab import steps
 
 _POST_COPY = """\
 [libvirt]
@@ -31,22 +28,12 @@ _SLOW_MBIT = 200
 class MigrationForcedIntoPostCopy(base.CloudTestCase):
     """Nova may switch to post-copy, and the guest has 1.1 GiB to release."""
 
+    lines = _POST_COPY
+
     def setUp(self) -> None:
         super().setUp()
-        self._configure(_POST_COPY)
-        self.addCleanup(self._configure, '')
         self.server = self.boot_used(memory_mib=1536, freed_mib=1100)
         self.before = self.question(self.server)
-
-    def _configure(self, lines: str) -> None:
-        for one in self.cloud.computes:
-            one.set_lines('forced', lines)
-        steps.in_parallel(
-            *(
-                functools.partial(one.start, self.cloud.api)
-                for one in self.cloud.computes
-            )
-        )
 
     def test_the_transfer_is_forced_and_the_guest_whole(self) -> None:
         self.set_link(_SLOW_MBIT)

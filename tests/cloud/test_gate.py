@@ -33,13 +33,10 @@ class GuestWithPageCacheAndNoAgent(base.CloudTestCase):
     Where the gate uses SSH, the test uses an agent that the plugin does not.
     """
 
+    lines = _AS_IN_THE_GATE
+
     def setUp(self) -> None:
         super().setUp()
-        self.addCleanup(self.cloud.plugin, True)
-        for one in self.cloud.computes:
-            one.set_lines('gate', _AS_IN_THE_GATE)
-            self.addCleanup(one.set_lines, 'gate', '')
-        self.cloud.plugin(True)
         self.server = self.cloud.boot(
             'page-cache', _MEMORY_MIB, host=self.source.name
         )

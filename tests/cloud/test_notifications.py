@@ -70,13 +70,10 @@ class _Consumer:
 
 
 class ServiceThatListens(base.CloudTestCase):
+    lines = _NOTIFYING
+
     def setUp(self) -> None:
         super().setUp()
-        self.addCleanup(self.cloud.plugin, True)
-        for one in self.cloud.computes:
-            one.set_lines('notifying', _NOTIFYING)
-            self.addCleanup(one.set_lines, 'notifying', '')
-        self.cloud.plugin(True)
         self.consumer = _Consumer()
         for topic in self.consumer.received:
             self._listen(topic)

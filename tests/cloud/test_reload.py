@@ -15,26 +15,20 @@
 from tests.cloud import base
 from tests.lab import layout
 
-_FILE = 'reload'
-
 
 class Reload(base.CloudTestCase):
     """The source's nova-compute runs on eventlet, and releases no memory."""
 
+    lines = base.RELEASES_NOTHING
+
     def setUp(self) -> None:
         super().setUp()
-        self.compute = next(
-            one
-            for one in self.cloud.computes
-            if one.host.name == self.source.name
-        )
-        self.addCleanup(self.cloud.plugin, True)
-        self.addCleanup(self.compute.set_lines, _FILE, '')
-        self.addCleanup(self.compute.environment.clear)
-        self.compute.stop()
-        self.compute.set_lines(_FILE, '[freemem]\nenabled = false\n')
-        self.compute.environment['OS_NOVA_DISABLE_EVENTLET_PATCHING'] = 'false'
-        self.cloud.plugin(True)
+        self.leaving = self.compute(self.source)
+        self.addCleanup(self.leaving.stop)
+        self.addCleanup(self.leaving.environment.clear)
+        self.leaving.stop()
+        self.leaving.environment['OS_NOVA_DISABLE_EVENTLET_PATCHING'] = 'false'
+        self.leaving.start(self.cloud.api)
 
     def log(self) -> str:
         """Read what the source's nova-compute has logged."""
@@ -44,9 +38,9 @@ class Reload(base.CloudTestCase):
     def test_memory_is_released_after_sighup(self) -> None:
         server = self.boot_used(memory_mib=768, freed_mib=400)
         before = self.question(server)
-        pid = self.compute.daemon.pid
+        pid = self.leaving.daemon.pid
         logged = len(self.log())
-        self.compute.reload(_FILE, '[freemem]\nenabled = true\n')
+        self.leaving.reload('test', '[freemem]\nenabled = true\n')
         self.wait_until(
             'the changed options',
             lambda: 'options: enabled: False -> True.' in self.log()[logged:],
@@ -55,5 +49,5 @@ class Reload(base.CloudTestCase):
         self.assertEqual('completed', migration.status)
         names = [one.name for one in self.cloud.events(server)]
         self.assertIn('compute_freemem_release', names)
-        self.assertEqual(pid, self.compute.daemon.pid)
+        self.assertEqual(pid, self.leaving.daemon.pid)
         self.assert_whole(server, before)

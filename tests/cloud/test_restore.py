@@ -49,14 +49,11 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
     """They have landed on the destination, and nova-compute starts there."""
 
     landed: ClassVar[list[servers.Server]] = []
+    lines = _LINES
 
     def setUp(self) -> None:
         super().setUp()
-        (self.compute,) = (
-            one
-            for one in self.cloud.computes
-            if one.host.name == self.destination.name
-        )
+        self.arriving = self.compute(self.destination)
         if not self.landed:
             self._boot()
         self.before = {
@@ -67,11 +64,7 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
         """Boot three servers at once, which stay until the last test."""
         done = contextlib.ExitStack()
         self.addClassCleanup(done.close)
-        done.callback(self.compute.start, self.cloud.api)
-        done.callback(self.compute.set_lines, 'restore', '')
         done.callback(self.landed.clear)
-        self.compute.set_lines('restore', _LINES)
-        self.compute.start(self.cloud.api)
         images.flavor(self.cloud.api, _MEMORY_MIB)  # One for all three.
         self.landed.extend(
             steps.in_parallel(
@@ -81,8 +74,8 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
         for server in self.landed:
             done.callback(self.cloud.delete, server)
         # Nova 34's can wait for itself since libvirtd was restarted alone.
-        done.callback(self.compute.start, self.cloud.api)
-        done.callback(processes.kill, self.compute.daemon.pid_file)
+        done.callback(self.arriving.start, self.cloud.api)
+        done.callback(processes.kill, self.arriving.daemon.pid_file)
 
     def _boot_one(self, name: str) -> servers.Server:
         server = self.cloud.boot(
@@ -99,12 +92,12 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
         self, with_outstanding: list[servers.Server]
     ) -> Iterator[None]:
         """Take memory, and have nova-compute start meanwhile."""
-        self.compute.stop()
+        self.arriving.stop()
         for server in with_outstanding:
             domain = self.cloud.guest(server).domain
             outstanding.take(domain, self.source.name, _MISSING_KIB)
         with futures.ThreadPoolExecutor(1) as pool:
-            ready = pool.submit(self.compute.start, self.cloud.api)
+            ready = pool.submit(self.arriving.start, self.cloud.api)
             yield
             ready.result()
 
@@ -132,11 +125,11 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
                 check=False,
             )
             daemon.start()
-        pid = self.compute.daemon.pid
+        pid = self.arriving.daemon.pid
         self.assertEqual(3, len(entries.stdout.split()), entries)
         for server in self.landed:
             self._assert_whole_soon(server)
-        self.assertEqual(pid, self.compute.daemon.pid)
+        self.assertEqual(pid, self.arriving.daemon.pid)
 
     def test_a_guest_whose_qemu_hangs_keeps_no_other_waiting(self) -> None:
         hung, other, _ = self.landed

@@ -28,17 +28,12 @@ class AHostThatIsAskedBeforeADrain(base.CloudTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.server = self.boot_used(_MEMORY_MIB, _FREED_MIB)
-        (self.compute,) = (
-            one
-            for one in self.cloud.computes
-            if one.host.name == self.source.name
-        )
 
     def _rows(self, name: str, *words: str) -> list[dict[str, Any]]:
         """Call the operator's command with the files of nova-compute."""
         files = [
             word
-            for word in self.compute.daemon.argv
+            for word in self.compute(self.source).daemon.argv
             if word.startswith('--config-')
         ]
         program = settings.program('nova-freemem')

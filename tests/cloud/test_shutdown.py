@@ -16,14 +16,10 @@ Nova 34 waits for its migrations by default. Here it waits for none, which is
 what it does before 34.
 """
 
-import functools
-
 import libvirt
 
 from tests.cloud import base
-from tests.lab import compute
 from tests.lab import host as lab_host
-from tests.lab import steps
 
 _LINES = """
 [DEFAULT]
@@ -40,30 +36,12 @@ _LONGEST_SECONDS = 90
 class SignalDuringMigration(base.CloudTestCase):
     """The guest has its memory by the time that nova-compute has ended."""
 
+    lines = _LINES
+
     def setUp(self) -> None:
         super().setUp()
-        self.addCleanup(self._configure, '')
-        self._configure(_LINES)
         self.server = self.boot_used(_MEMORY_MIB, 1024, held_mib=400)
         self.before = self.question(self.server)
-
-    def _configure(self, lines: str) -> None:
-        for one in self.cloud.computes:
-            one.set_lines('shutdown', lines)
-        self._start()
-
-    def _start(self) -> None:
-        steps.in_parallel(
-            *(
-                functools.partial(one.start, self.cloud.api)
-                for one in self.cloud.computes
-            )
-        )
-
-    def _compute(self, host: lab_host.Host) -> compute.Compute:
-        return next(
-            one for one in self.cloud.computes if one.host.name == host.name
-        )
 
     def _kib(self, host: lab_host.Host) -> int:
         """Read the balloon of the guest on a host; 0 where it is not."""
@@ -83,7 +61,7 @@ class SignalDuringMigration(base.CloudTestCase):
 
     def _stop(self, host: lab_host.Host) -> None:
         """Send SIGTERM to nova-compute, and wait until it has ended."""
-        stopped = self._compute(host)
+        stopped = self.compute(host)
         stopped.terminate()
         stopped.wait_ended(_LONGEST_SECONDS)
 
@@ -98,7 +76,7 @@ class SignalDuringMigration(base.CloudTestCase):
                 in (self._kib(self.source), self._kib(self.destination))
             ),
         )
-        self._start()
+        self.start_computes()
         self.assert_whole(self.server, self.before)
 
     def test_destination_ends_once_the_guest_is_whole(self) -> None:
@@ -108,5 +86,5 @@ class SignalDuringMigration(base.CloudTestCase):
         self.assertEqual(
             _MEMORY_MIB * _KIB_PER_MIB, self._kib(self.destination)
         )
-        self._start()
+        self.start_computes()
         self.assert_whole(self.server, self.before)

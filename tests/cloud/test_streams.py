@@ -47,11 +47,9 @@ _SLOW_MBIT = 200
 
 _OPTIONS = """\
 [freemem]
-enabled = {enabled}
 mode = before
 migration_bandwidth_mbps = 0
 [libvirt]
-{lines}
 """
 
 
@@ -92,11 +90,7 @@ class GuestSentInAnotherWay(base.CloudTestCase):
     Nobody has told the plugin what the link carries.
     """
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.addCleanup(self._start_computes)
-        for one in self.cloud.computes:
-            self.addCleanup(one.set_lines, 'streams', '')
+    destination_lines = base.RELEASES_NOTHING
 
     def test_over_parallel_connections_with_native_tls(self) -> None:
         certificates.make()
@@ -131,21 +125,8 @@ class GuestSentInAnotherWay(base.CloudTestCase):
         self.assertGreater(int(learnt), 0.75 * _SLOW_MBIT, log)
 
     def _configure(self, *lines: str) -> None:
-        for one in self.cloud.computes:
-            enabled = one.host.name == self.source.name
-            one.set_lines(
-                'streams',
-                _OPTIONS.format(enabled=enabled, lines='\n'.join(lines)),
-            )
-        self._start_computes()
-
-    def _start_computes(self) -> None:
-        steps.in_parallel(
-            *(
-                functools.partial(one.start, self.cloud.api)
-                for one in self.cloud.computes
-            )
-        )
+        self.lines = _OPTIONS + '\n'.join((*lines, ''))
+        self.start_computes()
 
     def _boot(self) -> servers.Server:
         return self.boot_used(_MEMORY_MIB, _FREED_MIB, held_mib=_HELD_MIB)

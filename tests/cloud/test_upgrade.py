@@ -43,20 +43,12 @@ class HostsWithThePlugin(base.CloudTestCase):
 class DestinationTestCase(base.CloudTestCase):
     """The source has the plugin, and the destination has not."""
 
-    #: What the source's configuration has in addition.
-    lines = ''
+    destination_plugin = False
 
-    def setUp(self) -> None:
-        super().setUp()
-        source, destination = self.source.name, self.destination.name
-        compute = next(
-            one for one in self.cloud.computes if one.host.name == source
-        )
-        self.addCleanup(self.cloud.plugin, True)
-        self.addCleanup(compute.set_lines, 'upgrade', '')
-        compute.stop()  # It may remember the destination as it was.
-        compute.set_lines('upgrade', self.lines)
-        self.cloud.plugin({source: True, destination: False})
+    def start_computes(self) -> None:
+        # It may remember the destination as it was.
+        self.compute(self.source).stop()
+        super().start_computes()
 
 
 class DestinationWithoutTheTrait(DestinationTestCase):
@@ -101,12 +93,7 @@ class DestinationWithoutThePlugin(DestinationTestCase):
         self.assertIsNotNone(self.entry(self.server))
 
     def test_the_command_restores_all_memory_without_nova(self) -> None:
-        compute = next(
-            one
-            for one in self.cloud.computes
-            if one.host.name == self.destination.name
-        )
-        compute.stop()
+        self.compute(self.destination).stop()
         listed = _command(self.destination, 'list', '-f', 'json')
         (listed_entry,) = json.loads(listed.stdout)
         self.assertIn(self.server.id, listed_entry.values())
@@ -117,7 +104,7 @@ class DestinationWithoutThePlugin(DestinationTestCase):
                 _command(self.destination, 'list', '-f', 'json').stdout
             ),
         )
-        compute.start(self.cloud.api)
+        self.compute(self.destination).start(self.cloud.api)
         self.assert_whole(self.server, self.before)
 
     def test_all_memory_is_restored_once_the_plugin_is_enabled(self) -> None:
