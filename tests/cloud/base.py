@@ -59,13 +59,13 @@ class CloudTestCase(unittest.TestCase):
 
     :cvar lines: what the configuration of both nova-computes has in addition.
     :cvar destination_lines: what the second host's has as well, after that.
-    :cvar destination_plugin: whether the second host has the plugin.
+    :cvar plugins: whether the first host has the plugin, and the second.
     :cvar own_disks: whether each host has its own folder of disks.
     """
 
     lines = ''
     destination_lines = ''
-    destination_plugin = True
+    plugins = (True, True)
     own_disks = False
 
     something_failed = False
@@ -97,11 +97,11 @@ class CloudTestCase(unittest.TestCase):
         )
 
     def _start_compute(self, one: compute.Compute) -> None:
-        lines, plugin = self.lines, True
-        if one.host.name == self.destination.name:
+        lines = self.lines
+        is_destination = one.host.name == self.destination.name
+        if is_destination:
             lines += self.destination_lines
-            plugin = self.destination_plugin
-        one.set_plugin(plugin)
+        one.set_plugin(self.plugins[is_destination])
         one.set_own_disks(self.own_disks)
         # It sorts after the drop-in that knows the limit of the link.
         one.set_lines('test', lines)

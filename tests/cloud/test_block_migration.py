@@ -25,7 +25,7 @@ from tests.lab import servers
 from tests.lab.observation import Sample
 
 _MEMORY_MIB, _FREED_MIB = 1024, 700
-_DISK_MIB = 768
+_DISK_MIB = 512
 _KIB_PER_MIB = 1024
 
 # Slow enough for the guest to take memory while its disk is copied.
@@ -47,14 +47,14 @@ class HostsThatShareNoDisks(base.CloudTestCase):
     destination_lines = base.RELEASES_NOTHING
 
     def boot_with_disk(self) -> servers.Server:
-        """Boot a server that has freed memory, and has 768 MiB on its disk."""
+        """Boot a server that has freed memory, and has 512 MiB on its disk."""
         server = self.boot_used(_MEMORY_MIB, _FREED_MIB)
         self.cloud.guest(server).fill_disk(_DISK_MIB)
         return server
 
 
 class ServerWithFreeMemoryAndADisk(HostsThatShareNoDisks):
-    """It has freed 700 of its 1024 MiB; its disk has 768 MiB on it."""
+    """It has freed 700 of its 1024 MiB; its disk has 512 MiB on it."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -12,7 +12,6 @@
 
 """nova-compute reads its options in many places, and so does the plugin."""
 
-import functools
 import pathlib
 import tempfile
 
@@ -21,7 +20,6 @@ from tests.lab import compute
 from tests.lab import host as lab_host
 from tests.lab import layout
 from tests.lab import servers
-from tests.lab import steps
 
 _DRIVER = '[oslo_messaging_notifications]\ndriver = freemem\n'
 
@@ -48,21 +46,20 @@ class FiveDirectoriesAndAFileAfterThem(base.CloudTestCase):
     By any of the directories alone it would be another way.
     """
 
-    def setUp(self) -> None:
-        super().setUp()
+    plugins = (False, False)
+
+    def start_computes(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        starts = []
         for one in self.cloud.computes:
-            one.set_plugin(False)
+            one.stop()
             self.addCleanup(one.stop)
             self.addCleanup(one.arguments.clear)
             content = (
                 _SOURCE if one.host.name == self.source.name else _DESTINATION
             )
             self._write(one, pathlib.Path(folder.name), *content)
-            starts.append(functools.partial(one.start, self.cloud.api))
-        steps.in_parallel(*starts)
+        super().start_computes()
 
     def _write(
         self,

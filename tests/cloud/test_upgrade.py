@@ -43,7 +43,7 @@ class HostsWithThePlugin(base.CloudTestCase):
 class DestinationTestCase(base.CloudTestCase):
     """The source has the plugin, and the destination has not."""
 
-    destination_plugin = False
+    plugins = (True, False)
 
     def start_computes(self) -> None:
         # It may remember the destination as it was.
