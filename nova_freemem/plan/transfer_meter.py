@@ -178,8 +178,13 @@ class TransferMeter:
             return None
         return Sent(
             self._ended_at_seconds - self._began_at_seconds,
-            self._last[1].sent_kib,
+            self.sent_kib,
         )
+
+    @property
+    def sent_kib(self) -> float:
+        """What has been sent, up to the last look at it."""
+        return 0.0 if self._last is None else self._last[1].sent_kib
 
     def sending(self) -> Sending | None:
         """Return how the transfer is now, None where that is not known yet."""

@@ -139,6 +139,7 @@ class Release:
     :ivar dropped_kib: page cache that the guest's kernel dropped for it when
                        it was asked to
     :ivar not_dropped: why it did not drop all that it was to, '' where it did
+    :ivar sent_kib: what its transfer had sent by the end of the release
     """
 
     end: EndReason
@@ -149,6 +150,7 @@ class Release:
     seconds: float
     dropped_kib: int = 0
     not_dropped: str = ''
+    sent_kib: int = 0
 
 
 class Reclaimer(abc.ABC):

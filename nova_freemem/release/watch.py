@@ -223,7 +223,9 @@ class Watch:
             self.releaser.set_target(
                 self.guest, target_kib, self._reachable(phase)
             )
-        return self._summary(end, first, target_kib)
+        return self._summary(
+            end, first, target_kib, 0.0 if meter is None else meter.sent_kib
+        )
 
     def _go_on(
         self, plan: Plan, phase: Phase, first: base.Observation
@@ -243,7 +245,11 @@ class Watch:
             self._seen[:] = [last]
 
     def _summary(
-        self, end: EndReason, first: base.Observation, target_kib: int
+        self,
+        end: EndReason,
+        first: base.Observation,
+        target_kib: int,
+        sent_kib: float,
     ) -> base.Release:
         last = self._seen[-1]
         return base.Release(
@@ -257,6 +263,7 @@ class Watch:
             not_dropped=(
                 '' if self._dropping is None else self._dropping.problem
             ),
+            sent_kib=round(sent_kib),
         )
 
     def hold(

@@ -377,7 +377,12 @@ class Reporter(GuestReporter):
                 instance=self._instance,
             )
             return
-        saving_kib = min(plan.expected_saving_kib, release.resident_fall_kib)
+        saving_kib = min(
+            plan.expected_saving_kib,
+            release.resident_fall_kib,
+            # What is released after it was sent saves nothing.
+            max(0, plan.rss_kib - release.sent_kib),
+        )
         saving_seconds = saving_kib / plan.bandwidth.kib_per_second
         self._not_sent_kib = saving_kib
         self._saving_seconds = saving_seconds

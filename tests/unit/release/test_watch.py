@@ -17,6 +17,7 @@ from typing import Any
 from nova_freemem import clock as clocks
 from nova_freemem import exceptions
 from nova_freemem.plan.planner import Mode
+from nova_freemem.plan.transfer_meter import TransferMeter
 from nova_freemem.release import balloon
 from nova_freemem.release import base as release_base
 from nova_freemem.release import stop_rules
@@ -27,6 +28,7 @@ from nova_freemem.release.base import Release
 from nova_freemem.release.requests import Request
 from nova_freemem.release.requests import Requests
 from nova_freemem.restore import journal
+from nova_freemem.virt.transfer_progress import TransferProgress
 from tests.simulation import fakes
 from tests.simulation.base import GuestTestCase
 from tests.simulation.fakes import GIB
@@ -296,6 +298,14 @@ class DuringTransferTest(DuringTransferTestCase):
         self.assertEqual(EndReason.TRANSFER_ENDED, release.end)
         self.assertAlmostEqual(1.05, release.seconds)
         self.assertEqual([], self.domain.called('steer_balloon_kib'))
+
+    def test_it_tells_what_had_been_sent_by_its_end(self) -> None:
+        meter = TransferMeter(1.0)
+        meter.add(self.clock.now(), TransferProgress(700 * MIB))
+        release = self.watch.until_end(
+            self.plan, Phase.DURING_TRANSFER, self.requests, meter=meter
+        )
+        self.assertEqual(700 * MIB, release.sent_kib)
 
     def test_an_entry_that_is_gone_ends_it(self) -> None:
         """Within a tick: the journal cannot be written during a transfer."""

@@ -23,6 +23,7 @@ from nova import objects
 from nova_freemem import exceptions
 from nova_freemem import history as histories
 from nova_freemem import policy
+from nova_freemem.plan.planner import Mode
 from nova_freemem.plan.reasons import Reason
 from nova_freemem.plan.reasons import Skip
 from nova_freemem.plan.transfer_meter import Sent
@@ -173,6 +174,27 @@ class ReportTest(ReporterTestCase):
             ),
         )
         self.assertIn('expected to save 1000 MiB', self.log.output)
+
+    def test_what_had_been_sent_before_it_was_released_saves_nothing(
+        self,
+    ) -> None:
+        # A guest gave up memory more slowly than the path took it.
+        release = Release(
+            EndReason.TRANSFER_ENDED,
+            2326 * MIB,
+            2303 * MIB,
+            280 * MIB,
+            746 * MIB,
+            27.1,
+            sent_kib=2248 * MIB,
+        )
+        plan = fakes.make_plan(rss_kib=2584 * MIB, mode=Mode.DURING)
+        self.reporter.released(plan, release)
+        self.assertIn('expected to save 336 MiB', self.log.output)
+        # More than it had was sent: what the guest rewrites is sent again.
+        again = dataclasses.replace(release, sent_kib=3000 * MIB)
+        self.reporter.released(plan, again)
+        self.assertIn('expected to save 0 MiB', self.log.output)
 
     def test_one_line_about_a_release_without_effect(self) -> None:
         self.reporter.released(
