@@ -12,6 +12,7 @@
 
 """Tests that use the whole cloud, through Nova's API."""
 
+import atexit
 from collections.abc import Callable
 import functools
 import itertools
@@ -35,6 +36,10 @@ from tests.lab import witness
 #: Of a nova-compute that restores memory, and releases none.
 RELEASES_NOTHING = '[freemem]\nenabled = false\n'
 
+#: The drop-in file of what tests configure; it sorts after the one that knows
+#: the limit of the link.
+DROP_IN = 'test'
+
 _HELD_MIB = 32
 
 # What is sent depends on how much of its memory a guest has released by then:
@@ -47,11 +52,21 @@ SLOW_LINK_MBIT = 300
 def _cloud() -> lab_cloud.Cloud:
     """Bring the cloud up for all tests; down only if it was not up."""
     cloud = lab_cloud.Cloud()
-    if not cloud.is_up:
+    if cloud.is_up:
+        atexit.register(_unconfigure, cloud)
+    else:
         # The logs, which tell more of a failure, stay with the databases.
         teardown.at_exit(lambda: CloudTestCase.something_failed)
     cloud.up(plugin=True)
     return cloud
+
+
+def _unconfigure(cloud: lab_cloud.Cloud) -> None:
+    """Leave nothing of what a test configured; what ran with it is stopped."""
+    for one in cloud.computes:
+        one.set_plugin(True)
+        one.set_own_disks(False)
+        one.set_lines(DROP_IN, '')
 
 
 class CloudTestCase(unittest.TestCase):
@@ -103,8 +118,7 @@ class CloudTestCase(unittest.TestCase):
             lines += self.destination_lines
         one.set_plugin(self.plugins[is_destination])
         one.set_own_disks(self.own_disks)
-        # It sorts after the drop-in that knows the limit of the link.
-        one.set_lines('test', lines)
+        one.set_lines(DROP_IN, lines)
         one.start(self.cloud.api)
 
     def compute(self, host: lab_host.Host) -> compute.Compute:

@@ -40,7 +40,7 @@ class Reload(base.CloudTestCase):
         before = self.question(server)
         pid = self.leaving.daemon.pid
         logged = len(self.log())
-        self.leaving.reload('test', '[freemem]\nenabled = true\n')
+        self.leaving.reload(base.DROP_IN, '[freemem]\nenabled = true\n')
         self.wait_until(
             'the changed options',
             lambda: 'options: enabled: False -> True.' in self.log()[logged:],
