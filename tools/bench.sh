@@ -23,9 +23,9 @@
 #
 #   python -m tests.bench.fit FILE [--json OUT] [--rst OUT]
 #
-# The tables of FILE as reStructuredText:
+# The tables of FILE as reStructuredText, and its picture:
 #
-#   python -m tests.bench.report FILE
+#   python -m tests.bench.report FILE [--rst OUT] [--svg OUT]
 #
 # What it needs is installed first; a wrong argument, a missing right or a
 # busy machine is answered before that, with one line and exit code 2.

@@ -36,6 +36,10 @@ else
 fi
 cache=${NOVA_FREEMEM_CACHE:-$default_cache}
 
+# Each process of a suite imports a thousand modules. They are compiled once,
+# even where the caller's environment forbids to keep the result.
+unset PYTHONDONTWRITEBYTECODE
+
 # QEMU before 8.2 corrupts a writing guest in a TCG migration (seen with
 # 7.2); libvirt of the same age does not know free page reporting well.
 qemu_minimum=8.2

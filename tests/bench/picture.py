@@ -20,6 +20,7 @@ import pathlib
 import statistics
 import textwrap
 
+import matplotlib as mpl
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 from matplotlib import patches
@@ -52,6 +53,9 @@ _KINDS = {
 }
 _MET, _MISSED = '#0072b2', '#d55e00'
 
+# The same figures make the same file.
+_STYLE = {'svg.fonttype': 'none', 'svg.hashsalt': 'bench'}
+
 _BAR_HEIGHT = 0.8  # Of the height of a row.
 _HEADING_ROWS = 2  # What a situation's description takes.
 _WORK_LEAD_SECONDS = 6.0
@@ -80,6 +84,16 @@ def draw(bench: Bench, folder: pathlib.Path) -> list[pathlib.Path]:
     file = folder / 'bars.png'
     _bars(bench).savefig(file, dpi=_DPI)
     return [*made, file]
+
+
+def draw_for_manual(bench: Bench, file: pathlib.Path) -> None:
+    """Draw what migrations cost, over the first path of all, into an SVG."""
+    path, *_others = (c.migration_bandwidth_mbps for c in bench.cells())
+    cells = [c for c in bench.cells() if c.migration_bandwidth_mbps == path]
+    with mpl.rc_context(_STYLE):
+        _costs(bench, cells).savefig(
+            file, format='svg', metadata={'Date': None}
+        )
 
 
 def _heading(bench: Bench, bandwidth: str) -> str:

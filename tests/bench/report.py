@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Print the tables of a benchmark again, as reStructuredText.
+"""The tables and the picture of a benchmark, for the manual.
 
-``python -m tests.bench.report FILE.json``
+``python -m tests.bench.report FILE [--rst OUT] [--svg OUT]``
 """
 
 import argparse
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import sys
 
 from tests.bench import arguments
+from tests.bench import picture
 from tests.bench import results
 from tests.bench import tables
 from tests.bench.results import Bench
@@ -41,7 +42,7 @@ def write(bench: Bench) -> str:
 
 
 def main(words: Sequence[str]) -> int:
-    """Print what a file has.
+    """Write what a file has.
 
     :returns: 0; 2 where there is no such file, or it has something else.
     """
@@ -50,7 +51,13 @@ def main(words: Sequence[str]) -> int:
     except errors.Refused as refusal:
         print(refusal, file=sys.stderr)
         return 2
-    print(write(request.bench), end='')
+    text = write(request.bench)
+    if request.rst:
+        request.rst.write_text(text)
+    else:
+        print(text, end='')
+    if request.svg:
+        picture.draw_for_manual(request.bench, request.svg)
     return 0
 
 
@@ -66,6 +73,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         type=arguments.content(results.from_json),
         help="the benchmark's figures (bench.json)",
     )
+    arguments.add_outputs(parser)
     return parser.parse_args(words)
 
 

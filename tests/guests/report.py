@@ -74,13 +74,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         type=bench_arguments.content(results.from_json),
         help='the figures (guests.json)',
     )
-    for option, what in (
-        ('--rst', 'write the tables to OUT instead of printing them'),
-        ('--svg', 'draw a picture into OUT'),
-    ):
-        parser.add_argument(
-            option, metavar='OUT', type=bench_arguments.file, help=what
-        )
+    bench_arguments.add_outputs(parser)
     return parser.parse_args(words)
 
 

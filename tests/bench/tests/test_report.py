@@ -161,6 +161,22 @@ class PictureTest(base.TestCase):
         for file in made:
             self.assertTrue(file.read_bytes().startswith(b'\x89PNG'))
 
+    def test_the_manual_gets_a_picture_of_all_methods(self) -> None:
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        figures_file, rst, svg = (
+            folder / name for name in ('bench.json', 'tables.inc', 'bench.svg')
+        )
+        bench = bench_runs.three_rounds()
+        results.write(bench, figures_file)
+        words = (figures_file, '--rst', rst, '--svg', svg)
+        self.assertEqual(0, report.main([str(word) for word in words]))
+        self.assertEqual(report.write(bench), rst.read_text())
+        drawn = svg.read_text()
+        for method in bench.methods(bench.cells()[0]):
+            self.assertIn(f'>{method}</text>', drawn)
+        report.main([str(word) for word in words])
+        self.assertEqual(drawn, svg.read_text())
+
 
 class WorkTest(base.TestCase):
     LOG = (
