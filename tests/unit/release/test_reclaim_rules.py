@@ -96,9 +96,13 @@ class EndTest(base.TestCase):
             reclaim_rules.is_over(PLAN, 8 * GIB - left_kib + 1, 5.0)
         )
 
-    def test_it_ends_where_the_balloon_is_faster_alone(self) -> None:
-        self.assertTrue(reclaim_rules.is_over(PLAN, 399 * MIB, 1.0))
-        self.assertFalse(reclaim_rules.is_over(PLAN, 401 * MIB, 1.0))
+    def test_it_ends_where_the_balloon_is_much_faster_alone(self) -> None:
+        self.assertTrue(reclaim_rules.is_over(PLAN, 99 * MIB, 1.0))
+        self.assertFalse(reclaim_rules.is_over(PLAN, 101 * MIB, 1.0))
+
+    def test_a_guest_on_a_slow_machine_is_asked_on(self) -> None:
+        # Its balloon is as much slower than expected as it is itself.
+        self.assertFalse(reclaim_rules.is_over(PLAN, 183 * MIB, 0.54))
 
     def test_one_slow_moment_is_not_judged(self) -> None:
         self.assertFalse(reclaim_rules.is_over(PLAN, 0, 0.4))
