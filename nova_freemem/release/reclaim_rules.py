@@ -53,10 +53,10 @@ AHEAD_SECONDS = 5.0
 # From then on it can be told how fast a guest drops page cache.
 JUDGED_SECONDS = 0.5
 
-# A guest that drops less than this share of what a balloon is expected to take
-# is left to its balloon. Machines differ, and so do the hours of one: emulated,
-# a guest was seen to drop 340 MiB/s where its balloon, expected to reclaim 400,
-# reclaimed 175; asked all the same, it took 12.5 s instead of 17.4.
+# A guest that drops less than this share of what its balloon is expected to
+# take is left to the balloon. Machines differ, and so do the hours of one: an
+# emulated guest was seen to drop 340 MiB/s whose balloon, expected to reclaim
+# 400, reclaimed 175; asked all the same, it took 12.5 s instead of 17.4.
 TOO_SLOW_SHARE = 0.25
 
 # Waiting pays where page cache is dropped so many times as fast as a balloon

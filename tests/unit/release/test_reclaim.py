@@ -270,7 +270,7 @@ class CannotTest(ReclaimTestCase):
         self.assert_agent_is_left_alone()
 
     def test_a_guest_that_drops_slowly(self) -> None:
-        self.guest.drop_kib_per_second = 100 * MIB
+        self.guest.drop_kib_per_second = 50 * MIB
         release = self.release()
         self.assertEqual(EndReason.TARGET_REACHED, release.end)
         self.assertLess(release.dropped_kib, 256 * MIB)
