@@ -52,15 +52,6 @@ def file(text: str) -> pathlib.Path:
     return file
 
 
-def add_outputs(parser: argparse.ArgumentParser) -> None:
-    """Add where the manual's tables and its picture go."""
-    for option, what in (
-        ('--rst', 'write the tables to OUT instead of printing them'),
-        ('--svg', 'draw a picture into OUT'),
-    ):
-        parser.add_argument(option, metavar='OUT', type=file, help=what)
-
-
 def content(read: Callable[[str], _T]) -> Callable[[str], _T]:
     """Read the name of a file, and what is in it.
 

@@ -149,8 +149,8 @@ def _costs(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
     )
     figure.suptitle(
         f'{_heading(bench, cells[0].bandwidth)}\n'
-        f'bars: medians (rounds: {bench.rounds}); dots: single runs; dotted:'
-        ' an oracle',
+        f'bars: medians of up to {bench.rounds} rounds; dots: single runs;'
+        ' dotted: an oracle',
         fontweight='bold',
     )
     panels = figure.subplots(1, 2, sharey=True)

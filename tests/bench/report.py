@@ -17,9 +17,11 @@
 
 import argparse
 from collections.abc import Sequence
+import functools
 import sys
 
 from tests.bench import arguments
+from tests.bench import outputs
 from tests.bench import picture
 from tests.bench import results
 from tests.bench import tables
@@ -51,13 +53,11 @@ def main(words: Sequence[str]) -> int:
     except errors.Refused as refusal:
         print(refusal, file=sys.stderr)
         return 2
-    text = write(request.bench)
-    if request.rst:
-        request.rst.write_text(text)
-    else:
-        print(text, end='')
-    if request.svg:
-        picture.draw_for_manual(request.bench, request.svg)
+    outputs.put(
+        request,
+        write(request.bench),
+        functools.partial(picture.draw_for_manual, request.bench),
+    )
     return 0
 
 
@@ -73,7 +73,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         type=arguments.content(results.from_json),
         help="the benchmark's figures (bench.json)",
     )
-    arguments.add_outputs(parser)
+    outputs.add(parser)
     return parser.parse_args(words)
 
 

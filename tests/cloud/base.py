@@ -64,9 +64,19 @@ def _cloud() -> lab_cloud.Cloud:
 def _unconfigure(cloud: lab_cloud.Cloud) -> None:
     """Leave nothing of what a test configured; what ran with it is stopped."""
     for one in cloud.computes:
-        one.set_plugin(True)
-        one.set_own_disks(False)
-        one.set_lines(DROP_IN, '')
+        _configure(one)
+
+
+def _configure(
+    one: compute.Compute,
+    plugin: bool = True,
+    own_disks: bool = False,
+    lines: str = '',
+) -> None:
+    """Write what a nova-compute starts with; stop it if that changed."""
+    one.set_plugin(plugin)
+    one.set_own_disks(own_disks)
+    one.set_lines(DROP_IN, lines)
 
 
 class CloudTestCase(unittest.TestCase):
@@ -116,9 +126,7 @@ class CloudTestCase(unittest.TestCase):
         is_destination = one.host.name == self.destination.name
         if is_destination:
             lines += self.destination_lines
-        one.set_plugin(self.plugins[is_destination])
-        one.set_own_disks(self.own_disks)
-        one.set_lines(DROP_IN, lines)
+        _configure(one, self.plugins[is_destination], self.own_disks, lines)
         one.start(self.cloud.api)
 
     def compute(self, host: lab_host.Host) -> compute.Compute:

@@ -17,9 +17,11 @@
 
 import argparse
 from collections.abc import Sequence
+import functools
 import sys
 
 from tests.bench import arguments as bench_arguments
+from tests.bench import outputs
 from tests.bench import tables as bench_tables
 from tests.guests import picture
 from tests.guests import results
@@ -52,13 +54,11 @@ def main(words: Sequence[str]) -> int:
     except errors.Refused as refusal:
         print(refusal, file=sys.stderr)
         return 2
-    text = write(request.guests)
-    if request.rst:
-        request.rst.write_text(text)
-    else:
-        print(text, end='')
-    if request.svg:
-        picture.draw(request.guests, request.svg)
+    outputs.put(
+        request,
+        write(request.guests),
+        functools.partial(picture.draw, request.guests),
+    )
     return 0
 
 
@@ -74,7 +74,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         type=bench_arguments.content(results.from_json),
         help='the figures (guests.json)',
     )
-    bench_arguments.add_outputs(parser)
+    outputs.add(parser)
     return parser.parse_args(words)
 
 
