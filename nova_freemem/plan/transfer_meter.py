@@ -29,6 +29,13 @@ MOST_WINDOWS = 30
 # For so long the path must have been full, all in all, to tell its bandwidth.
 LEAST_FULL_SECONDS = 0.25
 
+# What a path carried at least is told by spans of this length. A transfer has
+# sent what is in the buffers of its connection, too, though no path has carried
+# it: as much as tcp_wmem and tcp_rmem allow by default (4 and 6 MiB). These
+# grow during the transfer, so that each span may have filled them.
+BOUND_SECONDS = 1.0
+BUFFERS_KIB = 10 * 1024
+
 # Slower than this a path has been cut rather than filled.
 LEAST_KIB_PER_SECOND = 1024.0
 
@@ -134,6 +141,7 @@ class TransferMeter:
         self._windows: collections.deque[_Window] = collections.deque(
             maxlen=MOST_WINDOWS
         )
+        self._bound_since: tuple[float, float] | None = None
         self._at_least_kib_per_second = 0.0
 
     def add(
@@ -160,6 +168,7 @@ class TransferMeter:
         self._last_asked_at_seconds = (
             now_seconds if asked_at_seconds is None else asked_at_seconds
         )
+        self._bound(now_seconds, progress.sent_kib)
 
     def end(self, now_seconds: float) -> None:
         """Take in that memory is sent no more.
@@ -230,12 +239,9 @@ class TransferMeter:
         if not before.sent_kib:
             return  # what the kernel's buffers take at once, no path carries
         sent_kib = max(0.0, after.sent_kib - before.sent_kib)
-        # On a busy host an answer may be old when it is read: what was sent at
-        # least, was sent since it was asked for.
+        # On a busy host an answer may be old when it is read: what was looked
+        # at, was looked at since it was asked for.
         longest_seconds = to_seconds - self._last_asked_at_seconds
-        self._at_least_kib_per_second = max(
-            self._at_least_kib_per_second, sent_kib / longest_seconds
-        )
         zero_kib = max(0.0, (after.zero_kib or 0) - (before.zero_kib or 0))
         is_full = _is_held_up_by_nothing(before, after)
         # It looked at least so fast; just so fast, where it did little else
@@ -252,6 +258,24 @@ class TransferMeter:
             return
         if sent_kib and zero_kib <= MOST_ZERO_SHARE * sent_kib:
             self._windows.append(_Window(sent_kib, from_seconds, to_seconds))
+
+    def _bound(self, now_seconds: float, sent_kib: float) -> None:
+        """Raise what the path carried at least.
+
+        Since an answer may be old when it is read, a span begins as it is
+        asked for.
+        """
+        if self._bound_since is not None:
+            from_seconds, before_kib = self._bound_since
+            carried_kib = sent_kib - before_kib - BUFFERS_KIB
+            seconds = now_seconds - from_seconds
+            self._at_least_kib_per_second = max(
+                self._at_least_kib_per_second, carried_kib / seconds
+            )
+            if seconds < BOUND_SECONDS:
+                return
+        if sent_kib:
+            self._bound_since = self._last_asked_at_seconds, sent_kib
 
     @staticmethod
     def _rate(windows: list[_Window]) -> float | None:

@@ -95,6 +95,17 @@ class TransferMeterTest(base.TestCase):
         else:
             self.assertAlmostEqual(kib_per_second, alone, delta=1.0)
 
+    def assert_at_least(self, kib_per_second: float) -> None:
+        """Fail unless it is known to have carried as much as that, or nearly.
+
+        What the buffers may have taken does not count.
+        """
+        at_least = self.carried().at_least_kib_per_second
+        self.assertLessEqual(at_least, kib_per_second + 1)
+        self.assertGreaterEqual(
+            at_least, kib_per_second - transfer_meter.BUFFERS_KIB - 1
+        )
+
     def test_disks_that_are_copied_teach_nothing(self) -> None:
         """libvirt says that nothing of memory is left, or sent."""
         self.remaining_kib = 0.0
@@ -139,9 +150,7 @@ class TransferMeterTest(base.TestCase):
         self.go_on(0.1, 64.0 * MIB, 0.0)
         self.send(2)
         self.assert_alone(PATH)
-        self.assertAlmostEqual(
-            PATH, self.carried().at_least_kib_per_second, delta=1.0
-        )
+        self.assert_at_least(PATH)
 
     def test_a_transfer_that_never_fills_the_path_teaches_a_lower_bound(
         self,
@@ -149,9 +158,7 @@ class TransferMeterTest(base.TestCase):
         self.remaining_kib = 0.0
         self.send(3, PATH / 2)
         self.assert_alone(None)
-        self.assertAlmostEqual(
-            PATH / 2, self.carried().at_least_kib_per_second, delta=1.0
-        )
+        self.assert_at_least(PATH / 2)
 
     def test_an_answer_that_is_read_late_does_not_raise_it(self) -> None:
         """The host is busy; the next answer is read at once."""
@@ -159,8 +166,17 @@ class TransferMeterTest(base.TestCase):
         self.send(1, PATH / 2)
         self.go_on(0.3, PATH / 20, 0.0, late_seconds=0.2)
         self.go_on(0.1, 3 * PATH / 20, 0.0)
-        self.assertAlmostEqual(
-            PATH / 2, self.carried().at_least_kib_per_second, delta=1.0
+        self.send(1, PATH / 2)
+        self.assert_at_least(PATH / 2)
+
+    def test_buffers_that_grow_meanwhile_do_not_raise_it(self) -> None:
+        """As when a slow path gets quicker, or by Linux's own tuning."""
+        self.remaining_kib = 0.0
+        self.send(2, PATH / 10)
+        self.go_on(0.1, PATH / 100 + 10 * MIB, 0.0)
+        self.send(2, PATH / 10)
+        self.assertLessEqual(
+            self.carried().at_least_kib_per_second, PATH / 10
         )
 
     def test_where_libvirt_does_not_tell_what_is_left_none_is_learnt(
