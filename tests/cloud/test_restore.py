@@ -12,8 +12,6 @@
 
 """Guests of one host get their memory back, whatever happens to libvirt."""
 
-from collections.abc import Iterator
-from concurrent import futures
 import contextlib
 import functools
 from typing import ClassVar
@@ -73,7 +71,6 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
         )
         for server in self.landed:
             done.callback(self.cloud.delete, server)
-        # Nova 34's can wait for itself since libvirtd was restarted alone.
         done.callback(self.arriving.start, self.cloud.api)
         done.callback(processes.kill, self.arriving.daemon.pid_file)
 
@@ -87,19 +84,12 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
         self.cloud.guest(server).hold(_HELD_MIB)
         return server
 
-    @contextlib.contextmanager
-    def _starting(
-        self, with_outstanding: list[servers.Server]
-    ) -> Iterator[None]:
-        """Take memory, and have nova-compute start meanwhile."""
+    def _take(self, servers_: list[servers.Server]) -> None:
+        """End nova-compute, and take memory."""
         self.arriving.stop()
-        for server in with_outstanding:
+        for server in servers_:
             domain = self.cloud.guest(server).domain
             outstanding.take(domain, self.source.name, _MISSING_KIB)
-        with futures.ThreadPoolExecutor(1) as pool:
-            ready = pool.submit(self.arriving.start, self.cloud.api)
-            yield
-            ready.result()
 
     def test_libvirtd_restarts_while_three_of_them_are_restored(self) -> None:
         least_kib = _MEMORY_MIB * 1024 - _MISSING_KIB
@@ -108,24 +98,26 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
             self.destination.layout, self.destination.prefix
         )
         process = psutil.Process(daemon.pid)
-        with self._starting(self.landed):
-            steps.wait_for(
-                lambda: any(
-                    guest.balloon_kib() > least_kib + _MOVED_KIB
-                    for guest in guests
-                ),
-                'memory of the first guest',
-                60,
-                0.01,
-            )
-            process.kill()  # At once: they are whole in a second.
-            processes.kill(daemon.pid_file)
-            entries = self.destination.run(
-                ['sh', '-c', f'grep -l outstanding {_STATE}/*.xml'],
-                check=False,
-            )
-            daemon.start()
+        self._take(self.landed)
+        # Not waited for: Nova 34's can wait for itself from then on.
+        self.arriving.launch()
         pid = self.arriving.daemon.pid
+        steps.wait_for(
+            lambda: any(
+                guest.balloon_kib() > least_kib + _MOVED_KIB
+                for guest in guests
+            ),
+            'memory of the first guest',
+            60,
+            0.01,
+        )
+        process.kill()  # At once: they are whole in a second.
+        processes.kill(daemon.pid_file)
+        entries = self.destination.run(
+            ['sh', '-c', f'grep -l outstanding {_STATE}/*.xml'],
+            check=False,
+        )
+        daemon.start()
         self.assertEqual(3, len(entries.stdout.split()), entries)
         for server in self.landed:
             self._assert_whole_soon(server)
@@ -133,10 +125,11 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
 
     def test_a_guest_whose_qemu_hangs_keeps_no_other_waiting(self) -> None:
         hung, other, _ = self.landed
-        with self._starting([hung, other]):
-            qemu = emulators.find(self.destination, hung.id)
-            qemu.suspend()
-            self.addCleanup(qemu.resume)
+        self._take([hung, other])
+        qemu = emulators.find(self.destination, hung.id)
+        qemu.suspend()
+        self.addCleanup(qemu.resume)
+        self.arriving.start(self.cloud.api)
         self._assert_whole_soon(other)
         self.assertIsNotNone(self.entry(hung))
         qemu.resume()

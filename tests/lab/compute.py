@@ -183,8 +183,7 @@ class Compute:
             'nova-compute with the plugin' if self.plugin else 'nova-compute'
         )
         with steps.step(f'start {what} on {self.host.name}', self.daemon.log):
-            self._write_configuration()
-            self.host.spawn(self.daemon)
+            self.launch()
             try:
                 steps.wait_for(
                     functools.partial(self._is_ready, cloud),
@@ -198,6 +197,11 @@ class Compute:
                 self.daemon.stop()
                 end = steps.last_lines(self.daemon.log, 1, ' ERROR ')
                 raise RuntimeError(f'{late}: {end}') from late
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+        self._write_configuration()
+        self.host.spawn(self.daemon)
 
     def stop(self) -> None:
         """End it; the host's guests keep running."""
