@@ -153,7 +153,7 @@ def _costs(bench: Bench, cells: Sequence[matrix.Cell]) -> mpl_figure.Figure:
         ' dotted: an oracle',
         fontweight='bold',
     )
-    panels = figure.subplots(1, 2, sharey=True)
+    panels = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     for panel, title, pick, least, form in (
         (
             panels[0],
@@ -268,7 +268,7 @@ def _draw_least(
 
 def _described(cell: matrix.Cell) -> str:
     about = scenarios.SCENARIOS[cell.scenario].about
-    return '\n'.join([cell.guest, *textwrap.wrap(f'({about})', 100)])
+    return '\n'.join([cell.guest, *textwrap.wrap(f'({about})', 90)])
 
 
 def _legend(
