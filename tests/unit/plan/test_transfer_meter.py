@@ -175,9 +175,7 @@ class TransferMeterTest(base.TestCase):
         self.send(2, PATH / 10)
         self.go_on(0.1, PATH / 100 + 10 * MIB, 0.0)
         self.send(2, PATH / 10)
-        self.assertLessEqual(
-            self.carried().at_least_kib_per_second, PATH / 10
-        )
+        self.assertLessEqual(self.carried().at_least_kib_per_second, PATH / 10)
 
     def test_where_libvirt_does_not_tell_what_is_left_none_is_learnt(
         self,
