@@ -84,10 +84,10 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
         self.cloud.guest(server).hold(_HELD_MIB)
         return server
 
-    def _take(self, servers_: list[servers.Server]) -> None:
-        """End nova-compute, and take memory."""
+    def _take(self, chosen: list[servers.Server]) -> None:
+        """End nova-compute, and take memory of some guests."""
         self.arriving.stop()
-        for server in servers_:
+        for server in chosen:
             domain = self.cloud.guest(server).domain
             outstanding.take(domain, self.source.name, _MISSING_KIB)
 
