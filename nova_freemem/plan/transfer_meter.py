@@ -29,7 +29,7 @@ MOST_WINDOWS = 30
 # For so long the path must have been full, all in all, to tell its bandwidth.
 LEAST_FULL_SECONDS = 0.25
 
-# What a path carried at least is told by spans of this length. What is in the
+# What a path carried at least shows in spans of this length. What is in the
 # buffers of its connection a transfer has sent, though no path has carried it:
 # as much as tcp_wmem and tcp_rmem allow by default (4 and 6 MiB). These grow
 # during the transfer, so that any span may have filled them.
