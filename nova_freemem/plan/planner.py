@@ -85,8 +85,8 @@ class Plan:
     :ivar rss_kib: its resident size before the release
     :ivar target_kib: memory it is to have for now
     :ivar free_kib: free memory in what is to be released; the rest is cache
-    :ivar needed_kib: what it uses and keeps, which has to be transferred in
-                      any case
+    :ivar guest_free_kib: free memory that it reported, what it keeps included
+    :ivar used_kib: what it uses, page cache included, and the host holds
     :ivar nonresident_kib: of its memory, what the host does not hold: never
                            touched, or reported free; or may hold as zeros
     :ivar headroom_kib: available memory below which it is under pressure
@@ -113,7 +113,8 @@ class Plan:
     rss_kib: int
     target_kib: int
     free_kib: int
-    needed_kib: int
+    guest_free_kib: int
+    used_kib: int
     nonresident_kib: int
     headroom_kib: int
     plain: Forecast
@@ -137,15 +138,14 @@ class Plan:
         return self.original_kib - self.target_kib
 
     @property
-    def guest_free_kib(self) -> int:
-        """What is free of its memory, what it keeps of that included."""
-        dropped_kib = self.release_kib - self.free_kib
-        return self.original_kib - self.needed_kib - dropped_kib
-
-    @property
     def cache_kib(self) -> int:
         """Page cache that the guest is to do without."""
         return max(self.cold_kib, self.release_kib - self.free_kib)
+
+    @property
+    def needed_kib(self) -> int:
+        """What it uses and keeps: has to be transferred in any case."""
+        return max(0, self.used_kib - self.cache_kib)
 
     @property
     def least_rss_kib(self) -> int:
@@ -230,8 +230,10 @@ def make(
         rss_kib=guest.rss_kib,
         target_kib=guest.original_kib - releasable.total_kib,
         free_kib=releasable.free_kib,
-        needed_kib=max(
-            0, guest.original_kib - memory.free_kib - releasable.cache_kib
+        guest_free_kib=memory.free_kib,
+        # What it never touched, its kernel's reserves for one, is not held.
+        used_kib=min(
+            guest.original_kib - memory.free_kib, guest.resident_kib
         ),
         nonresident_kib=guest.nonresident_kib,
         headroom_kib=releasable.headroom_kib,

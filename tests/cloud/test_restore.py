@@ -71,8 +71,6 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
         )
         for server in self.landed:
             done.callback(self.cloud.delete, server)
-        done.callback(self.arriving.start, self.cloud.api)
-        done.callback(processes.kill, self.arriving.daemon.pid_file)
 
     def _boot_one(self, name: str) -> servers.Server:
         server = self.cloud.boot(
@@ -100,6 +98,8 @@ class GuestsWithOutstandingMemory(base.CloudTestCase):
         process = psutil.Process(daemon.pid)
         self._take(self.landed)
         # Not waited for: Nova 34's can wait for itself from then on.
+        self.addCleanup(self.arriving.start, self.cloud.api)
+        self.addCleanup(processes.kill, self.arriving.daemon.pid_file)
         self.arriving.launch()
         pid = self.arriving.daemon.pid
         steps.wait_for(

@@ -302,10 +302,11 @@ class Cloud:
         )
 
     def know(self, rate: release_rates.ReleaseRate) -> None:
-        """Let the source have seen how fast its guests release."""
+        """Let the source have seen lately how fast this guest releases."""
+        rates = release_rates.ReleaseRates(rate)
+        rates.note_trial(self.uuid, self.clock.now())
         self.engines['source'] = dataclasses.replace(
-            self.engines['source'],
-            release_rates=release_rates.ReleaseRates(rate),
+            self.engines['source'], release_rates=rates
         )
 
     def migrate(

@@ -388,6 +388,30 @@ class AmountTest(base.TestCase):
         cold = make(1 * GIB, available_kib=3 * GIB, cold_kib=1 * GIB)
         self.assertEqual(2 * GIB + KEEPS_KIB, cold.needed_kib)
 
+    def test_what_it_uses_and_never_touched_need_not_be_transferred(
+        self,
+    ) -> None:
+        plan = make(
+            1 * GIB,
+            resident_kib=2 * GIB + 512 * MIB,
+            available_kib=3 * GIB,
+            cold_kib=1 * GIB,
+        )
+        self.assertEqual(1 * GIB + 512 * MIB + KEEPS_KIB, plan.needed_kib)
+
+    def test_page_cache_that_it_is_left_with_is_not_needed_once_dropped(
+        self,
+    ) -> None:
+        """As free memory it is not sent where free pages are reported."""
+        for reports_free, kept_kib in ((False, KEEPS_KIB), (True, 0)):
+            plan = make(
+                1 * GIB,
+                available_kib=3 * GIB,
+                cold_kib=1 * GIB,
+                reports_free=reports_free,
+            )
+            self.assertEqual(2 * GIB + kept_kib, plan.needed_kib)
+
     def test_a_plan_cannot_be_changed(self) -> None:
         plan = make(3 * GIB)
         self.assertRaises(

@@ -76,7 +76,7 @@ class ReclaimTestCase(base.TestCase):
             'rss_kib': self.guest.rss_kib,
             'target_kib': 2 * GIB + 256 * MIB,
             'free_kib': 128 * MIB,
-            'needed_kib': 896 * MIB,
+            'used_kib': 2560 * MIB,
             'cold_kib': 1664 * MIB,
             'has_swap': False,
         }

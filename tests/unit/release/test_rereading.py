@@ -191,7 +191,7 @@ class WatchTest(RereadingTestCase):
             rss_kib=self.guest.rss_kib,
             target_kib=2 * GIB + 256 * MIB,
             free_kib=128 * MIB,
-            needed_kib=896 * MIB,
+            used_kib=2560 * MIB,
             source=self.source.name,
         )
         self.watch = watch.Watch(

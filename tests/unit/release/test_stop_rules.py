@@ -91,8 +91,8 @@ class EndReasonTest(base.TestCase):
             )
             for tick in range(25)
         ]
-        needed_kib = 2 * GIB - QEMU_OWN_KIB - stop_rules.NEAR_KIB
-        plan = make_plan(needed_kib=needed_kib)
+        used_kib = 2 * GIB - QEMU_OWN_KIB - stop_rules.NEAR_KIB
+        plan = make_plan(used_kib=used_kib)
         self.assertIsNone(
             stop_rules.end_reason(
                 seen[:21], plan, Phase.DURING_TRANSFER, None, False
@@ -109,7 +109,7 @@ class EndReasonTest(base.TestCase):
                 seen, plan, Phase.DURING_TRANSFER, None, False
             ),
         )
-        far = make_plan(needed_kib=needed_kib - 1)
+        far = make_plan(used_kib=used_kib - 1)
         self.assertIsNone(
             stop_rules.end_reason(
                 seen, far, Phase.DURING_TRANSFER, None, False
@@ -266,7 +266,7 @@ class TransferHadBetterStartTest(base.TestCase):
     """When a transfer that waits had better start."""
 
     # 1 of 4 GiB has to be transferred, which takes 8.6 s.
-    plan = make_plan(mode=Mode.AUTO, needed_kib=1 * GIB)
+    plan = make_plan(mode=Mode.AUTO, used_kib=1 * GIB)
 
     def end_reason(
         self, *released_mib: float, **more: Any
@@ -277,7 +277,7 @@ class TransferHadBetterStartTest(base.TestCase):
         )
 
     def test_a_guest_that_gives_fast_is_waited_for(self) -> None:
-        little = make_plan(mode=Mode.AUTO, needed_kib=100 * MIB)
+        little = make_plan(mode=Mode.AUTO, used_kib=100 * MIB)
         self.assertIsNone(self.end_reason(0, 1000, 2000, plan=little))
 
     def test_a_slow_guest_had_better_be_helped_by_the_path(
@@ -286,21 +286,21 @@ class TransferHadBetterStartTest(base.TestCase):
         self.assertEqual(EndReason.NEARLY_DONE, self.end_reason(0, 200, 400))
 
     def test_one_that_slows_down_is_helped_from_then_on(self) -> None:
-        little = make_plan(mode=Mode.AUTO, needed_kib=100 * MIB)
+        little = make_plan(mode=Mode.AUTO, used_kib=100 * MIB)
         self.assertIsNone(self.end_reason(0, 1000, plan=little))
         self.assertEqual(
             EndReason.NEARLY_DONE, self.end_reason(0, 1000, 1100, plan=little)
         )
 
     def test_it_starts_when_about_a_second_is_left(self) -> None:
-        little = make_plan(mode=Mode.AUTO, needed_kib=100 * MIB)
+        little = make_plan(mode=Mode.AUTO, used_kib=100 * MIB)
         self.assertIsNone(self.end_reason(0, 1000, 2000, plan=little))
         self.assertEqual(
             EndReason.NEARLY_DONE, self.end_reason(0, 1000, 2100, plan=little)
         )
 
     def test_what_is_left_is_what_is_resident_of_it(self) -> None:
-        plan = make_plan(mode=Mode.AUTO, needed_kib=3 * GIB - QEMU_OWN_KIB)
+        plan = make_plan(mode=Mode.AUTO, used_kib=3 * GIB - QEMU_OWN_KIB)
         self.assertEqual(
             EndReason.NEARLY_DONE, self.end_reason(0, 600, 1100, plan=plan)
         )
@@ -320,7 +320,7 @@ class TransferHadBetterStartTest(base.TestCase):
         ):
             plan = make_plan(
                 mode=Mode.AUTO,
-                needed_kib=10 * MIB,
+                used_kib=10 * MIB,
                 deadline_seconds=deadline_seconds,
                 rate=ReleaseRate(busy_share=0.3),
             )
@@ -336,7 +336,7 @@ class TransferHadBetterStartTest(base.TestCase):
         ):
             plan = make_plan(
                 mode=Mode.AUTO,
-                needed_kib=100 * MIB,
+                used_kib=1636 * MIB,
                 free_kib=1536 * MIB,
                 cold_kib=cold_kib,
                 rate=ReleaseRate(600 * MIB, 100 * MIB, busy_share=1.0),
@@ -352,7 +352,8 @@ class TransferHadBetterStartTest(base.TestCase):
                 mode=Mode.AUTO,
                 original_kib=12 * GIB,
                 free_kib=12 * GIB - 128 * MIB,
-                needed_kib=3 * GIB,
+                guest_free_kib=9 * GIB,
+                used_kib=3 * GIB,
                 target_kib=128 * MIB,
                 nonresident_kib=8 * GIB,
                 rate=ReleaseRate(busy_share=1.0),
