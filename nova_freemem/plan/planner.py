@@ -232,9 +232,7 @@ def make(
         free_kib=releasable.free_kib,
         guest_free_kib=memory.free_kib,
         # What it never touched, its kernel's reserves for one, is not held.
-        used_kib=min(
-            guest.original_kib - memory.free_kib, guest.resident_kib
-        ),
+        used_kib=min(guest.original_kib - memory.free_kib, guest.resident_kib),
         nonresident_kib=guest.nonresident_kib,
         headroom_kib=releasable.headroom_kib,
         plain=forecasts.plain(guest, bandwidth),

@@ -10,9 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The tables and the picture of a benchmark, for the manual.
+"""The tables and the picture of a benchmark.
 
 ``python -m tests.bench.report FILE [--rst OUT] [--svg OUT]``
+
+All figures are printed; the manual gets those that a user would choose by.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from tests.lab import errors
 
 
 def write(bench: Bench) -> str:
-    """Write what was measured as a part of the manual."""
+    """Write all that was measured."""
     shown = [
         tables.surroundings(bench),
         tables.situations(bench),
@@ -39,6 +41,17 @@ def write(bench: Bench) -> str:
         tables.needed(bench),
         *tables.measured(bench),
         *tables.unable(bench),
+    ]
+    return '\n'.join(map(tables.for_manual, shown))
+
+
+def write_for_manual(bench: Bench) -> str:
+    """Write a part of the manual: what a user would choose by."""
+    shown = [
+        tables.situations(bench),
+        *tables.ways(bench),
+        tables.judged(bench),
+        tables.surroundings(bench),
     ]
     return '\n'.join(map(tables.for_manual, shown))
 
@@ -55,7 +68,7 @@ def main(words: Sequence[str]) -> int:
         return 2
     outputs.put(
         request,
-        write(request.bench),
+        (write_for_manual if request.rst else write)(request.bench),
         functools.partial(picture.draw_for_manual, request.bench),
     )
     return 0

@@ -83,11 +83,38 @@ def once(guests: Iterable[str]) -> list[str]:
 
 def measured(bench: Bench) -> list[Table]:
     """Show what was measured: two tables for each bandwidth."""
+    return [
+        make(bench, cells)
+        for cells in _by_bandwidth(bench)
+        for make in (_costs, _effects)
+    ]
+
+
+def ways(bench: Bench) -> list[Table]:
+    """Show what a user would choose by: one table for each bandwidth."""
+    return [
+        _table(
+            bench,
+            cells,
+            'each way',
+            (
+                ('seconds', _spread(figures.seconds, '.1f')),
+                ('/ plain', _ratio(bench, figures.seconds)),
+                ('/ oracle', _to_oracle(bench)),
+                ('MB sent', _median(figures.megabytes, ',.0f')),
+                ('/ plain', _ratio(bench, figures.megabytes)),
+                ('restored, s', _median(lambda run: run.back_seconds, '.1f')),
+            ),
+        )
+        for cells in _by_bandwidth(bench)
+    ]
+
+
+def _by_bandwidth(bench: Bench) -> list[list[matrix.Cell]]:
     bandwidths = dict.fromkeys(cell.bandwidth for cell in bench.cells())
     return [
-        make(bench, [c for c in bench.cells() if c.bandwidth == bandwidth])
+        [cell for cell in bench.cells() if cell.bandwidth == bandwidth]
         for bandwidth in bandwidths
-        for make in (_costs, _effects)
     ]
 
 

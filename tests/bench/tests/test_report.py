@@ -83,6 +83,28 @@ class FileTest(base.TestCase):
         )
 
 
+class ManualTest(base.TestCase):
+    """The manual's page on measurements."""
+
+    def test_its_tables_are_of_the_file_beside_it(self) -> None:
+        folder = pathlib.Path(__file__).parents[3] / 'doc/source/admin'
+        measured = results.from_json(
+            (folder / 'measurements.json').read_text()
+        )
+        self.assertEqual(
+            report.write_for_manual(measured),
+            (folder / 'measurements-table.inc').read_text(),
+        )
+
+    def test_a_user_chooses_by_seconds_bytes_and_the_restoration(self) -> None:
+        (table,) = tables.ways(bench_runs.three_rounds())
+        (row,) = (row for row in table.rows if 'auto' in row)
+        self.assertEqual(
+            ('6.0 (5.0-20.0)', '0.200', '3.7'),
+            row[table.headings.index('seconds') :][:3],
+        )
+
+
 class TablesTest(base.TestCase):
     def row(self, number: int, method: str) -> str:
         table = tables.measured(bench_runs.three_rounds())[number]
@@ -170,7 +192,7 @@ class PictureTest(base.TestCase):
         results.write(bench, figures_file)
         words = (figures_file, '--rst', rst, '--svg', svg)
         self.assertEqual(0, report.main([str(word) for word in words]))
-        self.assertEqual(report.write(bench), rst.read_text())
+        self.assertEqual(report.write_for_manual(bench), rst.read_text())
         drawn = svg.read_text()
         for method in bench.methods(bench.cells()[0]):
             self.assertIn(f'>{method}</text>', drawn)

@@ -91,6 +91,17 @@ class CommandTest(base.TestCase):
         self.assertIn('--case', done.stdout)
 
 
+class ManualTest(base.TestCase):
+    """The manual's page on what guests notice."""
+
+    def test_its_tables_are_of_the_file_beside_it(self) -> None:
+        folder = ROOT / 'doc/source/admin'
+        measured = results.from_json((folder / 'guests.json').read_text())
+        self.assertEqual(
+            report.write(measured), (folder / 'guests-table.inc').read_text()
+        )
+
+
 @ddt.ddt
 class ReportTest(base.TestCase):
     def setUp(self) -> None:
