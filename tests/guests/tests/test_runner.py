@@ -76,6 +76,22 @@ class RunnerTest(base.TestCase):
         case = dataclasses.replace(cases.CASES['jvm'], log=f'{log}*')
         self.assertEqual(log.read_text(), runner._log(self.guest, case))
 
+    def test_a_log_that_grows_faster_than_it_is_read_is_read_once(
+        self,
+    ) -> None:
+        log = pathlib.Path(self.useFixture(fixtures.TempDir()).path, 'log')
+        log.write_text('1.0 2\n')
+
+        def do(*words: str, seconds: float) -> str:
+            out = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+            with log.open('a') as file:
+                file.write('1.0 2\n')
+            return out.stdout.decode()
+
+        self.guest.do.side_effect = do
+        case = dataclasses.replace(cases.CASES['jvm'], log=f'{log}*')
+        self.assertEqual('1.0 2\n', runner._log(self.guest, case))
+
     def test_a_load_that_has_ended_is_not_active(self) -> None:
         self.guest.exec.return_value = lab_guest.Finished(
             3, 'active\nfailed\n', ''
