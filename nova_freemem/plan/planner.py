@@ -149,8 +149,12 @@ class Plan:
 
     @property
     def least_rss_kib(self) -> int:
-        """Resident size at which nothing of what it can spare is resident."""
-        return self.needed_kib + QEMU_OWN_KIB
+        """Resident size at which nothing of what is released is resident.
+
+        What the guest drops and keeps available may be resident for a while.
+        """
+        released_cache_kib = self.release_kib - self.free_kib
+        return max(0, self.used_kib - released_cache_kib) + QEMU_OWN_KIB
 
     def expected_fall_kib(self, released_kib: int) -> int:
         """Return by how much the resident size must have fallen, at least.

@@ -411,6 +411,9 @@ class AmountTest(base.TestCase):
                 reports_free=reports_free,
             )
             self.assertEqual(2 * GIB + kept_kib, plan.needed_kib)
+            self.assertEqual(
+                2 * GIB + KEEPS_KIB + QEMU_OWN_KIB, plan.least_rss_kib
+            )
 
     def test_a_plan_cannot_be_changed(self) -> None:
         plan = make(3 * GIB)
