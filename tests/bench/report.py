@@ -50,6 +50,7 @@ def write_for_manual(bench: Bench) -> str:
     shown = [
         tables.situations(bench),
         *tables.ways(bench),
+        *tables.unable(bench),
         tables.judged(bench),
         tables.surroundings(bench),
     ]
