@@ -280,10 +280,11 @@ def _log(guest: lab_guest.Guest, case: cases.Case) -> str:
         words = ('sh', '-c', f'cat {case.log} | {command}')
         return guest.do(*words, seconds=_ASK_SECONDS)
 
-    length, log = int(ask('wc -c')), ''
-    while len(log) < length:
+    length, log, portion = int(ask('wc -c')), '', None
+    while len(log) < length and portion != '':
         most = min(_PORTION_BYTES, length - len(log))
-        log += ask(f'tail -c +{len(log) + 1} | head -c {most}')
+        portion = ask(f'tail -c +{len(log) + 1} | head -c {most}')
+        log += portion
     return log
 
 
