@@ -325,10 +325,8 @@ def overlapping_seconds(
 ) -> float:
     """Return how long release and transfer take at the same time.
 
-    With release rate R, bandwidth B, releasable memory F, of which a share u
-    has not been sent when it is released, and needed memory W:
-    max((F + W) / (R u + B), (W + F (1 - u)) / B), and QEMU looks through what
-    was released by then.
+    That is until all has been sent or released, and QEMU has looked through
+    what was released by then.
 
     :param left_kib: resident memory still to be released
     :param needed_kib: what has to be transferred in any case
@@ -354,17 +352,33 @@ def _overlap(
     bandwidth: Bandwidth,
     look_kib_per_second: float,
 ) -> tuple[float, float]:
-    """Return how long QEMU sends, and then looks, without sending."""
-    unsent_share = _unsent_share(
-        left_kib / rate_kib_per_second,
-        (left_kib + needed_kib) / bandwidth.kib_per_second,
+    """Return how long QEMU sends, and then looks, without sending.
+
+    QEMU sends in the order of addresses, and what is needed lies everywhere:
+    the more there is to be released, the more of what is sent is released
+    afterwards. With release rate R, bandwidth B, memory F + W of which W is
+    needed, and share e of what is released lying where the transfer has not
+    been yet, the unsent part L of what is left, X = F + W - R t, falls by
+    dL/dt = -B - R (e + (1 - e) L / X). So the transfer has passed
+    1 - L / X = B / R (((F + W) / X)^e - 1) / e of it.
+    """
+    path = bandwidth.kib_per_second
+    total_kib = left_kib + needed_kib
+    times = rate_kib_per_second / path
+    # What is left of it when everything has been passed.
+    passed_kib = total_kib * (1 + FAR_END_SHARE * times) ** (
+        -1 / FAR_END_SHARE
     )
-    sending_seconds = max(
-        (needed_kib + (1 - unsent_share) * left_kib)
-        / bandwidth.kib_per_second,
-        (left_kib + needed_kib)
-        / (bandwidth.kib_per_second + rate_kib_per_second * unsent_share),
-    )
+    if passed_kib >= needed_kib:
+        sending_seconds = (total_kib - passed_kib) / rate_kib_per_second
+    else:
+        passed_share = ((total_kib / needed_kib) ** FAR_END_SHARE - 1) / (
+            FAR_END_SHARE * times
+        )
+        sending_seconds = (
+            left_kib / rate_kib_per_second
+            + (1 - passed_share) * needed_kib / path
+        )
     return sending_seconds, _looking_seconds(
         min(left_kib, sending_seconds * rate_kib_per_second),
         look_kib_per_second,
@@ -380,17 +394,6 @@ def _looking_seconds(
     That is never slower than it sends, since it looks at that as well.
     """
     return released_kib / max(look_kib_per_second, bandwidth.kib_per_second)
-
-
-def _unsent_share(release_seconds: float, plain_seconds: float) -> float:
-    """Return what of a release saves something, during a transfer.
-
-    Less and less is left to be sent while it runs.
-    """
-    if not plain_seconds:
-        return 1.0
-    left_share = max(0.5, 1 - release_seconds / plain_seconds / 2)
-    return FAR_END_SHARE + (1 - FAR_END_SHARE) * left_share
 
 
 def _ahead_seconds(releasable: Releasable, rate: ReleaseRate) -> float:

@@ -170,6 +170,29 @@ def migrate(
     return cloud, outcome
 
 
+def migrate_when_known(
+    host: Host, guest: Guest, mode: str, **behaviour: Any
+) -> tuple[clouds.Cloud, clouds.Outcome]:
+    """Migrate guests of a kind, from a host that knows nothing at first.
+
+    :param mode: of the plugin, or ``plain``.
+    :param behaviour: of the guests.
+    :returns: the first migration of a host that has seen how fast they are.
+    """
+    cloud = None
+    for number in range(_BEFORE_IT_KNOWS + 1):
+        cloud, outcome = migrate(
+            host,
+            guest,
+            mode,
+            longest_seconds=math.inf,
+            uuid=f'guest {number}',
+            knows=cloud,
+            **behaviour,
+        )
+    return cloud, outcome
+
+
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """What ``auto`` comes to on one host.

@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import math
 import pathlib
 import textwrap
 from typing import Any
@@ -35,7 +34,6 @@ from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 import tabulate
 
-from tests.simulation import cloud as clouds
 from tests.simulation import hosts
 from tests.simulation.guest import Load
 from tests.simulation.model import GIB
@@ -66,9 +64,6 @@ _HEADINGS = {
 }
 # The same figures make the same file.
 _STYLE = {'svg.fonttype': 'none', 'svg.hashsalt': 'large'}
-
-# By then a host has seen how fast its guests are.
-_MIGRATIONS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,41 +146,21 @@ def _cell(
         _FAR_END_SHARE,
         None,
     )
-    seconds, sent_gib = {}, {}
-    for mode in _MODES:
-        cloud = None
-        for number in range(_MIGRATIONS):
-            cloud, outcome = _migrate(
-                scenario, memory_gib, host, mode, f'guest {number}', cloud
-            )
-        seconds[mode] = outcome.seconds
-        sent_gib[mode] = outcome.sent_kib / GIB
-    return Cell(
-        scenario, memory_gib, path_mbps, connections, seconds, sent_gib
-    )
-
-
-def _migrate(
-    scenario: Scenario,
-    memory_gib: int,
-    host: hosts.Host,
-    mode: str,
-    uuid: str,
-    knows: clouds.Cloud | None,
-) -> tuple[clouds.Cloud, clouds.Outcome]:
     memory_kib = memory_gib * GIB
     amounts = {
         name: int(share * memory_kib)
         for name, share in scenario.shares.items()
     }
-    return hosts.migrate(
-        host,
-        hosts.Guest(memory_kib, Load(**amounts)),
-        mode,
-        longest_seconds=math.inf,
-        uuid=uuid,
-        knows=knows,
-        **scenario.behaviour,
+    guest = hosts.Guest(memory_kib, Load(**amounts))
+    seconds, sent_gib = {}, {}
+    for mode in _MODES:
+        _cloud, outcome = hosts.migrate_when_known(
+            host, guest, mode, **scenario.behaviour
+        )
+        seconds[mode] = outcome.seconds
+        sent_gib[mode] = outcome.sent_kib / GIB
+    return Cell(
+        scenario, memory_gib, path_mbps, connections, seconds, sent_gib
     )
 
 

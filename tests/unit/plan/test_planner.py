@@ -13,6 +13,7 @@
 """How much is released and when, and when that is skipped."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import hypothesis
@@ -782,6 +783,43 @@ class ForecastTest(base.TestCase):
         self.assertAlmostEqual(needed_kib / at_path_rate, quick, delta=0.1)
         # To move both at the same time would take as long, if none were.
         self.assertGreater(slow, 1.1 * needed_kib / at_path_rate)
+
+    def test_most_of_what_is_sent_early_is_released_afterwards(self) -> None:
+        """As it was measured: 1180 of 1380 MiB were released in 3.2 s.
+
+        505 MB were sent, 216 MB where the transfer waited for the release.
+        """
+        needed_kib = 200 * MIB
+        seconds = forecast.overlapping_seconds(
+            1180 * MIB, needed_kib, 369 * MIB, GIGABIT, 1000 * GIB
+        )
+        sent_kib = seconds * GIGABIT.kib_per_second
+        self.assertGreater(sent_kib, 1.9 * needed_kib)
+        self.assertLess(sent_kib * 1024, 505e6)
+
+    def test_both_take_as_long_as_it_takes_step_by_step(self) -> None:
+        path, step_seconds = GIGABIT.kib_per_second, 1e-3
+        share = forecast.FAR_END_SHARE
+        for needed_kib, rate in itertools.product(
+            (0, 50 * MIB, 200 * MIB, 2 * GIB),
+            (path / 100, path, 5 * path, 100 * path),
+        ):
+            left_kib = total_kib = 1 * GIB + needed_kib
+            unsent_kib, seconds = float(total_kib), 0.0
+            while unsent_kib > 0:
+                released_kib = min(rate * step_seconds, left_kib - needed_kib)
+                unsent_kib -= path * step_seconds + released_kib * (
+                    share + (1 - share) * unsent_kib / max(1, left_kib)
+                )
+                left_kib -= released_kib
+                seconds += step_seconds
+            self.assertAlmostEqual(
+                seconds,
+                forecast.overlapping_seconds(
+                    1 * GIB, needed_kib, rate, GIGABIT, 1e30
+                ),
+                delta=0.02 * seconds,
+            )
 
     def test_qemu_looks_at_memory_as_fast_as_it_sends_it_at_least(
         self,

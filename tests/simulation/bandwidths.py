@@ -1,0 +1,177 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The guests of the benchmark over other networks than the one it has.
+
+The plugin's own code migrates simulated guests that are like those which were
+measured, and this writes the table of the manual::
+
+    python -m tests.simulation.bandwidths --rst FILE
+"""
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+import dataclasses
+import pathlib
+from typing import Any
+
+import tabulate
+
+from tests.simulation import hosts
+from tests.simulation.guest import Load
+from tests.simulation.model import GIB
+from tests.simulation.model import MIB
+from tests.simulation.model import Model
+
+PATHS_MBPS = (100, 1000, 2500, 5000, 10_000)
+
+_MEMORY_KIB = 4 * GIB
+# What a guest uses, of what was resident and sent; the rest was never touched.
+_USED_KIB = 230 * MIB
+# Page cache that is dropped when that is asked for; measured with emulated
+# guests, as are the figures of the model.
+_DROP_KIB_PER_SECOND = 1.6 * GIB
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    """A guest that was measured.
+
+    :ivar about: for people.
+    :ivar amounts: what its memory is used for, by the names of a ``Load``.
+    :ivar behaviour: what else is different with it.
+    """
+
+    about: str
+    amounts: Mapping[str, int]
+    behaviour: Mapping[str, Any]
+
+
+GUESTS = (
+    Guest(
+        'freed 3 GiB, does not report free pages',
+        {'freed_kib': 3 * GIB},
+        {'reports': False},
+    ),
+    Guest(
+        'read 3 GiB once (cold page cache)',
+        {'cold_kib': 3 * GIB},
+        {'reports': True, 'drop_kib_per_second': _DROP_KIB_PER_SECOND},
+    ),
+    Guest(
+        'freed 3 GiB in pieces of 252 KiB',
+        {'fragments_kib': 3 * GIB * 252 // 256},
+        {'reports': True},
+    ),
+    Guest(
+        'reads a file all the time, freed 1 GiB, does not report free pages',
+        {'freed_kib': 1 * GIB, 'hot_kib': 1 * GIB},
+        {'reports': False, 'drop_kib_per_second': _DROP_KIB_PER_SECOND},
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A guest on a path, without the plugin and with it.
+
+    :ivar plain_seconds: without.
+    :ivar seconds: with, in ``auto``.
+    :ivar plain_mb: what was sent, without.
+    :ivar mb: with.
+    :ivar is_skipped: whether nothing was released.
+    """
+
+    guest: Guest
+    path_mbps: int
+    plain_seconds: float
+    seconds: float
+    plain_mb: float
+    mb: float
+    is_skipped: bool
+
+    def __str__(self) -> str:
+        if self.is_skipped:
+            return f'skip ({_seconds(self.plain_seconds)} s)'
+        return (
+            f'{_seconds(self.plain_seconds)} → {_seconds(self.seconds)} s,'
+            f' {self.plain_mb:,.0f} → {self.mb:,.0f} MB'
+        )
+
+
+def simulate() -> Iterator[Cell]:
+    """Migrate each guest over each path."""
+    for guest in GUESTS:
+        for path_mbps in PATHS_MBPS:
+            yield _cell(guest, path_mbps)
+
+
+def _cell(guest: Guest, path_mbps: int) -> Cell:
+    model = Model()
+    host = hosts.Host(
+        path_mbps * model.bandwidth_share,
+        1,
+        model.inflate_kib_per_second,
+        model.reclaim_kib_per_second / model.inflate_kib_per_second,
+        model.busy_balloon_share,
+        model.look_kib_per_second,
+        model.far_end_share,
+        None,
+    )
+    simulated = hosts.Guest(
+        _MEMORY_KIB, Load(_USED_KIB, **dict(guest.amounts))
+    )
+    _cloud, plain = hosts.migrate_when_known(
+        host, simulated, 'plain', **guest.behaviour
+    )
+    cloud, ours = hosts.migrate_when_known(
+        host, simulated, 'auto', **guest.behaviour
+    )
+    return Cell(
+        guest,
+        path_mbps,
+        plain.seconds,
+        ours.seconds,
+        plain.sent_kib * 1024 / 1e6,
+        ours.sent_kib * 1024 / 1e6,
+        bool(cloud.reporter.reasons),
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f'{seconds:.{0 if seconds >= 10 else 1}f}'
+
+
+def table(cells: Iterable[Cell]) -> str:
+    """:returns: the manual's table."""
+    rows: dict[str, dict[str, str]] = {}
+    for cell in cells:
+        row = rows.setdefault(
+            cell.guest.about, {'Guest': cell.guest.about}
+        )
+        row[f'{cell.path_mbps / 1000:g} Gb/s'] = str(cell)
+    return tabulate.tabulate(list(rows.values()), 'keys', 'rst') + '\n'
+
+
+def main() -> None:
+    """Simulate, and write what the manual shows."""
+    parser = argparse.ArgumentParser(
+        prog='python -m tests.simulation.bandwidths'
+    )
+    parser.add_argument('--rst', type=pathlib.Path, required=True)
+    parser.parse_args().rst.write_text(table(simulate()))
+
+
+if __name__ == '__main__':
+    main()
