@@ -122,6 +122,7 @@ BARS = {
     Cell('freed', False, 1000): (
         *('plain', 'before', 'auto'),
         *('free-page-hint', 'fixed-minimum', 'multifd+zstd'),
+        *('auto+multifd', 'auto+multifd+zstd'),
     ),
     Cell('cache-cold', True, 1000): (
         *('plain', 'before', 'auto'),
@@ -138,7 +139,9 @@ BARS = {
         for name, methods, speeds_mbps in (
             ('freed', (*_TIMED, 'multifd'), (1000, 10_000, None)),
             ('fresh', _TIMED, BANDWIDTHS_MBPS),
-            ('full', (*_TIMED, 'multifd'), BANDWIDTHS_MBPS),
+            # Over 1 Gb/s it is the path that bounds.
+            ('full', _TIMED, (1000,)),
+            ('full', (*_TIMED, 'multifd'), (None,)),
         )
         for mbps in speeds_mbps
     },

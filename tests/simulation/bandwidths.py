@@ -101,14 +101,6 @@ class Cell:
     mb: float
     is_skipped: bool
 
-    def __str__(self) -> str:
-        if self.is_skipped:
-            return f'skip ({_seconds(self.plain_seconds)} s)'
-        return (
-            f'{_seconds(self.plain_seconds)} → {_seconds(self.seconds)} s,'
-            f' {self.plain_mb:,.0f} → {self.mb:,.0f} MB'
-        )
-
 
 def simulate() -> Iterator[Cell]:
     """Migrate each guest over each path."""
@@ -129,9 +121,7 @@ def _cell(guest: Guest, path_mbps: int) -> Cell:
         model.far_end_share,
         None,
     )
-    simulated = hosts.Guest(
-        _MEMORY_KIB, Load(_USED_KIB, **dict(guest.amounts))
-    )
+    simulated = hosts.Guest(_MEMORY_KIB, Load(_USED_KIB, **guest.amounts))
     _cloud, plain = hosts.migrate_when_known(
         host, simulated, 'plain', **guest.behaviour
     )
@@ -149,19 +139,32 @@ def _cell(guest: Guest, path_mbps: int) -> Cell:
     )
 
 
-def _seconds(seconds: float) -> str:
-    return f'{seconds:.{0 if seconds >= 10 else 1}f}'
-
-
 def table(cells: Iterable[Cell]) -> str:
     """:returns: the manual's table."""
-    rows: dict[str, dict[str, str]] = {}
+    body = tabulate.tabulate(
+        list(_rows(cells)),
+        'keys',
+        'rst',
+        disable_numparse=True,
+        colalign=('left', *('right',) * 5),
+    )
+    return f'{body}\n'
+
+
+def _rows(cells: Iterable[Cell]) -> Iterator[dict[str, str]]:
+    last = None
     for cell in cells:
-        row = rows.setdefault(
-            cell.guest.about, {'Guest': cell.guest.about}
-        )
-        row[f'{cell.path_mbps / 1000:g} Gb/s'] = str(cell)
-    return tabulate.tabulate(list(rows.values()), 'keys', 'rst') + '\n'
+        yield {
+            'Guest': '\\' if cell.guest is last else cell.guest.about,
+            'Path': f'{cell.path_mbps / 1000:g} Gb/s',
+            'Seconds without': f'{cell.plain_seconds:.1f}',
+            'Seconds with': 'skipped'
+            if cell.is_skipped
+            else f'{cell.seconds:.1f}',
+            'MB without': f'{cell.plain_mb:,.0f}',
+            'MB with': '' if cell.is_skipped else f'{cell.mb:,.0f}',
+        }
+        last = cell.guest
 
 
 def main() -> None:
