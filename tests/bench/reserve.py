@@ -70,8 +70,13 @@ def held(mib: int) -> Iterator[Reserve]:
 
 
 def filled(size_bytes: int) -> mmap.mmap:
-    """Map memory, and write to each page."""
-    memory = mmap.mmap(-1, size_bytes)
+    """Map memory that can be given up in pieces, and write to each page.
+
+    It is private: what is shared stays, whatever is advised, and is in small
+    pages where the system has no huge ones for it.
+    """
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    memory = mmap.mmap(-1, size_bytes, flags=private)
     memory.madvise(mmap.MADV_HUGEPAGE)
     memory[:: mmap.PAGESIZE] = b'.' * (size_bytes // mmap.PAGESIZE)
     return memory
