@@ -67,7 +67,7 @@ def busy_processors() -> float:
 def gib_seconds() -> float:
     """Measure how long this machine takes to get a GiB of memory.
 
-    0.2 s where it is at hand. More where this machine is a guest itself whose
+    0.03 s where it is at hand. More where this machine is a guest itself whose
     host reclaims what is free: then a guest that arrives here waits for the
     memory that it fills.
     """
