@@ -21,63 +21,41 @@ measured, and this writes the table of the manual::
 import argparse
 from collections.abc import Iterable
 from collections.abc import Iterator
-from collections.abc import Mapping
 import dataclasses
 import pathlib
-from typing import Any
 
 import tabulate
 
 from tests.simulation import hosts
-from tests.simulation.guest import Load
 from tests.simulation.model import GIB
-from tests.simulation.model import MIB
 from tests.simulation.model import Model
 
 PATHS_MBPS = (100, 1000, 2500, 5000, 10_000)
 
 _MEMORY_KIB = 4 * GIB
-# What a guest uses, of what was resident and sent; the rest was never touched.
-_USED_KIB = 230 * MIB
-# Page cache that is dropped when that is asked for; measured with emulated
-# guests, as are the figures of the model.
-_DROP_KIB_PER_SECOND = 1.6 * GIB
+# What is used of what was resident and sent; the rest was never touched.
+_USED = {'used_kib': 230 / 4096}
 
-
-@dataclasses.dataclass(frozen=True)
-class Guest:
-    """A guest that was measured.
-
-    :ivar about: for people.
-    :ivar amounts: what its memory is used for, by the names of a ``Load``.
-    :ivar behaviour: what else is different with it.
-    """
-
-    about: str
-    amounts: Mapping[str, int]
-    behaviour: Mapping[str, Any]
-
-
-GUESTS = (
-    Guest(
+SCENARIOS = (
+    hosts.Scenario(
         'freed 3 GiB, does not report free pages',
-        {'freed_kib': 3 * GIB},
+        {**_USED, 'freed_kib': 3 / 4},
         {'reports': False},
     ),
-    Guest(
+    hosts.Scenario(
         'read 3 GiB once (cold page cache)',
-        {'cold_kib': 3 * GIB},
-        {'reports': True, 'drop_kib_per_second': _DROP_KIB_PER_SECOND},
+        {**_USED, 'cold_kib': 3 / 4},
+        {'reports': True, 'drop_kib_per_second': hosts.DROP_KIB_PER_SECOND},
     ),
-    Guest(
+    hosts.Scenario(
         'freed 3 GiB in pieces of 252 KiB',
-        {'fragments_kib': 3 * GIB * 252 // 256},
+        {**_USED, 'fragments_kib': 3 / 4 * 252 / 256},
         {'reports': True},
     ),
-    Guest(
+    hosts.Scenario(
         'reads a file all the time, freed 1 GiB, does not report free pages',
-        {'freed_kib': 1 * GIB, 'hot_kib': 1 * GIB},
-        {'reports': False, 'drop_kib_per_second': _DROP_KIB_PER_SECOND},
+        {**_USED, 'freed_kib': 1 / 4, 'hot_kib': 1 / 4},
+        {'reports': False, 'drop_kib_per_second': hosts.DROP_KIB_PER_SECOND},
     ),
 )
 
@@ -93,7 +71,7 @@ class Cell:
     :ivar is_skipped: whether nothing was released.
     """
 
-    guest: Guest
+    scenario: hosts.Scenario
     path_mbps: int
     plain_seconds: float
     seconds: float
@@ -104,12 +82,12 @@ class Cell:
 
 def simulate() -> Iterator[Cell]:
     """Migrate each guest over each path."""
-    for guest in GUESTS:
+    for scenario in SCENARIOS:
         for path_mbps in PATHS_MBPS:
-            yield _cell(guest, path_mbps)
+            yield _cell(scenario, path_mbps)
 
 
-def _cell(guest: Guest, path_mbps: int) -> Cell:
+def _cell(scenario: hosts.Scenario, path_mbps: int) -> Cell:
     model = Model()
     host = hosts.Host(
         path_mbps * model.bandwidth_share,
@@ -121,15 +99,15 @@ def _cell(guest: Guest, path_mbps: int) -> Cell:
         model.far_end_share,
         None,
     )
-    simulated = hosts.Guest(_MEMORY_KIB, Load(_USED_KIB, **guest.amounts))
+    guest = scenario.guest(_MEMORY_KIB)
     _cloud, plain = hosts.migrate_when_known(
-        host, simulated, 'plain', **guest.behaviour
+        host, guest, 'plain', **scenario.behaviour
     )
     cloud, ours = hosts.migrate_when_known(
-        host, simulated, 'auto', **guest.behaviour
+        host, guest, 'auto', **scenario.behaviour
     )
     return Cell(
-        guest,
+        scenario,
         path_mbps,
         plain.seconds,
         ours.seconds,
@@ -155,7 +133,7 @@ def _rows(cells: Iterable[Cell]) -> Iterator[dict[str, str]]:
     last = None
     for cell in cells:
         yield {
-            'Guest': '\\' if cell.guest is last else cell.guest.about,
+            'Guest': '\\' if cell.scenario is last else cell.scenario.about,
             'Path': f'{cell.path_mbps / 1000:g} Gb/s',
             'Seconds without': f'{cell.plain_seconds:.1f}',
             'Seconds with': 'skipped'
@@ -164,7 +142,7 @@ def _rows(cells: Iterable[Cell]) -> Iterator[dict[str, str]]:
             'MB without': f'{cell.plain_mb:,.0f}',
             'MB with': '' if cell.is_skipped else f'{cell.mb:,.0f}',
         }
-        last = cell.guest
+        last = cell.scenario
 
 
 def main() -> None:

@@ -43,6 +43,10 @@ CONNECTION_MBPS = 12_000
 # Simulated seconds take their time as well.
 LONGEST_PLAIN_SECONDS = 600
 
+#: Page cache that a guest drops when it is asked to; measured with emulated
+#: guests.
+DROP_KIB_PER_SECOND = 1.6 * GIB
+
 #: What else may be done than what ``auto`` decides.
 FIXED = ('plain', 'before', 'during')
 
@@ -105,6 +109,28 @@ class Guest:
 
     memory_kib: int
     load: Load
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """What guests have done.
+
+    :ivar about: for people
+    :ivar shares: of their memory, by the names of a ``Load``
+    :ivar behaviour: what else is different with them
+    """
+
+    about: str
+    shares: Mapping[str, float]
+    behaviour: Mapping[str, Any]
+
+    def guest(self, memory_kib: int) -> Guest:
+        """Make one of that size."""
+        amounts = {
+            name: int(share * memory_kib)
+            for name, share in self.shares.items()
+        }
+        return Guest(memory_kib, Load(**amounts))
 
 
 def draw(seed: int) -> tuple[Host, Guest]:

@@ -27,7 +27,6 @@ from collections.abc import Sequence
 import dataclasses
 import pathlib
 import textwrap
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib import axes as mpl_axes
@@ -35,7 +34,6 @@ from matplotlib import figure as mpl_figure
 import tabulate
 
 from tests.simulation import hosts
-from tests.simulation.guest import Load
 from tests.simulation.model import GIB
 
 SIZES_GIB = (64, 256, 1024)
@@ -45,10 +43,9 @@ PATHS = ((1000, 1), (10_000, 1), (25_000, 2), (50_000, 4), (100_000, 8))
 # A balloon that takes memory which has been used, on KVM, measured with the
 # artifact of HyperAlloc (EuroSys '25).
 _INFLATE = 0.92 * GIB
-# Page cache, of that; and what a guest drops when it is asked to. Measured
-# with emulated guests: nothing is published of KVM.
+# Page cache, of that. Measured with emulated guests: nothing is published of
+# KVM.
 _RECLAIM_SHARE = 0.6
-_DROP = 1.6 * GIB
 # Assumed, as are the share of a busy guest and that of the far end.
 _LOOK = 10 * GIB
 _BUSY_SHARE, _FAR_END_SHARE = 0.9, 0.37
@@ -66,30 +63,16 @@ _HEADINGS = {
 _STYLE = {'svg.fonttype': 'none', 'svg.hashsalt': 'large'}
 
 
-@dataclasses.dataclass(frozen=True)
-class Scenario:
-    """What the guests of a panel have done.
-
-    :ivar about: for people.
-    :ivar shares: of their memory, by the names of a ``Load``.
-    :ivar behaviour: what else is different with them.
-    """
-
-    about: str
-    shares: Mapping[str, float]
-    behaviour: Mapping[str, Any]
-
-
 SCENARIOS = (
-    Scenario(
+    hosts.Scenario(
         'has freed 5/8 of its memory, does not report free pages',
         {'used_kib': 2 / 8, 'freed_kib': 5 / 8},
         {'reports': False},
     ),
-    Scenario(
+    hosts.Scenario(
         'has 5/8 of cold page cache, reports free pages',
         {'used_kib': 2 / 8, 'cold_kib': 5 / 8},
-        {'reports': True, 'drop_kib_per_second': _DROP},
+        {'reports': True, 'drop_kib_per_second': hosts.DROP_KIB_PER_SECOND},
     ),
 )
 
@@ -104,7 +87,7 @@ class Cell:
     :ivar sent_gib: what was sent, likewise.
     """
 
-    scenario: Scenario
+    scenario: hosts.Scenario
     memory_gib: int
     path_mbps: int
     connections: int
@@ -134,7 +117,7 @@ def simulate(sizes_gib: Iterable[int] = SIZES_GIB) -> Iterator[Cell]:
 
 
 def _cell(
-    scenario: Scenario, memory_gib: int, path_mbps: int, connections: int
+    scenario: hosts.Scenario, memory_gib: int, path_mbps: int, connections: int
 ) -> Cell:
     host = hosts.Host(
         path_mbps,
@@ -146,12 +129,7 @@ def _cell(
         _FAR_END_SHARE,
         None,
     )
-    memory_kib = memory_gib * GIB
-    amounts = {
-        name: int(share * memory_kib)
-        for name, share in scenario.shares.items()
-    }
-    guest = hosts.Guest(memory_kib, Load(**amounts))
+    guest = scenario.guest(memory_gib * GIB)
     seconds, sent_gib = {}, {}
     for mode in _MODES:
         _cloud, outcome = hosts.migrate_when_known(
@@ -177,7 +155,7 @@ def tables(cells: Sequence[Cell]) -> str:
 
 
 def _rows(
-    cells: Iterable[Cell], scenario: Scenario
+    cells: Iterable[Cell], scenario: hosts.Scenario
 ) -> Iterator[dict[str, str]]:
     for cell in cells:
         if cell.scenario is not scenario:
